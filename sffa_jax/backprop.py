@@ -1,0 +1,73 @@
+"""The baseline: the same layers trained end to end by backpropagation and cross-entropy."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float
+
+from sffa_jax.checks import check_integer
+from sffa_jax.layers import Layer, Params, activity, init_layer
+from sffa_jax.learner import Learner
+from sffa_jax.overlays import Part
+
+
+class BackpropState(struct.PyTreeNode):
+    """Attributes: params: one entry a layer, the read-out last; opt_state: of all of them."""
+
+    params: tuple[Params, ...]
+    opt_state: optax.OptState
+
+
+def logits(
+    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+) -> Float[Array, "batch classes"]:
+    """The network's output: `layers`, the last of them the read-out, with gradients throughout."""
+    h = x
+    for layer, layer_params in zip(layers, params, strict=True):
+        h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
+    return h
+
+
+def backprop_learner(
+    layers: tuple[Layer, ...], num_classes: int, optimiser: optax.GradientTransformation
+) -> Learner:
+    """Softmax classifier over `layers`, trained end to end; the image enters without a label.
+
+    Args:
+      layers: the hidden layers, as a forward-only network has them.
+      num_classes: width of the linear read-out that is put on top.
+      optimiser: for all parameters together.
+
+    Raises:
+      ValueError: for fewer than 2 classes.
+    """
+    check_integer("backprop_learner", "num_classes", num_classes, 2)
+    layers = (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
+
+    def init(key: Array, x: Array) -> BackpropState:
+        h, params = x[:1], []
+        for i, layer in enumerate(layers):
+            inputs = (Part("input", h, "sample"),)
+            params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
+            h = activity(layer, params[-1], inputs)[:, 0]
+        return BackpropState(tuple(params), optimiser.init(tuple(params)))
+
+    def step(
+        state: BackpropState, key: Array, x: Array, labels: Array
+    ) -> tuple[BackpropState, Array]:
+        del key
+
+        def mean_loss(params: tuple[Params, ...]) -> Array:
+            outputs = logits(layers, params, x)
+            return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+
+        loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        return BackpropState(optax.apply_updates(state.params, updates), opt_state), loss[None]
+
+    def scores(state: BackpropState, x: Array) -> Array:
+        return logits(layers, state.params, x)[None]
+
+    return Learner(init, step, scores)

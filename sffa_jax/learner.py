@@ -1,0 +1,27 @@
+"""What every training loop, sweep and experiment asks of an algorithm."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array
+
+State = Any
+"""A pytree of arrays: parameters and optimiser states."""
+
+
+class Learner(NamedTuple):
+    """A classifier that learns from batches, as three pure functions.
+
+    Attributes:
+      init: (key, x [batch, *input]) -> state, for inputs of that shape.
+      step: (state, key, x [batch, *input], labels [batch]) -> (state, losses [layers]): one
+        update; losses in nats, averaged over the batch, from before the update.
+      scores: (state, x [batch, *input]) -> [layers, batch, classes]: what each layer says for
+        each label. A network trained end to end counts as one layer.
+      first_scored: index of the first layer whose score counts in the prediction.
+    """
+
+    init: Callable[[Array, Array], State]
+    step: Callable[[State, Array, Array, Array], tuple[State, Array]]
+    scores: Callable[[State, Array], Array]
+    first_scored: int = 0

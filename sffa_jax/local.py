@@ -1,0 +1,142 @@
+"""Layer-local learning: each layer is updated by the gradient of its own loss alone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from sffa_jax.checks import check_choice
+from sffa_jax.layers import Layer, Params, activity
+from sffa_jax.learner import Learner
+from sffa_jax.negatives import NEGATIVES, targets
+from sffa_jax.network import (
+    Network,
+    NetworkParams,
+    init_network,
+    label_scores,
+    layer_scores,
+    next_input,
+)
+from sffa_jax.overlays import Overlay, Part, parts
+from sffa_jax.rules import LocalRule
+
+
+class LayerState(struct.PyTreeNode):
+    """One layer's parameters and its own optimiser's state."""
+
+    params: Params
+    opt_state: optax.OptState
+
+
+class LocalState(struct.PyTreeNode):
+    """A forward-only network in training."""
+
+    layers: tuple[LayerState, ...]
+    overlay: Overlay
+
+    @property
+    def params(self) -> NetworkParams:
+        """The network's parameters, as `network.label_scores` and `predict` take them."""
+        return NetworkParams(tuple(layer.params for layer in self.layers), self.overlay)
+
+
+class LayerInfo(NamedTuple):
+    """What a layer's step saw, before its update.
+
+    Attributes:
+      loss: [batch] local loss, nats.
+      log_odds: [batch, candidates].
+      activity: [batch, candidates, *units].
+    """
+
+    loss: Float[Array, " batch"]
+    log_odds: Float[Array, "batch candidates"]
+    activity: Float[Array, "batch candidates *units"]
+
+
+def layer_loss(
+    layer: Layer,
+    rule: LocalRule,
+    params: Params,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+    is_target: Bool[Array, "batch candidates"],
+) -> LayerInfo:
+    """The local loss of one layer: a function of this layer's parameters and its input."""
+    h = activity(layer, params, inputs, candidates)
+    log_odds = rule.goodness(h)
+    return LayerInfo(rule.loss(log_odds, is_target), log_odds, h)
+
+
+def layer_step(
+    layer: Layer,
+    rule: LocalRule,
+    optimiser: optax.GradientTransformation,
+    state: LayerState,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+    is_target: Bool[Array, "batch candidates"],
+) -> tuple[LayerState, LayerInfo]:
+    """One update of one layer. Nothing but its own parameters is differentiated."""
+
+    def mean_loss(params: Params) -> tuple[Array, LayerInfo]:
+        info = layer_loss(layer, rule, params, inputs, candidates, is_target)
+        return jnp.mean(info.loss), info
+
+    gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
+    updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+    return LayerState(optax.apply_updates(state.params, updates), opt_state), info
+
+
+def local_learner(
+    network: Network,
+    optimiser: optax.GradientTransformation,
+    *,
+    negatives: str = "uniform",
+) -> Learner:
+    """Trains a network layer by layer, all layers on every batch.
+
+    Each layer sees the activity that the layer below had before this batch's update, so a batch
+    costs one forward pass. (The released code runs the updated layer once more.)
+
+    Args:
+      network: layers, rule and overlay.
+      optimiser: each layer runs it by itself, with its own state.
+      negatives: "uniform", "hard" or "all".
+
+    Raises:
+      ValueError: for an unknown choice of negatives.
+    """
+    check_choice("local_learner", "negatives", negatives, NEGATIVES)
+    choose = NEGATIVES[negatives]
+
+    def init(key: Array, x: Array) -> LocalState:
+        params = init_network(network, key, x[:1])
+        return LocalState(
+            tuple(LayerState(p, optimiser.init(p)) for p in params.layers), params.overlay
+        )
+
+    def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
+        candidates = choose(
+            key, labels, network.num_classes, lambda: label_scores(network, state.params, x)
+        )
+        is_target = targets(candidates, labels, network.num_classes)
+        inputs = parts(state.overlay, x)
+        new_layers, losses = [], []
+        for layer, layer_state in zip(network.layers, state.layers, strict=True):
+            layer_state, info = layer_step(
+                layer, network.rule, optimiser, layer_state, inputs, candidates, is_target
+            )
+            inputs = next_input(network.rule, info.activity)
+            new_layers.append(layer_state)
+            losses.append(jnp.mean(info.loss))
+        return state.replace(layers=tuple(new_layers)), jnp.stack(losses)
+
+    def scores(state: LocalState, x: Array) -> Array:
+        return layer_scores(network, state.params, x)
+
+    return Learner(init, step, scores, network.first_scored)

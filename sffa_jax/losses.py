@@ -1,0 +1,65 @@
+"""Local losses: log-odds of a sample's label candidates -> one loss per sample.
+
+Each sample comes with its candidate labels: the true one (the positive sample) and wrong ones
+(the negative samples). `targets` marks the true one. Losses are not averaged over the batch.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from sffa_jax.checks import reject
+
+
+def _check(where: str, log_odds: Array, targets: Array) -> None:
+    if log_odds.shape != targets.shape:
+        raise reject(
+            where, "targets", f"have the shape of `log_odds` {log_odds.shape}", targets.shape
+        )
+
+
+def binary_cross_entropy(
+    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+) -> Float[Array, " batch"]:
+    """Every candidate by itself: 1/2 softplus(-l) of the positive + 1/2 mean softplus(l) of
+    the negatives, so that positives and negatives weigh the same however many there are.
+
+    Args:
+      log_odds: log-odds that each candidate is positive.
+      targets: true at the sample's own label, once a row.
+
+    Returns:
+      Loss in nats, >= 0; log 2 where all log-odds are 0.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    Reference: Hinton 2022, arXiv:2212.13345, equation 1, with one negative; Terres-Escudero et
+    al. 2024, arXiv:2409.07387.
+    """
+    _check("binary_cross_entropy", log_odds, targets)
+    losses = jax.nn.softplus(jnp.where(targets, -log_odds, log_odds))
+    num_negatives = log_odds.shape[-1] - 1
+    return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, 1.0 / num_negatives), axis=-1)
+
+
+def softmax_cross_entropy(
+    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+) -> Float[Array, " batch"]:
+    """Candidates against each other: -log of the true one's share in softmax(log-odds).
+
+    Still local: one layer's own log-odds, no other layer's. With one negative it is softplus of
+    the difference of the two log-odds, the form of SymBa's loss.
+
+    Args, Returns, Raises: as `binary_cross_entropy`; log(candidates) where all log-odds are
+    equal.
+
+    Reference: none for the forward-forward setting with all labels; SymBa (Lee & Song 2023,
+    arXiv:2303.08418) for two candidates.
+    """
+    _check("softmax_cross_entropy", log_odds, targets)
+    positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
+    return jax.nn.logsumexp(log_odds, axis=-1) - positive
+
+
+LOSSES = {"bce": binary_cross_entropy, "softmax": softmax_cross_entropy}

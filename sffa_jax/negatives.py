@@ -1,0 +1,61 @@
+"""Negatives: which wrong labels a training step contrasts with the true one.
+
+A choice is a function (key, labels [batch], scores) -> candidates [batch, candidates], the true
+label first; None stands for all classes, in class order. `scores` is a function without
+arguments that returns the label scores [batch, classes], called only where they are needed.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+Scores = Callable[[], Float[Array, "batch classes"]]
+Negatives = Callable[[Key[Array, ""], Int[Array, " batch"], int, Scores], Array | None]
+
+
+def uniform(
+    key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
+) -> Int[Array, "batch 2"]:
+    """One wrong label a sample, each with the same probability.
+
+    Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
+    """
+    del scores
+    # A scaled uniform number: `randint` computes two remainders a draw, slow under vmap.
+    u = jax.random.uniform(key, labels.shape)
+    shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(labels.dtype), num_classes - 2)
+    return jnp.stack([labels, (labels + shift) % num_classes], axis=-1)
+
+
+def hard(
+    key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
+) -> Int[Array, "batch 2"]:
+    """One wrong label a sample, drawn with probability softmax(scores of the wrong labels).
+
+    Reference: Hinton 2022, arXiv:2212.13345, section 3.3 ("hard" negative labels).
+    """
+    wrong = jnp.arange(num_classes) != labels[:, None]
+    drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
+    return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
+
+
+def every(
+    key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
+) -> None:
+    """All wrong labels of every sample. In a linear first layer they cost no product."""
+    del key, labels, num_classes, scores
+
+
+NEGATIVES: dict[str, Negatives] = {"uniform": uniform, "hard": hard, "all": every}
+
+
+def targets(
+    candidates: Int[Array, "batch candidates"] | None,
+    labels: Int[Array, " batch"],
+    num_classes: int,
+) -> Bool[Array, "batch candidates"]:
+    """True where a candidate is the sample's own label."""
+    classes = jnp.arange(num_classes)[None] if candidates is None else candidates
+    return classes == labels[:, None]

@@ -1,0 +1,126 @@
+"""A network: layers in a row, no gradient between them, and a score for every label."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from sffa_jax.checks import check_integer, reject
+from sffa_jax.layers import Layer, Params, activity, init_layer
+from sffa_jax.overlays import Overlay, Part, parts
+from sffa_jax.rules import LocalRule
+
+
+@dataclass(frozen=True)
+class Network:
+    """A forward-only network.
+
+    Attributes:
+      layers: from the input upwards.
+      rule: the algorithm, `rules.ffa(...)` or `rules.sffa(...)`.
+      overlay: draws the overlay from a key.
+      num_classes: number of labels.
+      first_scored: index of the first layer whose score counts in the prediction. Hinton leaves
+        out the first hidden layer of deep networks.
+
+    Raises:
+      ValueError: for no layer, fewer than 2 classes, an odd width under a polar rule, or a first
+        scored layer that does not exist.
+    """
+
+    layers: tuple[Layer, ...]
+    rule: LocalRule
+    overlay: Callable[[Array], Overlay]
+    num_classes: int
+    first_scored: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise reject("Network", "layers", "hold at least one layer", "none")
+        check_integer("Network", "num_classes", self.num_classes, 2)
+        check_integer("Network", "first_scored", self.first_scored, 0)
+        if self.first_scored >= len(self.layers):
+            raise reject(
+                "Network", "first_scored", f"be below {len(self.layers)} layers", self.first_scored
+            )
+        for layer in self.layers:
+            units = getattr(layer.body, "features", 0)
+            if self.rule.polar and units % 2:
+                raise reject(
+                    "Network",
+                    "layers",
+                    "have an even number of units (half positive, half negative neurons)",
+                    units,
+                    "Choose an even layer width.",
+                )
+
+
+class NetworkParams(struct.PyTreeNode):
+    """Attributes: layers: each layer's own parameters; overlay: drawn once, never trained."""
+
+    layers: tuple[Params, ...]
+    overlay: Overlay
+
+
+def next_input(rule: LocalRule, h: Float[Array, "batch candidates *units"]) -> tuple[Part, ...]:
+    """What the next layer sees of an activity. Here, and only here, the gradient is cut."""
+    return (Part("activity", jax.lax.stop_gradient(rule.normalise(h)), "candidate"),)
+
+
+def init_network(
+    network: Network, key: Key[Array, ""], x: Float[Array, "batch *input"]
+) -> NetworkParams:
+    """Draws overlay and weights for inputs of the shape of `x` (its values do not matter)."""
+    key_overlay, key_layers = jax.random.split(key)
+    overlay = network.overlay(key_overlay)
+    inputs = parts(overlay, x)
+    params = []
+    for i, layer in enumerate(network.layers):
+        params.append(init_layer(layer, jax.random.fold_in(key_layers, i), inputs))
+        h = jax.eval_shape(
+            lambda p, inputs=inputs, layer=layer: (
+                next_input(network.rule, activity(layer, p, inputs))[0].value
+            ),
+            params[-1],
+        )
+        inputs = (Part("activity", jnp.zeros(h.shape, h.dtype), "candidate"),)
+    return NetworkParams(layers=tuple(params), overlay=overlay)
+
+
+def activities(
+    network: Network,
+    params: NetworkParams,
+    x: Float[Array, "batch *input"],
+    candidates: Int[Array, "batch candidates"] | None = None,
+) -> Iterator[Float[Array, "batch candidates *units"]]:
+    """Yields each layer's activity in turn, for the given label candidates (None: all)."""
+    inputs = parts(params.overlay, x)
+    for layer, layer_params in zip(network.layers, params.layers, strict=True):
+        h = activity(layer, layer_params, inputs, candidates)
+        yield h
+        inputs = next_input(network.rule, h)
+
+
+def layer_scores(
+    network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
+) -> Float[Array, "layers batch classes"]:
+    """What each layer by itself says for each label, all labels at once."""
+    rule = network.rule
+    return jnp.stack([rule.score(rule.goodness(h)) for h in activities(network, params, x)])
+
+
+def label_scores(
+    network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
+) -> Float[Array, "batch classes"]:
+    """The sum of the layers' scores, from `first_scored` on."""
+    return jnp.sum(layer_scores(network, params, x)[network.first_scored :], axis=0)
+
+
+def predict(
+    network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
+) -> Int[Array, " batch"]:
+    """The label with the highest score."""
+    return jnp.argmax(label_scores(network, params, x), axis=-1)

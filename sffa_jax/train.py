@@ -1,0 +1,260 @@
+"""Training: an epoch as one scan, a fit as a pure function of a key, for any `Learner`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from sffa_jax.checks import check_integer, reject
+from sffa_jax.learner import Learner, State
+from sffa_jax.overlays import check_labels
+
+EVALUATION_CHUNK = 500
+"""Images scored at a time: bounds memory, since every image meets every label."""
+
+
+class Samples(struct.PyTreeNode):
+    """Images and labels on the device; images stay uint8 until a batch is drawn.
+
+    Attributes:
+      images: pixels 0..255.
+      labels: class of each image.
+      mean, std: of the training pixels, in units of the full range (pixel / 255).
+    """
+
+    images: UInt8[Array, "samples *input"]
+    labels: Int[Array, " samples"]
+    mean: Float[Array, "*channels"]
+    std: Float[Array, "*channels"]
+
+    def scaled(self, images: UInt8[Array, "batch *input"]) -> Float[Array, "batch *input"]:
+        """Pixels as the network sees them: (pixel / 255 - mean) / std."""
+        return (images.astype(jnp.float32) / 255 - self.mean) / self.std
+
+
+def make_samples(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    num_classes: int,
+    mean: float | np.ndarray,
+    std: float | np.ndarray,
+) -> Samples:
+    """Puts one split of a data set on the device, each image as a flat row of pixels.
+
+    Args:
+      images: [samples, height, width] or [samples, height, width, channels], uint8.
+      labels: [samples], integers in [0, num_classes).
+      num_classes: number of labels.
+      mean, std: scalars, or one value a channel; from the *training* split.
+
+    Raises:
+      TypeError: if the images are not uint8.
+      ValueError: if counts differ, a split is empty, or a label is out of range.
+    """
+    if images.dtype != np.uint8:
+        raise TypeError(
+            f"make_samples: `images` must be uint8, got {images.dtype}. "
+            "`Dataset.from_arrays` converts floats in [0, 1]."
+        )
+    if len(images) != len(labels) or not len(images):
+        raise reject(
+            "make_samples",
+            "labels",
+            "hold one label for each image, at least one",
+            f"{len(images)} images and {len(labels)} labels",
+        )
+    check_labels("make_samples", labels, num_classes)
+    per_pixel = np.broadcast_arrays(
+        np.asarray(mean, np.float32), np.asarray(std, np.float32), images[0]
+    )
+    shared = np.ndim(mean) == 0 and np.ndim(std) == 0
+    scale = [np.float32(mean), np.float32(std)] if shared else [a.ravel() for a in per_pixel[:2]]
+    return Samples(
+        images=jnp.asarray(images.reshape(len(images), -1)),
+        labels=jnp.asarray(labels, jnp.int32),
+        mean=jnp.asarray(scale[0], jnp.float32),
+        std=jnp.asarray(np.where(scale[1] > 0, scale[1], 1), jnp.float32),
+    )
+
+
+class Progress(struct.PyTreeNode):
+    """A fit under way: all that the next epoch depends on, and the best weights so far.
+
+    Attributes:
+      state: the learner's state after `epoch` epochs.
+      epoch: epochs done.
+      key: of the whole fit; each epoch folds its number into it.
+      best: the state with the highest validation accuracy (the earliest of equals).
+      best_accuracy: that accuracy, a fraction; -1 before the first epoch.
+      best_epoch: the epoch after which it was reached, from 1.
+    """
+
+    state: State
+    epoch: Int[Array, ""]
+    key: Key[Array, ""]
+    best: State
+    best_accuracy: Float[Array, ""]
+    best_epoch: Int[Array, ""]
+
+
+class EpochInfo(NamedTuple):
+    """Attributes: loss: [layers] mean over the epoch, nats; validation_accuracy: a fraction."""
+
+    loss: Float[Array, " layers"]
+    validation_accuracy: Float[Array, ""]
+
+
+class FitResult(NamedTuple):
+    """Attributes: progress: at the end; history: `EpochInfo` with a leading axis of epochs."""
+
+    progress: Progress
+    history: EpochInfo
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what portions.
+
+    Attributes:
+      epochs: passes over the training split.
+      batch_size: images an update; the remainder of an epoch's shuffled order is left out.
+
+    Raises:
+      ValueError: for zero epochs or an empty batch.
+    """
+
+    epochs: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        check_integer("Schedule", "epochs", self.epochs, 1)
+        check_integer("Schedule", "batch_size", self.batch_size, 1)
+
+    def steps_per_epoch(self, num_samples: int) -> int:
+        """Updates an epoch makes.
+
+        Raises:
+          ValueError: if a batch is larger than the set.
+        """
+        if self.batch_size > num_samples:
+            raise reject(
+                "Schedule",
+                "batch_size",
+                f"be at most the {num_samples} training samples",
+                self.batch_size,
+                "Choose a smaller batch.",
+            )
+        return num_samples // self.batch_size
+
+
+def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
+    """A fit before its first epoch."""
+    key_init, key_fit = jax.random.split(key)
+    state = learner.init(key_init, samples.scaled(samples.images[:1]))
+    return Progress(
+        state=state,
+        epoch=jnp.int32(0),
+        key=key_fit,
+        best=state,
+        best_accuracy=jnp.float32(-1),
+        best_epoch=jnp.int32(0),
+    )
+
+
+def train_epoch(
+    learner: Learner, schedule: Schedule, progress: Progress, samples: Samples
+) -> tuple[Progress, Float[Array, " layers"]]:
+    """One pass over the shuffled training split, as one scan; also the mean loss per layer."""
+    num_samples = samples.images.shape[0]
+    num_steps = schedule.steps_per_epoch(num_samples)
+    key_order, key_steps = jax.random.split(jax.random.fold_in(progress.key, progress.epoch))
+    order = jax.random.permutation(key_order, num_samples)
+    batches = order[: num_steps * schedule.batch_size].reshape(num_steps, schedule.batch_size)
+
+    def step(state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
+        indices, key = batch
+        x = samples.scaled(samples.images[indices])
+        return learner.step(state, key, x, samples.labels[indices])
+
+    keys = jax.random.split(key_steps, num_steps)
+    state, losses = jax.lax.scan(step, progress.state, (batches, keys))
+    return progress.replace(state=state, epoch=progress.epoch + 1), jnp.mean(losses, axis=0)
+
+
+def layer_scores(
+    learner: Learner, state: State, samples: Samples
+) -> Float[Array, "layers samples classes"]:
+    """Every layer's score of every label for every sample, a chunk of samples at a time."""
+    num_samples = samples.images.shape[0]
+    chunk = min(EVALUATION_CHUNK, num_samples)
+    num_chunks = -(-num_samples // chunk)
+    # The last chunk is filled up with the first samples, whose scores are dropped again.
+    indices = (jnp.arange(num_chunks * chunk) % num_samples).reshape(num_chunks, chunk)
+    scores = jax.lax.map(
+        lambda i: learner.scores(state, samples.scaled(samples.images[i])), indices
+    )
+    layers, classes = scores.shape[1], scores.shape[-1]
+    return jnp.moveaxis(scores, 1, 0).reshape(layers, -1, classes)[:, :num_samples]
+
+
+class Accuracy(NamedTuple):
+    """Attributes: network: fraction right by all scored layers; layers: by each layer alone."""
+
+    network: Float[Array, ""]
+    layers: Float[Array, " layers"]
+
+
+def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
+    """Accuracy over all samples of a split, none left out."""
+    scores = layer_scores(learner, state, samples)
+
+    def fraction_right(scores: Array) -> Array:
+        # NaN compares as the maximum in argmax: a diverged network must not pass as class 0.
+        right = (jnp.argmax(scores, axis=-1) == samples.labels) & jnp.all(
+            jnp.isfinite(scores), axis=-1
+        )
+        return jnp.mean(right, axis=-1, dtype=jnp.float32)
+
+    combined = jnp.sum(scores[learner.first_scored :], axis=0)
+    return Accuracy(fraction_right(combined), fraction_right(scores))
+
+
+def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:
+    """Remembers the present weights if their validation accuracy is the highest so far."""
+    better = accuracy > progress.best_accuracy
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), progress.state, progress.best)
+    return progress.replace(
+        best=best,
+        best_accuracy=jnp.where(better, accuracy, progress.best_accuracy),
+        best_epoch=jnp.where(better, progress.epoch, progress.best_epoch),
+    )
+
+
+def fit(
+    learner: Learner,
+    schedule: Schedule,
+    key: Key[Array, ""],
+    training: Samples,
+    validation: Samples,
+) -> FitResult:
+    """A whole training run: a pure function of its arguments, to be jitted and vmapped over keys.
+
+    After each epoch the validation accuracy is taken and the best weights are kept
+    (`result.progress.best`); the test set has no part in it.
+
+    Raises:
+      ValueError: if a batch is larger than the training split.
+    """
+
+    def epoch(progress: Progress, _: None) -> tuple[Progress, EpochInfo]:
+        progress, loss = train_epoch(learner, schedule, progress, training)
+        accuracy = evaluate(learner, progress.state, validation).network
+        return keep_best(progress, accuracy), EpochInfo(loss, accuracy)
+
+    first = start(learner, key, training)
+    return FitResult(*jax.lax.scan(epoch, first, None, length=schedule.epochs))

@@ -1,0 +1,1 @@
+"""Experiments: each a configuration and a main; the algorithms are in `sffa_jax`."""

@@ -1,0 +1,26 @@
+"""The 1797 handwritten digits that scikit-learn ships: 8x8 pixels, nothing to download."""
+
+import numpy as np
+
+from sffa_jax.data.dataset import Dataset
+from sffa_jax.data.splits import stratified_split
+
+
+def load_digits() -> Dataset:
+    """The digits, a fifth of every class as the test split (always the same one)."""
+    # Imported here: scikit-learn is slow to load and only this set needs it.
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    pixels, labels = sklearn_digits(return_X_y=True)
+    images = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = labels.astype(np.int32)
+    train, test = stratified_split(labels, fraction=0.2, seed=0)
+    return Dataset(
+        name="digits",
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        class_names=tuple(str(digit) for digit in range(10)),
+        source="scikit-learn load_digits",
+    )

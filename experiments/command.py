@@ -1,0 +1,71 @@
+"""What every experiment's command line shares: parsing, one-line errors, exit status."""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+Options = TypeVar("Options")
+
+
+def parse(options: type[Options], name: str, arguments: Sequence[str] | None) -> Options:
+    """Parses the command line into the options' dataclass.
+
+    Raises:
+      ValueError: for an unknown option or a value of the wrong type, in one line.
+      SystemExit: after `--help`, with status 0.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                options,
+                prog=f"python -m experiments.{name}",
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        # tyro draws a box of several lines; a script's user wants the first paragraph as a line.
+        paragraphs = re.split(r"^[│|] [─-]+ [│|]$", complaint.getvalue(), flags=re.MULTILINE)
+        inside = re.findall(r"^[│|] (.*) [│|]$", paragraphs[0], flags=re.MULTILINE)
+        message = " ".join(" ".join(inside or [complaint.getvalue()]).split())
+        raise ValueError(f"{message.rstrip('.')}. See --help.") from None
+
+
+def execute(
+    main: Callable[[Options], None],
+    options: type[Options],
+    name: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs an experiment and returns its exit status.
+
+    0: done. 2: bad usage or input, with one line on stderr. 130: interrupted; what had ended is on
+    disk, and the same command goes on from there if it names the same `--out`.
+    """
+    try:
+        main(parse(options, name, arguments))
+    except (ValueError, TypeError) as error:
+        if not _is_about_input(error):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: finished runs are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _is_about_input(error: Exception) -> bool:
+    """Whether the error was raised by this project's own checks and not from inside a library."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return module.split(".")[0] in ("sffa_jax", "experiments")

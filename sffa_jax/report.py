@@ -1,0 +1,363 @@
+"""Results as a reader wants them: a table with intervals, paired tests, figures, one page.
+
+Everything is made from the records in `results.jsonl` and from `config.json` alone, so that a
+report can be made again from what is on disk.
+"""
+
+import base64
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
+# Okabe and Ito's colours, told apart by colour-blind readers; the markers serve print.
+STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#666666", "^")}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of n values with its 95 % Student-t interval; low and high are None for n = 1."""
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{100 * self.mean:.2f} (one seed)"
+        return f"{100 * self.mean:.2f} [{100 * self.low:.2f}, {100 * self.high:.2f}]"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % confidence interval of independent values (Student's t).
+
+    Raises:
+      ValueError: for no values.
+    """
+    if not len(values):
+        raise ValueError("interval: `values` must hold at least one number, got none.")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(1, mean, None, None)
+    half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+    return Interval(len(values), mean, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Difference first - second over the seeds both have; p by a paired t-test, Holm-corrected.
+
+    p is None with fewer than two common seeds, and where all differences are the same.
+    """
+
+    first: str
+    second: str
+    difference: Interval
+    p: float | None
+
+
+def paired_tests(values: Mapping[str, Mapping[int, float]]) -> list[PairedTest]:
+    """Tests every pair of algorithms on their common seeds.
+
+    Args:
+      values: for each algorithm, each seed's value.
+
+    Returns:
+      One test a pair that has common seeds, in the order of `values`. The p-values are corrected
+      for the number of pairs (Holm 1979).
+    """
+    tests = []
+    for first, second in itertools.combinations(values, 2):
+        seeds = sorted(values[first].keys() & values[second].keys())
+        if not seeds:
+            continue
+        differences = np.array([values[first][s] - values[second][s] for s in seeds])
+        p = None
+        if len(seeds) > 1 and np.ptp(differences) > 0:
+            p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+        tests.append(PairedTest(first, second, interval(differences.tolist()), p))
+    corrected = holm([test.p for test in tests if test.p is not None])
+    remaining = iter(corrected)
+    return [test if test.p is None else PairedTest(*_pair(test), next(remaining)) for test in tests]
+
+
+def _pair(test: PairedTest) -> tuple[str, str, Interval]:
+    return test.first, test.second, test.difference
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the smallest p times n, the next times n - 1, never falling."""
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(np.argsort(p_values)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = highest
+    return corrected
+
+
+def _accuracies(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
+    """Test accuracy of each finished run, by algorithm and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record["test_accuracy"] is not None:
+            found.setdefault(record["algorithm"], {})[record["seed"]] = record["test_accuracy"]
+    return found
+
+
+def summary(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row an algorithm: accuracies as fractions with their 95 % interval, seconds an epoch."""
+    rows = []
+    frame = pd.DataFrame(list(records))
+    for (dataset, algorithm), runs in frame.groupby(["dataset", "algorithm"], sort=False):
+        done = runs[runs["test_accuracy"].notna()]
+        test = interval(done["test_accuracy"].tolist()) if len(done) else None
+        rows.append(
+            {
+                "dataset": dataset,
+                "algorithm": algorithm,
+                "seeds": len(done),
+                "diverged": len(runs) - len(done),
+                "test_accuracy": test and test.mean,
+                "test_low": test and test.low,
+                "test_high": test and test.high,
+                "validation_accuracy": done["validation_accuracy"].mean() if len(done) else None,
+                "seconds_per_epoch": float((runs["train_seconds"] / runs["epochs"]).mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The summary for people: a header and one row an algorithm, accuracies in percent."""
+    table = [
+        ["Algorithm", "Test accuracy, % [95 % interval]", "Validation, %", "Seeds", "s / epoch"]
+    ]
+    accuracies = _accuracies(records)
+    for row in summary(records).to_dict("records"):
+        name = str(row["algorithm"])
+        values = accuracies.get(name)
+        seeds = f"{row['seeds']}" + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
+        table.append(
+            [
+                NAMES.get(name, name),
+                str(interval(list(values.values()))) if values else "-",
+                f"{100 * row['validation_accuracy']:.2f}" if values else "-",
+                seeds,
+                f"{row['seconds_per_epoch']:.3g}",
+            ]
+        )
+    return table
+
+
+def tests_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The paired tests for people; only a header where there is nothing to compare."""
+    table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    for test in paired_tests(_accuracies(records)):
+        names = (NAMES.get(name, name) for name in (test.first, test.second))
+        p = "-" if test.p is None else f"{test.p:.2g}"
+        table.append([" - ".join(names), str(test.difference), p])
+    return table
+
+
+def as_text(table: Sequence[Sequence[str]]) -> str:
+    """A table as aligned plain text."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 4.0), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+    """Every seed's test accuracy as a dot, with the mean and its 95 % interval beside the dots."""
+    figure, axes = _axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
+    accuracies = _accuracies(records)
+    for i, (name, by_seed) in enumerate(accuracies.items()):
+        colour, marker = STYLES.get(name, ("#009E73", "D"))
+        values = 100 * np.array(list(by_seed.values()))
+        spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(i - 0.12 + spread, values, marker, color=colour, alpha=0.6, markersize=5)
+        mean = interval(list(by_seed.values()))
+        half = 0.0 if mean.high is None else 100 * (mean.high - mean.mean)
+        axes.errorbar(
+            i + 0.2, 100 * mean.mean, half, fmt=marker, color=colour, capsize=4, markersize=8
+        )
+        axes.annotate(
+            f"{100 * mean.mean:.2f}",
+            (i + 0.2, 100 * mean.mean),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_xticks(range(len(accuracies)), [NAMES.get(name, name) for name in accuracies])
+    axes.set_xlim(-0.5, max(len(accuracies) - 0.3, 0.6))
+    axes.set_ylabel("Test accuracy, %")
+    return figure
+
+
+def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+    """Validation accuracy after each epoch: mean over seeds and 95 % band."""
+    figure, axes = _axes("Learning curves: validation accuracy, mean and 95 % band over seeds")
+    lowest = 100.0
+    for name in dict.fromkeys(record["algorithm"] for record in records):
+        curves = 100 * np.array(
+            [
+                record["history"]["validation_accuracy"]
+                for record in records
+                if record["algorithm"] == name and record["test_accuracy"] is not None
+            ]
+        )
+        if not curves.size:
+            continue
+        colour, marker = STYLES.get(name, ("#009E73", "D"))
+        epochs = np.arange(1, curves.shape[1] + 1)
+        mean = curves.mean(axis=0)
+        axes.plot(
+            epochs,
+            mean,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(epochs) // 10),
+            label=NAMES.get(name, name),
+        )
+        if len(curves) > 1:
+            half = stats.sem(curves, axis=0) * stats.t.ppf(0.975, len(curves) - 1)
+            axes.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+        lowest = min(lowest, float(mean[len(mean) // 5]))
+    if lowest < 100:
+        # The first epochs would squeeze all that differs into a line at the top.
+        axes.set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
+        axes.legend(frameon=False, loc="lower right")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Validation accuracy, %")
+    return figure
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A PNG in the run's folder and the sentence under it."""
+
+    file: str
+    caption: str
+
+
+def write_page(
+    folder: Path,
+    *,
+    title: str,
+    lead: str,
+    tables: Mapping[str, Sequence[Sequence[str]]],
+    figures: Sequence[ReportFigure],
+    config: Mapping[str, Any],
+    command: str,
+) -> Path:
+    """Writes `report.html`: one file that needs no network, light or dark, narrow or wide.
+
+    Args:
+      folder: where the figures lie and the page goes.
+      title, lead: heading and the paragraph under it.
+      tables: by heading; the first row of each is its header.
+      figures: PNG files in `folder`; they are embedded.
+      config: shown as it is.
+      command: repeats the run.
+
+    Returns:
+      The page's path. All text is escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sffa_jax", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        lead=lead,
+        tables=tables,
+        figures=[
+            (base64.b64encode((folder / figure.file).read_bytes()).decode(), figure.caption)
+            for figure in figures
+        ],
+        config=json.dumps(config, indent=2, ensure_ascii=False),
+        command=command,
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def report_comparison(
+    folder: Path, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any], command: str
+) -> str:
+    """Writes `summary.csv`, the figures and `report.html` of a comparison.
+
+    Returns:
+      The tables as plain text.
+
+    Raises:
+      ValueError: if there is no record.
+    """
+    if not records:
+        raise ValueError("report_comparison: `records` must hold at least one run, got none.")
+    # Seeds that were added on a later start stand among their algorithm's runs all the same.
+    order = list(dict.fromkeys([*NAMES, *(record["algorithm"] for record in records)]))
+    records = sorted(records, key=lambda r: (order.index(r["algorithm"]), r["seed"]))
+    summary(records).to_csv(folder / "summary.csv", index=False)
+    accuracy_figure(records).savefig(folder / "accuracy.png")
+    learning_figure(records).savefig(folder / "learning_curves.png")
+    table, tests = results_table(records), tests_table(records)
+    raw = [["Algorithm", "Seed", "Test, %", "Validation, %", "Layer by layer, %", "Best epoch"]]
+    for r in records:
+        done = r["test_accuracy"] is not None
+        raw.append(
+            [
+                NAMES.get(r["algorithm"], r["algorithm"]),
+                str(r["seed"]),
+                f"{100 * r['test_accuracy']:.2f}" if done else r["status"],
+                f"{100 * r['validation_accuracy']:.2f}" if done else "-",
+                ", ".join(f"{100 * a:.2f}" for a in r["layer_accuracies"]) if done else "-",
+                str(r["selected_epoch"]) if done else "-",
+            ]
+        )
+    tables = {"Results": table} | ({"Paired tests": tests} if len(tests) > 1 else {})
+    dataset = records[0]["dataset"]
+    write_page(
+        folder,
+        title=f"{', '.join(dict.fromkeys(row[0] for row in raw[1:]))} on {dataset}",
+        lead=(
+            f"{len(records)} training runs on {dataset}. The weights of each run are those of the "
+            "epoch with the highest validation accuracy; the test set was used once, at the end. "
+            "A paired test compares two algorithms on the same seeds."
+        ),
+        tables=tables | {"Every run": raw},
+        figures=[
+            ReportFigure("accuracy.png", "Test accuracy of every seed, and the mean."),
+            ReportFigure("learning_curves.png", "Validation accuracy as training goes on."),
+        ],
+        config=config,
+        command=command,
+    )
+    return "\n\n".join(as_text(t) for t in tables.values())

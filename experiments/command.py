@@ -67,5 +67,6 @@ def _is_about_input(error: Exception) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
-    return module.split(".")[0] in ("sffa_jax", "experiments")
+    # Not `__name__`: that of the module which was started is "__main__".
+    spec = trace.tb_frame.f_globals.get("__spec__") if trace is not None else None
+    return spec is not None and spec.name.split(".")[0] in ("sffa_jax", "experiments")

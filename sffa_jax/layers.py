@@ -142,12 +142,21 @@ def activity(
         linear = layer.body.clone(use_bias=False)
         products = []
         for part in inputs:
-            product = linear.apply({"params": {"kernel": params["kernels"][part.name]}}, part.value)
+            kernel = params["kernels"][part.name]
+            if part.value.shape[-1] != kernel.shape[-2]:
+                raise reject(
+                    "activity",
+                    part.name,
+                    f"have {kernel.shape[-2]} features, as the layer was built for",
+                    f"shape {part.value.shape}",
+                    "Build the network for inputs of this shape.",
+                )
+            product = linear.apply({"params": {"kernel": kernel}}, part.value)
             assert isinstance(product, jax.Array)
             products.append(_per_candidate(product, part, candidates))
         pre = sum(products[1:], start=products[0])
         if "bias" in params:
-            pre = pre + params["bias"]
+            pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))
     else:
         x = join(inputs, candidates)
         # A body of the user's may know one batch axis only.

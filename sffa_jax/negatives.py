@@ -36,7 +36,7 @@ def hard(
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3 ("hard" negative labels).
     """
-    wrong = jnp.arange(num_classes) != labels[:, None]
+    wrong = jnp.arange(num_classes)[None] != labels[:, None]
     drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
     return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
 

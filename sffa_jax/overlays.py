@@ -115,8 +115,19 @@ def parts(overlay: Overlay, x: Float[Array, "batch *input"]) -> tuple[Part, ...]
 
     Returns:
       The image's part (per sample) and the label's (per class).
+
+    Raises:
+      ValueError: if the samples have another shape than the overlay's mask.
     """
-    kept = x if overlay.keep is None else jnp.where(overlay.keep, x, 0.0)
+    if overlay.keep is not None and overlay.keep.shape != x.shape[1:]:
+        raise reject(
+            "parts",
+            "x",
+            f"have samples of the overlay's shape {overlay.keep.shape}",
+            f"shape {x.shape}",
+            "Build the overlay for inputs of this shape.",
+        )
+    kept = x if overlay.keep is None else jnp.where(overlay.keep[None], x, 0.0)
     result = [Part("input", kept, "sample")]
     if overlay.pattern is not None:
         result.append(Part("input", overlay.pattern, "class"))

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
@@ -249,7 +250,7 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
         # The first epochs would squeeze all that differs into a line at the top.
         axes.set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
         axes.legend(frameon=False, loc="lower right")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Validation accuracy, %")
     return figure

@@ -28,12 +28,12 @@ class Samples(struct.PyTreeNode):
 
     images: UInt8[Array, "samples *input"]
     labels: Int[Array, " samples"]
-    mean: Float[Array, "*channels"]
-    std: Float[Array, "*channels"]
+    mean: Float[Array, " one_or_input"]
+    std: Float[Array, " one_or_input"]
 
     def scaled(self, images: UInt8[Array, "batch *input"]) -> Float[Array, "batch *input"]:
         """Pixels as the network sees them: (pixel / 255 - mean) / std."""
-        return (images.astype(jnp.float32) / 255 - self.mean) / self.std
+        return (images.astype(jnp.float32) / 255 - self.mean[None]) / self.std[None]
 
 
 def make_samples(
@@ -59,7 +59,7 @@ def make_samples(
     if images.dtype != np.uint8:
         raise TypeError(
             f"make_samples: `images` must be uint8, got {images.dtype}. "
-            "`Dataset.from_arrays` converts floats in [0, 1]."
+            "`data.to_uint8` converts floats in [0, 1]."
         )
     if len(images) != len(labels) or not len(images):
         raise reject(
@@ -69,11 +69,11 @@ def make_samples(
             f"{len(images)} images and {len(labels)} labels",
         )
     check_labels("make_samples", labels, num_classes)
-    per_pixel = np.broadcast_arrays(
-        np.asarray(mean, np.float32), np.asarray(std, np.float32), images[0]
-    )
-    shared = np.ndim(mean) == 0 and np.ndim(std) == 0
-    scale = [np.float32(mean), np.float32(std)] if shared else [a.ravel() for a in per_pixel[:2]]
+    # One value for a grey image; a value a channel is repeated for every pixel.
+    scale = [
+        np.ravel(value if np.ndim(value) == 0 else np.broadcast_to(value, images.shape[1:]))
+        for value in (mean, std)
+    ]
     return Samples(
         images=jnp.asarray(images.reshape(len(images), -1)),
         labels=jnp.asarray(labels, jnp.int32),
@@ -214,14 +214,13 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     scores = layer_scores(learner, state, samples)
 
     def fraction_right(scores: Array) -> Array:
-        # NaN compares as the maximum in argmax: a diverged network must not pass as class 0.
-        right = (jnp.argmax(scores, axis=-1) == samples.labels) & jnp.all(
-            jnp.isfinite(scores), axis=-1
-        )
-        return jnp.mean(right, axis=-1, dtype=jnp.float32)
+        # argmax takes NaN for the maximum: a diverged network must not pass as class 0.
+        finite = jnp.all(jnp.isfinite(scores), axis=-1)
+        right = (jnp.argmax(scores, axis=-1) == samples.labels) & finite
+        return jnp.mean(right, dtype=jnp.float32)
 
     combined = jnp.sum(scores[learner.first_scored :], axis=0)
-    return Accuracy(fraction_right(combined), fraction_right(scores))
+    return Accuracy(fraction_right(combined), jnp.stack([fraction_right(s) for s in scores]))
 
 
 def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:

@@ -18,7 +18,7 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
     if k > h.shape[-1]:
         raise reject("kth_largest", "k", f"be at most the {h.shape[-1]} units", k)
 
-    def peel(_: int, threshold: Array) -> Array:
+    def peel(_: Array, threshold: Array) -> Array:
         # Rows that have seen k values keep their threshold: equal values are peeled at once.
         seen = jnp.sum(h >= threshold, axis=-1, keepdims=True)
         below = jnp.max(jnp.where(h < threshold, h, -jnp.inf), axis=-1, keepdims=True)

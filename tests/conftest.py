@@ -1,0 +1,20 @@
+"""Shared settings: shapes in annotations are checked, and ranks never broadcast silently."""
+
+import hypothesis
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+# Must come before the first import of the package.
+install_import_hook("sffa_jax", "typecheck.checker")
+
+
+# The first example of a property compiles; a deadline would time the compiler.
+hypothesis.settings.register_profile("suite", deadline=None, max_examples=25)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def strict_ranks():
+    with jax.numpy_rank_promotion("raise"):
+        yield

@@ -1,0 +1,146 @@
+"""The main job, as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import compare
+from experiments.command import execute
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
+
+
+def start(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.compare", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command(tmp_path):
+    run = start(*TINY, "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    assert "SFFA - Backprop" in run.stdout
+    assert f"Report: {tmp_path}" in run.stdout
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").open()]
+    assert [(r["algorithm"], r["seed"]) for r in records] == [
+        (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
+    ]
+    for record in records:
+        assert 0.05 < record["test_accuracy"] <= 1
+        assert record["history"]["loss"][1] < record["history"]["loss"][0]
+        assert record["validation_accuracy"] == max(record["history"]["validation_accuracy"])
+        assert record["train_seconds"] > 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["options"]["hidden"] == [8]
+    assert config["data"]["source"] == "scikit-learn load_digits"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"summary.csv", "report.html", "accuracy.png", "learning_curves.png"} <= names
+
+
+def test_a_second_start_adds_only_what_is_missing(tmp_path):
+    out = ["--out", str(tmp_path)]
+    common = ["--epochs", "1", "--hidden", "8", "--parallel", "map"]
+    assert (
+        execute(
+            compare.main,
+            compare.Options,
+            "compare",
+            [*common, *out, "--seeds", "1", "--algorithms", "bp"],
+        )
+        == 0
+    )
+    before = (tmp_path / "results.jsonl").read_text()
+    more = [*common, *out, "--seeds", "2", "--algorithms", "bp", "sffa"]
+    assert execute(compare.main, compare.Options, "compare", more) == 0
+    after = (tmp_path / "results.jsonl").read_text()
+    assert after.startswith(before)
+    runs = [json.loads(line) for line in after.splitlines()]
+    assert [(r["algorithm"], r["seed"]) for r in runs] == [
+        ("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)
+    ]  # fmt: skip
+    assert execute(compare.main, compare.Options, "compare", more) == 0
+    assert (tmp_path / "results.jsonl").read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "mnsit"], "`dataset` must be one of digits, fashion_mnist"),
+        (["--algorithms", "sffa", "gan"], "`algorithms` must be one of bp, ffa, sffa, got 'gan'"),
+        (["--hidden", "7"], "even number of units (half positive, half negative neurons), got 7"),
+        (["--hidden", "8", "--winners", "5"], "at most half of the layer's 8 units, got 5"),
+        (["--epochs", "0"], "`epochs` must be at least 1, got 0"),
+        (["--batch-size", "5000"], "`batch_size` must be at most the"),
+        (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
+        (["--learning-rate", "-1"], "`learning_rate` must be a number above 0, got -1"),
+        (["--validation", "nan"], "`validation` must be a number above 0"),
+        (["--dataset", "mnist", "--data-dir", "nowhere"], "which does not exist"),
+        (["--seeds", "many"], "--seeds"),
+        (["--sedes", "3"], "--sedes"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
+    out = tmp_path / "out"
+    status = execute(compare.main, compare.Options, "compare", [*arguments, "--out", str(out)])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_bad_input_as_a_command():
+    """`__main__` words its errors like an import does: no traceback."""
+    run = start("--algorithms")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "`algorithms` must name one of ffa, sffa, bp, got none" in run.stderr
+
+
+def test_an_interrupt_keeps_what_is_done(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    assert execute(interrupted, compare.Options, "compare", []) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_our_own_bugs_keep_their_traceback():
+    def broken(_):
+        return int("x")
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        execute(broken, compare.Options, "compare", [])
+
+
+def test_the_described_command_repeats_the_run():
+    options = compare.Options(hidden=(8, 6), seeds=3, out=Path("x"))
+    assert compare.describe(options) == "python -m experiments.compare --seeds 3 --hidden 8 6"
+
+
+@pytest.mark.slow
+def test_accuracy_on_mnist(tmp_path):
+    if "SFFA_DATA_DIR" not in os.environ:
+        pytest.skip("needs SFFA_DATA_DIR")
+    arguments = ["--dataset", "mnist", "--hidden", "1400", "--epochs", "10", "--seeds", "3"]
+    run = start(*arguments, "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    by_algorithm = {}
+    for line in (tmp_path / "results.jsonl").open():
+        record = json.loads(line)
+        by_algorithm.setdefault(record["algorithm"], []).append(record)
+    floors = {"sffa": 0.975, "ffa": 0.94, "bp": 0.98}
+    for name, floor in floors.items():
+        mean = sum(r["test_accuracy"] for r in by_algorithm[name]) / 3
+        assert mean >= floor, (name, mean)
+    seconds = {name: runs[0]["train_seconds"] for name, runs in by_algorithm.items()}
+    assert seconds["sffa"] <= 2.5 * seconds["bp"]

@@ -1,0 +1,46 @@
+"""The formulas again, in NumPy float64, one sample and one unit at a time, from the papers."""
+
+import math
+
+import numpy as np
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+def ffa_probability(h, threshold: float, sharpness: float = 1.0) -> float:
+    total = 0.0
+    for unit in h:
+        total += float(unit) ** 2
+    return sigmoid(sharpness * (total / len(h) - threshold))
+
+
+def sffa_probability(h, floor: float) -> float:
+    """The paper's goodness: share of the activity in the positive half."""
+    half = len(h) // 2
+    plus = sum(float(u) ** 2 for u in h[:half])
+    everything = sum(float(u) ** 2 for u in h)
+    return (plus + floor) / (everything + 2 * floor)
+
+
+def two_pass_loss(p_positive: float, p_negative: float) -> float:
+    return -(math.log(p_positive) + math.log(1 - p_negative)) / 2
+
+
+def k_winners(h, k: int) -> np.ndarray:
+    """Keeps all units that reach the k-th largest of their half."""
+    out = np.zeros(len(h))
+    half = len(h) // 2
+    for start in (0, half):
+        group = list(h[start : start + half])
+        threshold = sorted(group, reverse=True)[k - 1]
+        for i, value in enumerate(group):
+            if value >= threshold:
+                out[start + i] = value
+    return out
+
+
+def adam_first_step(gradient: np.ndarray, learning_rate: float, eps: float = 1e-8) -> np.ndarray:
+    """Adam's first update: moments are the gradient and its square after bias correction."""
+    return -learning_rate * gradient / (np.abs(gradient) + eps)

@@ -1,0 +1,31 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sffa_jax.backprop import backprop_learner
+from sffa_jax.layers import dense_layers
+
+X = jax.random.normal(jax.random.key(0), (6, 5))
+LABELS = jnp.array([0, 1, 2, 0, 1, 2])
+
+
+def test_one_step_is_gradient_descent_on_the_cross_entropy():
+    learner = backprop_learner(dense_layers([4]), 3, optax.sgd(0.5))
+    state = learner.init(jax.random.key(1), X)
+    w = np.float64(state.params[0]["kernels"]["input"])
+    v = np.float64(state.params[1]["kernels"]["input"])
+    x, y = np.float64(X), np.eye(3)[np.array(LABELS)]
+    h = np.maximum(x @ w, 0)
+    z = h @ v
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    new, loss = learner.step(state, jax.random.key(2), X, LABELS)
+    np.testing.assert_allclose(loss[0], -np.mean(np.sum(y * np.log(p), axis=1)), rtol=1e-5)
+    dz = (p - y) / 6
+    dw = x.T @ ((dz @ v.T) * (h > 0))
+    kernel = new.params[0]["kernels"]["input"]
+    np.testing.assert_allclose(kernel, w - 0.5 * dw, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        new.params[1]["kernels"]["input"], v - 0.5 * h.T @ dz, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(learner.scores(state, X)[0], z, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,161 @@
+"""Locality, and one update against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import oracles
+import pytest
+
+from sffa_jax import ffa, local, network, overlays, sffa
+from sffa_jax.layers import dense_layers
+from sffa_jax.network import next_input
+from sffa_jax.overlays import parts
+
+NUM_CLASSES = 3
+X = jax.random.normal(jax.random.key(0), (4, 12))
+LABELS = jnp.array([0, 1, 2, 1])
+CANDIDATES = jnp.array([[0, 1], [1, 2], [2, 0], [1, 0]])
+IS_TARGET = LABELS[:, None] == CANDIDATES
+RULES = {"ffa": ffa(threshold=0.5), "sffa": sffa(sharpness=3.0, floor=1e-3)}
+
+
+def build(rule, hidden=(8, 6, 4)):
+    return network.Network(
+        dense_layers(hidden), rule, lambda _: overlays.corner_one_hot(12, NUM_CLASSES), NUM_CLASSES
+    )
+
+
+def loss_of_layer(net, k):
+    """Layer k's loss as a function of *all* parameters of the network."""
+
+    def loss(layers, overlay):
+        inputs = parts(overlay, X)
+        for i, (layer, params) in enumerate(zip(net.layers, layers, strict=True)):
+            info = local.layer_loss(layer, net.rule, params, inputs, CANDIDATES, IS_TARGET)
+            if i == k:
+                return info.loss.mean()
+            inputs = next_input(net.rule, info.activity)
+        raise AssertionError
+
+    return loss
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_no_gradient_crosses_a_layer(rule, k):
+    net = build(rule)
+    params = network.init_network(net, jax.random.key(1), X)
+    gradients = jax.grad(loss_of_layer(net, k))(params.layers, params.overlay)
+    for i, gradient in enumerate(gradients):
+        size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(gradient))
+        assert (size > 0) if i == k else (size == 0), f"layer {k}'s loss moves layer {i}"
+
+
+def products(jaxpr):
+    """All matrix products in a jaxpr, with those inside calls and loops."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            yield eqn
+        for value in eqn.params.values():
+            if hasattr(value, "jaxpr"):
+                yield from products(value.jaxpr)
+            elif hasattr(value, "eqns"):
+                yield from products(value)
+
+
+def test_no_product_with_a_transposed_kernel():
+    """Backprop multiplies by each upper kernel's transpose; a local step never does."""
+    net = build(RULES["sffa"])
+    learner = local.local_learner(net, optax.sgd(0.1))
+    state = learner.init(jax.random.key(0), X)
+    jaxpr = jax.make_jaxpr(learner.step)(state, jax.random.key(1), X, LABELS).jaxpr
+    kernels = {(12, 8), (8, 6), (6, 4)}
+    for eqn in products(jaxpr):
+        (left, right), _ = eqn.params["dimension_numbers"]
+        for variable, axes in zip(eqn.invars, (left, right), strict=True):
+            if tuple(variable.aval.shape) in kernels:
+                assert axes == (0,), "a kernel is contracted over its outputs"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_upper_layers_rule_leaves_the_lower_layers_path_bit_identical(name):
+    net = build(RULES[name])
+    layer = net.layers[0]
+    optimiser = optax.adam(1e-2)
+    alone = build(RULES[name], hidden=(8,))
+    both, single = local.local_learner(net, optimiser), local.local_learner(alone, optimiser)
+    state, alone_state = both.init(jax.random.key(0), X), single.init(jax.random.key(0), X)
+    other = local.local_learner(build(RULES[name], hidden=(8, 2, 2)), optimiser)
+    other_state = other.init(jax.random.key(0), X)
+    assert layer == alone.layers[0]
+    for i in range(5):
+        key = jax.random.key(i)
+        state, _ = both.step(state, key, X, LABELS)
+        alone_state, _ = single.step(alone_state, key, X, LABELS)
+        other_state, _ = other.step(other_state, key, X, LABELS)
+    for left, mid, right in zip(
+        *(jax.tree.leaves(s.layers[0]) for s in (state, alone_state, other_state)), strict=True
+    ):
+        np.testing.assert_array_equal(left, mid)
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_one_adam_update_matches_numpy(name):
+    """Gradient of the two-pass loss by central differences of the NumPy oracle, then Adam."""
+    net = build(RULES[name], hidden=(4,))
+    learner = local.local_learner(net, optax.adam(1e-2), negatives="uniform")
+    state = learner.init(jax.random.key(1), X)
+    key = jax.random.key(7)
+    new, loss = learner.step(state, key, X, LABELS)
+    wrong = np.array(local.NEGATIVES["uniform"](key, LABELS, NUM_CLASSES, lambda: None)[:, 1])
+    kernel = np.float64(state.layers[0].params["kernels"]["input"])
+
+    def probability(h):
+        if name == "ffa":
+            return oracles.ffa_probability(h, 0.5)
+        p = oracles.sffa_probability(h, 1e-3)
+        return oracles.sigmoid(3.0 * np.log(p / (1 - p)))
+
+    def mean_loss(kernel):
+        total = 0.0
+        for i in range(4):
+            ps = []
+            for label in (int(LABELS[i]), int(wrong[i])):
+                x = np.float64(X[i]).copy()
+                x[:NUM_CLASSES] = np.eye(NUM_CLASSES)[label]
+                ps.append(probability(np.maximum(x @ kernel, 0)))
+            total += oracles.two_pass_loss(*ps)
+        return total / 4
+
+    np.testing.assert_allclose(loss[0], mean_loss(kernel), rtol=1e-4)
+    gradient = np.zeros_like(kernel)
+    for index in np.ndindex(*kernel.shape):
+        step = np.zeros_like(kernel)
+        step[index] = 1e-5
+        gradient[index] = (mean_loss(kernel + step) - mean_loss(kernel - step)) / 2e-5
+    moved = np.float64(new.layers[0].params["kernels"]["input"]) - kernel
+    expected = oracles.adam_first_step(gradient, 1e-2)
+    clear = np.abs(gradient) > 1e-4
+    assert clear.sum() > 20
+    np.testing.assert_allclose(moved[clear], expected[clear], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "hard", "all"])
+@pytest.mark.parametrize("name", RULES)
+def test_steps_lower_every_layers_loss(name, negatives):
+    network = build(RULES[name], hidden=(8, 6))
+    learner = local.local_learner(network, optax.adam(3e-2), negatives=negatives)
+    state = learner.init(jax.random.key(2), X)
+    step = jax.jit(learner.step)
+    losses = []
+    for i in range(60):
+        state, loss = step(state, jax.random.key(i), X, LABELS)
+        losses.append(loss)
+    assert np.all(np.mean(losses[-10:], axis=0) < np.mean(losses[:10], axis=0))
+
+
+def test_unknown_negatives():
+    with pytest.raises(ValueError, match=r"`negatives` must be one of all, hard, uniform, got 'x'"):
+        local.local_learner(build(RULES["ffa"]), optax.sgd(0.1), negatives="x")

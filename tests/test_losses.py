@@ -1,0 +1,51 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from sffa_jax import losses
+
+TARGETS = jnp.array([[True, False], [False, True]])
+
+
+def test_binary_cross_entropy_is_the_two_pass_loss():
+    log_odds = jnp.array([[0.3, -1.2], [2.0, 0.5]])
+    p = jax.nn.sigmoid(log_odds)
+    expected = [oracles.two_pass_loss(p[0, 0], p[0, 1]), oracles.two_pass_loss(p[1, 1], p[1, 0])]
+    np.testing.assert_allclose(losses.binary_cross_entropy(log_odds, TARGETS), expected, rtol=1e-6)
+
+
+def test_negatives_weigh_as_much_as_the_positive():
+    log_odds = jnp.array([[0.0, 3.0, 3.0, 3.0]])
+    targets = jnp.array([[True, False, False, False]])
+    expected = 0.5 * np.log(2) + 0.5 * np.log1p(np.exp(3.0))
+    np.testing.assert_allclose(
+        losses.binary_cross_entropy(log_odds, targets), [expected], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_value_at_indifference(name):
+    loss = losses.LOSSES[name](jnp.zeros((2, 2)), TARGETS)
+    np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_slopes_raise_the_positive_and_lower_the_negatives(name):
+    slope = jax.grad(lambda z: losses.LOSSES[name](z, TARGETS).sum())(jnp.zeros((2, 2)))
+    assert np.all(np.where(TARGETS, slope < 0, slope > 0))
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_finite_far_out(name):
+    log_odds = jnp.array([[-1e4, 1e4], [1e4, -1e4]])
+    value, slope = jax.value_and_grad(lambda z: losses.LOSSES[name](z, TARGETS).sum())(log_odds)
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_shapes_must_agree(name):
+    with pytest.raises((ValueError, TypeError)):
+        losses.LOSSES[name](jnp.zeros((2, 3)), TARGETS)

@@ -1,0 +1,83 @@
+import jax
+import numpy as np
+import oracles
+import pytest
+
+from sffa_jax import ffa, label_scores, network, overlays, predict, sffa
+from sffa_jax.layers import dense_layers
+
+X = jax.random.normal(jax.random.key(0), (4, 12))
+NUM_CLASSES = 3
+
+
+def build(rule, hidden=(8, 6), **options):
+    return network.Network(
+        dense_layers(hidden),
+        rule,
+        lambda key: overlays.appended_pattern(key, NUM_CLASSES, size=5, density=0.5),
+        NUM_CLASSES,
+        **options,
+    )
+
+
+def oracle_scores(rule_name, params, x):
+    """Forward pass of one image with one label at a time, in NumPy."""
+    kernels = [
+        np.concatenate([np.float64(k) for k in layer["kernels"].values()])
+        for layer in params.layers
+    ]
+    codes = np.float64(params.overlay.appended)
+    scores = np.zeros((len(x), NUM_CLASSES))
+    for i in range(len(x)):
+        for label in range(NUM_CLASSES):
+            h = np.concatenate([np.float64(x[i]), codes[label]])
+            for kernel in kernels:
+                h = np.maximum(h @ kernel, 0)
+                if rule_name == "ffa":
+                    p = oracles.ffa_probability(h, 0.5, 2.0)
+                    groups = [h]
+                else:
+                    p = oracles.sffa_probability(h, 1e-3)
+                    groups = np.split(h, 2)
+                scores[i, label] += np.log(p / (1 - p))
+                h = np.concatenate([g / np.sqrt(np.mean(g**2) + 1e-8) for g in groups])
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("ffa", ffa(threshold=0.5, sharpness=2.0)), ("sffa", sffa(floor=1e-3))]
+)
+def test_label_scores_match_numpy(name, rule):
+    net = build(rule)
+    params = network.init_network(net, jax.random.key(1), X)
+    expected = oracle_scores(name, params, X)
+    np.testing.assert_allclose(label_scores(net, params, X), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(predict(net, params, X), expected.argmax(axis=1))
+
+
+def test_first_scored_leaves_out_the_layers_below():
+    net = build(sffa(), first_scored=1)
+    params = network.init_network(net, jax.random.key(1), X)
+    by_layer = network.layer_scores(net, params, X)
+    np.testing.assert_array_equal(label_scores(net, params, X), by_layer[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: build(sffa(), hidden=(8, 7)), r"even number of units .* got 7. Choose an even"),
+        (lambda: build(sffa(), first_scored=2), r"`first_scored` must be below 2 layers, got 2"),
+        (
+            lambda: network.Network((), ffa(), lambda key: overlays.corner_one_hot(9, 3), 3),
+            r"`layers` must hold at least one layer",
+        ),
+    ],
+)
+def test_bad_networks(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_ffa_takes_an_odd_width():
+    net = build(ffa(), hidden=(7,))
+    assert label_scores(net, network.init_network(net, jax.random.key(0), X), X).shape == (4, 3)

@@ -1,0 +1,97 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from sffa_jax import report
+
+
+def record(algorithm, seed, accuracy, **changes):
+    return {
+        "dataset": "digits",
+        "algorithm": algorithm,
+        "seed": seed,
+        "status": "done",
+        "test_accuracy": accuracy,
+        "validation_accuracy": accuracy,
+        "layer_accuracies": [accuracy],
+        "selected_epoch": 2,
+        "epochs": 2,
+        "train_seconds": 3.0,
+        "history": {"loss": [0.7, 0.6], "validation_accuracy": [0.5, accuracy]},
+    } | changes
+
+
+RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84])] + [
+    record("sffa", s, a) for s, a in enumerate([0.90, 0.91, 0.95])
+]
+
+
+def test_interval_by_hand():
+    """Mean 2, standard deviation 1, t(0.975, 2) = 4.303."""
+    found = report.interval([1.0, 2.0, 3.0])
+    assert found.mean == 2
+    assert found.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-4)
+    assert found.high == pytest.approx(2 + 4.3027 / np.sqrt(3), abs=1e-4)
+    assert report.interval([0.5]) == report.Interval(1, 0.5, None, None)
+    with pytest.raises(ValueError, match="`values` must hold at least one number"):
+        report.interval([])
+
+
+def test_paired_test_matches_scipy_on_common_seeds():
+    values = {"ffa": {0: 0.80, 1: 0.82, 2: 0.84, 9: 0.1}, "sffa": {2: 0.95, 0: 0.90, 1: 0.91}}
+    (test,) = report.paired_tests(values)
+    expected = stats.ttest_rel([0.80, 0.82, 0.84], [0.90, 0.91, 0.95])
+    assert test.p == pytest.approx(expected.pvalue)
+    assert test.difference.mean == pytest.approx(-0.1)
+
+
+def test_no_test_without_variance_or_seeds():
+    (same,) = report.paired_tests({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.5, 1: 0.5}})
+    assert same.p is None
+    assert report.paired_tests({"a": {0: 0.5}, "b": {1: 0.5}}) == []
+
+
+def test_holm_by_hand():
+    assert report.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert report.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_report_holds_every_number(tmp_path):
+    diverged = record(
+        "bp", 0, None, status="diverged", validation_accuracy=None, layer_accuracies=None
+    )
+    config = {"options": {"note": "<script>alert(1)</script>"}}
+    text = report.report_comparison(tmp_path, [*RECORDS, diverged], config, "python -m <x>")
+    assert "82.00 [77.03, 86.97]" in text
+    assert re.search(r"Backprop +- +- +0 \(1 diverged\)", text)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"(src|href)=.?https?:", page)
+    assert "python -m &lt;x&gt;" in page
+    for accuracy in ("80.00", "95.00"):
+        assert f"<td>{accuracy}</td>" in page
+    table = pd.read_csv(tmp_path / "summary.csv").set_index("algorithm")
+    assert table.loc["sffa", "test_accuracy"] == pytest.approx(0.92)
+    assert table.loc["sffa", "seconds_per_epoch"] == 1.5
+    assert table.loc["bp", "diverged"] == 1
+
+
+def test_figures_show_every_seed():
+    axes = report.accuracy_figure(RECORDS).axes[0]
+    dots = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [sorted(line.get_ydata()) for line in dots] == [
+        pytest.approx([80, 82, 84]),
+        pytest.approx([90, 91, 95]),
+    ]
+    curves = report.learning_figure(RECORDS).axes[0].lines
+    assert curves[1].get_ydata() == pytest.approx([50, 92])
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(ValueError, match="`records` must hold at least one run"):
+        report.report_comparison(tmp_path, [], {}, "")

@@ -5,7 +5,18 @@ update, `train` a whole fit, `sweep` many of them at once, `data` the images, `r
 tables and figures (imported only when asked for, since plotting is slow to load).
 """
 
-from sffa_jax import goodness, layers, losses, negatives, network, overlays, rules, sweep, train
+from sffa_jax import (
+    data,
+    goodness,
+    layers,
+    losses,
+    negatives,
+    network,
+    overlays,
+    rules,
+    sweep,
+    train,
+)
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.layers import Layer, dense_layers
 from sffa_jax.learner import Learner
@@ -23,6 +34,7 @@ __all__ = [
     "Network",
     "Schedule",
     "backprop_learner",
+    "data",
     "dense_layers",
     "evaluate",
     "ffa",

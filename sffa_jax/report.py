@@ -211,7 +211,7 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
             va="center",
         )
     axes.set_xticks(range(len(accuracies)), [NAMES.get(name, name) for name in accuracies])
-    axes.set_xlim(-0.5, max(len(accuracies) - 0.3, 0.6))
+    axes.set_xlim(-0.5, len(accuracies) - 0.4)
     axes.set_ylabel("Test accuracy, %")
     return figure
 

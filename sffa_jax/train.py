@@ -85,6 +85,8 @@ def make_samples(
 class Progress(struct.PyTreeNode):
     """A fit under way: all that the next epoch depends on, and the best weights so far.
 
+    Fits that run together stack all of it along a leading axis of runs.
+
     Attributes:
       state: the learner's state after `epoch` epochs.
       epoch: epochs done.
@@ -95,11 +97,11 @@ class Progress(struct.PyTreeNode):
     """
 
     state: State
-    epoch: Int[Array, ""]
-    key: Key[Array, ""]
+    epoch: Int[Array, "*runs"]
+    key: Key[Array, "*runs"]
     best: State
-    best_accuracy: Float[Array, ""]
-    best_epoch: Int[Array, ""]
+    best_accuracy: Float[Array, "*runs"]
+    best_epoch: Int[Array, "*runs"]
 
 
 class EpochInfo(NamedTuple):

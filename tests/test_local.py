@@ -79,7 +79,7 @@ def test_no_product_with_a_transposed_kernel():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_upper_layers_rule_leaves_the_lower_layers_path_bit_identical(name):
+def test_the_layers_above_leave_a_layers_path_bit_identical(name):
     net = build(RULES[name])
     layer = net.layers[0]
     optimiser = optax.adam(1e-2)
@@ -99,6 +99,28 @@ def test_the_upper_layers_rule_leaves_the_lower_layers_path_bit_identical(name):
     ):
         np.testing.assert_array_equal(left, mid)
         np.testing.assert_array_equal(left, right)
+
+
+def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():
+    net = build(RULES["sffa"], hidden=(8, 6))
+    optimiser = optax.adam(1e-2)
+    other_rule = sffa(sharpness=9.0, floor=0.5, loss="softmax")
+    start = local.local_learner(net, optimiser).init(jax.random.key(0), X)
+
+    def train(upper_rule):
+        states = list(start.layers)
+        for _ in range(5):
+            inputs = parts(start.overlay, X)
+            for i, rule in enumerate((net.rule, upper_rule)):
+                states[i], info = local.layer_step(
+                    net.layers[i], rule, optimiser, states[i], inputs, CANDIDATES, IS_TARGET
+                )
+                inputs = next_input(rule, info.activity)
+        return [state.params["kernels"] for state in states]
+
+    same, other = train(net.rule), train(other_rule)
+    np.testing.assert_array_equal(same[0]["input"], other[0]["input"])
+    assert not np.array_equal(same[1]["activity"], other[1]["activity"])
 
 
 @pytest.mark.parametrize("name", RULES)

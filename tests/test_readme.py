@@ -23,7 +23,7 @@ def test_the_example_runs():
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "results" / "compare").iterdir()), ids=str)
 def test_the_table_is_that_of_the_results(folder):
-    runs = [json.loads(line) for line in (folder / "results.jsonl").open()]
+    runs = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     row = next(line for line in README.splitlines() if f"results/compare/{folder.name}" in line)
     for name in ("ffa", "sffa", "bp"):
         values = [run["test_accuracy"] for run in runs if run["algorithm"] == name]

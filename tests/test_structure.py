@@ -6,21 +6,8 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    "checks",
-    "goodness",
-    "losses",
-    "rules",
-    "overlays",
-    "negatives",
-    "winners",
-    "layers",
-    "network",
-    "learner",
-    "local",
-    "backprop",
-    "train",
-    "sweep",
-    "report",
+    *("checks", "goodness", "losses", "rules", "overlays", "negatives", "winners", "layers"),
+    *("network", "learner", "local", "backprop", "train", "sweep", "report"),
 ]
 PACKAGE = Path(__file__).parent.parent / "sffa_jax"
 

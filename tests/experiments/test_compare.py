@@ -30,7 +30,7 @@ def test_the_command(tmp_path):
     assert run.returncode == 0, run.stderr
     assert "SFFA - Backprop" in run.stdout
     assert f"Report: {tmp_path}" in run.stdout
-    records = [json.loads(line) for line in (tmp_path / "results.jsonl").open()]
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [(r["algorithm"], r["seed"]) for r in records] == [
         (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
     ]
@@ -46,28 +46,22 @@ def test_the_command(tmp_path):
     assert {"summary.csv", "report.html", "accuracy.png", "learning_curves.png"} <= names
 
 
+def execute_compare(*arguments):
+    return execute(compare.main, compare.Options, "compare", arguments)
+
+
 def test_a_second_start_adds_only_what_is_missing(tmp_path):
-    out = ["--out", str(tmp_path)]
-    common = ["--epochs", "1", "--hidden", "8", "--parallel", "map"]
-    assert (
-        execute(
-            compare.main,
-            compare.Options,
-            "compare",
-            [*common, *out, "--seeds", "1", "--algorithms", "bp"],
-        )
-        == 0
-    )
+    common = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path)]
+    assert execute_compare(*common, "--seeds", "1", "--algorithms", "bp") == 0
     before = (tmp_path / "results.jsonl").read_text()
-    more = [*common, *out, "--seeds", "2", "--algorithms", "bp", "sffa"]
-    assert execute(compare.main, compare.Options, "compare", more) == 0
+    more = [*common, "--seeds", "2", "--algorithms", "bp", "sffa", "--parallel", "map"]
+    assert execute_compare(*more) == 0
     after = (tmp_path / "results.jsonl").read_text()
     assert after.startswith(before)
     runs = [json.loads(line) for line in after.splitlines()]
-    assert [(r["algorithm"], r["seed"]) for r in runs] == [
-        ("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)
-    ]  # fmt: skip
-    assert execute(compare.main, compare.Options, "compare", more) == 0
+    expected = [("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)]
+    assert [(run["algorithm"], run["seed"]) for run in runs] == expected
+    assert execute_compare(*more) == 0
     assert (tmp_path / "results.jsonl").read_text() == after
 
 
@@ -90,7 +84,7 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
     out = tmp_path / "out"
-    status = execute(compare.main, compare.Options, "compare", [*arguments, "--out", str(out)])
+    status = execute_compare(*arguments, "--out", str(out))
     error = capsys.readouterr().err
     assert status == 2
     assert message in error
@@ -135,7 +129,7 @@ def test_accuracy_on_mnist(tmp_path):
     run = start(*arguments, "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     by_algorithm = {}
-    for line in (tmp_path / "results.jsonl").open():
+    for line in (tmp_path / "results.jsonl").read_text().splitlines():
         record = json.loads(line)
         by_algorithm.setdefault(record["algorithm"], []).append(record)
     floors = {"sffa": 0.975, "ffa": 0.94, "bp": 0.98}

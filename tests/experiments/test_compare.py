@@ -118,7 +118,7 @@ def test_our_own_bugs_keep_their_traceback():
 
 def test_the_described_command_repeats_the_run():
     options = compare.Options(hidden=(8, 6), seeds=3, out=Path("x"))
-    assert compare.describe(options) == "python -m experiments.compare --seeds 3 --hidden 8 6"
+    assert options.command("compare") == "python -m experiments.compare --seeds 3 --hidden 8 6"
 
 
 @pytest.mark.slow

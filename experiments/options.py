@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from experiments.presets import ALGORITHMS, PRESETS, Preset, make_learner
+import optax
+
+from experiments.presets import ALGORITHMS, PRESETS, Preset, make_network, make_optimiser
 from sffa_jax import data
+from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.layers import dense_layers
 from sffa_jax.learner import Learner
+from sffa_jax.local import local_learner
 from sffa_jax.negatives import NEGATIVES
+from sffa_jax.network import Network
+from sffa_jax.rules import LocalRule
 from sffa_jax.sweep import WAYS
 from sffa_jax.train import Samples, Schedule, make_samples
 
@@ -84,6 +91,25 @@ class Options:
         assert self.batch_size is not None
         return Schedule(self.epochs, self.batch_size)
 
+    def network(self, algorithm: str, num_classes: int, rule: LocalRule | None = None) -> Network:
+        """The forward-only network of resolved options; `rule` replaces the preset's."""
+        assert self.hidden is not None
+        return make_network(
+            self.recipe,
+            algorithm,
+            hidden=self.hidden,
+            num_classes=num_classes,
+            winners=self.winners,
+            rule=rule,
+        )
+
+    def optimiser(self, num_samples: int) -> optax.GradientTransformation:
+        """The optimiser of resolved options, for a training split of this size."""
+        assert self.learning_rate is not None
+        schedule = self.schedule()
+        num_steps = schedule.epochs * schedule.steps_per_epoch(num_samples)
+        return make_optimiser(self.learning_rate, num_steps)
+
     def learner(self, algorithm: str, num_classes: int, num_samples: int) -> Learner:
         """The learner that resolved options describe.
 
@@ -92,19 +118,12 @@ class Options:
           num_classes: number of labels.
           num_samples: size of the training split, which the learning rate's decay depends on.
         """
-        assert self.hidden is not None
-        assert self.learning_rate is not None
-        schedule = self.schedule()
-        return make_learner(
-            self.recipe,
-            algorithm,
-            hidden=self.hidden,
-            num_classes=num_classes,
-            learning_rate=self.learning_rate,
-            num_steps=schedule.epochs * schedule.steps_per_epoch(num_samples),
-            negatives=self.negatives,
-            winners=self.winners,
-        )
+        optimiser = self.optimiser(num_samples)
+        if algorithm == "bp":
+            assert self.hidden is not None
+            return backprop_learner(dense_layers(self.hidden), num_classes, optimiser)
+        network = self.network(algorithm, num_classes)
+        return local_learner(network, optimiser, negatives=self.negatives)
 
     def command(self, name: str) -> str:
         """The command that repeats the run."""

@@ -7,11 +7,8 @@ import jax
 import optax
 
 from sffa_jax import overlays, rules
-from sffa_jax.backprop import backprop_learner
-from sffa_jax.checks import check_choice, check_range
+from sffa_jax.checks import check_range
 from sffa_jax.layers import dense_layers
-from sffa_jax.learner import Learner
-from sffa_jax.local import local_learner
 from sffa_jax.network import Network
 from sffa_jax.overlays import Overlay
 
@@ -53,32 +50,29 @@ PRESETS = {
 ALGORITHMS = ("ffa", "sffa", "bp")
 
 
-def make_learner(
+def make_network(
     preset: Preset,
     algorithm: str,
     *,
     hidden: tuple[int, ...],
     num_classes: int,
-    learning_rate: float,
-    num_steps: int,
-    negatives: str = "uniform",
     winners: int | None = None,
-) -> Learner:
-    """The learner that a preset and the command line describe.
-
-    Raises:
-      ValueError: for an unknown algorithm, a learning rate that is not positive, or widths and
-        winners that do not fit.
-    """
-    check_choice("compare", "algorithms", algorithm, ALGORITHMS)
-    check_range("compare", "learning_rate", learning_rate, above=0)
-    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
-    if algorithm == "bp":
-        return backprop_learner(dense_layers(hidden), num_classes, optimiser)
-    network = Network(
+    rule: rules.LocalRule | None = None,
+) -> Network:
+    """The forward-only network of a preset, or the same with another rule."""
+    return Network(
         layers=dense_layers(hidden, winners=winners),
-        rule={"sffa": preset.sffa, "ffa": preset.ffa}[algorithm],
+        rule=rule or {"sffa": preset.sffa, "ffa": preset.ffa}[algorithm],
         overlay=lambda key: preset.overlay(key, num_classes),
         num_classes=num_classes,
     )
-    return local_learner(network, optimiser, negatives=negatives)
+
+
+def make_optimiser(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
+    """Adam, its learning rate falling to 0 along a half cosine.
+
+    Raises:
+      ValueError: for a learning rate that is not positive.
+    """
+    check_range("make_optimiser", "learning_rate", learning_rate, above=0)
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))

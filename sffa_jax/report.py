@@ -179,7 +179,8 @@ def as_text(table: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
+def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
+    """An empty figure in the project's style; `width` in inches."""
     figure = Figure(figsize=(width, 4.0), layout="constrained", dpi=150)
     axes = figure.subplots()
     axes.set_title(title, loc="left", fontsize=11)
@@ -191,7 +192,7 @@ def _axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
 
 def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     """Every seed's test accuracy as a dot, with the mean and its 95 % interval beside the dots."""
-    figure, axes = _axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
+    figure, axes = new_axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
     accuracies = _accuracies(records)
     for i, (name, by_seed) in enumerate(accuracies.items()):
         colour, marker = STYLES.get(name, ("#009E73", "D"))
@@ -218,7 +219,7 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
 
 def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     """Validation accuracy after each epoch: mean over seeds and 95 % band."""
-    figure, axes = _axes("Learning curves: validation accuracy, mean and 95 % band over seeds")
+    figure, axes = new_axes("Learning curves: validation accuracy, mean and 95 % band over seeds")
     lowest = 100.0
     for name in dict.fromkeys(record["algorithm"] for record in records):
         curves = 100 * np.array(

@@ -31,6 +31,11 @@ def test_imports_point_upwards():
         assert set(imported(PACKAGE / f"{name}.py")) <= allowed, name
 
 
+def test_analysis_is_used_by_nothing_below_it():
+    for path in (PACKAGE / "analysis").glob("*.py"):
+        assert set(imported(path)) <= {*ORDER, "analysis"} - {"report"}, path.name
+
+
 def test_data_stands_alone():
     for path in (PACKAGE / "data").glob("*.py"):
         assert set(imported(path)) <= {"data"}, path.name

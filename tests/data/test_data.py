@@ -47,6 +47,10 @@ def test_idx_round_trip(tmp_path, array, zipped):
         (gzip.compress(idx_bytes(IMAGES))[:-12], "cannot be read"),
         (b"\x1f\x8bnot gzip", "cannot be read"),
     ],
+    ids=[
+        *("empty", "png", "labels for images", "floats", "short header", "one byte short"),
+        *("one byte over", "forged size", "torn gzip", "not gzip"),
+    ],
 )
 def test_damaged_idx(tmp_path, content, message):
     path = tmp_path / "file"

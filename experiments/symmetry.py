@@ -1,0 +1,245 @@
+"""What "symmetric" means: how positive and negative samples pull on FFA's and SFFA's layers.
+
+Two views. The *landscape*: in a layer of one positive and one negative neuron, how does the loss of
+either kind of sample depend on their activity? The *training run*: how large is the gradient of
+either kind on each layer's weights, before training and after each epoch? Both for the rules as
+published (sharpness 1, threshold 2) and for the preset's.
+
+    python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments import options as shared
+from experiments.command import execute
+from experiments.run_folder import RunFolder
+from sffa_jax import report
+from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
+from sffa_jax.checks import check_choice
+from sffa_jax.local import LocalState, local_learner
+from sffa_jax.network import Network
+from sffa_jax.rules import LocalRule, ffa, sffa
+from sffa_jax.sweep import seed_keys, sweep
+from sffa_jax.train import Progress, start, train_epoch
+
+NUM_PROBES = 500
+"""Validation images on which the gradients are measured, at most."""
+
+
+@dataclass(frozen=True)
+class Options(shared.Options):
+    """Show how positive and negative samples pull on FFA's and on SFFA's layers."""
+
+    algorithms: tuple[str, ...] = ("ffa", "sffa")
+    """Forward-only algorithms to look at: ffa, sffa."""
+    seeds: int = 5
+    """Number of seeds; the seeds are 0 .. N-1."""
+
+
+def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
+    """A row an algorithm: loss (colour) and the way downhill (arrows), for either sample."""
+    figure = Figure(figsize=(8.6, 3.8 * len(landscapes)), layout="constrained", dpi=150)
+    grid = figure.subplots(len(landscapes), 2, squeeze=False)
+    for row, (name, land) in zip(grid, landscapes.items(), strict=True):
+        for kind, axes in enumerate(row):
+            # Axis 0 of a landscape is the positive neuron; pictures have it to the right.
+            x, y = np.meshgrid(land.grid, land.grid)
+            loss, slope = land.loss[kind].T, land.slope[kind].transpose(1, 0, 2)
+            shades = axes.contourf(
+                x, y, loss, np.linspace(0, 3, 13), cmap="cividis_r", extend="max"
+            )
+            some = np.s_[3::6, 3::6]
+            axes.quiver(
+                *(x[some], y[some], -slope[some][..., 0], -slope[some][..., 1]),
+                **{"color": "white", "edgecolor": "black", "linewidth": 0.5, "width": 0.009},
+            )
+            sample = ("positive", "negative")[kind]
+            axes.set_title(f"{report.NAMES[name]}: {sample} sample", loc="left", fontsize=11)
+            axes.set_aspect("equal")
+            axes.set_xlabel("activity of the positive neuron")
+            axes.set_ylabel("activity of the negative neuron")
+        figure.colorbar(shades, ax=row.tolist(), label="loss, nats", shrink=0.85)
+    return figure
+
+
+def ratios(records: Sequence[Mapping[str, Any]], algorithm: str, setting: str) -> np.ndarray:
+    """Norm from positive / norm from negative samples: [seeds, epochs + 1, layers]."""
+    norms = np.array(
+        [
+            record["gradient_norms"]
+            for record in records
+            if (record["algorithm"], record["setting"]) == (algorithm, setting)
+        ]
+    )
+    return norms[..., 0] / norms[..., 1]
+
+
+def groups(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Every (algorithm, setting) that has records, in order."""
+    return list(dict.fromkeys((record["algorithm"], record["setting"]) for record in records))
+
+
+def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
+    """Ratio of the gradient norms through training: geometric mean and range over seeds."""
+    figure, axes = report.new_axes(
+        f"Gradient from positive ÷ from negative samples, layer {layer + 1}"
+    )
+    for algorithm, setting in groups(records):
+        logs = np.log(ratios(records, algorithm, setting)[..., layer])
+        colour, marker = report.STYLES[algorithm]
+        epochs = np.arange(logs.shape[1])
+        axes.plot(
+            epochs,
+            np.exp(logs.mean(axis=0)),
+            color=colour,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(epochs) // 10),
+            linestyle="-" if setting == "published" else "--",
+            label=f"{report.NAMES[algorithm]}, {setting}",
+        )
+        low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Epochs trained (0: untrained)")
+    axes.set_ylabel("Ratio (1: balanced)")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def imbalance_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """How far from balance each layer is: untrained, and through training."""
+    table = [["Algorithm", "Rule", "Layer", "Untrained ratio", "Imbalance in training", "At worst"]]
+    for algorithm, setting in groups(records):
+        by_layer = ratios(records, algorithm, setting)
+        for layer in range(by_layer.shape[-1]):
+            ratio = by_layer[..., layer]
+            # An imbalance of 2 is a ratio of 2 or of 1/2.
+            away = np.exp(np.abs(np.log(ratio[:, 1:])))
+            mean = report.interval(away.mean(axis=1).tolist())
+            within = "" if mean.low is None else f" [{mean.low:.3g}, {mean.high:.3g}]"
+            table.append(
+                [
+                    report.NAMES[algorithm],
+                    setting,
+                    str(layer + 1),
+                    f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
+                    f"{mean.mean:.3g}{within}",
+                    f"{away.max():.3g}",
+                ]
+            )
+    return table
+
+
+def train_and_measure(
+    options: Options, splits: shared.Splits, network: Network, seeds: Sequence[int]
+) -> np.ndarray:
+    """Trains every seed; gradient norms [seeds, epochs + 1, layers, 2] on validation images."""
+    optimiser = options.optimiser(len(splits.training.labels))
+    learner = local_learner(network, optimiser, negatives=options.negatives)
+    schedule, classes = options.schedule(), network.num_classes
+    x = splits.validation.scaled(splits.validation.images[:NUM_PROBES])
+    labels = splits.validation.labels[:NUM_PROBES]
+    # Every wrong label in turn, the same for all seeds and epochs.
+    wrong = (labels + 1 + jnp.arange(len(labels)) % (classes - 1)) % classes
+
+    def measure(state: LocalState) -> jax.Array:
+        return gradient_norms(network, state.params, x, labels, wrong)
+
+    def run(key: jax.Array, _: None) -> jax.Array:
+        progress = start(learner, key, splits.training)
+
+        def epoch(progress: Progress, _: None) -> tuple[Progress, jax.Array]:
+            trained, _loss = train_epoch(learner, schedule, progress, splits.training)
+            return trained, measure(trained.state)
+
+        after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)[1]
+        return jnp.concatenate([measure(progress.state)[None], after])
+
+    way = "map" if options.parallel == "auto" else options.parallel
+    return np.asarray(sweep(run, seed_keys(seeds), parallel=way))
+
+
+def main(options: Options) -> None:
+    """Trains what is missing in the output folder and writes figures and report."""
+    command = options.command("symmetry")
+    for algorithm in options.algorithms:
+        check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
+    options = options.resolve()
+    splits = shared.load_splits(options)
+    published: dict[str, LocalRule] = {"ffa": ffa(), "sffa": sffa()}
+    # Built first: a wrong option must end the command before it leaves a folder behind.
+    networks = {
+        (algorithm, setting): options.network(
+            algorithm,
+            splits.dataset.num_classes,
+            published[algorithm] if setting == "published" else None,
+        )
+        for setting in ("published", options.preset)
+        for algorithm in options.algorithms
+    }
+    options.optimiser(len(splits.training.labels))
+    with RunFolder(
+        options.out,
+        "symmetry",
+        dataclasses.asdict(options),
+        extra={"data": splits.record},
+        free=shared.FREE_OPTIONS,
+    ) as folder:
+        for (algorithm, setting), network in networks.items():
+            names = {"dataset": options.dataset, "algorithm": algorithm, "setting": setting}
+            missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
+            if not missing:
+                continue
+            print(f"{report.NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
+            norms = train_and_measure(options, splits, network, missing)
+            for seed, of_seed in zip(missing, norms, strict=True):
+                folder.append(names | {"seed": seed, "gradient_norms": of_seed.tolist()})
+        landscape_figure({name: landscape(published[name]) for name in options.algorithms}).savefig(
+            folder.path / "landscape.png"
+        )
+        figures = [
+            report.ReportFigure(
+                "landscape.png",
+                "Loss over the activity of one positive and one negative neuron; arrows point "
+                "downhill. SFFA's two pictures are mirror images of each other, FFA's are not.",
+            )
+        ]
+        layers = np.shape(folder.records[0]["gradient_norms"])[1]
+        for layer in range(layers):
+            file = f"gradient_ratio_layer_{layer + 1}.png"
+            ratio_figure(folder.records, layer).savefig(folder.path / file)
+            caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
+            figures.append(report.ReportFigure(file, caption))
+        table = imbalance_table(folder.records)
+        page = report.write_page(
+            folder.path,
+            title=f"Symmetry of FFA and SFFA on {options.dataset}",
+            lead=(
+                "The ratio compares the gradient of the mean loss of positive samples with that of "
+                "negative ones, on the same validation images, layer by layer. 1 is balance; an "
+                "imbalance of 2 means that one kind pulls twice as hard as the other, whichever it "
+                "is (mean over the epochs, with a 95 % interval over seeds)."
+            ),
+            tables={"Imbalance": table},
+            figures=figures,
+            config=folder.config,
+            command=command,
+        )
+        print(f"\n{report.as_text(table)}\n\nReport: {page}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "symmetry"))

@@ -1,0 +1,1 @@
+"""Measurements on rules and trained networks; nothing here takes part in training."""

@@ -1,0 +1,91 @@
+"""How positive and negative samples pull on a layer.
+
+Under FFA the two kinds see different losses: a positive sample's loss vanishes as the energy
+grows and its gradient dies at zero activity, a negative one's can only fall to rest. Under SFFA
+exchanging the positive and the negative neurons turns one kind into the other.
+
+Reference: Terres-Escudero et al. 2024, arXiv:2409.07387, section 4.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from sffa_jax.layers import Params, activity
+from sffa_jax.network import Network, NetworkParams, next_input
+from sffa_jax.overlays import parts
+from sffa_jax.rules import LocalRule
+
+
+def sample_losses(
+    rule: LocalRule, h: Float[Array, "*samples units"]
+) -> tuple[Float[Array, "*samples"], Float[Array, "*samples"]]:
+    """Loss of an activity if it came from a positive sample, and from a negative one; nats."""
+    log_odds = rule.goodness(h)
+    return jax.nn.softplus(-log_odds), jax.nn.softplus(log_odds)
+
+
+class Landscape(NamedTuple):
+    """The loss of a layer of two neurons over their activity.
+
+    Attributes:
+      grid: [points] activities at which each neuron is evaluated.
+      loss: [2, points, points] for positive (0) and negative (1) samples, nats; the second axis
+        is the activity of the positive neuron, the third that of the negative one.
+      slope: [2, points, points, 2] gradient of the loss by (positive, negative) neuron.
+    """
+
+    grid: Float[Array, " points"]
+    loss: Float[Array, "2 points points"]
+    slope: Float[Array, "2 points points 2"]
+
+
+def landscape(rule: LocalRule, *, highest: float = 3.0, points: int = 61) -> Landscape:
+    """Evaluates the loss of both kinds of sample on a grid from 0 to `highest`."""
+    grid = jnp.linspace(0.0, highest, points)
+    h = jnp.stack(jnp.meshgrid(grid, grid, indexing="ij"), axis=-1)
+    slopes = []
+    for kind in (0, 1):
+        # Each point's loss depends on its own activity alone: one gradient of the sum serves all.
+        slopes.append(jax.grad(lambda h, kind=kind: sample_losses(rule, h)[kind].sum())(h))
+    return Landscape(grid, jnp.stack(sample_losses(rule, h)), jnp.stack(slopes))
+
+
+def gradient_norms(
+    network: Network,
+    params: NetworkParams,
+    x: Float[Array, "batch *input"],
+    labels: Int[Array, " batch"],
+    wrong: Int[Array, " batch"],
+) -> Float[Array, "layers 2"]:
+    """Norm of the gradient on each layer's weights from positive and from negative samples.
+
+    Args:
+      network, params: a forward-only network.
+      x: images, scaled.
+      labels: their true labels (the positive samples).
+      wrong: a wrong label for each (the negative samples).
+
+    Returns:
+      For each layer the Euclidean norm of the gradient of the mean loss of the positive (0) and
+      of the negative (1) samples; the balanced case is a ratio of 1.
+    """
+    candidates = jnp.stack([labels, wrong], axis=-1)
+    inputs = parts(params.overlay, x)
+    norms = []
+    for layer, layer_params in zip(network.layers, params.layers, strict=True):
+
+        def mean_losses(p: Params, layer=layer, inputs=inputs) -> Float[Array, " 2"]:  # type: ignore[no-untyped-def]
+            h = activity(layer, p, inputs, candidates)
+            positive, negative = sample_losses(network.rule, h)
+            return jnp.stack([jnp.mean(positive[:, 0]), jnp.mean(negative[:, 1])])
+
+        jacobian = jax.jacrev(mean_losses)(layer_params)
+        squares = [
+            jnp.sum(jnp.square(leaf.reshape(2, -1)), axis=-1) for leaf in jax.tree.leaves(jacobian)
+        ]
+        norms.append(jnp.sqrt(sum(squares[1:], start=squares[0])))
+        inputs = next_input(network.rule, activity(layer, layer_params, inputs, candidates))
+    return jnp.stack(norms)

@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sffa_jax import ffa, network, overlays, sffa
+from sffa_jax.analysis.symmetry import gradient_norms, landscape
+from sffa_jax.layers import dense_layers
+
+X = jax.random.normal(jax.random.key(0), (4, 12))
+LABELS, WRONG = jnp.array([0, 1, 2, 1]), jnp.array([2, 0, 1, 0])
+
+
+def test_sffas_two_landscapes_are_mirror_images():
+    land = landscape(sffa(sharpness=2.0, floor=0.1), points=7)
+    np.testing.assert_array_equal(land.loss[0], land.loss[1].T)
+    np.testing.assert_allclose(
+        land.slope[0], land.slope[1].transpose(1, 0, 2)[..., ::-1], rtol=1e-5, atol=1e-7
+    )
+
+
+def test_ffas_are_not():
+    land = landscape(ffa(threshold=2.0), highest=2.0, points=3)
+    assert float(jnp.abs(land.loss[0] - land.loss[1].T).max()) > 1
+    # At rest: a positive sample loses log(1 + e^2), and nothing pushes it away from there.
+    assert land.loss[0, 0, 0] == pytest.approx(np.log1p(np.exp(2.0)), rel=1e-6)
+    np.testing.assert_array_equal(land.slope[:, 0, 0], np.zeros((2, 2)))
+    # Activities 2 and 1: the mean square is 2.5.
+    assert land.loss[1, 2, 1] == pytest.approx(np.log1p(np.exp(0.5)), rel=1e-6)
+
+
+@pytest.mark.parametrize("rule", [ffa(threshold=0.5), sffa(floor=1e-3)], ids=["ffa", "sffa"])
+def test_gradient_norms_match_the_plain_route(rule):
+    net = network.Network(
+        dense_layers([8, 6]), rule, lambda _: overlays.corner_one_hot(12, 3), num_classes=3
+    )
+    params = network.init_network(net, jax.random.key(1), X)
+    found = gradient_norms(net, params, X, LABELS, WRONG)
+    first, second = (next(iter(layer["kernels"].values())) for layer in params.layers)
+    for kind, labels in enumerate((LABELS, WRONG)):
+        x = overlays.overlay_inputs(params.overlay, X, labels)
+        sign = (-1) ** (kind + 1)
+
+        def loss(kernel, x, sign=sign):
+            return jax.nn.softplus(sign * rule.goodness(jax.nn.relu(x @ kernel))).mean()
+
+        h = rule.normalise(jax.nn.relu(x @ first))
+        expected = [
+            jnp.linalg.norm(jax.grad(loss)(first, x)),
+            jnp.linalg.norm(jax.grad(loss)(second, h)),
+        ]
+        np.testing.assert_allclose(found[:, kind], expected, rtol=1e-4)

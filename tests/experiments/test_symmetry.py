@@ -1,0 +1,50 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from experiments import symmetry
+from experiments.command import execute
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_command(tmp_path):
+    arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", "--out"]
+    run = subprocess.run(
+        [sys.executable, "-m", "experiments.symmetry", *arguments, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert len(records) == 8
+    for record in records:
+        norms = np.array(record["gradient_norms"], float)
+        assert norms.shape == (3, 2, 2)
+        assert np.all(norms > 0)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"landscape.png", "gradient_ratio_layer_1.png", "gradient_ratio_layer_2.png"} <= files
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+
+
+def test_backprop_has_no_local_loss(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--algorithms", "bp", "--out", str(out)]
+    assert execute(symmetry.main, symmetry.Options, "symmetry", arguments) == 2
+    assert "`algorithms` must be one of ffa, sffa, got 'bp'" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_table_counts_either_direction_as_imbalance():
+    records = [
+        {"algorithm": "ffa", "setting": "published", "gradient_norms": [[[1, 1]], [[1, 4]]]},
+        {"algorithm": "ffa", "setting": "published", "gradient_norms": [[[4, 1]], [[4, 1]]]},
+    ]
+    row = symmetry.imbalance_table(records)[1]
+    assert row == ["FFA", "published", "1", "2", "4 [4, 4]", "4"]

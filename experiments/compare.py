@@ -6,7 +6,6 @@ reaches a mean test accuracy of at least 97.5 % (SFFA), 94 % (FFA) and 98 % (bac
 few minutes on two cores; `results/compare` holds every seed of a longer one.
 """
 
-import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments import options as shared
 from experiments.command import execute
-from experiments.run_folder import RunFolder
 from sffa_jax import report
 from sffa_jax.learner import Learner
 from sffa_jax.sweep import fastest, seed_keys, spread
@@ -134,13 +132,7 @@ def main(options: Options) -> None:
         for algorithm in options.algorithms
     }
     console = Console()
-    with RunFolder(
-        options.out,
-        "compare",
-        dataclasses.asdict(options),
-        extra={"data": splits.record},
-        free=shared.FREE_OPTIONS,
-    ) as folder:
+    with shared.open_folder(options, "compare", splits) as folder:
         for algorithm, learner in learners.items():
             names = {"dataset": options.dataset, "algorithm": algorithm}
             missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]

@@ -8,6 +8,7 @@ from typing import Any, Self
 import optax
 
 from experiments.presets import ALGORITHMS, PRESETS, Preset, make_network, make_optimiser
+from experiments.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
@@ -163,4 +164,19 @@ def load_splits(options: Options) -> Splits:
         make_samples(images[train], labels[train], **scale),
         make_samples(images[validation], labels[validation], **scale),
         make_samples(dataset.test_images, dataset.test_labels, **scale),
+    )
+
+
+def open_folder(options: Options, name: str, splits: Splits) -> RunFolder:
+    """The output folder of resolved options, new or continued, as a context manager.
+
+    Raises:
+      ValueError: if the folder cannot be used, or holds the results of other options or data.
+    """
+    return RunFolder(
+        options.out,
+        name,
+        dataclasses.asdict(options),
+        extra={"data": splits.record},
+        free=FREE_OPTIONS,
     )

@@ -8,7 +8,6 @@ published (sharpness 1, threshold 2) and for the preset's.
     python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
 """
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments import options as shared
 from experiments.command import execute
-from experiments.run_folder import RunFolder
 from sffa_jax import report
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice
@@ -191,13 +189,7 @@ def main(options: Options) -> None:
         for algorithm in options.algorithms
     }
     options.optimiser(len(splits.training.labels))
-    with RunFolder(
-        options.out,
-        "symmetry",
-        dataclasses.asdict(options),
-        extra={"data": splits.record},
-        free=shared.FREE_OPTIONS,
-    ) as folder:
+    with shared.open_folder(options, "symmetry", splits) as folder:
         for (algorithm, setting), network in networks.items():
             names = {"dataset": options.dataset, "algorithm": algorithm, "setting": setting}
             missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]

@@ -8,7 +8,7 @@ import base64
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,8 @@ def paired_tests(values: Mapping[str, Mapping[int, float]]) -> list[PairedTest]:
         if len(seeds) > 1 and np.ptp(differences) > 0:
             p = float(stats.ttest_1samp(differences, 0.0).pvalue)
         tests.append(PairedTest(first, second, interval(differences.tolist()), p))
-    corrected = holm([test.p for test in tests if test.p is not None])
-    remaining = iter(corrected)
-    return [test if test.p is None else PairedTest(*_pair(test), next(remaining)) for test in tests]
-
-
-def _pair(test: PairedTest) -> tuple[str, str, Interval]:
-    return test.first, test.second, test.difference
+    corrected = iter(holm([test.p for test in tests if test.p is not None]))
+    return [test if test.p is None else replace(test, p=next(corrected)) for test in tests]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

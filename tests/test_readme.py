@@ -21,12 +21,13 @@ def test_the_example_runs():
     assert np.asarray(names["accuracy"].network) > 0.9
 
 
-@pytest.mark.parametrize("folder", sorted((ROOT / "results" / "compare").iterdir()), ids=str)
-def test_the_table_is_that_of_the_results(folder):
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "fashion_mnist_2_layers"])
+def test_the_table_is_that_of_the_results(name):
+    folder = ROOT / "results" / "compare" / name
     runs = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    row = next(line for line in README.splitlines() if f"results/compare/{folder.name}" in line)
-    for name in ("ffa", "sffa", "bp"):
-        values = [run["test_accuracy"] for run in runs if run["algorithm"] == name]
+    row = next(line for line in README.splitlines() if f"(results/compare/{name})" in line)
+    for algorithm in ("ffa", "sffa", "bp"):
+        values = [run["test_accuracy"] for run in runs if run["algorithm"] == algorithm]
         found = interval(values)
         assert f"{100 * found.mean:.2f} ± {100 * (found.high - found.mean):.2f}" in row
     assert f"| {len(values)} |" in row

@@ -69,7 +69,10 @@ def layer_loss(
     """The local loss of one layer: a function of this layer's parameters and its input."""
     h = activity(layer, params, inputs, candidates)
     log_odds = rule.goodness(h)
-    return LayerInfo(rule.loss(log_odds, is_target), log_odds, h)
+    loss = rule.loss(log_odds, is_target)
+    if rule.activity_factor is not None:
+        loss = loss * rule.activity_factor(h, is_target)
+    return LayerInfo(loss, log_odds, h)
 
 
 def layer_step(
@@ -97,16 +100,16 @@ def local_learner(
     optimiser: optax.GradientTransformation,
     *,
     negatives: str = "uniform",
+    fresh: bool = False,
 ) -> Learner:
     """Trains a network layer by layer, all layers on every batch.
-
-    Each layer sees the activity that the layer below had before this batch's update, so a batch
-    costs one forward pass. (The released code runs the updated layer once more.)
 
     Args:
       network: layers, rule and overlay.
       optimiser: each layer runs it by itself, with its own state.
       negatives: "uniform", "hard" or "all".
+      fresh: whether a layer sees the activity of the layer below after this batch's update, which
+        costs one more forward pass of that layer (the released code), or from before it.
 
     Raises:
       ValueError: for an unknown choice of negatives.
@@ -131,7 +134,8 @@ def local_learner(
             layer_state, info = layer_step(
                 layer, network.rule, optimiser, layer_state, inputs, candidates, is_target
             )
-            inputs = next_input(network.rule, info.activity)
+            h = activity(layer, layer_state.params, inputs, candidates) if fresh else info.activity
+            inputs = next_input(network.rule, h)
             new_layers.append(layer_state)
             losses.append(jnp.mean(info.loss))
         return state.replace(layers=tuple(new_layers)), jnp.stack(losses)

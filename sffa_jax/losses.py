@@ -62,4 +62,29 @@ def softmax_cross_entropy(
     return jax.nn.logsumexp(log_odds, axis=-1) - positive
 
 
+def activity_factor(
+    h: Float[Array, "batch candidates *units"],
+    targets: Bool[Array, "batch candidates"],
+    *,
+    rate: float | Array,
+) -> Float[Array, ""]:
+    """1 + exp(-rate (mean h+ + mean h-)): a factor on the loss that keeps layers from dying.
+
+    Args:
+      h: the layer's activity, >= 0.
+      targets: true at the sample's own label, once a row.
+      rate: how soon the factor falls to 1 as activity grows.
+
+    Returns:
+      One factor for the whole batch, in (1, 2] for activity >= 0. h+ and h- are the activities of
+      the positive and of the negative samples, averaged over units and samples.
+
+    Reference: released SFFA code, rate 10.
+    """
+    mean = jnp.mean(h.reshape(*h.shape[:2], -1), axis=-1)
+    kinds = (targets, ~targets)
+    total = sum(jnp.sum(jnp.where(kind, mean, 0.0)) / jnp.sum(kind) for kind in kinds)
+    return 1 + jnp.exp(-rate * total)
+
+
 LOSSES = {"bce": binary_cross_entropy, "softmax": softmax_cross_entropy}

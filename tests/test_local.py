@@ -178,6 +178,42 @@ def test_steps_lower_every_layers_loss(name, negatives):
     assert np.all(np.mean(losses[-10:], axis=0) < np.mean(losses[:10], axis=0))
 
 
+def test_the_activity_factor_scales_the_loss_and_carries_gradient():
+    net = build(sffa(activity_rate=10.0), hidden=(8,))
+    params = network.init_network(net, jax.random.key(1), X)
+
+    def losses_of(rule, layer_params):
+        inputs = parts(params.overlay, X)
+        return local.layer_loss(net.layers[0], rule, layer_params, inputs, CANDIDATES, IS_TARGET)
+
+    with_factor = losses_of(net.rule, params.layers[0])
+    without = losses_of(sffa(), params.layers[0])
+    h = np.float64(without.activity)
+    factor = 1 + np.exp(-10 * (h[:, 0].mean() + h[:, 1].mean()))
+    np.testing.assert_allclose(with_factor.loss, factor * without.loss, rtol=1e-5)
+    pull = jax.grad(lambda p: losses_of(net.rule, p).loss.mean())(params.layers[0])
+    plain = jax.grad(lambda p: losses_of(sffa(), p).loss.mean() * factor)(params.layers[0])
+    assert not np.allclose(pull["kernels"]["input"], plain["kernels"]["input"], rtol=1e-3)
+
+
+def test_fresh_activity_comes_from_the_updated_layer():
+    """The second layer's loss is that of the first layer after its update, and not before."""
+    net = build(RULES["sffa"], hidden=(8, 6))
+    optimiser = optax.sgd(0.5)
+    learners = [local.local_learner(net, optimiser, fresh=fresh) for fresh in (True, False)]
+    state = learners[0].init(jax.random.key(0), X)
+    key = jax.random.key(5)
+    (after, fresh), (before, stale) = (each.step(state, key, X, LABELS) for each in learners)
+    np.testing.assert_array_equal(
+        after.layers[0].params["kernels"]["input"], before.layers[0].params["kernels"]["input"]
+    )
+    assert fresh[0] == stale[0]
+    updated = state.replace(layers=(after.layers[0], state.layers[1]))
+    _, expected = learners[1].step(updated, key, X, LABELS)
+    np.testing.assert_allclose(fresh[1], expected[1], rtol=1e-5)
+    assert abs(float(fresh[1] - stale[1])) > 1e-4
+
+
 def test_unknown_negatives():
     with pytest.raises(ValueError, match=r"`negatives` must be one of all, hard, uniform, got 'x'"):
         local.local_learner(build(RULES["ffa"]), optax.sgd(0.1), negatives="x")

@@ -49,3 +49,11 @@ def test_finite_far_out(name):
 def test_shapes_must_agree(name):
     with pytest.raises((ValueError, TypeError)):
         losses.LOSSES[name](jnp.zeros((2, 3)), TARGETS)
+
+
+def test_activity_factor_by_hand():
+    """Positive samples: means 1 and 3; negative ones: 2 and 0; both average over two samples."""
+    h = jnp.array([[[0.0, 2.0], [2.0, 2.0]], [[0.0, 0.0], [3.0, 3.0]]])
+    found = losses.activity_factor(h, TARGETS, rate=0.5)
+    np.testing.assert_allclose(found, 1 + np.exp(-0.5 * (2.0 + 1.0)), rtol=1e-6)
+    assert losses.activity_factor(0 * h, TARGETS, rate=10.0) == 2

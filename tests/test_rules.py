@@ -27,12 +27,27 @@ def test_normalise_keeps_zero_finite():
         (lambda: rules.ffa(threshold=0.0), r"ffa: `threshold` must be a number above 0, got 0"),
         (lambda: rules.sffa(sharpness=float("nan")), r"sffa: `sharpness` .* got nan"),
         (lambda: rules.sffa(floor=-1.0), r"sffa: `floor` .* got -1"),
+        (lambda: rules.sffa(activity_rate=0.0), r"`activity_rate` .* got 0.0. None leaves"),
+        (lambda: rules.ffa(prediction="max"), r"`prediction` must be one of log_odds, log_prob"),
         (lambda: rules.ffa(loss="mse"), r"`loss` must be one of bce, softmax, got 'mse'"),
     ],
 )
 def test_bad_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_predictions_combine_layers_as_they_say():
+    """Two layers with p = 0.8 and 0.4: log-odds add, probabilities add or multiply."""
+    log_odds = jnp.log(jnp.array([0.8 / 0.2, 0.4 / 0.6]))
+    for name, expected in [
+        ("log_odds", np.log(4 * 2 / 3)),
+        ("probability", 1.2),
+        ("log_probability", np.log(0.32)),
+    ]:
+        for make in (rules.ffa, rules.sffa):
+            total = make(prediction=name).score(log_odds).sum()
+            np.testing.assert_allclose(total, expected, rtol=1e-5)
 
 
 def test_hyperparameters_may_be_traced():

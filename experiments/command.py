@@ -5,11 +5,20 @@ import io
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import tyro
 
-Options = TypeVar("Options")
+
+class HasDefaults(Protocol):
+    """Options whose defaults depend on the command line (on its `--preset`)."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the rest of the command line is read."""
+
+
+Options = TypeVar("Options", bound=HasDefaults)
 
 
 def parse(options: type[Options], name: str, arguments: Sequence[str] | None) -> Options:
@@ -22,10 +31,12 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
+            given = sys.argv[1:] if arguments is None else arguments
             return tyro.cli(
                 options,
                 prog=f"python -m experiments.{name}",
-                args=arguments,
+                args=given,
+                default=options.defaults(given),
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
     except SystemExit as end:

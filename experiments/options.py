@@ -1,33 +1,32 @@
 """What every training experiment is told on the command line, and the data it names."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-import optax
+import numpy as np
+import tyro
 
-from experiments.presets import ALGORITHMS, PRESETS, Preset, make_network, make_optimiser
+from experiments.presets import ALGORITHMS, PRESETS, Recipe
 from experiments.run_folder import RunFolder
 from sffa_jax import data
-from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
-from sffa_jax.layers import dense_layers
 from sffa_jax.learner import Learner
-from sffa_jax.local import local_learner
-from sffa_jax.negatives import NEGATIVES
-from sffa_jax.network import Network
-from sffa_jax.rules import LocalRule
 from sffa_jax.sweep import WAYS
 from sffa_jax.train import Samples, Schedule, make_samples
 
 FREE_OPTIONS = ("out", "data_dir", "seeds", "algorithms", "parallel")
 """Options that do not change any single run, so that a second start may change them."""
 
+MNIST_SCALE = (0.1307, 0.3081)
+"""Mean and standard deviation that are typed into many programs, the released code among them."""
+
 
 @dataclass(frozen=True)
 class Options:
-    """Options that all training experiments share; None stands for the preset's value."""
+    """Options that all training experiments share."""
 
     dataset: str = "digits"
     """Data set: digits (embedded), mnist, fashion_mnist or kmnist."""
@@ -38,102 +37,65 @@ class Options:
     seeds: int = 10
     """Number of seeds; the seeds are 0 .. N-1."""
     preset: str = "two_pass"
-    """Recipe: two_pass (one wrong label per image, sharp log-odds, cosine decay)."""
-    hidden: tuple[int, ...] | None = None
-    """Width of each hidden layer, e.g. 1400 1400; the preset's if left out."""
-    epochs: int | None = None
-    """Passes over the training split; the preset's if left out."""
-    batch_size: int | None = None
-    """Images per update; the preset's if left out."""
-    learning_rate: float | None = None
-    """Adam's learning rate; the preset's if left out."""
-    negatives: str = "uniform"
-    """Wrong labels a step contrasts with the true one: uniform, hard or all."""
-    winners: int | None = None
-    """Units that stay active in each half of a forward-only layer; all if left out."""
+    """Recipe that the options below start from: paper, released, two_pass or best."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
     validation: float = 1 / 12
     """Share of the training images held out to choose the weights."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
-    """How seeds are spread: vmap, map, or auto (the faster, measured)."""
+    """How runs are spread: vmap, map, or auto (the faster, measured)."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read but for its `--preset`.
+
+        Raises:
+          ValueError: for an unknown preset.
+        """
+        preset = cls().preset
+        for i, word in enumerate(arguments):
+            name, _, value = word.partition("=")
+            if name == "--preset":
+                preset = value or (arguments[i + 1] if i + 1 < len(arguments) else preset)
+        check_choice("options", "preset", preset, PRESETS)
+        return cls(preset=preset, recipe=PRESETS[preset])
 
     def resolve(self) -> Self:
-        """Fills in the preset's values and checks every option.
+        """Checks every option; each algorithm stands once.
 
         Raises:
           ValueError: naming the first option that cannot be used.
         """
         check_choice("options", "dataset", self.dataset, data.NAMES)
-        check_choice("options", "preset", self.preset, PRESETS)
         check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
-        check_choice("options", "negatives", self.negatives, NEGATIVES)
         if not self.algorithms:
             raise reject("options", "algorithms", f"name one of {', '.join(ALGORITHMS)}", "none")
         for algorithm in self.algorithms:
             check_choice("options", "algorithms", algorithm, ALGORITHMS)
         check_integer("options", "seeds", self.seeds, 1)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
-        filled = {
-            name: getattr(self.recipe, name)
-            for name in ("hidden", "epochs", "batch_size", "learning_rate")
-            if getattr(self, name) is None
-        }
-        return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)), **filled)
+        self.recipe.check()
+        return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
 
-    @property
-    def recipe(self) -> Preset:
-        """The preset that is named."""
-        return PRESETS[self.preset]
-
-    def schedule(self) -> Schedule:
-        """Epochs and batches of resolved options."""
-        assert self.epochs is not None
-        assert self.batch_size is not None
-        return Schedule(self.epochs, self.batch_size)
-
-    def network(self, algorithm: str, num_classes: int, rule: LocalRule | None = None) -> Network:
-        """The forward-only network of resolved options; `rule` replaces the preset's."""
-        assert self.hidden is not None
-        return make_network(
-            self.recipe,
-            algorithm,
-            hidden=self.hidden,
-            num_classes=num_classes,
-            winners=self.winners,
-            rule=rule,
-        )
-
-    def optimiser(self, num_samples: int) -> optax.GradientTransformation:
-        """The optimiser of resolved options, for a training split of this size."""
-        assert self.learning_rate is not None
-        schedule = self.schedule()
-        num_steps = schedule.epochs * schedule.steps_per_epoch(num_samples)
-        return make_optimiser(self.learning_rate, num_steps)
-
-    def learner(self, algorithm: str, num_classes: int, num_samples: int) -> Learner:
-        """The learner that resolved options describe.
-
-        Args:
-          algorithm: "ffa", "sffa" or "bp".
-          num_classes: number of labels.
-          num_samples: size of the training split, which the learning rate's decay depends on.
-        """
-        optimiser = self.optimiser(num_samples)
-        if algorithm == "bp":
-            assert self.hidden is not None
-            return backprop_learner(dense_layers(self.hidden), num_classes, optimiser)
-        network = self.network(algorithm, num_classes)
-        return local_learner(network, optimiser, negatives=self.negatives)
+    def flat(self) -> dict[str, Any]:
+        """Every option by the name it has on the command line."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | dataclasses.asdict(values.pop("recipe"))
 
     def command(self, name: str) -> str:
         """The command that repeats the run."""
         words = [f"python -m experiments.{name}"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default and field.name != "out":
+        usual = {"preset": type(self)().preset}
+        usual = type(self).defaults([f"--preset={self.preset}"]).flat() | usual
+        for option, value in self.flat().items():
+            if value != usual[option] and option != "out":
                 values = value if isinstance(value, tuple) else (value,)
-                words.append(f"--{field.name.replace('_', '-')} {' '.join(map(str, values))}")
+                flag = option.replace("_", "-")
+                if isinstance(value, bool):
+                    words.append(f"--{flag}" if value else f"--no-{flag}")
+                else:
+                    words.append(f"--{flag} {' '.join(map(str, values))}")
         return " ".join(words)
 
 
@@ -147,23 +109,49 @@ class Splits:
     test: Samples
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.dataset.train_images.shape[1:]
+
+    @property
     def record(self) -> dict[str, Any]:
         """What `config.json` says of the data: its source and the hash of its content."""
         return {"source": self.dataset.source, "sha256": self.dataset.sha256}
 
+    def learner(self, recipe: Recipe, algorithm: str) -> Learner:
+        """The recipe's learner for these images."""
+        classes, samples = self.dataset.num_classes, len(self.training.labels)
+        return recipe.learner(algorithm, self.shape, classes, samples)
+
+    def schedule(self, recipe: Recipe) -> Schedule:
+        """The recipe's epochs and batches of these images."""
+        black = -self.training.mean / self.training.std
+        schedule = recipe.schedule(self.shape, black)
+        schedule.steps_per_epoch(len(self.training.labels))
+        return schedule
+
 
 def load_splits(options: Options) -> Splits:
-    """Loads the data set and holds out the validation split, the same for every seed."""
+    """Loads the data set and holds out the validation split, the same for every seed.
+
+    With `--selection test`, as in the released code, nothing is held out and the test split stands
+    in for the validation split.
+    """
     dataset = data.load(options.dataset, options.data_dir)
     images, labels = dataset.train_images, dataset.train_labels
-    train, validation = data.stratified_split(labels, options.validation, seed=0)
-    mean, std = data.statistics(images[train])
+    train, held_out = data.stratified_split(labels, options.validation, seed=0)
+    leaks = options.recipe.selection == "test"
+    if leaks:
+        train = np.arange(len(labels))
+    fixed = options.recipe.scaling == "mnist"
+    mean, std = MNIST_SCALE if fixed else data.statistics(images[train])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
+    test = make_samples(dataset.test_images, dataset.test_labels, **scale)
     return Splits(
         dataset,
         make_samples(images[train], labels[train], **scale),
-        make_samples(images[validation], labels[validation], **scale),
-        make_samples(dataset.test_images, dataset.test_labels, **scale),
+        test if leaks else make_samples(images[held_out], labels[held_out], **scale),
+        test,
     )
 
 
@@ -174,9 +162,5 @@ def open_folder(options: Options, name: str, splits: Splits) -> RunFolder:
       ValueError: if the folder cannot be used, or holds the results of other options or data.
     """
     return RunFolder(
-        options.out,
-        name,
-        dataclasses.asdict(options),
-        extra={"data": splits.record},
-        free=FREE_OPTIONS,
+        options.out, name, options.flat(), extra={"data": splits.record}, free=FREE_OPTIONS
     )

@@ -1,78 +1,283 @@
-"""Presets: complete recipes, so that a name stands for every choice that is made."""
+"""Recipes: every choice that is made for a training run, by its plain name, and presets of them.
 
-from collections.abc import Callable
+`released` and `paper` follow the code that the paper's authors released, github.com/erikberter/
+SFFA_CoLLAS at e04cccd ([C] below: `train.py` and `ff_mod/`), on top of their paper ([P]:
+Terres-Escudero et al. 2024, arXiv:2409.07387).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import optax
 
-from sffa_jax import overlays, rules
-from sffa_jax.checks import check_range
+from sffa_jax import augment, overlays, rules
+from sffa_jax.backprop import backprop_learner
+from sffa_jax.checks import check_choice, check_range
+from sffa_jax.greedy import greedy_learner
 from sffa_jax.layers import dense_layers
+from sffa_jax.learner import Learner
+from sffa_jax.local import local_learner
 from sffa_jax.network import Network
 from sffa_jax.overlays import Overlay
+from sffa_jax.train import Schedule
+
+ALGORITHMS = ("ffa", "sffa", "bp")
+OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave")
+LAYER_SCHEDULES = ("before", "after", "greedy")
+PROBABILITIES = ("ratio", "sigmoid")
+DECAYS = ("constant", "cosine")
+SELECTIONS = ("validation", "test")
+SCALINGS = ("training", "mnist")
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A recipe for all three algorithms.
+class Recipe:
+    """How networks are built and trained. Backprop heeds what applies to it."""
 
-    Attributes:
-      hidden, epochs, batch_size, learning_rate: defaults that the command line can change.
-      sffa, ffa: each algorithm's rule.
-      overlay: (key, num_classes) -> how a label enters an image.
-    """
+    hidden: tuple[int, ...] = (400,)
+    """Width of each hidden layer, e.g. 1400 1400."""
+    activation: str = "relu"
+    """Activation of every hidden layer: relu, sigmoid or tanh."""
+    initialiser: str = "lecun_normal"
+    """How weights are drawn: lecun_normal, or torch (uniform, as PyTorch's linear layer)."""
+    winners: int | None = None
+    """Units that stay active in each half of a forward-only layer; None keeps all."""
+    ffa_winners: int | None = None
+    """The same for FFA, whose halves mean nothing; None keeps all."""
 
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    sffa: rules.LocalRule
-    ffa: rules.LocalRule
-    overlay: Callable[[jax.Array, int], Overlay]
+    overlay: str = "appended_gaussian"
+    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave."""
+    overlay_size: int = 100
+    """Features that an appended overlay adds."""
+    overlay_density: float = 0.1
+    """Share of ones in appended_pattern."""
+    overlay_value: float = 1.0
+    """Size of an overlay's entries, in units of the scaled input."""
+    input_skip: bool = False
+    """Show the overlaid input to the layers above the first, too."""
+    normalise: str | None = None
+    """Length divided out between layers: of halves (None: SFFA), whole (None: FFA), or none."""
+    joint_length: bool = False
+    """Scale activity and skipped input as one row (the released code's slip)."""
+
+    sharpness: float = 6.0
+    """SFFA: tau, steepness of the log-odds."""
+    floor: float = 1.0
+    """SFFA: epsilon, squared activity below which a half says little."""
+    measure: str = "sum_square"
+    """SFFA: of a half: sum_square, mean_square, norm, root_mean_square, sum or mean."""
+    probability: str = "ratio"
+    """SFFA: ratio of the halves, or sigmoid of their difference (Polar-FFA)."""
+    ffa_threshold: float = 0.3
+    """FFA: theta, the measure at which the log-odds are 0."""
+    ffa_sharpness: float = 20.0
+    """FFA: tau, steepness of the log-odds."""
+    ffa_measure: str = "mean_square"
+    """FFA: measure of a layer's activity, of the same names."""
+
+    negatives: str = "uniform"
+    """Wrong labels a step contrasts with the true one: uniform, hard or all."""
+    loss: str = "bce"
+    """Local loss: bce, softmax over the candidate labels, or symba."""
+    margin: float = 0.0
+    """By how many nats bce wants the log-odds to clear 0."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all labels (softmax, and backprop)."""
+    activity_rate: float | None = None
+    """Rate of the factor on the loss that keeps layers from dying; None leaves it out."""
+    clip: float | None = None
+    """Clips probabilities away from 0 and 1 by this much; None does not."""
+    prediction: str = "log_odds"
+    """What the layers add up: log_odds, probability, or log_probability (product)."""
+    first_scored: int = 0
+    """First layer whose score counts in the prediction, from 0."""
+    layer_schedule: str = "before"
+    """Layers see the activity below from before its update, from after it, or train greedily."""
+
+    epochs: int = 40
+    """Passes over the training split."""
+    batch_size: int = 128
+    """Images per update."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the start."""
+    weight_decay: float = 0.0
+    """AdamW's decay, in units of the learning rate."""
+    decay: str = "cosine"
+    """Learning rate: constant, or falling to 0 along a half cosine."""
+    input_dropout: float = 0.0
+    """Share of input features dropped in training."""
+    shift: int = 0
+    """Largest shift of training images, pixels (augmentation)."""
+    selection: str = "validation"
+    """Split that chooses the epoch; test mirrors the released code and leaks."""
+    scaling: str = "training"
+    """Pixels are scaled by the training split's statistics, or by MNIST's typed-in ones."""
+
+    def check(self) -> None:
+        """Raises ValueError for the first choice that cannot be used; see also the parts' own."""
+        for name, choices in (
+            ("overlay", OVERLAYS),
+            ("layer_schedule", LAYER_SCHEDULES),
+            ("probability", PROBABILITIES),
+            ("decay", DECAYS),
+            ("selection", SELECTIONS),
+            ("scaling", SCALINGS),
+        ):
+            check_choice("options", name, getattr(self, name), choices)
+        check_range("options", "learning_rate", self.learning_rate, above=0)
+        check_range("options", "weight_decay", self.weight_decay, at_least=0)
+        check_range("options", "overlay_value", self.overlay_value, above=0)
+
+    def rule(self, algorithm: str) -> rules.LocalRule:
+        """The local rule of "ffa" or "sffa"."""
+        choices: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("loss", "margin", "label_smoothing", "activity_rate", "prediction", "clip")
+        }
+        if self.normalise is not None:
+            choices["normalise"] = self.normalise
+        if algorithm == "ffa":
+            return rules.ffa(
+                threshold=self.ffa_threshold,
+                sharpness=self.ffa_sharpness,
+                measure=self.ffa_measure,
+                **choices,
+            )
+        if self.probability == "sigmoid":
+            return rules.polar_ffa(sharpness=self.sharpness, measure=self.measure, **choices)
+        return rules.sffa(
+            sharpness=self.sharpness, floor=self.floor, measure=self.measure, **choices
+        )
+
+    def make_overlay(self, shape: Sequence[int], classes: int) -> Callable[[jax.Array], Overlay]:
+        """Draws the overlay for images of this shape from a key."""
+        size, value = self.overlay_size, self.overlay_value
+        if self.overlay == "corner":
+            features = 1
+            for length in shape:
+                features *= length
+            return lambda _: overlays.corner_one_hot(features, classes, value=value)
+        if self.overlay == "image_wave":
+            return lambda key: overlays.image_wave(key, shape, classes)
+        if self.overlay == "appended_pattern":
+            return lambda key: overlays.appended_pattern(
+                key, classes, size=size, density=self.overlay_density, value=value
+            )
+        return lambda key: overlays.appended_gaussian(key, classes, size=size, value=value)
+
+    def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
+        """The forward-only network of "ffa" or "sffa" for images of this shape."""
+        return Network(
+            layers=dense_layers(
+                self.hidden,
+                activation=self.activation,
+                winners=self.winners if algorithm == "sffa" else self.ffa_winners,
+                initialiser=self.initialiser,
+            ),
+            rule=self.rule(algorithm),
+            overlay=self.make_overlay(shape, classes),
+            num_classes=classes,
+            first_scored=self.first_scored,
+            input_skip=self.input_skip,
+            joint_length=self.joint_length,
+        )
+
+    def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
+        """Epochs, batches and augmentation; `background`: a black pixel's scaled value."""
+        steps = [augment.shift(shape, self.shift, background)] if self.shift else []
+        if self.input_dropout:
+            steps.append(augment.input_dropout(self.input_dropout))
+        return Schedule(self.epochs, self.batch_size, augment.chain(steps))
+
+    def learner(
+        self, algorithm: str, shape: Sequence[int], classes: int, num_samples: int
+    ) -> Learner:
+        """The learner of one algorithm.
+
+        Args:
+          algorithm: "ffa", "sffa" or "bp".
+          shape: of one image.
+          classes: number of labels.
+          num_samples: size of the training split, which the learning rate's decay depends on.
+
+        Raises:
+          ValueError: for a choice that cannot be used.
+        """
+        steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
+        if self.layer_schedule == "greedy" and algorithm != "bp":
+            steps = -(-steps // len(self.hidden))
+        rate = self.learning_rate
+        if self.decay == "cosine":
+            rate = optax.cosine_decay_schedule(rate, steps)
+        optimiser = optax.adamw(rate, weight_decay=self.weight_decay)
+        if algorithm == "bp":
+            layers = dense_layers(
+                self.hidden, activation=self.activation, initialiser=self.initialiser
+            )
+            return backprop_learner(
+                layers, classes, optimiser, label_smoothing=self.label_smoothing
+            )
+        network = self.network(algorithm, shape, classes)
+        if self.layer_schedule == "greedy":
+            return greedy_learner(network, optimiser, steps, negatives=self.negatives)
+        fresh = self.layer_schedule == "after"
+        return local_learner(network, optimiser, negatives=self.negatives, fresh=fresh)
 
 
-PRESETS = {
-    # The paper's two passes, with log-odds sharp enough to learn from. Sharpness, floor and
-    # threshold were chosen on MNIST's validation split. Adam, with the learning rate falling to 0
-    # along a half cosine, for all three.
-    "two_pass": Preset(
-        hidden=(400,),
-        epochs=40,
-        batch_size=128,
-        learning_rate=1e-3,
-        sffa=rules.sffa(sharpness=6.0, floor=1.0),
-        ffa=rules.ffa(threshold=0.3, sharpness=20.0),
-        overlay=lambda key, classes: overlays.appended_gaussian(key, classes),
-    ),
-}
+RELEASED = Recipe(
+    hidden=(1400,),  # [C] train.py: neurons_per_layer 1400, num_layers 1
+    activation="relu",  # [C] base_network.py, double_network.py
+    initialiser="torch",  # [C]: torch.nn.Linear's default
+    winners=15,  # [C] double_network.py: topk(…, 15) of each half
+    ffa_winners=None,  # [C] base_network.py: none
+    overlay="appended_pattern",  # [C] overlay.py AppendToEndOverlay
+    overlay_size=100,  # [C] train.py: pattern_size
+    overlay_density=0.1,  # [C] train.py: p
+    overlay_value=1.0,  # [C] overlay.py
+    input_skip=True,  # [C] train.py: residual_connections (no effect with one layer)
+    normalise="none",  # [C]: not the activity by itself, but …
+    joint_length=True,  # [C]: … the whole row, by the slip `x[:mid]` (no effect with one layer)
+    sharpness=1.0,  # [P] equation of g; [C] double_network.py
+    floor=1e-9,  # [P], [C]
+    measure="mean_square",  # [C] get_goodness: means of the halves, against which 1e-9 stands
+    ffa_threshold=2.0,  # [C] base_network.py: sigmoid(goodness - 2)
+    ffa_sharpness=1.0,  # the same line
+    ffa_measure="mean_square",  # the same file
+    negatives="uniform",  # [C] trainer.py: a random wrong label (greedy_goodness False)
+    loss="bce",  # [C] loss.py ProbabilityBCELoss
+    activity_rate=10.0,  # [C] loss.py: 1 + exp(-10 (mean + mean))
+    clip=1e-4,  # [C] get_goodness: clamp(1e-4, 1 - 1e-4)
+    prediction="probability",  # [C] predict: goodness, a probability, summed over layers
+    layer_schedule="after",  # [C] train_network: the next layer sees the updated activity
+    epochs=100,  # [C] train.py
+    batch_size=512,  # [C] train.py
+    learning_rate=1e-4,  # [C] train.py
+    decay="constant",  # [C]: plain Adam
+    selection="test",  # [C] best_model_saver.py: best epoch on the test set. It leaks.
+    scaling="mnist",  # [C] dataloader: mean .1307 and std .3081 for every set
+)
 
-ALGORITHMS = ("ffa", "sffa", "bp")
+PAPER = dataclasses.replace(
+    RELEASED,
+    selection="validation",  # [P] names none; the test set must not choose
+    scaling="training",  # the same number for MNIST, the set's own for the others
+    normalise=None,  # [P]: each half by its own length (FFA: the whole), as intended
+    joint_length=False,  # [P]: not the slip
+)
 
+TWO_PASS = Recipe()  # what is said there: chosen on MNIST's validation split, see results/
 
-def make_network(
-    preset: Preset,
-    algorithm: str,
-    *,
-    hidden: tuple[int, ...],
-    num_classes: int,
-    winners: int | None = None,
-    rule: rules.LocalRule | None = None,
-) -> Network:
-    """The forward-only network of a preset, or the same with another rule."""
-    return Network(
-        layers=dense_layers(hidden, winners=winners),
-        rule=rule or {"sffa": preset.sffa, "ffa": preset.ffa}[algorithm],
-        overlay=lambda key: preset.overlay(key, num_classes),
-        num_classes=num_classes,
-    )
+BEST = dataclasses.replace(
+    TWO_PASS,
+    hidden=(2000, 2000),
+    negatives="all",
+    loss="softmax",
+    floor=1e-6,
+    epochs=60,
+    input_dropout=0.3,
+)
 
-
-def make_optimiser(learning_rate: float, num_steps: int) -> optax.GradientTransformation:
-    """Adam, its learning rate falling to 0 along a half cosine.
-
-    Raises:
-      ValueError: for a learning rate that is not positive.
-    """
-    check_range("make_optimiser", "learning_rate", learning_rate, above=0)
-    return optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
+PRESETS = {"paper": PAPER, "released": RELEASED, "two_pass": TWO_PASS, "best": BEST}

@@ -8,6 +8,7 @@ published (sharpness 1, threshold 2) and for the preset's.
     python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,21 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments import options as shared
 from experiments.command import execute
+from experiments.presets import Recipe
 from sffa_jax import report
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
-from sffa_jax.checks import check_choice
-from sffa_jax.local import LocalState, local_learner
-from sffa_jax.network import Network
-from sffa_jax.rules import LocalRule, ffa, sffa
+from sffa_jax.checks import check_choice, reject
+from sffa_jax.local import LocalState
 from sffa_jax.sweep import seed_keys, sweep
 from sffa_jax.train import Progress, start, train_epoch
+
+PUBLISHED: dict[str, Any] = {
+    "sharpness": 1.0,
+    "floor": 1e-9,
+    "ffa_threshold": 2.0,
+    "ffa_sharpness": 1.0,
+}
+"""The log-odds as the papers have them; all else is the recipe's."""
 
 NUM_PROBES = 500
 """Validation images on which the gradients are measured, at most."""
@@ -142,12 +150,12 @@ def imbalance_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def train_and_measure(
-    options: Options, splits: shared.Splits, network: Network, seeds: Sequence[int]
+    recipe: Recipe, algorithm: str, splits: shared.Splits, seeds: Sequence[int], parallel: str
 ) -> np.ndarray:
     """Trains every seed; gradient norms [seeds, epochs + 1, layers, 2] on validation images."""
-    optimiser = options.optimiser(len(splits.training.labels))
-    learner = local_learner(network, optimiser, negatives=options.negatives)
-    schedule, classes = options.schedule(), network.num_classes
+    learner, schedule = splits.learner(recipe, algorithm), splits.schedule(recipe)
+    classes = splits.dataset.num_classes
+    network = recipe.network(algorithm, splits.shape, classes)
     x = splits.validation.scaled(splits.validation.images[:NUM_PROBES])
     labels = splits.validation.labels[:NUM_PROBES]
     # Every wrong label in turn, the same for all seeds and epochs.
@@ -166,7 +174,7 @@ def train_and_measure(
         after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)[1]
         return jnp.concatenate([measure(progress.state)[None], after])
 
-    way = "map" if options.parallel == "auto" else options.parallel
+    way = "map" if parallel == "auto" else parallel
     return np.asarray(sweep(run, seed_keys(seeds), parallel=way))
 
 
@@ -177,31 +185,30 @@ def main(options: Options) -> None:
         check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
     options = options.resolve()
     splits = shared.load_splits(options)
-    published: dict[str, LocalRule] = {"ffa": ffa(), "sffa": sffa()}
-    # Built first: a wrong option must end the command before it leaves a folder behind.
-    networks = {
-        (algorithm, setting): options.network(
-            algorithm,
-            splits.dataset.num_classes,
-            published[algorithm] if setting == "published" else None,
-        )
-        for setting in ("published", options.preset)
+    if options.recipe.layer_schedule == "greedy":
+        raise reject("symmetry", "layer_schedule", "train all layers at once", "'greedy'")
+    published = dataclasses.replace(options.recipe, **PUBLISHED)
+    recipes = {
+        (algorithm, setting): recipe
+        for setting, recipe in (("published", published), (options.preset, options.recipe))
         for algorithm in options.algorithms
     }
-    options.optimiser(len(splits.training.labels))
+    # Built first: a wrong option must end the command before it leaves a folder behind.
+    for (algorithm, _), recipe in recipes.items():
+        splits.schedule(recipe)
+        splits.learner(recipe, algorithm)
     with shared.open_folder(options, "symmetry", splits) as folder:
-        for (algorithm, setting), network in networks.items():
+        for (algorithm, setting), recipe in recipes.items():
             names = {"dataset": options.dataset, "algorithm": algorithm, "setting": setting}
             missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
             print(f"{report.NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
-            norms = train_and_measure(options, splits, network, missing)
+            norms = train_and_measure(recipe, algorithm, splits, missing, options.parallel)
             for seed, of_seed in zip(missing, norms, strict=True):
                 folder.append(names | {"seed": seed, "gradient_norms": of_seed.tolist()})
-        landscape_figure({name: landscape(published[name]) for name in options.algorithms}).savefig(
-            folder.path / "landscape.png"
-        )
+        landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
+        landscape_figure(landscapes).savefig(folder.path / "landscape.png")
         figures = [
             report.ReportFigure(
                 "landscape.png",

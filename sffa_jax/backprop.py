@@ -7,7 +7,7 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_integer
+from sffa_jax.checks import check_integer, check_range
 from sffa_jax.layers import Layer, Params, activity, init_layer
 from sffa_jax.learner import Learner
 from sffa_jax.overlays import Part
@@ -31,7 +31,11 @@ def logits(
 
 
 def backprop_learner(
-    layers: tuple[Layer, ...], num_classes: int, optimiser: optax.GradientTransformation
+    layers: tuple[Layer, ...],
+    num_classes: int,
+    optimiser: optax.GradientTransformation,
+    *,
+    label_smoothing: float | Array = 0.0,
 ) -> Learner:
     """Softmax classifier over `layers`, trained end to end; the image enters without a label.
 
@@ -39,11 +43,13 @@ def backprop_learner(
       layers: the hidden layers, as a forward-only network has them.
       num_classes: width of the linear read-out that is put on top.
       optimiser: for all parameters together.
+      label_smoothing: share of the target's mass that is spread evenly over all classes.
 
     Raises:
-      ValueError: for fewer than 2 classes.
+      ValueError: for fewer than 2 classes or a share outside [0, 1].
     """
     check_integer("backprop_learner", "num_classes", num_classes, 2)
+    check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     layers = (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
     def init(key: Array, x: Array) -> BackpropState:
@@ -60,8 +66,8 @@ def backprop_learner(
         del key
 
         def mean_loss(params: tuple[Params, ...]) -> Array:
-            outputs = logits(layers, params, x)
-            return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+            targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
+            return jnp.mean(optax.softmax_cross_entropy(logits(layers, params, x), targets))
 
         loss, gradient = jax.value_and_grad(mean_loss)(state.params)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)

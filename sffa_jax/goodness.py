@@ -5,13 +5,38 @@ is softplus(-l) for a positive sample and softplus(l) for a negative one. Nothin
 clipping, and values and gradients stay finite at zero activity.
 
 Symbols: h is the activity of a layer, P its positive neurons (first half), N its negative
-neurons (second half), tau the sharpness, theta the threshold, epsilon the floor.
+neurons (second half), m a measure of activity, tau the sharpness, theta the threshold, epsilon the
+floor. Energy (FFA), the ratio of the halves (SFFA) and their difference (Polar-FFA), each with any
+measure, are the family of Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import reject
+from sffa_jax.checks import check_choice, reject
+
+
+def _norm(h: Array) -> Array:
+    # The floor sits inside the root: the gradient of a norm at zero is undefined.
+    return jnp.sqrt(jnp.sum(jnp.square(h), axis=-1) + 1e-12)
+
+
+MEASURES: dict[str, Callable[[Array], Array]] = {
+    "sum_square": lambda h: jnp.sum(jnp.square(h), axis=-1),
+    "mean_square": lambda h: jnp.mean(jnp.square(h), axis=-1),
+    "norm": _norm,
+    "root_mean_square": lambda h: _norm(h) / h.shape[-1] ** 0.5,
+    "sum": lambda h: jnp.sum(jnp.abs(h), axis=-1),
+    "mean": lambda h: jnp.mean(jnp.abs(h), axis=-1),
+}
+"""How much activity there is: [..., units] -> [...], by squares or by absolute values."""
+
+
+def _measure(where: str, name: str) -> Callable[[Array], Array]:
+    check_choice(where, "measure", name, MEASURES)
+    return MEASURES[name]
 
 
 def energy(
@@ -19,22 +44,27 @@ def energy(
     *,
     threshold: float | Array = 2.0,
     sharpness: float | Array = 1.0,
+    measure: str = "mean_square",
 ) -> Float[Array, "*samples"]:
-    """FFA's log-odds: tau (G - theta), where the goodness G is the *mean* of the squares.
+    """FFA's log-odds: tau (m(h) - theta), where m is the *mean* of the squares if not said.
 
     Args:
       h: activity of the layer, one row a sample.
       threshold: theta, the goodness at which a sample is called positive with probability 1/2.
       sharpness: tau, how fast the log-odds grow with the goodness.
+      measure: m, one of `MEASURES`.
 
     Returns:
       Log-odds that each sample is positive, in nats.
+
+    Raises:
+      ValueError: for an unknown measure.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares). Differs from it: the
     mean, as in the released SFFA code, so that one threshold serves every width; the sharpness
     (1 there).
     """
-    return sharpness * (jnp.mean(jnp.square(h), axis=-1) - threshold)
+    return sharpness * (_measure("energy", measure)(h) - threshold)
 
 
 def split_polarity(
@@ -62,8 +92,9 @@ def polar_ratio(
     *,
     sharpness: float | Array = 1.0,
     floor: float | Array = 1e-9,
+    measure: str = "sum_square",
 ) -> Float[Array, "*samples"]:
-    """SFFA's log-odds: tau [log(sum_P h^2 + epsilon) - log(sum_N h^2 + epsilon)].
+    """SFFA's log-odds: tau [log(m(h_P) + epsilon) - log(m(h_N) + epsilon)], m the sum of squares.
 
     With tau = 1, sigmoid of it is the paper's goodness
     (sum_P h^2 + epsilon) / (sum h^2 + 2 epsilon): the share of the activity that lies in the
@@ -73,17 +104,45 @@ def polar_ratio(
       h: activity of the layer, one row a sample; positive neurons first.
       sharpness: tau. A ratio of sums over hundreds of neurons moves little; tau > 1 makes up
         for it.
-      floor: epsilon > 0, in units of squared activity: keeps the logarithm finite at rest and
-        makes weak activity say little.
+      floor: epsilon > 0, in units of the measure: keeps the logarithm finite at rest and makes weak
+        activity say little.
+      measure: m, one of `MEASURES`.
 
     Returns:
       Log-odds that each sample is positive, in nats; 0 at zero activity.
 
     Raises:
-      ValueError: if the number of units is odd.
+      ValueError: if the number of units is odd, or for an unknown measure.
 
     Reference: Terres-Escudero et al., CoLLAs 2024, arXiv:2409.07387. Differs from it: log-odds
     instead of a clipped probability, and the sharpness (1 there).
     """
-    plus, minus = (jnp.sum(jnp.square(half), axis=-1) for half in split_polarity(h))
+    plus, minus = map(_measure("polar_ratio", measure), split_polarity(h))
     return sharpness * (jnp.log(plus + floor) - jnp.log(minus + floor))
+
+
+def polar_difference(
+    h: Float[Array, "*samples units"],
+    *,
+    threshold: float | Array = 0.0,
+    sharpness: float | Array = 1.0,
+    measure: str = "mean_square",
+) -> Float[Array, "*samples"]:
+    """Polar-FFA's log-odds under its sigmoid: tau (m(h_P) - m(h_N) - theta).
+
+    Args:
+      h: activity of the layer, one row a sample; positive neurons first.
+      threshold: theta; 0 keeps the symmetry.
+      sharpness: tau.
+      measure: m, one of `MEASURES`.
+
+    Returns:
+      Log-odds that each sample is positive, in nats; -tau theta at zero activity.
+
+    Raises:
+      ValueError: if the number of units is odd, or for an unknown measure.
+
+    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, section 3.
+    """
+    plus, minus = map(_measure("polar_difference", measure), split_polarity(h))
+    return sharpness * (plus - minus - threshold)

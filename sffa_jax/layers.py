@@ -23,7 +23,18 @@ from sffa_jax.winners import keep_winners
 Params = Any
 """Parameters of one layer: a pytree of arrays."""
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+}
+
+INITIALISERS: dict[str, nn.initializers.Initializer] = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    # Uniform within 1 / sqrt(inputs): the default of PyTorch's linear layer, 1/sqrt(3) as wide.
+    "torch": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+}
+"""How a dense layer's weights are drawn."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Layer:
 
     Attributes:
       body: a Flax module with `init` and `apply` that maps [..., d_in] to [..., units].
-      activation: applied element-wise to the body's output; must not be negative.
+      activation: applied element-wise to the body's output.
       winners: units that stay active in each half; None keeps all.
     """
 
@@ -42,15 +53,20 @@ class Layer:
 
 
 def dense_layers(
-    hidden: Sequence[int], *, activation: str = "relu", winners: int | None = None
+    hidden: Sequence[int],
+    *,
+    activation: str = "relu",
+    winners: int | None = None,
+    initialiser: str = "lecun_normal",
 ) -> tuple[Layer, ...]:
     """Fully connected layers without bias (as in the released code), one per width.
 
     Raises:
       ValueError: for no layer, a width below 1, winners above half a layer, or an unknown
-        activation.
+        activation or initialiser.
     """
     check_choice("dense_layers", "activation", activation, ACTIVATIONS)
+    check_choice("dense_layers", "initialiser", initialiser, INITIALISERS)
     if not hidden:
         raise reject("dense_layers", "hidden", "name at least one width", "none")
     for units in hidden:
@@ -65,8 +81,10 @@ def dense_layers(
                     winners,
                     "Choose fewer winners or a wider layer.",
                 )
+    draw = INITIALISERS[initialiser]
     return tuple(
-        Layer(nn.Dense(units, use_bias=False), ACTIVATIONS[activation], winners) for units in hidden
+        Layer(nn.Dense(units, use_bias=False, kernel_init=draw), ACTIVATIONS[activation], winners)
+        for units in hidden
     )
 
 

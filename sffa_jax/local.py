@@ -128,14 +128,14 @@ def local_learner(
             key, labels, network.num_classes, lambda: label_scores(network, state.params, x)
         )
         is_target = targets(candidates, labels, network.num_classes)
-        inputs = parts(state.overlay, x)
+        overlaid = inputs = parts(state.overlay, x)
         new_layers, losses = [], []
         for layer, layer_state in zip(network.layers, state.layers, strict=True):
             layer_state, info = layer_step(
                 layer, network.rule, optimiser, layer_state, inputs, candidates, is_target
             )
             h = activity(layer, layer_state.params, inputs, candidates) if fresh else info.activity
-            inputs = next_input(network.rule, h)
+            inputs = next_input(network, h, overlaid, candidates)
             new_layers.append(layer_state)
             losses.append(jnp.mean(info.loss))
         return state.replace(layers=tuple(new_layers)), jnp.stack(losses)

@@ -4,6 +4,8 @@ Each sample comes with its candidate labels: the true one (the positive sample) 
 (the negative samples). `targets` marks the true one. Losses are not averaged over the batch.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -19,17 +21,22 @@ def _check(where: str, log_odds: Array, targets: Array) -> None:
 
 
 def binary_cross_entropy(
-    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+    log_odds: Float[Array, "batch candidates"],
+    targets: Bool[Array, "batch candidates"],
+    *,
+    margin: float | Array = 0.0,
 ) -> Float[Array, " batch"]:
-    """Every candidate by itself: 1/2 softplus(-l) of the positive + 1/2 mean softplus(l) of
-    the negatives, so that positives and negatives weigh the same however many there are.
+    """Every candidate by itself: 1/2 softplus(m - l) of the positive + 1/2 mean softplus(m + l)
+    of the negatives, so that positives and negatives weigh the same however many there are.
 
     Args:
       log_odds: log-odds that each candidate is positive.
       targets: true at the sample's own label, once a row.
+      margin: m, by how much the log-odds should clear 0 on their side. FFA with one threshold for
+        positive and a lower one for negative samples is a margin of half their distance.
 
     Returns:
-      Loss in nats, >= 0; log 2 where all log-odds are 0.
+      Loss in nats, >= 0; log 2 where all log-odds are 0 and there is no margin.
 
     Raises:
       ValueError: if the shapes differ.
@@ -38,28 +45,62 @@ def binary_cross_entropy(
     al. 2024, arXiv:2409.07387.
     """
     _check("binary_cross_entropy", log_odds, targets)
-    losses = jax.nn.softplus(jnp.where(targets, -log_odds, log_odds))
+    losses = jax.nn.softplus(margin + jnp.where(targets, -log_odds, log_odds))
     num_negatives = log_odds.shape[-1] - 1
     return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, 1.0 / num_negatives), axis=-1)
 
 
 def softmax_cross_entropy(
-    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+    log_odds: Float[Array, "batch candidates"],
+    targets: Bool[Array, "batch candidates"],
+    *,
+    label_smoothing: float | Array = 0.0,
 ) -> Float[Array, " batch"]:
-    """Candidates against each other: -log of the true one's share in softmax(log-odds).
+    """Candidates against each other: cross-entropy of softmax(log-odds) with the true one.
 
-    Still local: one layer's own log-odds, no other layer's. With one negative it is softplus of
-    the difference of the two log-odds, the form of SymBa's loss.
+    Still local: one layer's own log-odds, no other layer's.
 
-    Args, Returns, Raises: as `binary_cross_entropy`; log(candidates) where all log-odds are
-    equal.
+    Args:
+      log_odds: log-odds that each candidate is positive.
+      targets: true at the sample's own label, once a row.
+      label_smoothing: share of the target's mass that is spread evenly over all candidates.
 
-    Reference: none for the forward-forward setting with all labels; SymBa (Lee & Song 2023,
-    arXiv:2303.08418) for two candidates.
+    Returns:
+      Loss in nats, >= 0; log(candidates) where all log-odds are equal.
+
+    Raises:
+      ValueError: if the shapes differ.
     """
     _check("softmax_cross_entropy", log_odds, targets)
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
-    return jax.nn.logsumexp(log_odds, axis=-1) - positive
+    expected = (1 - label_smoothing) * positive + label_smoothing * jnp.mean(log_odds, axis=-1)
+    return jax.nn.logsumexp(log_odds, axis=-1) - expected
+
+
+def symba(
+    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+) -> Float[Array, " batch"]:
+    """The difference counts: mean over the negatives of softplus(l of the negative - l of the
+    positive). Thresholds cancel out of it.
+
+    Args:
+      log_odds: log-odds that each candidate is positive.
+      targets: true at the sample's own label, once a row.
+
+    Returns:
+      Loss in nats, >= 0; log 2 where all log-odds are equal. With one negative it is
+      `softmax_cross_entropy`.
+
+    Raises:
+      ValueError: if the shapes differ.
+
+    Reference: Lee & Song 2023, arXiv:2303.08418, equation 4; its scale alpha is the goodness's
+    sharpness here.
+    """
+    _check("symba", log_odds, targets)
+    positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1, keepdims=True)
+    losses = jnp.where(targets, 0.0, jax.nn.softplus(log_odds - positive))
+    return jnp.sum(losses, axis=-1) / (log_odds.shape[-1] - 1)
 
 
 def activity_factor(
@@ -87,4 +128,8 @@ def activity_factor(
     return 1 + jnp.exp(-rate * total)
 
 
-LOSSES = {"bce": binary_cross_entropy, "softmax": softmax_cross_entropy}
+LOSSES: dict[str, Callable[..., Array]] = {
+    "bce": binary_cross_entropy,
+    "softmax": softmax_cross_entropy,
+    "symba": symba,
+}

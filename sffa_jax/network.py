@@ -1,6 +1,6 @@
 """A network: layers in a row, no gradient between them, and a score for every label."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -9,9 +9,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, reject
-from sffa_jax.layers import Layer, Params, activity, init_layer
+from sffa_jax.layers import Layer, Params, activity, init_layer, join
 from sffa_jax.overlays import Overlay, Part, parts
-from sffa_jax.rules import LocalRule
+from sffa_jax.rules import LocalRule, unit_length
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Network:
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction. Hinton leaves
         out the first hidden layer of deep networks.
+      input_skip: whether the layers above the first see the overlaid input beside the activity
+        below (the released code's residual connections).
+      joint_length: whether what such a layer sees, skipped input included, is scaled to a mean
+        square of 1 as one row (the released code, by a slip of its slices). It costs the saving of
+        the factored input: the length depends on sample and label.
 
     Raises:
       ValueError: for no layer, fewer than 2 classes, an odd width under a polar rule, or a first
@@ -36,6 +41,8 @@ class Network:
     overlay: Callable[[Array], Overlay]
     num_classes: int
     first_scored: int = 0
+    input_skip: bool = False
+    joint_length: bool = False
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -65,9 +72,25 @@ class NetworkParams(struct.PyTreeNode):
     overlay: Overlay
 
 
-def next_input(rule: LocalRule, h: Float[Array, "batch candidates *units"]) -> tuple[Part, ...]:
-    """What the next layer sees of an activity. Here, and only here, the gradient is cut."""
-    return (Part("activity", jax.lax.stop_gradient(rule.normalise(h)), "candidate"),)
+def next_input(
+    network: Network,
+    h: Float[Array, "batch candidates *units"],
+    overlaid: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+) -> tuple[Part, ...]:
+    """What the next layer sees of an activity. Here, and only here, the gradient is cut.
+
+    Args:
+      network: says how activity is normalised and whether the input skips layers.
+      h: this layer's activity, for each sample and label candidate.
+      overlaid: the network's input, from `overlays.parts`.
+      candidates: the labels h belongs to; None: all, in class order.
+    """
+    below = Part("activity", jax.lax.stop_gradient(network.rule.normalise(h)), "candidate")
+    inputs = (below, *overlaid) if network.input_skip else (below,)
+    if network.joint_length:
+        return (Part("joined", unit_length(join(inputs, candidates)), "candidate"),)
+    return inputs
 
 
 def init_network(
@@ -76,17 +99,15 @@ def init_network(
     """Draws overlay and weights for inputs of the shape of `x` (its values do not matter)."""
     key_overlay, key_layers = jax.random.split(key)
     overlay = network.overlay(key_overlay)
-    inputs = parts(overlay, x)
+    overlaid = inputs = parts(overlay, x)
     params = []
     for i, layer in enumerate(network.layers):
         params.append(init_layer(layer, jax.random.fold_in(key_layers, i), inputs))
+        # Shapes are all that the next layer's parameters depend on: nothing is computed.
         h = jax.eval_shape(
-            lambda p, inputs=inputs, layer=layer: (
-                next_input(network.rule, activity(layer, p, inputs))[0].value
-            ),
-            params[-1],
+            lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), params[-1]
         )
-        inputs = (Part("activity", jnp.zeros(h.shape, h.dtype), "candidate"),)
+        inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid, None)
     return NetworkParams(layers=tuple(params), overlay=overlay)
 
 
@@ -97,11 +118,11 @@ def activities(
     candidates: Int[Array, "batch candidates"] | None = None,
 ) -> Iterator[Float[Array, "batch candidates *units"]]:
     """Yields each layer's activity in turn, for the given label candidates (None: all)."""
-    inputs = parts(params.overlay, x)
+    overlaid = inputs = parts(params.overlay, x)
     for layer, layer_params in zip(network.layers, params.layers, strict=True):
         h = activity(layer, layer_params, inputs, candidates)
         yield h
-        inputs = next_input(network.rule, h)
+        inputs = next_input(network, h, overlaid, candidates)
 
 
 def layer_scores(

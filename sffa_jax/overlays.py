@@ -6,6 +6,7 @@ patterns, which has as many rows as there are classes. `parts` states that split
 it.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -108,6 +109,46 @@ def appended_gaussian(
     check_integer("appended_gaussian", "num_classes", num_classes, 2)
     check_integer("appended_gaussian", "size", size, 1)
     return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
+
+
+def image_wave(
+    key: Key[Array, ""],
+    shape: Sequence[int],
+    num_classes: int,
+    *,
+    lowest: float = 0.1,
+    highest: float = 1.0,
+) -> Overlay:
+    """Adds a plane sine wave per class onto the whole image: sin(a row + b column).
+
+    Args:
+      key: draws each class's wave numbers a and b, of either sign.
+      shape: (height, width) or (height, width, channels) of the images; every channel gets the
+        same wave.
+      num_classes: number of labels.
+      lowest, highest: bounds of |a| and |b|, radians a pixel.
+
+    Returns:
+      An overlay for images of that shape, flattened to one row of features.
+
+    Raises:
+      ValueError: for a shape that is no image's, or bounds that do not rise from above 0.
+
+    Reference: the released SFFA code's overlay for convolutional layers (0.1 and 1).
+    """
+    check_integer("image_wave", "num_classes", num_classes, 2)
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise reject("image_wave", "shape", "be (height, width[, channels])", tuple(shape))
+    check_range("image_wave", "lowest", lowest, above=0)
+    check_range("image_wave", "highest", highest, at_least=lowest)
+    key_size, key_sign = jax.random.split(key)
+    size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
+    a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
+    rows, columns = jnp.arange(shape[0]), jnp.arange(shape[1])
+    phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
+    channels = shape[2] if len(shape) == 3 else 1
+    wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
+    return Overlay(pattern=wave.reshape(num_classes, -1))
 
 
 def parts(overlay: Overlay, x: Float[Array, "batch *input"]) -> tuple[Part, ...]:

@@ -1,12 +1,13 @@
 """A local rule: everything in which two forward-only algorithms differ, as pure functions.
 
 FFA and SFFA share the network, the update and the training loop. What sets them apart stands
-in `ffa` and `sffa` below and nowhere else.
+in `ffa`, `sffa` and `polar_ffa` below and nowhere else.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +48,6 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 sum of the probabilities, or the logarithm of their product."""
 
 
-def _activity_factor(rate: float | Array | None) -> Callable[[Array, Array], Array] | None:
-    return None if rate is None else partial(losses.activity_factor, rate=rate)
-
-
 def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples units"]:
     """Scales every row to a mean square of 1 (a row of zeros stays zero).
 
@@ -70,79 +67,151 @@ def unit_length_halves(h: Float[Array, "*samples units"]) -> Float[Array, "*samp
     return jnp.concatenate([unit_length(half) for half in goodness.split_polarity(h)], axis=-1)
 
 
+NORMALISE: dict[str, Callable[[Array], Array]] = {
+    "halves": unit_length_halves,
+    "whole": unit_length,
+    "none": lambda h: h,
+}
+"""What is taken out of an activity before the next layer sees it."""
+
+
+class Choices(TypedDict, total=False):
+    """What every rule below can be told beside its goodness; in brackets, what it is if not said.
+
+    Attributes:
+      loss: "bce" (the papers'), "softmax" over the candidates, or "symba". ["bce"]
+      margin: of "bce". [0]
+      label_smoothing: of "softmax". [0]
+      activity_rate: rate of `losses.activity_factor`; None leaves it out (the released code: 10).
+        [None]
+      prediction: what layers add up to score a label: "log_odds", "probability" or
+        "log_probability". ["log_odds"]
+      normalise: "halves", "whole" or "none". ["halves" for polar rules, "whole" for FFA]
+      clip: probabilities are clipped to [clip, 1 - clip], where gradients vanish (the released
+        code: 1e-4); None does not. [None]
+    """
+
+    loss: str
+    margin: float | Array
+    label_smoothing: float | Array
+    activity_rate: float | Array | None
+    prediction: str
+    normalise: str
+    clip: float | None
+
+
 def ffa(
     *,
     threshold: float | Array = 2.0,
     sharpness: float | Array = 1.0,
-    loss: str = "bce",
-    prediction: str = "log_odds",
-    activity_rate: float | Array | None = None,
+    measure: str = "mean_square",
+    **choices: Unpack[Choices],
 ) -> LocalRule:
     """The Forward-Forward Algorithm: energy above a threshold is positive.
 
     Args:
-      threshold: theta > 0, mean squared activity.
+      threshold: theta > 0, in units of the measure.
       sharpness: tau > 0; 1 in the paper.
-      loss: "bce" (the paper's) or "softmax" over the candidates.
-      prediction: what layers add up to score a label: "log_odds", "probability" or
-        "log_probability".
-      activity_rate: rate of `losses.activity_factor`; None leaves it out (the released code: 10).
+      measure: of the activity, one of `goodness.MEASURES`.
+      choices: see `Choices`.
 
     Raises:
-      ValueError: for a number out of range, an unknown loss or an unknown prediction.
+      ValueError: for a number out of range or an unknown name.
 
     Reference: Hinton 2022, arXiv:2212.13345.
     """
-    check_choice("ffa", "loss", loss, losses.LOSSES)
-    check_choice("ffa", "prediction", prediction, SCORES)
-    if activity_rate is not None:
-        check_range("ffa", "activity_rate", activity_rate, above=0, advice="None leaves it out.")
     check_range("ffa", "threshold", threshold, above=0)
     check_range("ffa", "sharpness", sharpness, above=0)
-    return LocalRule(
-        goodness=lambda h: goodness.energy(h, threshold=threshold, sharpness=sharpness),
-        loss=losses.LOSSES[loss],
-        score=SCORES[prediction],
-        normalise=unit_length,
-        polar=False,
-        activity_factor=_activity_factor(activity_rate),
-    )
+    log_odds = partial(goodness.energy, threshold=threshold, sharpness=sharpness, measure=measure)
+    return _rule("ffa", log_odds, measure, {"normalise": "whole", **choices}, polar=False)
 
 
 def sffa(
     *,
     sharpness: float | Array = 1.0,
     floor: float | Array = 1e-9,
-    loss: str = "bce",
-    prediction: str = "log_odds",
-    activity_rate: float | Array | None = None,
+    measure: str = "sum_square",
+    **choices: Unpack[Choices],
 ) -> LocalRule:
     """The Symmetric Forward-Forward Algorithm: activity in the positive neurons is positive.
 
     Args:
       sharpness: tau > 0; 1 in the paper.
-      floor: epsilon > 0, squared activity; 1e-9 in the paper.
-      loss: "bce" (the paper's) or "softmax" over the candidates.
-      prediction: what layers add up to score a label: "log_odds", "probability" or
-        "log_probability".
-      activity_rate: rate of `losses.activity_factor`; None leaves it out (the released code: 10).
+      floor: epsilon > 0, in units of the measure; 1e-9 in the paper.
+      measure: of a half's activity, one of `goodness.MEASURES`.
+      choices: see `Choices`.
 
     Raises:
-      ValueError: for a number out of range, an unknown loss or an unknown prediction.
+      ValueError: for a number out of range or an unknown name.
 
     Reference: Terres-Escudero, Del Ser, Garcia-Bringas, CoLLAs 2024, arXiv:2409.07387.
     """
-    check_choice("sffa", "loss", loss, losses.LOSSES)
-    check_choice("sffa", "prediction", prediction, SCORES)
-    if activity_rate is not None:
-        check_range("sffa", "activity_rate", activity_rate, above=0, advice="None leaves it out.")
     check_range("sffa", "sharpness", sharpness, above=0)
     check_range("sffa", "floor", floor, above=0)
+    log_odds = partial(goodness.polar_ratio, sharpness=sharpness, floor=floor, measure=measure)
+    return _rule("sffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
+
+
+def polar_ffa(
+    *,
+    threshold: float | Array = 0.0,
+    sharpness: float | Array = 1.0,
+    measure: str = "mean_square",
+    **choices: Unpack[Choices],
+) -> LocalRule:
+    """Polar-FFA under its sigmoid: the difference of the halves decides. (Under its symmetric
+    probability it is `sffa` with another measure.)
+
+    Args:
+      threshold: theta, in units of the measure.
+      sharpness: tau > 0; 1 in the paper.
+      measure: of a half's activity, one of `goodness.MEASURES`.
+      choices: see `Choices`.
+
+    Raises:
+      ValueError: for a number out of range or an unknown name.
+
+    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210.
+    """
+    check_range("polar_ffa", "sharpness", sharpness, above=0)
+    log_odds = partial(
+        goodness.polar_difference, threshold=threshold, sharpness=sharpness, measure=measure
+    )
+    return _rule("polar_ffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
+
+
+def _rule(
+    where: str,
+    log_odds: Callable[[Array], Array],
+    measure: str,
+    choices: Choices,
+    *,
+    polar: bool,
+) -> LocalRule:
+    """Puts a rule together from its goodness and the choices that all rules share."""
+    loss, prediction = choices.get("loss", "bce"), choices.get("prediction", "log_odds")
+    clip, rate = choices.get("clip"), choices.get("activity_rate")
+    check_choice(where, "measure", measure, goodness.MEASURES)
+    check_choice(where, "loss", loss, losses.LOSSES)
+    check_choice(where, "prediction", prediction, SCORES)
+    check_choice(where, "normalise", choices["normalise"], NORMALISE)
+    if rate is not None:
+        check_range(where, "activity_rate", rate, above=0, advice="None leaves it out.")
+    if clip is not None:
+        check_range(where, "clip", clip, above=0, at_most=0.4, advice="None does not clip.")
+        unclipped, bound = log_odds, math.log(1 / clip - 1)
+        log_odds = lambda h: jnp.clip(unclipped(h), -bound, bound)  # noqa: E731
+    settings = {}
+    for name, of_loss, highest in (("margin", "bce", math.inf), ("label_smoothing", "softmax", 1)):
+        if name in choices:
+            check_range(where, name, choices[name], at_least=0, at_most=highest)  # type: ignore[literal-required]
+            if loss == of_loss:
+                settings[name] = choices[name]  # type: ignore[literal-required]
     return LocalRule(
-        goodness=lambda h: goodness.polar_ratio(h, sharpness=sharpness, floor=floor),
-        loss=losses.LOSSES[loss],
+        goodness=log_odds,
+        loss=partial(losses.LOSSES[loss], **settings),
         score=SCORES[prediction],
-        normalise=unit_length_halves,
-        polar=True,
-        activity_factor=_activity_factor(activity_rate),
+        normalise=NORMALISE[choices["normalise"]],
+        polar=polar,
+        activity_factor=None if rate is None else partial(losses.activity_factor, rate=rate),
     )

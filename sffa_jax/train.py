@@ -9,6 +9,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from sffa_jax.augment import Augmentation
 from sffa_jax.checks import check_integer, reject
 from sffa_jax.learner import Learner, State
 from sffa_jax.overlays import check_labels
@@ -125,6 +126,7 @@ class Schedule:
     Attributes:
       epochs: passes over the training split.
       batch_size: images an update; the remainder of an epoch's shuffled order is left out.
+      augment: changes each training batch at random, see `augment`; None leaves it as it is.
 
     Raises:
       ValueError: for zero epochs or an empty batch.
@@ -132,6 +134,7 @@ class Schedule:
 
     epochs: int
     batch_size: int
+    augment: Augmentation | None = None
 
     def __post_init__(self) -> None:
         check_integer("Schedule", "epochs", self.epochs, 1)
@@ -181,6 +184,8 @@ def train_epoch(
     def step(state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
         indices, key = batch
         x = samples.scaled(samples.images[indices])
+        if schedule.augment is not None:
+            x = schedule.augment(jax.random.fold_in(key, 1), x)
         return learner.step(state, key, x, samples.labels[indices])
 
     keys = jax.random.split(key_steps, num_steps)
@@ -205,10 +210,17 @@ def layer_scores(
 
 
 class Accuracy(NamedTuple):
-    """Attributes: network: fraction right by all scored layers; layers: by each layer alone."""
+    """Fractions of samples that are right.
+
+    Attributes:
+      network: by all scored layers together.
+      layers: by each layer alone.
+      cumulated: by the scored layers up to each; a layer that is not scored counts alone.
+    """
 
     network: Float[Array, ""]
     layers: Float[Array, " layers"]
+    cumulated: Float[Array, " layers"]
 
 
 def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
@@ -221,8 +233,11 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
         right = (jnp.argmax(scores, axis=-1) == samples.labels) & finite
         return jnp.mean(right, dtype=jnp.float32)
 
-    combined = jnp.sum(scores[learner.first_scored :], axis=0)
-    return Accuracy(fraction_right(combined), jnp.stack([fraction_right(s) for s in scores]))
+    first = learner.first_scored
+    sums = jnp.concatenate([scores[:first], jnp.cumsum(scores[first:], axis=0)])
+    cumulated = jnp.stack([fraction_right(s) for s in sums])
+    layers = jnp.stack([fraction_right(s) for s in scores])
+    return Accuracy(cumulated[-1], layers, cumulated)
 
 
 def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:

@@ -30,12 +30,12 @@ def loss_of_layer(net, k):
     """Layer k's loss as a function of *all* parameters of the network."""
 
     def loss(layers, overlay):
-        inputs = parts(overlay, X)
+        overlaid = inputs = parts(overlay, X)
         for i, (layer, params) in enumerate(zip(net.layers, layers, strict=True)):
             info = local.layer_loss(layer, net.rule, params, inputs, CANDIDATES, IS_TARGET)
             if i == k:
                 return info.loss.mean()
-            inputs = next_input(net.rule, info.activity)
+            inputs = next_input(net, info.activity, overlaid, CANDIDATES)
         raise AssertionError
 
     return loss
@@ -110,12 +110,12 @@ def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():
     def train(upper_rule):
         states = list(start.layers)
         for _ in range(5):
-            inputs = parts(start.overlay, X)
+            overlaid = inputs = parts(start.overlay, X)
             for i, rule in enumerate((net.rule, upper_rule)):
                 states[i], info = local.layer_step(
                     net.layers[i], rule, optimiser, states[i], inputs, CANDIDATES, IS_TARGET
                 )
-                inputs = next_input(rule, info.activity)
+                inputs = next_input(net, info.activity, overlaid, CANDIDATES)
         return [state.params["kernels"] for state in states]
 
     same, other = train(net.rule), train(other_rule)

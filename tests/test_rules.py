@@ -29,7 +29,7 @@ def test_normalise_keeps_zero_finite():
         (lambda: rules.sffa(floor=-1.0), r"sffa: `floor` .* got -1"),
         (lambda: rules.sffa(activity_rate=0.0), r"`activity_rate` .* got 0.0. None leaves"),
         (lambda: rules.ffa(prediction="max"), r"`prediction` must be one of log_odds, log_prob"),
-        (lambda: rules.ffa(loss="mse"), r"`loss` must be one of bce, softmax, got 'mse'"),
+        (lambda: rules.ffa(loss="mse"), r"`loss` must be one of bce, softmax, symba, got 'mse'"),
     ],
 )
 def test_bad_arguments(make, message):

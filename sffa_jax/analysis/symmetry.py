@@ -73,7 +73,7 @@ def gradient_norms(
       of the negative (1) samples; the balanced case is a ratio of 1.
     """
     candidates = jnp.stack([labels, wrong], axis=-1)
-    inputs = parts(params.overlay, x)
+    overlaid = inputs = parts(params.overlay, x)
     norms = []
     for layer, layer_params in zip(network.layers, params.layers, strict=True):
 
@@ -87,5 +87,6 @@ def gradient_norms(
             jnp.sum(jnp.square(leaf.reshape(2, -1)), axis=-1) for leaf in jax.tree.leaves(jacobian)
         ]
         norms.append(jnp.sqrt(sum(squares[1:], start=squares[0])))
-        inputs = next_input(network.rule, activity(layer, layer_params, inputs, candidates))
+        h = activity(layer, layer_params, inputs, candidates)
+        inputs = next_input(network, h, overlaid, candidates)
     return jnp.stack(norms)

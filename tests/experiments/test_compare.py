@@ -1,5 +1,6 @@
 """The main job, as a user starts it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments import compare
-from experiments.command import execute
+from experiments.command import execute, parse
+from experiments.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
@@ -117,8 +119,12 @@ def test_our_own_bugs_keep_their_traceback():
 
 
 def test_the_described_command_repeats_the_run():
-    options = compare.Options(hidden=(8, 6), seeds=3, out=Path("x"))
-    assert options.command("compare") == "python -m experiments.compare --seeds 3 --hidden 8 6"
+    recipe = dataclasses.replace(PRESETS["paper"], hidden=(8, 6), input_skip=False)
+    options = compare.Options(preset="paper", recipe=recipe, seeds=3, out=Path("x"))
+    command = options.command("compare")
+    expected = "--seeds 3 --preset paper --hidden 8 6 --no-input-skip"
+    assert command == f"python -m experiments.compare {expected}"
+    assert parse(compare.Options, "compare", command.split()[3:]).recipe == recipe
 
 
 @pytest.mark.slow

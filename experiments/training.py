@@ -1,0 +1,129 @@
+"""Training many runs of one algorithm together: seeds, and settings that differ in numbers only."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from experiments.options import Splits
+from experiments.presets import Recipe
+from sffa_jax.sweep import fastest, seed_keys, spread
+from sffa_jax.train import Progress, Samples, evaluate, keep_best, start, train_epoch
+
+TRIAL_STEPS = 8
+"""Updates in the trial that decides how runs are spread."""
+
+
+def train_runs(
+    recipe: Recipe,
+    algorithm: str,
+    seeds: Sequence[int],
+    splits: Splits,
+    parallel: str,
+    console: Console,
+    label: str,
+    varied: Mapping[str, Sequence[float]] | None = None,
+) -> list[dict[str, Any]]:
+    """Trains all runs at once, an epoch at a time, and tests the best weights of each.
+
+    Args:
+      recipe: what the runs have in common.
+      algorithm: "ffa", "sffa" or "bp".
+      seeds: one a run.
+      splits: the data.
+      parallel: "vmap", "map" or "auto" (the faster of them, measured on a few updates).
+      console: where progress is shown; a bar on a terminal, plain lines elsewhere.
+      label: names the runs there.
+      varied: numbers of the recipe that differ, one value a run; they are traced, so that one
+        program serves them all.
+
+    Returns:
+      One record a run, without the names of data set, algorithm and setting.
+    """
+    schedule, training = splits.schedule(recipe), splits.training
+    values = {name: jnp.asarray(v, jnp.float32) for name, v in (varied or {}).items()}
+
+    def learner_of(one: Mapping[str, Any]) -> Any:
+        return splits.learner(dataclasses.replace(recipe, **one), algorithm)
+
+    def begin(one: Any, samples: Samples) -> Progress:
+        key, numbers = one
+        return start(learner_of(numbers), key, samples)
+
+    def epoch(one: Any, samples: Samples) -> Any:
+        progress, numbers = one
+        return train_epoch(learner_of(numbers), schedule, progress, samples)
+
+    def validate(one: Any, samples: Samples) -> Any:
+        progress, numbers = one
+        accuracy = evaluate(learner_of(numbers), progress.state, samples).network
+        return keep_best(progress, accuracy), accuracy
+
+    def final(one: Any, samples: Samples) -> Any:
+        state, numbers = one
+        return evaluate(learner_of(numbers), state, samples)
+
+    progress = jax.jit(spread(begin, "map"))((seed_keys(seeds), values), training)
+    if parallel == "auto":
+        few = schedule.batch_size * min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
+        short = training.replace(images=training.images[:few], labels=training.labels[:few])
+        choice = fastest(epoch, (progress, values), short)
+        parallel = choice.way
+        measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
+        if measured:
+            console.print(f"{label}: runs by {parallel} (trial: {measured})", highlight=False)
+    # Compiled ahead, so that the seconds below are training alone.
+    train = jax.jit(spread(epoch, parallel)).lower((progress, values), training).compile()
+    validating = jax.jit(spread(validate, parallel))
+    check = validating.lower((progress, values), splits.validation).compile()
+    seconds, losses, accuracies = 0.0, [], []
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=schedule.epochs)
+        for number in range(1, schedule.epochs + 1):
+            began = time.perf_counter()
+            progress, loss = jax.block_until_ready(train((progress, values), training))
+            seconds += time.perf_counter() - began
+            progress, accuracy = check((progress, values), splits.validation)
+            losses.append(np.asarray(loss))
+            accuracies.append(np.asarray(accuracy))
+            status = (
+                f"{label}: epoch {number}/{schedule.epochs}, loss {np.mean(losses[-1]):.4f}, "
+                f"validation {100 * np.mean(accuracies[-1]):.2f} %"
+            )
+            bar.update(task, advance=1, description=status)
+            if not console.is_terminal and number in (1, schedule.epochs // 2, schedule.epochs):
+                print(status, flush=True)
+    result = jax.jit(spread(final, parallel))((progress.best, values), splits.test)
+    tested, by_layer = np.asarray(result.network), np.asarray(result.layers)
+    cumulated = np.asarray(result.cumulated)
+    loss_history = np.stack(losses, axis=1)  # [runs, epochs, layers]
+    records = []
+    for i, seed in enumerate(seeds):
+        diverged = not np.isfinite(loss_history[i]).all()
+        records.append(
+            {
+                "seed": seed,
+                "status": "diverged" if diverged else "done",
+                "test_accuracy": None if diverged else float(tested[i]),
+                "validation_accuracy": None if diverged else float(progress.best_accuracy[i]),
+                "layer_accuracies": None if diverged else by_layer[i].tolist(),
+                "cumulated_accuracies": None if diverged else cumulated[i].tolist(),
+                "selected_epoch": int(progress.best_epoch[i]),
+                "epochs": schedule.epochs,
+                "train_seconds": seconds / len(seeds),
+                "parallel": parallel,
+                "history": {
+                    "loss": loss_history[i].mean(axis=-1).tolist(),
+                    "validation_accuracy": [float(a[i]) for a in accuracies],
+                },
+            }
+        )
+    return records

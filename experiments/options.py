@@ -101,11 +101,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set's three splits on the device, scaled by the training split's statistics."""
+    """A data set's splits on the device, scaled by the training split's statistics.
+
+    Attributes:
+      dataset: as it was read.
+      training, test: the splits.
+      validation: chooses the epoch; None where the last one is taken.
+    """
 
     dataset: data.Dataset
     training: Samples
-    validation: Samples
+    validation: Samples | None
     test: Samples
 
     @property
@@ -131,28 +137,35 @@ class Splits:
         return schedule
 
 
-def load_splits(options: Options) -> Splits:
-    """Loads the data set and holds out the validation split, the same for every seed.
+def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
+    """Splits and scales a data set as a recipe asks; the same validation split for every seed.
 
-    With `--selection test`, as in the released code, nothing is held out and the test split stands
-    in for the validation split.
+    Args:
+      dataset: the data.
+      recipe: its `selection` and `scaling` count.
+      validation: share of the training images held out to choose the epoch. Where the recipe takes
+        the last epoch, or the best on the test set, nothing is held out.
     """
-    dataset = data.load(options.dataset, options.data_dir)
     images, labels = dataset.train_images, dataset.train_labels
-    train, held_out = data.stratified_split(labels, options.validation, seed=0)
-    leaks = options.recipe.selection == "test"
-    if leaks:
+    train, held_out = data.stratified_split(labels, validation, seed=0)
+    if recipe.selection != "validation":
         train = np.arange(len(labels))
-    fixed = options.recipe.scaling == "mnist"
-    mean, std = MNIST_SCALE if fixed else data.statistics(images[train])
+    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
-    return Splits(
-        dataset,
-        make_samples(images[train], labels[train], **scale),
-        test if leaks else make_samples(images[held_out], labels[held_out], **scale),
-        test,
-    )
+    choosing = {
+        "validation": lambda: make_samples(images[held_out], labels[held_out], **scale),
+        "last": lambda: None,
+        "test": lambda: test,
+    }
+    training = make_samples(images[train], labels[train], **scale)
+    return Splits(dataset, training, choosing[recipe.selection](), test)
+
+
+def load_splits(options: Options) -> Splits:
+    """Loads the options' data set and splits it as their recipe asks."""
+    dataset = data.load(options.dataset, options.data_dir)
+    return make_splits(dataset, options.recipe, options.validation)
 
 
 def open_folder(options: Options, name: str, splits: Splits) -> RunFolder:

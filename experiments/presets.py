@@ -15,7 +15,7 @@ import optax
 
 from sffa_jax import augment, overlays, rules
 from sffa_jax.backprop import backprop_learner
-from sffa_jax.checks import check_choice, check_range
+from sffa_jax.checks import check_choice, check_range, reject
 from sffa_jax.greedy import greedy_learner
 from sffa_jax.layers import dense_layers
 from sffa_jax.learner import Learner
@@ -29,7 +29,7 @@ OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave")
 LAYER_SCHEDULES = ("before", "after", "greedy")
 PROBABILITIES = ("ratio", "sigmoid")
 DECAYS = ("constant", "cosine")
-SELECTIONS = ("validation", "test")
+SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
 
 
@@ -109,10 +109,13 @@ class Recipe:
     """Learning rate: constant, or falling to 0 along a half cosine."""
     input_dropout: float = 0.0
     """Share of input features dropped in training."""
+    adversarial: float | None = None
+    """Length by which training images are moved uphill on the (first layer's) loss; None: not."""
     shift: int = 0
     """Largest shift of training images, pixels (augmentation)."""
     selection: str = "validation"
-    """Split that chooses the epoch; test mirrors the released code and leaks."""
+    """The epoch: best on a validation split, the last (all training images are trained on), or best
+    on the test set (the released code; it leaks)."""
     scaling: str = "training"
     """Pixels are scaled by the training split's statistics, or by MNIST's typed-in ones."""
 
@@ -130,6 +133,9 @@ class Recipe:
         check_range("options", "learning_rate", self.learning_rate, above=0)
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
         check_range("options", "overlay_value", self.overlay_value, above=0)
+
+        if self.adversarial is not None and self.layer_schedule == "greedy":
+            raise reject("options", "adversarial", "be None in greedy training", self.adversarial)
 
     def rule(self, algorithm: str) -> rules.LocalRule:
         """The local rule of "ffa" or "sffa"."""
@@ -218,13 +224,23 @@ class Recipe:
                 self.hidden, activation=self.activation, initialiser=self.initialiser
             )
             return backprop_learner(
-                layers, classes, optimiser, label_smoothing=self.label_smoothing
+                layers,
+                classes,
+                optimiser,
+                label_smoothing=self.label_smoothing,
+                adversarial=self.adversarial,
             )
         network = self.network(algorithm, shape, classes)
         if self.layer_schedule == "greedy":
             return greedy_learner(network, optimiser, steps, negatives=self.negatives)
         fresh = self.layer_schedule == "after"
-        return local_learner(network, optimiser, negatives=self.negatives, fresh=fresh)
+        return local_learner(
+            network,
+            optimiser,
+            negatives=self.negatives,
+            fresh=fresh,
+            adversarial=self.adversarial,
+        )
 
 
 RELEASED = Recipe(
@@ -268,16 +284,29 @@ PAPER = dataclasses.replace(
     joint_length=False,  # [P]: not the slip
 )
 
-TWO_PASS = Recipe()  # what is said there: chosen on MNIST's validation split, see results/
+# One random wrong label an image. All that `Recipe` says of itself was chosen for this preset, on
+# MNIST's validation split: sharpness, floor, threshold and overlay by search, the rest by hand.
+TWO_PASS = Recipe()
 
+# Every wrong label, candidates against each other. Chosen on the validation splits of MNIST and
+# Fashion-MNIST, two to four seeds each; `experiments.ablation` says what each piece buys.
 BEST = dataclasses.replace(
     TWO_PASS,
-    hidden=(2000, 2000),
-    negatives="all",
-    loss="softmax",
-    floor=1e-6,
+    hidden=(4000,),  # wider than 1400: +0.1
+    negatives="all",  # in a linear first layer they cost no product
+    loss="softmax",  # over the labels' log-odds, in each layer by itself
+    floor=1e-6,  # under softmax any small floor serves
     epochs=60,
-    input_dropout=0.3,
+    batch_size=256,
+    input_dropout=0.3,  # Fashion-MNIST: 0.15
+    adversarial=2.0,  # of a digit's length of about 28; Fashion-MNIST: none
+    selection="last",  # the settings are chosen: all training images train
 )
+
+CONTINUOUS = (
+    *("learning_rate", "sharpness", "floor", "ffa_threshold", "ffa_sharpness"),
+    *("overlay_density", "overlay_value", "margin", "label_smoothing"),
+)
+"""Numbers that may be traced: runs that differ in them alone share one compiled program."""
 
 PRESETS = {"paper": PAPER, "released": RELEASED, "two_pass": TWO_PASS, "best": BEST}

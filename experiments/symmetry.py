@@ -156,8 +156,8 @@ def train_and_measure(
     learner, schedule = splits.learner(recipe, algorithm), splits.schedule(recipe)
     classes = splits.dataset.num_classes
     network = recipe.network(algorithm, splits.shape, classes)
-    x = splits.validation.scaled(splits.validation.images[:NUM_PROBES])
-    labels = splits.validation.labels[:NUM_PROBES]
+    probes = splits.validation or splits.test
+    x, labels = probes.scaled(probes.images[:NUM_PROBES]), probes.labels[:NUM_PROBES]
     # Every wrong label in turn, the same for all seeds and epochs.
     wrong = (labels + 1 + jnp.arange(len(labels)) % (classes - 1)) % classes
 

@@ -1,8 +1,9 @@
-"""Training many runs of one algorithm together: seeds, and settings that differ in numbers only."""
+"""Training many runs of one algorithm together: seeds, and settings that differ in numbers."""
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from experiments.options import Splits
-from experiments.presets import Recipe
+from experiments.presets import CONTINUOUS, Recipe
+from experiments.run_folder import RunFolder
 from sffa_jax.sweep import fastest, seed_keys, spread
 from sffa_jax.train import Progress, Samples, evaluate, keep_best, start, train_epoch
 
@@ -81,8 +83,10 @@ def train_runs(
             console.print(f"{label}: runs by {parallel} (trial: {measured})", highlight=False)
     # Compiled ahead, so that the seconds below are training alone.
     train = jax.jit(spread(epoch, parallel)).lower((progress, values), training).compile()
-    validating = jax.jit(spread(validate, parallel))
-    check = validating.lower((progress, values), splits.validation).compile()
+    check = None
+    if splits.validation is not None:
+        validating = jax.jit(spread(validate, parallel))
+        check = validating.lower((progress, values), splits.validation).compile()
     seconds, losses, accuracies = 0.0, [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -91,17 +95,17 @@ def train_runs(
             began = time.perf_counter()
             progress, loss = jax.block_until_ready(train((progress, values), training))
             seconds += time.perf_counter() - began
-            progress, accuracy = check((progress, values), splits.validation)
             losses.append(np.asarray(loss))
-            accuracies.append(np.asarray(accuracy))
-            status = (
-                f"{label}: epoch {number}/{schedule.epochs}, loss {np.mean(losses[-1]):.4f}, "
-                f"validation {100 * np.mean(accuracies[-1]):.2f} %"
-            )
+            status = f"{label}: epoch {number}/{schedule.epochs}, loss {np.mean(losses[-1]):.4f}"
+            if check is not None:
+                progress, accuracy = check((progress, values), splits.validation)
+                accuracies.append(np.asarray(accuracy))
+                status += f", validation {100 * np.mean(accuracies[-1]):.2f} %"
             bar.update(task, advance=1, description=status)
             if not console.is_terminal and number in (1, schedule.epochs // 2, schedule.epochs):
                 print(status, flush=True)
-    result = jax.jit(spread(final, parallel))((progress.best, values), splits.test)
+    chosen = progress.state if check is None else progress.best
+    result = jax.jit(spread(final, parallel))((chosen, values), splits.test)
     tested, by_layer = np.asarray(result.network), np.asarray(result.layers)
     cumulated = np.asarray(result.cumulated)
     loss_history = np.stack(losses, axis=1)  # [runs, epochs, layers]
@@ -113,10 +117,14 @@ def train_runs(
                 "seed": seed,
                 "status": "diverged" if diverged else "done",
                 "test_accuracy": None if diverged else float(tested[i]),
-                "validation_accuracy": None if diverged else float(progress.best_accuracy[i]),
+                "validation_accuracy": (
+                    None if diverged or check is None else float(progress.best_accuracy[i])
+                ),
                 "layer_accuracies": None if diverged else by_layer[i].tolist(),
                 "cumulated_accuracies": None if diverged else cumulated[i].tolist(),
-                "selected_epoch": int(progress.best_epoch[i]),
+                "selected_epoch": (
+                    schedule.epochs if check is None else int(progress.best_epoch[i])
+                ),
                 "epochs": schedule.epochs,
                 "train_seconds": seconds / len(seeds),
                 "parallel": parallel,
@@ -127,3 +135,80 @@ def train_runs(
             }
         )
     return records
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a grid.
+
+    Attributes:
+      name: as records and reports call it.
+      recipe: all choices.
+      changes: those that the grid varies, for the record.
+    """
+
+    name: str
+    recipe: Recipe
+    changes: Mapping[str, Any]
+
+
+def train_settings(
+    settings: Sequence[Setting],
+    algorithm: str,
+    seeds: int,
+    splits_of: Callable[[Recipe], Splits],
+    folder: RunFolder,
+    parallel: str,
+    at_once: int,
+    names: Mapping[str, Any],
+) -> None:
+    """Trains every setting on every seed that the folder lacks and records each run.
+
+    Settings that differ in `CONTINUOUS` numbers alone are compiled once and run together.
+
+    Args:
+      settings: the grid.
+      algorithm: "ffa", "sffa" or "bp".
+      seeds: number of seeds.
+      splits_of: the data as a recipe asks for it.
+      folder: receives a record a run, with `setting` and `changes`.
+      parallel: as in `train_runs`.
+      at_once: runs in one program, at most.
+      names: further entries of each record.
+    """
+    console = Console()
+    groups: dict[Recipe, list[Setting]] = {}
+    for setting in settings:
+        usual = {name: getattr(Recipe(), name) for name in CONTINUOUS}
+        groups.setdefault(dataclasses.replace(setting.recipe, **usual), []).append(setting)
+    for group in groups.values():
+        runs = [
+            (setting, seed)
+            for setting in group
+            for seed in range(seeds)
+            if not folder.is_done(algorithm=algorithm, setting=setting.name, seed=seed)
+        ]
+        for chunk in (runs[i : i + at_once] for i in range(0, len(runs), at_once)):
+            recipe = group[0].recipe
+            varied = {
+                name: [getattr(setting.recipe, name) for setting, _ in chunk]
+                for name in CONTINUOUS
+                if len({getattr(setting.recipe, name) for setting in group}) > 1
+            }
+            first, more = chunk[0][0].name, len({setting.name for setting, _ in chunk}) - 1
+            label = f"{algorithm}, {first}" + (f" and {more} more" if more else "")
+            records = train_runs(
+                recipe,
+                algorithm,
+                [seed for _, seed in chunk],
+                splits_of(recipe),
+                parallel,
+                console,
+                label,
+                varied,
+            )
+            for (setting, _), record in zip(chunk, records, strict=True):
+                # A grid's many curves would make its results large, and nobody draws them.
+                del record["history"]
+                own = {"algorithm": algorithm, "setting": setting.name}
+                folder.append({**names, **own, "changes": dict(setting.changes), **record})

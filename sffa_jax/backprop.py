@@ -7,6 +7,7 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float
 
+from sffa_jax.adversarial import perturb
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.layers import Layer, Params, activity, init_layer
 from sffa_jax.learner import Learner
@@ -36,6 +37,7 @@ def backprop_learner(
     optimiser: optax.GradientTransformation,
     *,
     label_smoothing: float | Array = 0.0,
+    adversarial: float | Array | None = None,
 ) -> Learner:
     """Softmax classifier over `layers`, trained end to end; the image enters without a label.
 
@@ -44,12 +46,15 @@ def backprop_learner(
       num_classes: width of the linear read-out that is put on top.
       optimiser: for all parameters together.
       label_smoothing: share of the target's mass that is spread evenly over all classes.
+      adversarial: how far images are moved to where the loss is higher, see `adversarial.perturb`.
 
     Raises:
-      ValueError: for fewer than 2 classes or a share outside [0, 1].
+      ValueError: for fewer than 2 classes, a share outside [0, 1], or a move that is not positive.
     """
     check_integer("backprop_learner", "num_classes", num_classes, 2)
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
+    if adversarial is not None:
+        check_range("backprop_learner", "adversarial", adversarial, above=0)
     layers = (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
     def init(key: Array, x: Array) -> BackpropState:
@@ -65,11 +70,14 @@ def backprop_learner(
     ) -> tuple[BackpropState, Array]:
         del key
 
-        def mean_loss(params: tuple[Params, ...]) -> Array:
-            targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
-            return jnp.mean(optax.softmax_cross_entropy(logits(layers, params, x), targets))
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
 
-        loss, gradient = jax.value_and_grad(mean_loss)(state.params)
+        def losses(params: tuple[Params, ...], x: Array) -> Array:
+            return optax.softmax_cross_entropy(logits(layers, params, x), targets)
+
+        if adversarial is not None:
+            x = perturb(lambda x: losses(state.params, x), x, adversarial)
+        loss, gradient = jax.value_and_grad(lambda p: jnp.mean(losses(p, x)))(state.params)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         return BackpropState(optax.apply_updates(state.params, updates), opt_state), loss[None]
 

@@ -9,7 +9,8 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from sffa_jax.checks import check_choice
+from sffa_jax.adversarial import perturb
+from sffa_jax.checks import check_choice, check_range
 from sffa_jax.layers import Layer, Params, activity
 from sffa_jax.learner import Learner
 from sffa_jax.negatives import NEGATIVES, targets
@@ -101,6 +102,7 @@ def local_learner(
     *,
     negatives: str = "uniform",
     fresh: bool = False,
+    adversarial: float | Array | None = None,
 ) -> Learner:
     """Trains a network layer by layer, all layers on every batch.
 
@@ -110,11 +112,15 @@ def local_learner(
       negatives: "uniform", "hard" or "all".
       fresh: whether a layer sees the activity of the layer below after this batch's update, which
         costs one more forward pass of that layer (the released code), or from before it.
+      adversarial: how far images are moved to where the *first* layer's loss is higher, see
+        `adversarial.perturb`: still no gradient crosses a layer. None does not move them.
 
     Raises:
-      ValueError: for an unknown choice of negatives.
+      ValueError: for an unknown choice of negatives or a move that is not positive.
     """
     check_choice("local_learner", "negatives", negatives, NEGATIVES)
+    if adversarial is not None:
+        check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no move.")
     choose = NEGATIVES[negatives]
 
     def init(key: Array, x: Array) -> LocalState:
@@ -128,6 +134,14 @@ def local_learner(
             key, labels, network.num_classes, lambda: label_scores(network, state.params, x)
         )
         is_target = targets(candidates, labels, network.num_classes)
+        if adversarial is not None:
+            first, params = network.layers[0], state.layers[0].params
+
+            def losses_of(x: Array) -> Array:
+                inputs = parts(state.overlay, x)
+                return layer_loss(first, network.rule, params, inputs, candidates, is_target).loss
+
+            x = perturb(losses_of, x, adversarial)
         overlaid = inputs = parts(state.overlay, x)
         new_layers, losses = [], []
         for layer, layer_state in zip(network.layers, state.layers, strict=True):

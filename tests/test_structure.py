@@ -7,7 +7,18 @@ from pathlib import Path
 
 ORDER = [
     *("checks", "goodness", "losses", "rules", "overlays", "negatives", "winners", "layers"),
-    *("network", "learner", "local", "greedy", "backprop", "augment", "train", "sweep", "report"),
+    *(
+        "network",
+        "learner",
+        "adversarial",
+        "local",
+        "greedy",
+        "backprop",
+        "augment",
+        "train",
+        "sweep",
+        "report",
+    ),
 ]
 PACKAGE = Path(__file__).parent.parent / "sffa_jax"
 

@@ -1,0 +1,280 @@
+"""What does each piece buy? From one preset to another, one switch at a time.
+
+    python -m experiments.ablation --dataset mnist --data-dir DIR --epochs 20
+
+Two readings. *Along the path*: each step adds one change to all those before it. *Taken back*: the
+end of the path with one change undone, which shows what a piece still buys beside all others.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.command import execute
+from experiments.options import FREE_OPTIONS, Splits, make_splits
+from experiments.presets import ALGORITHMS, PRESETS, Recipe
+from experiments.run_folder import RunFolder
+from experiments.training import Setting, train_settings
+from sffa_jax import data, report
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "epoch chosen without the test set": ("selection",),
+    "pixels scaled by the set's own statistics": ("scaling",),
+    "learning rate": ("learning_rate",),
+    "batch size": ("batch_size",),
+    "initialiser": ("initialiser",),
+    "learning rate's decay": ("decay",),
+    "no activity term": ("activity_rate",),
+    "no clipping": ("clip",),
+    "no winners": ("winners", "ffa_winners"),
+    "label code": ("overlay",),
+    "input skip": ("input_skip",),
+    "normalisation": ("normalise", "joint_length"),
+    "prediction rule": ("prediction",),
+    "layer schedule": ("layer_schedule",),
+    "sharpness, floor and threshold": (
+        *("sharpness", "floor", "measure"),
+        *("ffa_threshold", "ffa_sharpness", "ffa_measure"),
+    ),
+    "all wrong labels": ("negatives",),
+    "softmax over the labels": ("loss",),
+    "input dropout": ("input_dropout",),
+    "adversarial images": ("adversarial",),
+    "width": ("hidden",),
+}
+"""The changes in the order they are made, and the choices each consists of."""
+
+DEEP_ONLY = ("input skip", "normalisation", "prediction rule", "layer schedule")
+"""Changes that a network of one layer does not feel."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Go from one preset to another, one change at a time, and measure what each change buys."""
+
+    dataset: str = "digits"
+    """Data set: digits (embedded), mnist, fashion_mnist or kmnist."""
+    data_dir: Path | None = None
+    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
+    algorithms: tuple[str, ...] = ("sffa",)
+    """Algorithms: ffa, sffa, bp."""
+    seeds: int = 5
+    """Number of seeds; the seeds are 0 .. N-1."""
+    start: str = "released"
+    """Preset at the start of the path."""
+    end: str = "best"
+    """Preset at its end."""
+    epochs: int = 20
+    """Passes over the training split, everywhere on the path."""
+    hidden: tuple[int, ...] | None = None
+    """Width of each hidden layer everywhere on the path; the presets' if left out."""
+    batch_size: int | None = None
+    """Images per update everywhere on the path; the presets' if left out."""
+    taken_back: bool = True
+    """Measure the end of the path with each change undone, too."""
+    validation: float = 1 / 12
+    """Share of the training images held out where a step chooses the epoch by it."""
+    out: Path | None = None
+    """Folder for the results; a second start with the same folder continues it."""
+    parallel: str = "auto"
+    """How runs are spread: vmap, map, or auto (the faster, measured)."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def ends(self) -> tuple[Recipe, Recipe]:
+        """The recipes at both ends.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        check_choice("options", "dataset", self.dataset, data.NAMES)
+        check_integer("options", "seeds", self.seeds, 1)
+        check_range("options", "validation", self.validation, above=0, at_most=0.9)
+        if not self.algorithms:
+            raise reject("options", "algorithms", f"name one of {', '.join(ALGORITHMS)}", "none")
+        for algorithm in self.algorithms:
+            check_choice("options", "algorithms", algorithm, ALGORITHMS)
+        fixed: dict[str, Any] = {"epochs": self.epochs}
+        fixed |= {} if self.hidden is None else {"hidden": self.hidden}
+        fixed |= {} if self.batch_size is None else {"batch_size": self.batch_size}
+        recipes = []
+        for name in ("start", "end"):
+            check_choice("options", name, getattr(self, name), PRESETS)
+            recipes.append(dataclasses.replace(PRESETS[getattr(self, name)], **fixed))
+        return recipes[0], recipes[1]
+
+
+def path(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting]:
+    """The settings from `start` to `end`, then `end` with each change undone.
+
+    Raises:
+      ValueError: if the recipes differ in a choice that no step names.
+    """
+    recipe = start
+    along = [Setting("start", start, {})]
+    for name, fields in STEPS.items():
+        changes = {field: getattr(end, field) for field in fields}
+        changes = {f: value for f, value in changes.items() if value != getattr(recipe, f)}
+        shallow = len(start.hidden) == len(end.hidden) == 1
+        recipe = dataclasses.replace(recipe, **changes)
+        if changes and not (shallow and name in DEEP_ONLY):
+            along.append(Setting(name, recipe, changes))
+    if recipe != end:
+        left = [f for f, v in dataclasses.asdict(end).items() if v != getattr(recipe, f)]
+        raise reject("ablation", "end", "differ from the start in what STEPS names alone", left)
+    back = []
+    for setting in along[1:-1] if taken_back else ():
+        undone = {field: getattr(start, field) for field in setting.changes}
+        back.append(Setting(f"without: {setting.name}", dataclasses.replace(end, **undone), undone))
+    return along + back
+
+
+def effects(
+    records: Sequence[Mapping[str, Any]], settings: Sequence[Setting], algorithm: str
+) -> list[list[str]]:
+    """A row a setting: its accuracy, and what its change buys with interval and paired test."""
+    by_setting = {
+        setting.name: {
+            r["seed"]: r["test_accuracy"]
+            for r in records
+            if r["setting"] == setting.name
+            and r["algorithm"] == algorithm
+            and r["test_accuracy"] is not None
+        }
+        for setting in settings
+    }
+    along = [s.name for s in settings if not s.name.startswith("without: ")]
+    table = [["Step", "Test accuracy, %", "The change buys, points", "p (paired t)"]]
+    for setting in settings:
+        values = by_setting[setting.name]
+        if setting.name == along[0]:
+            pair = None
+        elif setting.name in along:
+            before = along[along.index(setting.name) - 1]
+            pair = {"after": values, "before": by_setting[before]}
+        else:
+            pair = {"end": by_setting[along[-1]], "without": values}
+        tests = report.paired_tests(pair) if pair else []
+        p = tests[0].p if tests else None
+        table.append(
+            [
+                setting.name,
+                str(report.interval(list(values.values()))) if values else "all diverged",
+                str(tests[0].difference) if tests else "-",
+                "-" if p is None else f"{p:.2g}",
+            ]
+        )
+    return table
+
+
+def path_figure(
+    records: Sequence[Mapping[str, Any]], settings: Sequence[Setting], algorithms: Sequence[str]
+) -> Figure:
+    """Accuracy along the path, a line an algorithm, with 95 % intervals over seeds."""
+    along = [s.name for s in settings if not s.name.startswith("without: ")]
+    figure, axes = report.new_axes("Test accuracy, change by change from left to right", 8.6)
+    for algorithm in algorithms:
+        colour, marker = report.STYLES[algorithm]
+        means, halves = [], []
+        for name in along:
+            values = [
+                r["test_accuracy"]
+                for r in records
+                if (r["setting"], r["algorithm"]) == (name, algorithm)
+                and r["test_accuracy"] is not None
+            ]
+            of = report.interval(values) if values else None
+            means.append(np.nan if of is None else 100 * of.mean)
+            halves.append(0.0 if of is None or of.high is None else 100 * (of.high - of.mean))
+        axes.errorbar(
+            range(len(along)),
+            means,
+            halves,
+            color=colour,
+            marker=marker,
+            capsize=3,
+            label=report.NAMES[algorithm],
+        )
+    axes.set_xticks(range(len(along)), along, rotation=35, ha="right", fontsize=8)
+    axes.set_ylabel("Test accuracy, %")
+    axes.legend(frameon=False)
+    return figure
+
+
+def main(options: Options) -> None:
+    """Trains what is missing in the output folder and writes its report."""
+    start, end = options.ends()
+    settings = path(start, end, taken_back=options.taken_back)
+    dataset = data.load(options.dataset, options.data_dir)
+
+    @cache
+    def splits_by(selection: str, scaling: str) -> Splits:
+        chosen = dataclasses.replace(end, selection=selection, scaling=scaling)
+        return make_splits(dataset, chosen, options.validation)
+
+    def splits_of(recipe: Recipe) -> Splits:
+        return splits_by(recipe.selection, recipe.scaling)
+
+    for setting in settings:
+        setting.recipe.check()
+        splits_of(setting.recipe).schedule(setting.recipe)
+        for algorithm in options.algorithms:
+            splits_of(setting.recipe).learner(setting.recipe, algorithm)
+    values = dataclasses.asdict(options)
+    extra = {"data": splits_of(start).record}
+    with RunFolder(options.out, "ablation", values, extra=extra, free=FREE_OPTIONS) as folder:
+        for algorithm in options.algorithms:
+            train_settings(
+                settings,
+                algorithm,
+                options.seeds,
+                splits_of,
+                folder,
+                options.parallel,
+                options.seeds,
+                {"dataset": options.dataset},
+            )
+        path_figure(folder.records, settings, options.algorithms).savefig(
+            folder.path / "path.png", bbox_inches="tight"
+        )
+        tables = {
+            f"{report.NAMES[algorithm]}: what each change buys": effects(
+                folder.records, settings, algorithm
+            )
+            for algorithm in options.algorithms
+        }
+        page = report.write_page(
+            folder.path,
+            title=f"From {options.start} to {options.end} on {options.dataset}",
+            lead=(
+                "Each step adds one change to all those before it; 'without' is the end of the "
+                "path with that one change undone. Differences are paired by seed, with 95 % "
+                "intervals. The first step's epoch is chosen on the test set if the preset says so "
+                "(released does): its accuracy is too high by that choice."
+            ),
+            tables=tables,
+            figures=[report.ReportFigure("path.png", "Mean and 95 % interval over seeds.")],
+            config=folder.config,
+            command=f"python -m experiments.ablation --dataset {options.dataset}"
+            f" --start {options.start} --end {options.end} --epochs {options.epochs}"
+            f" --seeds {options.seeds} --algorithms {' '.join(options.algorithms)}",
+        )
+        for table in tables.values():
+            print(f"\n{report.as_text(table)}")
+        print(f"\nReport: {page}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "ablation"))

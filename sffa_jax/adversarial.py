@@ -1,0 +1,30 @@
+"""Adversarial training: samples moved a small way to where a loss on them is higher."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def perturb(
+    losses: Callable[[Float[Array, "batch features"]], Float[Array, " batch"]],
+    x: Float[Array, "batch features"],
+    size: float | Array,
+) -> Float[Array, "batch features"]:
+    """Moves each sample by `size` along the gradient of its own loss.
+
+    Args:
+      losses: samples -> one loss each; a sample's loss depends on no other sample.
+      x: the samples.
+      size: Euclidean length of the move, in units of the scaled input.
+
+    Returns:
+      The moved samples; no gradient flows through the move. A sample of zero gradient stays.
+
+    Reference: Goodfellow, Shlens & Szegedy 2015, arXiv:1412.6572, with the Euclidean norm instead
+    of the largest coordinate (Miyato et al. 2016, arXiv:1605.07725, equation 3).
+    """
+    gradient = jax.grad(lambda x: jnp.sum(losses(x)))(x)
+    length = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=-1, keepdims=True))
+    return jax.lax.stop_gradient(x + size * gradient / jnp.maximum(length, 1e-12))

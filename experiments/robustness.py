@@ -48,9 +48,9 @@ class Options(shared.Options):
     """Learning rates of the grid."""
     densities: tuple[float, ...] = (0.1, 0.3)
     """Shares of ones in the label's code."""
-    shares: tuple[float, ...] = (1.0, 0.2, 0.03)
+    shares: tuple[float, ...] = (1.0, 0.05)
     """Shares of each half's units that win; 1 keeps all."""
-    widths: tuple[int, ...] = (200, 1000)
+    widths: tuple[int, ...] = (400, 1000)
     """Widths of each of the recipe's hidden layers."""
     activations: tuple[str, ...] = ("relu", "sigmoid")
     """Activations."""

@@ -44,3 +44,20 @@ def k_winners(h, k: int) -> np.ndarray:
 def adam_first_step(gradient: np.ndarray, learning_rate: float, eps: float = 1e-8) -> np.ndarray:
     """Adam's first update: moments are the gradient and its square after bias correction."""
     return -learning_rate * gradient / (np.abs(gradient) + eps)
+
+
+def measure(h, name: str) -> float:
+    """Each measure of activity, from its name."""
+    squares, values = [float(u) ** 2 for u in h], [abs(float(u)) for u in h]
+    return {
+        "sum_square": sum(squares),
+        "mean_square": sum(squares) / len(h),
+        "norm": math.sqrt(sum(squares)),
+        "root_mean_square": math.sqrt(sum(squares) / len(h)),
+        "sum": sum(values),
+        "mean": sum(values) / len(h),
+    }[name]
+
+
+def softplus(z: float) -> float:
+    return math.log(1 + math.exp(z))

@@ -29,3 +29,13 @@ def test_one_step_is_gradient_descent_on_the_cross_entropy():
         new.params[1]["kernels"]["input"], v - 0.5 * h.T @ dz, rtol=1e-4, atol=1e-6
     )
     np.testing.assert_allclose(learner.scores(state, X)[0], z, rtol=1e-4, atol=1e-5)
+
+
+def test_label_smoothing_spreads_the_target():
+    learner = backprop_learner(dense_layers([4]), 3, optax.sgd(0.5), label_smoothing=0.3)
+    state = learner.init(jax.random.key(1), X)
+    z = np.float64(learner.scores(state, X)[0])
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    targets = 0.7 * np.eye(3)[np.array(LABELS)] + 0.1
+    _, loss = learner.step(state, jax.random.key(2), X, LABELS)
+    np.testing.assert_allclose(loss[0], -np.mean(np.sum(targets * log_p, axis=1)), rtol=1e-5)

@@ -73,3 +73,34 @@ def test_gradients_match_finite_differences(function):
 def test_odd_width_is_refused():
     with pytest.raises(ValueError, match=r"even last axis.*shape \(7,\).*even layer width"):
         goodness.polar_ratio(jnp.ones(7))
+
+
+@given(ACTIVITY, st.sampled_from(sorted(goodness.MEASURES)))
+def test_the_whole_family_matches_its_formulas(h, name):
+    plus, minus = oracles.measure(h[:4], name), oracles.measure(h[4:], name)
+    near = {"rtol": 1e-4, "atol": 1e-4}
+    log_odds = goodness.energy(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * (oracles.measure(h, name) - 0.5), **near)
+    log_odds = goodness.polar_difference(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * (plus - minus - 0.5), rtol=1e-4, atol=plus * 1e-5)
+    log_odds = goodness.polar_ratio(jnp.array(h), floor=0.1, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * np.log((plus + 0.1) / (minus + 0.1)), **near)
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+@pytest.mark.parametrize("polar", [goodness.polar_ratio, goodness.polar_difference])
+def test_every_polar_goodness_is_symmetric(polar, name):
+    h = jax.random.uniform(jax.random.key(2), (5, 8))
+    swapped = jnp.concatenate([h[:, 4:], h[:, :4]], axis=1)
+    np.testing.assert_array_equal(polar(h, measure=name), -polar(swapped, measure=name))
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+def test_every_measure_has_a_gradient_at_rest(name):
+    gradient = jax.grad(lambda h: goodness.MEASURES[name](h))(jnp.zeros(4))
+    assert np.isfinite(gradient).all()
+
+
+def test_unknown_measure():
+    with pytest.raises(ValueError, match=r"energy: `measure` must be one of mean, .* got 'median'"):
+        goodness.energy(jnp.ones(4), measure="median")

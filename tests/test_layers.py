@@ -125,3 +125,12 @@ def test_input_of_another_shape():
     params = layers.init_layer(layer, jax.random.key(0), (Part("input", X, "sample"),))
     with pytest.raises(ValueError, match=r"12 features, .* got shape \(5, 9\)"):
         layers.activity(layer, params, (Part("input", X[:, :9], "sample"),))
+
+
+def test_torchs_initialiser_is_uniform_within_one_over_root_inputs():
+    (layer,) = layers.dense_layers([200], initialiser="torch")
+    inputs = (Part("input", jnp.zeros((1, 400)), "sample"),)
+    kernel = np.array(layers.init_layer(layer, jax.random.key(0), inputs)["kernels"]["input"])
+    bound = 1 / np.sqrt(400)
+    assert 0.99 * bound < np.abs(kernel).max() <= bound
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)

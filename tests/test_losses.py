@@ -57,3 +57,37 @@ def test_activity_factor_by_hand():
     found = losses.activity_factor(h, TARGETS, rate=0.5)
     np.testing.assert_allclose(found, 1 + np.exp(-0.5 * (2.0 + 1.0)), rtol=1e-6)
     assert losses.activity_factor(0 * h, TARGETS, rate=10.0) == 2
+
+
+LOG_ODDS = jnp.array([[0.3, -1.2, 0.8], [2.0, 0.5, -0.4]])
+THREE = jnp.array([[True, False, False], [False, True, False]])
+
+
+def test_a_margin_is_two_thresholds():
+    """Hinton's softplus with the threshold raised for positive, lowered for negative samples."""
+    found = losses.binary_cross_entropy(LOG_ODDS, THREE, margin=0.7)
+    for row, target, value in zip(np.float64(LOG_ODDS), np.array(THREE), found, strict=True):
+        positive = oracles.softplus(-(row[target][0] - 0.7))
+        negatives = [oracles.softplus(z + 0.7) for z in row[~target]]
+        assert value == pytest.approx(0.5 * positive + 0.5 * np.mean(negatives), rel=1e-5)
+
+
+def test_label_smoothing_by_hand():
+    found = losses.softmax_cross_entropy(LOG_ODDS, THREE, label_smoothing=0.3)
+    z = np.float64(LOG_ODDS)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    targets = 0.7 * np.array(THREE) + 0.1
+    np.testing.assert_allclose(found, -(targets * log_p).sum(axis=1), rtol=1e-5)
+
+
+def test_symba_is_the_softplus_of_differences():
+    found = losses.symba(LOG_ODDS, THREE)
+    expected = [
+        (oracles.softplus(-1.2 - 0.3) + oracles.softplus(0.8 - 0.3)) / 2,
+        (oracles.softplus(2.0 - 0.5) + oracles.softplus(-0.4 - 0.5)) / 2,
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    pair, target = LOG_ODDS[:, :2], THREE[:, :2]
+    np.testing.assert_allclose(
+        losses.symba(pair, target), losses.softmax_cross_entropy(pair, target), rtol=1e-5
+    )

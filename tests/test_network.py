@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
@@ -81,3 +82,41 @@ def test_bad_networks(make, message):
 def test_ffa_takes_an_odd_width():
     net = build(ffa(), hidden=(7,))
     assert label_scores(net, network.init_network(net, jax.random.key(0), X), X).shape == (4, 3)
+
+
+def skipping_scores(params, x, *, joint):
+    """As `oracle_scores`, with the overlaid input beside each upper layer's activity."""
+    codes, scores = np.float64(params.overlay.appended), np.zeros((len(x), NUM_CLASSES))
+    for i in range(len(x)):
+        for label in range(NUM_CLASSES):
+            overlaid = h = np.concatenate([np.float64(x[i]), codes[label]])
+            for depth, layer in enumerate(params.layers):
+                kernel = np.concatenate([np.float64(k) for k in layer["kernels"].values()])
+                if depth and joint:
+                    h = np.concatenate([h, overlaid])
+                    h = h / np.sqrt(np.mean(h**2) + 1e-8)
+                elif depth:
+                    halves = [g / np.sqrt(np.mean(g**2) + 1e-8) for g in np.split(h, 2)]
+                    h = np.concatenate([*halves, overlaid])
+                h = np.maximum(h @ kernel, 0)
+                p = oracles.sffa_probability(h, 1e-3)
+                scores[i, label] += np.log(p / (1 - p))
+    return scores
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["halves", "joint_length"])
+def test_input_skip_matches_numpy(joint):
+    rule = sffa(floor=1e-3, normalise="none" if joint else "halves")
+    net = build(rule, hidden=(8, 6, 4), input_skip=True, joint_length=joint)
+    params = network.init_network(net, jax.random.key(1), X)
+    assert {k.shape for k in params.layers[0]["kernels"].values()} == {(12, 8), (5, 8)}
+    upper = sum(k.shape[0] for k in params.layers[1]["kernels"].values())
+    assert upper == 8 + 12 + 5
+    expected = skipping_scores(params, X, joint=joint)
+    np.testing.assert_allclose(label_scores(net, params, X), expected, rtol=1e-3, atol=1e-4)
+    chosen = jnp.array([[2, 0], [1, 1], [0, 2], [2, 2]])
+    for h, some in zip(
+        network.activities(net, params, X), network.activities(net, params, X, chosen), strict=True
+    ):
+        picked = np.take_along_axis(np.array(h), np.array(chosen)[:, :, None], axis=1)
+        np.testing.assert_allclose(some, picked, rtol=1e-4, atol=1e-6)

@@ -51,3 +51,31 @@ def test_appended_pattern_is_the_classes_own_binary_code():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_image_wave_is_a_plane_sine_per_class():
+    overlay = overlays.image_wave(jax.random.key(3), (5, 6, 2), 4, lowest=0.2, highest=0.9)
+    wave = np.array(overlay.pattern).reshape(4, 5, 6, 2)
+    np.testing.assert_array_equal(wave[..., 0], wave[..., 1])
+    for c in range(4):
+        a, b = np.arcsin(wave[c, 1, 0, 0]), np.arcsin(wave[c, 0, 1, 0])
+        assert 0.2 <= abs(a) <= 0.9
+        assert 0.2 <= abs(b) <= 0.9
+        expected = np.sin(a * np.arange(5)[:, None] + b * np.arange(6)[None, :])
+        np.testing.assert_allclose(wave[c, ..., 0], expected, atol=1e-4)
+    images = jax.random.normal(jax.random.key(4), (3, 60))
+    out = overlays.overlay_inputs(overlay, images, LABELS)
+    np.testing.assert_allclose(out, images + overlay.pattern[LABELS], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": (5,)}, r"`shape` must be \(height, width"),
+        ({"shape": (5, 5), "lowest": 0.0}, r"`lowest` must be a number above 0"),
+        ({"shape": (5, 5), "highest": 0.01}, r"`highest` must be a number at least 0.1"),
+    ],
+)
+def test_bad_waves(options, message):
+    with pytest.raises(ValueError, match=message):
+        overlays.image_wave(jax.random.key(0), num_classes=3, **options)

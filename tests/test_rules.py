@@ -55,3 +55,54 @@ def test_hyperparameters_may_be_traced():
         jnp.array([1.0, 2.0])
     )
     np.testing.assert_allclose(sharp, np.log(4) * np.array([1, 2]), rtol=1e-5)
+
+
+def test_polar_ffa_decides_by_the_difference():
+    h = jnp.array([1.0, 3.0, 2.0, 1.0])
+    assert rules.polar_ffa(sharpness=2.0).goodness(h) == pytest.approx(2 * (5 - 2.5))
+    assert rules.polar_ffa(measure="sum", threshold=0.5).goodness(h) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("make", [rules.ffa, rules.sffa, rules.polar_ffa])
+def test_clipped_probabilities_have_no_gradient(make):
+    rule = make(clip=1e-4, sharpness=50.0)
+    h = jnp.array([5.0, 5.0, 0.1, 0.1])
+    p, slope = jax.value_and_grad(lambda h: jax.nn.sigmoid(rule.goodness(h)))(h)
+    assert p == pytest.approx(1 - 1e-4, rel=1e-6)
+    np.testing.assert_array_equal(slope, np.zeros(4))
+    weak = make(clip=1e-4, sharpness=0.01)
+    assert float(jnp.abs(jax.grad(weak.goodness)(h)).sum()) > 0
+
+
+def test_choices_reach_the_loss():
+    log_odds, targets = jnp.array([[0.3, -0.2]]), jnp.array([[True, False]])
+    plain = rules.sffa().loss(log_odds, targets)
+    assert rules.sffa(margin=1.0).loss(log_odds, targets) > plain
+    smooth = rules.ffa(loss="softmax", label_smoothing=0.2).loss(log_odds, targets)
+    assert smooth > rules.ffa(loss="softmax").loss(log_odds, targets)
+
+
+def test_normalise_can_be_chosen():
+    h = jnp.array([[3.0, 4.0, 0.0, 1.0]])
+    np.testing.assert_array_equal(rules.sffa(normalise="none").normalise(h), h)
+    whole = rules.sffa(normalise="whole").normalise(h)
+    np.testing.assert_allclose(whole, h / np.sqrt(26 / 4), rtol=1e-5)
+    halves = rules.ffa(normalise="halves").normalise(h)
+    expected = np.array([[3, 4, 0, 1]]) / np.sqrt([12.5, 12.5, 0.5, 0.5])
+    np.testing.assert_allclose(halves, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rules.ffa(normalise="l1"), r"`normalise` must be one of halves, none, whole"),
+        (lambda: rules.sffa(clip=0.5), r"`clip` must .* got 0.5. None does not clip"),
+        (lambda: rules.sffa(margin=-1.0), r"`margin` must .* got -1"),
+        (lambda: rules.sffa(label_smoothing=2.0), r"`label_smoothing` must .* got 2"),
+        (lambda: rules.polar_ffa(measure="x"), r"polar_ffa: `measure` must be one of mean"),
+        (lambda: rules.polar_ffa(sharpness=0.0), r"polar_ffa: `sharpness` must .* got 0"),
+    ],
+)
+def test_bad_choices(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

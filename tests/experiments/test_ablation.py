@@ -1,0 +1,89 @@
+import dataclasses
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import ablation
+from experiments.command import execute
+from experiments.presets import PRESETS, Recipe
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("start", PRESETS)
+def test_the_path_leads_from_one_preset_to_the_other(start):
+    best = PRESETS["best"]
+    settings = ablation.path(dataclasses.replace(PRESETS[start], epochs=best.epochs), best)
+    along = [s for s in settings if not s.name.startswith("without: ")]
+    assert along[-1].recipe == best
+    for before, after in itertools.pairwise(along):
+        assert after.changes
+        for field, value in after.changes.items():
+            assert getattr(after.recipe, field) == value != getattr(PRESETS[start], field)
+        assert before.recipe != after.recipe
+    for setting in settings[len(along) :]:
+        assert setting.recipe != best
+        redone = {field: getattr(best, field) for field in setting.changes}
+        assert dataclasses.replace(setting.recipe, **redone) == best
+
+
+def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
+    named = {field for fields in ablation.STEPS.values() for field in fields}
+    recipes = [dataclasses.asdict(recipe) for recipe in PRESETS.values()]
+    differ = {
+        field.name
+        for field in dataclasses.fields(Recipe)
+        if len({json.dumps(recipe[field.name]) for recipe in recipes}) > 1
+    }
+    assert differ - named == {"epochs"}
+
+
+def test_the_command(tmp_path):
+    arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
+    arguments += ["--batch-size", "32", "--out", str(tmp_path)]
+    run = subprocess.run(
+        [sys.executable, "-m", "experiments.ablation", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    names = list(dict.fromkeys(record["setting"] for record in records))
+    assert names[0] == "start"
+    assert {"softmax over the labels", "without: input dropout"} <= set(names)
+    assert len(records) == 2 * len(names)
+    assert "softmax over the labels" in run.stdout
+    assert {"path.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_effects_are_paired_by_seed():
+    settings = [
+        ablation.Setting("start", Recipe(), {}),
+        ablation.Setting("loss", Recipe(loss="softmax"), {"loss": "softmax"}),
+        ablation.Setting("without: loss", Recipe(), {"loss": "bce"}),
+    ]
+    accuracy = {"start": (0.5, 0.7), "loss": (0.6, 0.9), "without: loss": (0.55, 0.75)}
+    records = [
+        {"setting": name, "algorithm": "sffa", "seed": seed, "test_accuracy": value}
+        for name, values in accuracy.items()
+        for seed, value in enumerate(values)
+    ]
+    table = ablation.effects(records, settings, "sffa")
+    assert [row[0] for row in table[1:]] == ["start", "loss", "without: loss"]
+    assert table[1][2] == "-"
+    assert table[2][2].startswith("15.00 [")
+    assert table[3][2].startswith("10.00 [")
+
+
+def test_bad_ends(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--end", "worst", "--out", str(out)]
+    assert execute(ablation.main, ablation.Options, "ablation", arguments) == 2
+    assert "`end` must be one of best, paper, released, two_pass" in capsys.readouterr().err
+    assert not out.exists()

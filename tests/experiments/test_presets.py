@@ -1,0 +1,69 @@
+"""Presets are pinned: a change of one is a change of every number that was measured with it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments.presets import CONTINUOUS, PRESETS, Recipe
+
+GOLDEN = Path(__file__).parent / "presets.json"
+
+
+def test_presets_are_what_they_were():
+    found = {name: dataclasses.asdict(recipe) for name, recipe in PRESETS.items()}
+    assert json.loads(json.dumps(found)) == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_takes_a_step(preset, algorithm):
+    hidden = (64, 64) if preset in ("paper", "released") else (16,)
+    recipe = dataclasses.replace(PRESETS[preset], hidden=hidden, batch_size=8, epochs=1)
+    recipe.check()
+    learner = recipe.learner(algorithm, (4, 5), 3, num_samples=32)
+    x = jax.random.normal(jax.random.key(0), (8, 20))
+    labels = jax.numpy.arange(8) % 3
+    state, losses = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
+    assert jax.numpy.isfinite(losses).all()
+    assert learner.scores(state, x).shape[1:] == (8, 3)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_continuous_choices_may_be_traced(name):
+    recipe = Recipe(hidden=(8,), batch_size=4, epochs=1, overlay="appended_pattern")
+    if name == "label_smoothing":
+        recipe = dataclasses.replace(recipe, loss="softmax")
+    x, labels = jax.random.normal(jax.random.key(0), (4, 9)), jax.numpy.arange(4) % 3
+    algorithm = "ffa" if name.startswith("ffa") else "sffa"
+
+    def loss(value):
+        of = dataclasses.replace(recipe, **{name: value})
+        learner = of.learner(algorithm, (3, 3), 3, num_samples=8)
+        state, _ = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
+        return learner.step(state, jax.random.key(3), x, labels)[1][0]
+
+    traced = jax.vmap(loss)(jax.numpy.array([0.2, 0.7]))
+    for value, found in zip((0.2, 0.7), traced, strict=True):
+        assert float(loss(value)) == pytest.approx(float(found), rel=1e-4)
+    assert traced[0] != traced[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overlay": "x"}, "`overlay` must be one of appended_gaussian"),
+        ({"layer_schedule": "x"}, "`layer_schedule` must be one of after, before, greedy"),
+        ({"probability": "x"}, "`probability` must be one of ratio, sigmoid"),
+        ({"decay": "x"}, "`decay` must be one of constant, cosine"),
+        ({"selection": "x"}, "`selection` must be one of last, test, validation"),
+        ({"scaling": "x"}, "`scaling` must be one of mnist, training"),
+        ({"weight_decay": -1.0}, "`weight_decay` must be a number at least 0"),
+        ({"layer_schedule": "greedy", "adversarial": 1.0}, "`adversarial` must be None in greedy"),
+    ],
+)
+def test_bad_recipes(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(Recipe(), **changes).check()

@@ -1,0 +1,62 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from experiments import robustness
+from experiments.command import execute
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
+    arguments = ["--widths", "8", "--activations", "relu", "--shares", "1", "0.5"]
+    arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
+    command = [sys.executable, "-m", "experiments.robustness", *arguments, "--out", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    text = (tmp_path / "results.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    # 2 algorithms x 2 shares x 2 learning rates x 3 thresholds
+    assert len(records) == len({(r["algorithm"], r["setting"]) for r in records}) == 24
+    changes = records[0]["changes"]
+    assert {"hidden", "activation", "learning_rate", "overlay_density"} <= set(changes)
+    lines = text.splitlines(keepends=True)
+    (tmp_path / "results.jsonl").write_text("".join(lines[:-7]))
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 24
+    assert {"distribution.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_grid_varies_the_algorithms_own_threshold():
+    options = robustness.Options(widths=(100,), shares=(1.0, 0.2))
+    for algorithm, (field, values) in robustness.THRESHOLDS.items():
+        settings = robustness.grid(options, algorithm)
+        assert len(settings) == 2 * 2 * 3 * 2 * 3
+        assert {getattr(s.recipe, field) for s in settings} == set(values)
+        winners = "winners" if algorithm == "sffa" else "ffa_winners"
+        assert {getattr(s.recipe, winners) for s in settings} == {None, 10}
+        assert len({s.recipe for s in settings}) == len(settings)
+
+
+def test_quartiles_and_failures_count_diverged_runs():
+    records = [
+        {"algorithm": "ffa", "test_accuracy": value, "changes": {"floor": 0.1}}
+        for value in (0.95, None, 0.85, 0.97, 0.96)
+    ]
+    np.testing.assert_array_equal(
+        robustness.accuracies(records, "ffa"), [0.0, 0.85, 0.95, 0.96, 0.97]
+    )
+    row = robustness.distribution_table(records, ["ffa"], 0.9)[1]
+    assert row == ["FFA", "5", "0.00", "85.00", "95.00", "96.00", "97.00", "40.0 % of settings"]
+
+
+def test_shares_are_shares(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--shares", "2", "--out", str(out)]
+    assert execute(robustness.main, robustness.Options, "robustness", arguments) == 2
+    assert "`shares` must be a number above 0 and at most 1, got 2" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,79 @@
+"""Training runs, in a process of their own: the type-checking hook rejects compiling ahead."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.options import make_splits
+from experiments.presets import Recipe
+from sffa_jax import data
+
+ROOT = Path(__file__).parent.parent.parent
+RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
+
+CASES = """
+import dataclasses, json
+from rich.console import Console
+from experiments.options import make_splits
+from experiments.presets import Recipe
+from experiments.training import train_runs
+from sffa_jax import data
+
+def train(seeds, varied=None, **changes):
+    recipe = dataclasses.replace(Recipe(hidden=(8,), epochs=2, batch_size=64), **changes)
+    splits = make_splits(data.load("digits"), recipe, 0.1)
+    return train_runs(recipe, "sffa", seeds, splits, "map", Console(quiet=True), "x", varied)
+
+runs = {
+    "together": train([3, 3], {"learning_rate": [1e-3, 1e-2]}),
+    "alone": [train([3], learning_rate=rate)[0] for rate in (1e-3, 1e-2)],
+    "last": train([0], selection="last"),
+    "test": train([0], selection="test"),
+}
+print("RUNS" + json.dumps(runs))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs():
+    run = subprocess.run(
+        [sys.executable, "-c", CASES], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.partition("RUNS")[2])
+
+
+def test_varied_numbers_give_what_single_runs_give(runs):
+    """One program for two learning rates ends where two programs end."""
+    losses = {name: [run["history"]["loss"] for run in runs[name]] for name in runs}
+    np.testing.assert_allclose(losses["together"], losses["alone"], rtol=1e-3)
+    assert losses["together"][0] != losses["together"][1]
+
+
+def test_the_last_epoch_needs_no_validation_split(runs):
+    (run,) = runs["last"]
+    assert run["validation_accuracy"] is None
+    assert run["selected_epoch"] == 2
+    assert run["test_accuracy"] == run["cumulated_accuracies"][-1]
+    recipe = dataclasses.replace(RECIPE, selection="last")
+    splits = make_splits(data.load("digits"), recipe, 0.1)
+    assert splits.validation is None
+    assert len(splits.training.labels) == len(data.load("digits").train_labels)
+
+
+def test_the_released_codes_leak_is_the_test_split(runs):
+    (run,) = runs["test"]
+    assert run["validation_accuracy"] == run["test_accuracy"]
+    splits = make_splits(data.load("digits"), dataclasses.replace(RECIPE, selection="test"), 0.1)
+    assert splits.validation is splits.test
+
+
+def test_typed_in_scaling():
+    splits = make_splits(data.load("digits"), dataclasses.replace(RECIPE, scaling="mnist"), 0.1)
+    np.testing.assert_allclose(splits.training.mean, [0.1307])
+    np.testing.assert_allclose(splits.test.std, [0.3081])

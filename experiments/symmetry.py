@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -28,7 +29,7 @@ from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.local import LocalState
 from sffa_jax.sweep import seed_keys, sweep
-from sffa_jax.train import Progress, start, train_epoch
+from sffa_jax.train import Progress, evaluate, start, train_epoch
 
 PUBLISHED: dict[str, Any] = {
     "sharpness": 1.0,
@@ -37,6 +38,10 @@ PUBLISHED: dict[str, Any] = {
     "ffa_sharpness": 1.0,
 }
 """The log-odds as the papers have them; all else is the recipe's."""
+
+SHARPNESSES = (1.0, 3.0, 6.0, 12.0)
+FLOORS = (1e-9, 1e-3, 1.0, 100.0)
+"""What SFFA's gradient is measured at, the one with the recipe's value of the other."""
 
 NUM_PROBES = 500
 """Validation images on which the gradients are measured, at most."""
@@ -50,6 +55,8 @@ class Options(shared.Options):
     """Forward-only algorithms to look at: ffa, sffa."""
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
+    sizes: bool = True
+    """Measure the size of SFFA's gradients at several sharpnesses and floors, too."""
 
 
 def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
@@ -149,10 +156,59 @@ def imbalance_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return table
 
 
+def size_settings() -> dict[str, dict[str, Any]]:
+    """SFFA's other sharpnesses and floors: what each changes in the recipe, by name."""
+    return {f"τ = {value:g}": {"sharpness": value} for value in SHARPNESSES} | {
+        f"ε = {value:g}": {"floor": value} for value in FLOORS
+    }
+
+
+def gradient_sizes(records: Sequence[Mapping[str, Any]], setting: str) -> np.ndarray:
+    """Norm of the first layer's gradient from both kinds together: [seeds, epochs + 1]."""
+    norms = [r["gradient_norms"] for r in records if r["setting"] == setting]
+    return np.linalg.norm(np.array(norms)[:, :, 0], axis=-1)
+
+
+def size_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+    """Gradient through training, one panel for the sharpness, one for the floor."""
+    figure = Figure(figsize=(8.6, 3.8), layout="constrained", dpi=150)
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = ("Sharpness τ (other choices the preset's)", "Floor ε (other choices the preset's)")
+    for axes, symbol, title in zip(panels, "τε", titles, strict=True):
+        names = [name for name in size_settings() if name.startswith(symbol)]
+        for i, name in enumerate(names):
+            sizes = gradient_sizes(records, name)
+            shade = colormaps["cividis"](i / (len(names) - 1) * 0.9)
+            epochs = np.arange(sizes.shape[1])
+            mean = np.exp(np.log(sizes).mean(axis=0))
+            axes.plot(epochs, mean, color=shade, marker="osD^"[i], markersize=4, label=name)
+        axes.set_yscale("log")
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_xlabel("Epochs trained (0: untrained)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("Norm of the gradient, first layer")
+    return figure
+
+
+def size_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Gradient at the start and at the end, and the accuracy that training reaches."""
+    table = [["SFFA with", "Gradient, untrained", "after the first epoch", "after the last"]]
+    table[0].append("Probe images right at the end, %")
+    for name in size_settings():
+        sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
+        right = [r["probe_accuracy"] for r in records if r["setting"] == name]
+        shown = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
+        table.append([name, *shown, str(report.interval(right))])
+    return table
+
+
 def train_and_measure(
     recipe: Recipe, algorithm: str, splits: shared.Splits, seeds: Sequence[int], parallel: str
-) -> np.ndarray:
-    """Trains every seed; gradient norms [seeds, epochs + 1, layers, 2] on validation images."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trains every seed; gradient norms [seeds, epochs + 1, layers, 2] on validation images, and
+    the accuracy [seeds] on them after the last epoch."""
     learner, schedule = splits.learner(recipe, algorithm), splits.schedule(recipe)
     classes = splits.dataset.num_classes
     network = recipe.network(algorithm, splits.shape, classes)
@@ -164,18 +220,20 @@ def train_and_measure(
     def measure(state: LocalState) -> jax.Array:
         return gradient_norms(network, state.params, x, labels, wrong)
 
-    def run(key: jax.Array, _: None) -> jax.Array:
+    def run(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         progress = start(learner, key, splits.training)
 
         def epoch(progress: Progress, _: None) -> tuple[Progress, jax.Array]:
             trained, _loss = train_epoch(learner, schedule, progress, splits.training)
             return trained, measure(trained.state)
 
-        after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)[1]
-        return jnp.concatenate([measure(progress.state)[None], after])
+        trained, after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)
+        norms = jnp.concatenate([measure(progress.state)[None], after])
+        return norms, evaluate(learner, trained.state, probes).network
 
     way = "map" if parallel == "auto" else parallel
-    return np.asarray(sweep(run, seed_keys(seeds), parallel=way))
+    norms, accuracy = sweep(run, seed_keys(seeds), parallel=way)
+    return np.asarray(norms), np.asarray(accuracy)
 
 
 def main(options: Options) -> None:
@@ -193,6 +251,11 @@ def main(options: Options) -> None:
         for setting, recipe in (("published", published), (options.preset, options.recipe))
         for algorithm in options.algorithms
     }
+    if options.sizes and "sffa" in options.algorithms:
+        recipes |= {
+            ("sffa", name): dataclasses.replace(options.recipe, **changes)
+            for name, changes in size_settings().items()
+        }
     # Built first: a wrong option must end the command before it leaves a folder behind.
     for (algorithm, _), recipe in recipes.items():
         splits.schedule(recipe)
@@ -204,9 +267,14 @@ def main(options: Options) -> None:
             if not missing:
                 continue
             print(f"{report.NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
-            norms = train_and_measure(recipe, algorithm, splits, missing, options.parallel)
-            for seed, of_seed in zip(missing, norms, strict=True):
-                folder.append(names | {"seed": seed, "gradient_norms": of_seed.tolist()})
+            norms, accuracy = train_and_measure(
+                recipe, algorithm, splits, missing, options.parallel
+            )
+            for seed, of_seed, right in zip(missing, norms, accuracy, strict=True):
+                measured = {"gradient_norms": of_seed.tolist(), "probe_accuracy": float(right)}
+                folder.append({**names, "seed": seed, **measured})
+        balance = [r for r in folder.records if r["setting"] not in size_settings()]
+        sizes = [r for r in folder.records if r["setting"] in size_settings()]
         landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
         landscape_figure(landscapes).savefig(folder.path / "landscape.png")
         figures = [
@@ -216,13 +284,19 @@ def main(options: Options) -> None:
                 "downhill. SFFA's two pictures are mirror images of each other, FFA's are not.",
             )
         ]
-        layers = np.shape(folder.records[0]["gradient_norms"])[1]
+        layers = np.shape(balance[0]["gradient_norms"])[1]
         for layer in range(layers):
             file = f"gradient_ratio_layer_{layer + 1}.png"
-            ratio_figure(folder.records, layer).savefig(folder.path / file)
+            ratio_figure(balance, layer).savefig(folder.path / file)
             caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
             figures.append(report.ReportFigure(file, caption))
-        table = imbalance_table(folder.records)
+        table = imbalance_table(balance)
+        tables = {"Imbalance": table}
+        if sizes:
+            size_figure(sizes).savefig(folder.path / "gradient_size.png")
+            caption = "Size of SFFA's gradient on the first layer, at other sharpnesses and floors."
+            figures.append(report.ReportFigure("gradient_size.png", caption))
+            tables["Sharpness and floor"] = size_table(sizes)
         page = report.write_page(
             folder.path,
             title=f"Symmetry of FFA and SFFA on {options.dataset}",
@@ -232,12 +306,14 @@ def main(options: Options) -> None:
                 "imbalance of 2 means that one kind pulls twice as hard as the other, whichever it "
                 "is (mean over the epochs, with a 95 % interval over seeds)."
             ),
-            tables={"Imbalance": table},
+            tables=tables,
             figures=figures,
             config=folder.config,
             command=command,
         )
-        print(f"\n{report.as_text(table)}\n\nReport: {page}")
+        for shown in tables.values():
+            print(f"\n{report.as_text(shown)}")
+        print(f"\nReport: {page}")
 
 
 if __name__ == "__main__":

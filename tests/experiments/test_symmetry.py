@@ -22,7 +22,8 @@ def test_the_command(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-    assert len(records) == 8
+    # Two algorithms as published and by the preset, and SFFA at eight sharpnesses and floors.
+    assert len(records) == 2 * (4 + 8)
     for record in records:
         norms = np.array(record["gradient_norms"], float)
         assert norms.shape == (3, 2, 2)
@@ -30,7 +31,7 @@ def test_the_command(tmp_path):
     files = {path.name for path in tmp_path.iterdir()}
     assert {"landscape.png", "gradient_ratio_layer_1.png", "gradient_ratio_layer_2.png"} <= files
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
 
 
 def test_backprop_has_no_local_loss(tmp_path, capsys):

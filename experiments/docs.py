@@ -1,0 +1,205 @@
+"""Fills the tables of README.md and docs/ from the raw results: no number there is typed.
+
+    python -m experiments.docs
+
+A table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->`; what is between them
+is made anew from the named folders under `results/`. A test holds that nothing would change.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import ablation, robustness, symmetry
+from experiments import options as shared
+from sffa_jax import report
+
+ROOT = Path(__file__).parent.parent
+TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder of results. Attributes: name: under `results/`; config, records: its content."""
+
+    name: str
+    config: dict[str, Any]
+    records: list[dict[str, Any]]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option; those that later versions added have their preset's value."""
+        given = self.config["options"]
+        return shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
+
+
+def load(name: str) -> Run:
+    """Reads a folder of results."""
+    folder = ROOT / "results" / name
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    config = json.loads((folder / "config.json").read_text())
+    return Run(name, config, [json.loads(line) for line in lines])
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean and half of the 95 % interval, in percent."""
+    of = report.interval(values)
+    return f"{100 * of.mean:.2f}" + (
+        "" if of.high is None else f" ± {100 * (of.high - of.mean):.2f}"
+    )
+
+
+def accuracies(run: Run, algorithm: str) -> list[float]:
+    """Test accuracy of every seed."""
+    return [r["test_accuracy"] for r in run.records if r["algorithm"] == algorithm]
+
+
+def changed(run: Run) -> str:
+    """The options of a run that are not the command's defaults, as they are typed."""
+    usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).flat()
+    usual["preset"] = shared.Options().preset
+    words = []
+    for name, value in run.options.items():
+        known = list(usual[name]) if isinstance(usual[name], tuple) else usual[name]
+        if value != known and name not in ("out", "data_dir", "parallel", "algorithms"):
+            values = value if isinstance(value, list) else [value]
+            words.append(f"--{name.replace('_', '-')} {' '.join(map(str, values))}")
+    return f"`{' '.join(words)}`" if words else "no option"
+
+
+def device(run: Run) -> str:
+    """Where it ran."""
+    found = run.config["device"]
+    return f"{found['host_cores']} cores" if found["platform"] == "cpu" else found["kind"]
+
+
+def comparison(runs: Sequence[Run]) -> list[list[str]]:
+    """A row a run of `compare`."""
+    table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
+    for run in runs:
+        hidden = "-".join(map(str, run.options["hidden"]))
+        results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
+        made = f"{changed(run)} ([raw](results/{run.name}))"
+        table.append(
+            [
+                f"{run.options['dataset']}, {hidden}",
+                str(len(results[0])),
+                *map(percent, results),
+                made,
+                device(run),
+            ]
+        )
+    return table
+
+
+def tests(runs: Sequence[Run]) -> list[list[str]]:
+    """The paired tests of runs of `compare`."""
+    table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    for run in runs:
+        for row in report.tests_table(run.records)[1:]:
+            table.append([run.name, *row])
+    return table
+
+
+def depth(runs: Sequence[Run]) -> list[list[str]]:
+    """Accuracy by layer and cumulated, a row a run and algorithm."""
+    table = [["Layers", "Algorithm", "All layers", "Each layer alone", "Layers up to it"]]
+    for run in runs:
+        for algorithm in ("ffa", "sffa"):
+            mine = [r for r in run.records if r["algorithm"] == algorithm]
+            columns = [
+                " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in mine], axis=0))
+                for key in ("layer_accuracies", "cumulated_accuracies")
+            ]
+            depth_of = str(len(run.options["hidden"]))
+            table.append(
+                [depth_of, report.NAMES[algorithm], percent(accuracies(run, algorithm)), *columns]
+            )
+    return table
+
+
+def ablated(runs: Sequence[Run]) -> list[list[str]]:
+    """What each change buys."""
+    (run,) = runs
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in run.config["options"].items()
+        if name in ablation.Options.__dataclass_fields__
+    }
+    options = ablation.Options(**given)
+    settings = ablation.path(*options.ends(), taken_back=options.taken_back)
+    table: list[list[str]] = []
+    for algorithm in options.algorithms:
+        table += ablation.effects(run.records, settings, algorithm)[1 if table else 0 :]
+    return table
+
+
+def robust(runs: Sequence[Run]) -> list[list[str]]:
+    """Quartiles over a grid of settings."""
+    (run,) = runs
+    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
+    return robustness.distribution_table(run.records, algorithms, 0.9)
+
+
+def by_value(runs: Sequence[Run]) -> list[list[str]]:
+    """Medians with one choice of the grid held fixed."""
+    (run,) = runs
+    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
+    return robustness.by_value_table(run.records, algorithms)
+
+
+def sizes(runs: Sequence[Run]) -> list[list[str]]:
+    """SFFA's gradient at several sharpnesses and floors."""
+    (run,) = runs
+    return symmetry.size_table(run.records)
+
+
+KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
+    "comparison": comparison,
+    "tests": tests,
+    "depth": depth,
+    "ablation": ablated,
+    "robustness": robust,
+    "by_value": by_value,
+    "sizes": sizes,
+}
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first row is its header."""
+    rows = [f"| {' | '.join(row)} |" for row in table]
+    return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
+
+
+def filled(text: str, prefix: str = "") -> str:
+    """The text with every table made anew; `prefix` leads from the text's folder to the root."""
+
+    def fill(match: re.Match[str]) -> str:
+        table = KINDS[match[2]]([load(name) for name in match[3].split()])
+        return match[1] + markdown(table).replace("](results/", f"]({prefix}results/") + match[4]
+
+    return TABLE.sub(fill, text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that may hold tables, and the prefix of its links."""
+    return {ROOT / "README.md": ""} | dict.fromkeys(sorted(ROOT.glob("docs/*.md")), "../")
+
+
+def main() -> None:
+    """Rewrites every page whose tables changed."""
+    for path, prefix in pages().items():
+        text = path.read_text()
+        new = filled(text, prefix)
+        if new != text:
+            path.write_text(new)
+            print(f"{path.relative_to(ROOT)}: tables made anew")
+
+
+if __name__ == "__main__":
+    main()

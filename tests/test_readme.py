@@ -1,13 +1,12 @@
-"""What the README says: its example runs, its numbers are those of the committed results."""
+"""What README and docs say: the example runs, the tables are those of the committed results."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sffa_jax.report import interval
+from experiments import docs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,13 +20,25 @@ def test_the_example_runs():
     assert np.asarray(names["accuracy"].network) > 0.9
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "fashion_mnist_2_layers"])
-def test_the_table_is_that_of_the_results(name):
-    folder = ROOT / "results" / "compare" / name
-    runs = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    row = next(line for line in README.splitlines() if f"(results/compare/{name})" in line)
-    for algorithm in ("ffa", "sffa", "bp"):
-        values = [run["test_accuracy"] for run in runs if run["algorithm"] == algorithm]
-        found = interval(values)
-        assert f"{100 * found.mean:.2f} ± {100 * (found.high - found.mean):.2f}" in row
-    assert f"| {len(values)} |" in row
+@pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
+def test_the_tables_are_those_of_the_results(path):
+    text = path.read_text()
+    assert docs.filled(text, docs.pages()[path]) == text, "run `python -m experiments.docs`"
+
+
+@pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not link.startswith("http"):
+            assert (path.parent / link).exists(), link
+
+
+def test_a_table_is_made_from_raw_values():
+    text = "a\n<!-- results: comparison compare/digits -->\nold\n<!-- end -->\nb\n"
+    made = docs.filled(text)
+    runs = docs.load("compare/digits").records
+    values = [100 * r["test_accuracy"] for r in runs if r["algorithm"] == "sffa"]
+    assert f"| {np.mean(values):.2f} ± " in made
+    assert "old" not in made
+    assert made.startswith("a\n<!-- results")
+    assert docs.filled(made) == made

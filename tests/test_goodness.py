@@ -104,3 +104,29 @@ def test_every_measure_has_a_gradient_at_rest(name):
 def test_unknown_measure():
     with pytest.raises(ValueError, match=r"energy: `measure` must be one of mean, .* got 'median'"):
         goodness.energy(jnp.ones(4), measure="median")
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=2),
+    st.integers(1, 5),
+    st.sampled_from(["float16", "bfloat16", "float32"]),
+    st.sampled_from(sorted(goodness.MEASURES)),
+)
+def test_shapes_and_dtypes_pass_through(lead, half, dtype, name):
+    h = jnp.ones((*lead, 2 * half), dtype)
+    for function in (goodness.energy, goodness.polar_ratio, goodness.polar_difference):
+        log_odds = function(h, measure=name)
+        assert log_odds.shape == tuple(lead)
+        assert log_odds.dtype == h.dtype
+        assert np.isfinite(np.float32(log_odds)).all()
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+@pytest.mark.parametrize(
+    "function", [goodness.energy, goodness.polar_ratio, goodness.polar_difference]
+)
+def test_gradients_of_every_measure_match_finite_differences(function, name):
+    with jax.enable_x64(True):
+        h = jax.random.uniform(jax.random.key(1), (6,), jnp.float64) + 0.1
+        of = lambda h: function(jnp.asarray(h), measure=name)  # noqa: E731
+        check_grads(of, (h,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)

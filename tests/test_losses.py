@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from jax.test_util import check_grads
 
 from sffa_jax import losses
 
@@ -91,3 +92,20 @@ def test_symba_is_the_softplus_of_differences():
     np.testing.assert_allclose(
         losses.symba(pair, target), losses.softmax_cross_entropy(pair, target), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: losses.binary_cross_entropy(z, THREE, margin=0.4),
+        lambda z: losses.softmax_cross_entropy(z, THREE, label_smoothing=0.2),
+        lambda z: losses.symba(z, THREE),
+    ],
+    ids=["bce", "softmax", "symba"],
+)
+def test_gradients_match_finite_differences(loss):
+    with jax.enable_x64(True):
+        z = jnp.asarray(np.float64(LOG_ODDS))
+        check_grads(
+            lambda z: loss(jnp.asarray(z)), (z,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6
+        )

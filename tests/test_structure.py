@@ -7,7 +7,7 @@ from pathlib import Path
 
 ORDER = [
     *("checks", "goodness", "losses", "rules", "overlays", "negatives", "winners", "layers"),
-    *("network", "learner", "local", "backprop", "train", "sweep", "report"),
+    *("network", "learner", "local", "backprop", "train", "stream", "sweep", "report"),
 ]
 PACKAGE = Path(__file__).parent.parent / "sffa_jax"
 

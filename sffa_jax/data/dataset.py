@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Dataset:
         """Number of labels."""
         return len(self.class_names)
 
-    @property
+    @cached_property
     def sha256(self) -> dict[str, str]:
         """Content hash of each array's bytes, so that two sources can be compared."""
         arrays = ("train_images", "train_labels", "test_images", "test_labels")
@@ -105,12 +106,22 @@ def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Exact, from a histogram of the 256 values: no float copy of the images is made.
     """
-    channels = images[..., None] if images.ndim == 3 else images
-    values = np.arange(256) / 255
-    means, stds = [], []
-    for c in range(channels.shape[-1]):
-        share = np.bincount(channels[..., c].ravel(), minlength=256) / channels[..., c].size
-        means.append(share @ values)
-        stds.append(np.sqrt(share @ (values - means[-1]) ** 2))
-    mean, std = np.asarray(means, np.float32), np.asarray(stds, np.float32)
+    mean, std = histogram_statistics(histogram(images))
     return (mean.squeeze(), std.squeeze()) if images.ndim == 3 else (mean, std)
+
+
+def histogram(images: np.ndarray) -> np.ndarray:
+    """How often each value occurs, [channels, 256]; histograms of parts of a set add up."""
+    channels = images[..., None] if images.ndim == 3 else images
+    return np.stack(
+        [np.bincount(channels[..., c].ravel(), minlength=256) for c in range(channels.shape[-1])]
+    )
+
+
+def histogram_statistics(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of value / 255, [channels], from a `histogram`."""
+    share = counts / counts.sum(axis=1, keepdims=True)
+    values = np.arange(256) / 255
+    mean = share @ values
+    std = np.sqrt(np.sum(share * (values - mean[:, None]) ** 2, axis=1))
+    return mean.astype(np.float32), std.astype(np.float32)

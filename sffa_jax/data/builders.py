@@ -2,11 +2,13 @@
 
 TFDS's own builders of these sets parse them with TensorFlow. This one downloads the same files,
 reads them with this package's readers and stores them as array_record, one record an image, in
-TFDS's data directory, where `tfds.data_source("sffa_images/mnist")` finds them.
+TFDS's data directory, where `tfds.data_source("sffa_images/mnist")` finds them. A mirror that
+SFFA_DATA_MIRROR names is asked before the published addresses; it holds a folder a set.
 
 Importing this module imports tensorflow-datasets: import it where a set is prepared.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,20 +29,12 @@ class SffaImages(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(VERSION)
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in PUBLISHED]  # noqa: RUF012
 
-    def __init__(
-        self, *, config: str, data_dir: Path, downloads: Path, mirror: str | None = None
-    ) -> None:
-        """Args as TFDS's, and:
-
-        Args:
-          downloads: folder for the published files.
-          mirror: an address asked before the published ones; it holds a folder a set.
-        """
-        self.set_name, self.downloads, self.mirror = config, downloads, mirror
-        super().__init__(config=config, data_dir=data_dir, file_format="array_record")
+    def __init__(self, *, file_format: Any = "array_record", **options: Any) -> None:
+        """Args: file_format: the one that reads without TensorFlow; options: as any builder's."""
+        super().__init__(file_format=file_format, **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        published = PUBLISHED[self.set_name]
+        published = PUBLISHED[self.builder_config.name]
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(
@@ -60,22 +54,18 @@ class SffaImages(tfds.core.GeneratorBasedBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _split_generators(self, _: Any) -> dict[str, Any]:
-        published = PUBLISHED[self.set_name]
+    def _split_generators(self, downloads: tfds.download.DownloadManager) -> dict[str, Any]:
+        name, mirror = self.builder_config.name, os.environ.get("SFFA_DATA_MIRROR")
+        published, folder = PUBLISHED[name], Path(downloads.download_dir) / BUILDER / name
         for resource in published.resources:
-            if self.mirror:
-                first = f"{self.mirror.rstrip('/')}/{self.set_name}"
-                resource = resource._replace(addresses=(first, *resource.addresses))
-            fetch(resource, self.downloads)
-        arrays = read_published(self.set_name, self.downloads)
-        checked = Dataset(
-            name=self.set_name, class_names=published.class_names, source="download", **arrays
-        )
+            first = (f"{mirror.rstrip('/')}/{name}",) if mirror else ()
+            fetch(resource._replace(addresses=first + resource.addresses), folder)
+        arrays = read_published(name, folder)
+        checked = Dataset(name=name, class_names=published.class_names, source="download", **arrays)
         shape = checked.train_images.shape[1:]
         if shape != published.image_shape:
             raise DataError(
-                f"load: images of {self.set_name} must have the shape {published.image_shape}, got "
-                f"{shape}."
+                f"load: images of {name} must have the shape {published.image_shape}, got {shape}."
             )
         # Read back and compared each time: damage on the disk is noticed.
         self.info.metadata["sha256"] = checked.sha256

@@ -96,8 +96,7 @@ def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes]]:
             for file in form.files:
                 if file not in present:
                     raise missing(name, place, f"the file {file}")
-                with reading("read_cifar10", place / file), (place / file).open("rb") as opened:
-                    contents[file] = opened.read(LARGEST)
+                contents[file] = _read(place / file)
             return form, contents
     for form in (BINARY, PYTHON):
         archive = find(folder, [form.archive, form.archive.removesuffix(".gz")])
@@ -109,6 +108,13 @@ def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes]]:
         f"the file {BINARY.archive} or {PYTHON.archive}, or its extracted batches "
         f"{BINARY.files[0]} .. {BINARY.files[-1]}",
     )
+
+
+def _read(path: Path) -> bytes:
+    with reading("read_cifar10", path):
+        if path.stat().st_size > LARGEST:
+            raise DataError(f"read_cifar10: {path} must be a batch, got a file far too large.")
+        return path.read_bytes()
 
 
 def _unpack(archive: Path, form: Form) -> dict[str, bytes]:

@@ -71,7 +71,7 @@ def fetch(resource: Resource, folder: Path) -> Path:
                     part.replace(target)
                     return target
                 reasons[url] = f"size or sha256 differs from {resource.sha256}"
-                part.unlink()
+                part.unlink(missing_ok=True)
     described = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
     raise DownloadError(f"{resource.file} could not be downloaded ({described})")
 
@@ -85,7 +85,7 @@ def _download(url: str, part: Path, resource: Resource) -> None:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise requests.RequestException("the rest was refused; the file starts anew")
         if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
             raise _Unusable(f"{response.status_code} {response.reason}")

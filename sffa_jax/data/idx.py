@@ -1,9 +1,9 @@
 """The IDX format of MNIST and its relatives, gzipped or plain."""
 
 import gzip
+import io
 import math
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
             return parse_idx(file, ndim, path)
 
 
-def parse_idx(file: IO[bytes] | gzip.GzipFile, ndim: int, path: object) -> np.ndarray:
+def parse_idx(file: io.BufferedIOBase, ndim: int, path: object) -> np.ndarray:
     """The array that an open, uncompressed IDX file holds.
 
     Two zero bytes, the type (8: unsigned byte), the number of axes, each axis as a big-endian

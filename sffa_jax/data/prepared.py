@@ -59,18 +59,16 @@ def _prepare(name: str, folder: Path) -> None:
     from sffa_jax.data.download import DownloadError
 
     root = tfds_folder()
-    downloads = root / "downloads" / BUILDER / name
-    mirror = os.environ.get("SFFA_DATA_MIRROR")
     try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        with _held(downloads.with_suffix(".lock"), f"{name} is being prepared"):
+        (root / BUILDER).mkdir(parents=True, exist_ok=True)
+        with _held(root / BUILDER / f".{name}.lock", f"{name} is being prepared"):
             if _is_whole(folder):  # by the process that was waited for
                 return
             # What a killed preparation left: TFDS would take the folder for a whole set.
             shutil.rmtree(folder, ignore_errors=True)
             for leftover in folder.parent.glob("incomplete.*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            builder = SffaImages(config=name, data_dir=root, downloads=downloads, mirror=mirror)
+            builder = SffaImages(config=name, data_dir=root)
             quietly(builder.download_and_prepare)
             if not _is_whole(folder):
                 raise OSError(f"{folder} is damaged and cannot be replaced")

@@ -70,7 +70,8 @@ class Stream:
 
     def first(self) -> Samples:
         """The first sample alone, from which a learner takes the shape of its input."""
-        return self._on_device(self.records.read(self.indices[:1]), None)
+        images, labels = self.records.read(self.indices[:1])
+        return Samples(*map(jnp.asarray, (_rows(images), labels, self.mean, self.std)))
 
     def batches(self, order: np.ndarray, start: int = 0) -> Iterator[Samples]:
         """The batches of some steps, each as `Samples` on the device.
@@ -101,8 +102,21 @@ class Stream:
             num_processes=1 if self.mesh is None else jax.process_count(),
             reading=self.reading,
         )
-        placed = ahead.map(lambda batch: self._on_device(batch, self.mesh))
-        iterator = iter(ThreadPrefetchIterDataset(placed, prefetch_buffer_size=DEVICE_BUFFER))
+        # Placed here once: a program that runs on several processes starts in one order on all of
+        # them, which reading threads cannot promise.
+        mean, std = self.replicate((jnp.asarray(self.mean), jnp.asarray(self.std)))
+
+        def place(batch: tuple[np.ndarray, np.ndarray]) -> Samples:
+            images, labels = _rows(batch[0]), batch[1]
+            if self.mesh is None:
+                return Samples(jnp.asarray(images), jnp.asarray(labels), mean, std)
+            parts = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+            images = jax.make_array_from_process_local_data(parts, images)
+            return Samples(images, jax.make_array_from_process_local_data(parts, labels), mean, std)
+
+        iterator = iter(
+            ThreadPrefetchIterDataset(ahead.map(place), prefetch_buffer_size=DEVICE_BUFFER)
+        )
         try:
             yield from iterator
         finally:
@@ -112,15 +126,13 @@ class Stream:
         """Places the same values on every device of the mesh."""
         if self.mesh is None:
             return tree
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        # Unlike `device_put`, this also reaches the devices of other processes.
+        return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
 
-    def _on_device(self, batch: tuple[np.ndarray, np.ndarray], mesh: Mesh | None) -> Samples:
-        rows, labels = batch[0].reshape(len(batch[0]), -1), batch[1]
-        if mesh is None:
-            return Samples(*map(jnp.asarray, (rows, labels, self.mean, self.std)))
-        spread = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-        parts = (jax.make_array_from_process_local_data(spread, part) for part in (rows, labels))
-        return Samples(*parts, *self.replicate((self.mean, self.std)))
+
+def _rows(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)
 
 
 def make_stream(
@@ -182,8 +194,9 @@ def begin_epoch(
       ValueError: if a batch is larger than the split.
     """
     num_steps = schedule.steps_per_epoch(len(stream))
-    key = jax.random.key(0)  # for the loss's shape alone
-    _, loss = jax.eval_shape(partial(update, learner), progress.state, key, stream.first())
+    loss = jax.eval_shape(
+        lambda batch: update(learner, progress.state, progress.key, batch)[1], stream.first()
+    )
     losses = stream.replicate(jnp.zeros((num_steps, *loss.shape), loss.dtype))
     return Position(progress, stream.replicate(jnp.int32(0)), losses)
 

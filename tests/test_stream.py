@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -27,7 +29,7 @@ KEPT, HELD = data.stratified_split(LABELS, 0.2, seed=0)
 SCALE = {"num_classes": 10, "mean": 0.3, "std": 0.25}
 SCHEDULE = Schedule(3, 16)
 NETWORK = Network(
-    dense_layers([8, 6]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(20, 10), 10
+    dense_layers([8]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(20, 10), 10
 )
 LEARNERS = {
     "sffa": local_learner(NETWORK, optax.adam(1e-2)),
@@ -70,26 +72,25 @@ def test_a_fit_from_disk_is_the_fit_in_memory(records, kept, name):
     assert_same(streaming.fit_stream(learner, SCHEDULE, key, kept, held), expected)
 
 
-@pytest.mark.parametrize("stops", [(1,), (2, 1)])
-def test_a_fit_goes_on_from_the_exact_step(kept, stops):
+def test_a_fit_goes_on_from_the_exact_step(kept):
     learner = LEARNERS["sffa"]
     progress = streaming.start_stream(learner, jax.random.key(1), kept)
     expected = streaming.stream_epoch(learner, SCHEDULE, progress, kept)
     position = streaming.begin_epoch(learner, SCHEDULE, progress, kept)
-    for count in stops:
+    for count in (1, 1):
         position = streaming.advance(learner, SCHEDULE, position, kept, count)
         # Nothing but the position survives, as after a restart.
         leaves, form = jax.tree.flatten(position)
         position = jax.tree.unflatten(form, [leaf.copy() for leaf in leaves])
         with pytest.raises(ValueError, match=r"must have made all 3 steps, got \d"):
             streaming.end_epoch(position.replace(step=position.step - 1))
-    assert position.step == sum(stops)
+    assert position.step == 2
     assert_same(streaming.end_epoch(streaming.advance(learner, SCHEDULE, position, kept)), expected)
 
 
-@pytest.mark.parametrize("chunk", [7, 16, 1000])
+@pytest.mark.parametrize("chunk", [7, 1000])
 def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
-    """Whole chunks, a remainder, and a split smaller than a chunk."""
+    """Whole chunks and a remainder; a split smaller than a chunk."""
     monkeypatch.setattr(streaming, "EVALUATION_CHUNK", chunk)
     learner, samples = LEARNERS["sffa"], in_memory(KEPT)
     state = training.start(learner, jax.random.key(0), samples).state
@@ -108,12 +109,15 @@ def test_one_compilation_serves_every_step(kept):
 
 
 def test_threads_end_when_a_stream_is_left(kept):
-    import threading
-
-    batches = kept.batches(np.zeros((50, 4), int))
+    before = threading.active_count()
+    batches = kept.batches(np.zeros((500, 4), int))
     next(batches)
+    assert threading.active_count() > before
     batches.close()
-    assert not [t for t in threading.enumerate() if "prefetch" in t.name and t.is_alive()]
+    until = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_batches_spread_over_devices(records):
@@ -139,7 +143,7 @@ from sffa_jax.local import local_learner
 from sffa_jax.network import Network
 from sffa_jax.overlays import corner_one_hot
 network = Network(
-    dense_layers([8, 6]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(20, 10), 10
+    dense_layers([8]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(20, 10), 10
 )
 learner = local_learner(network, optax.adam(1e-2))
 train = data.open_on_disk("mnist").train
@@ -190,7 +194,7 @@ def test_bad_arguments(records, kept):
         streaming.make_stream(records, KEPT[:0], **SCALE)
     with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 9\), got min 0, max 9"):
         streaming.make_stream(records, KEPT, **(SCALE | {"num_classes": 9}))
-    with pytest.raises(ValueError, match="at most the 50 training samples"):
+    with pytest.raises(ValueError, match="at most the 60 training samples"):
         streaming.begin_epoch(
             LEARNERS["bp"],
             Schedule(1, 500),

@@ -104,24 +104,27 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of pixel / 255: a scalar, or one a channel for colour.
 
-    Exact, from a histogram of the 256 values: no float copy of the images is made.
+    From whole-number sums, so exact up to the last rounding, and without a float copy.
     """
-    mean, std = histogram_statistics(histogram(images))
+    mean, std = from_moments(moments(images))
     return (mean.squeeze(), std.squeeze()) if images.ndim == 3 else (mean, std)
 
 
-def histogram(images: np.ndarray) -> np.ndarray:
-    """How often each value occurs, [channels, 256]; histograms of parts of a set add up."""
-    channels = images[..., None] if images.ndim == 3 else images
-    return np.stack(
-        [np.bincount(channels[..., c].ravel(), minlength=256) for c in range(channels.shape[-1])]
-    )
+def moments(images: np.ndarray) -> np.ndarray:
+    """Count, sum and sum of squares of the pixels, [3, channels]; those of parts add up."""
+    pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
+    total = np.zeros((3, pixels.shape[1]), np.uint64)
+    for start in range(0, len(pixels), 1 << 20):  # a block's squares fit the cache
+        block = pixels[start : start + (1 << 20)]
+        total[0] += np.uint64(len(block))
+        total[1] += block.sum(axis=0, dtype=np.uint64)
+        total[2] += np.square(block, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+    return total
 
 
-def histogram_statistics(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of value / 255, [channels], from a `histogram`."""
-    share = counts / counts.sum(axis=1, keepdims=True)
-    values = np.arange(256) / 255
-    mean = share @ values
-    std = np.sqrt(np.sum(share * (values - mean[:, None]) ** 2, axis=1))
-    return mean.astype(np.float32), std.astype(np.float32)
+def from_moments(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of pixel / 255, [channels], from `moments`."""
+    count, first, second = total.astype(np.float64)
+    mean = first / count
+    std = np.sqrt(np.maximum(second / count - mean**2, 0))
+    return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)

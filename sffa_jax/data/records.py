@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sffa_jax.data.damage import reading
-from sffa_jax.data.dataset import DataError, Dataset, histogram, histogram_statistics
+from sffa_jax.data.dataset import DataError, Dataset, from_moments, moments
 from sffa_jax.data.prepared import BUILDER
 
 SCAN = 4096
@@ -77,8 +77,8 @@ class Records:
     def statistics(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of pixel / 255 over some images, as `data.statistics`."""
         parts = (indices[start : start + SCAN] for start in range(0, len(indices), SCAN))
-        counts = np.sum([histogram(self.read(part)[0]) for part in parts], axis=0)
-        mean, std = histogram_statistics(counts)
+        total = np.sum([moments(self.read(part)[0]) for part in parts], axis=0)
+        mean, std = from_moments(total)
         return (mean.squeeze(), std.squeeze()) if len(self.image_shape) == 2 else (mean, std)
 
     def _plain_pairs(self, source: Any, indices: list[int]) -> tuple[list[bytes], list[int]]:

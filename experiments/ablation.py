@@ -61,7 +61,7 @@ class Options:
     """Go from one preset to another, one change at a time, and measure what each change buys."""
 
     dataset: str = "digits"
-    """Data set: digits (embedded), mnist, fashion_mnist or kmnist."""
+    """Data set, as `experiments.compare` takes it."""
     data_dir: Path | None = None
     """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
     algorithms: tuple[str, ...] = ("sffa",)
@@ -99,7 +99,7 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        check_choice("options", "dataset", self.dataset, data.NAMES)
+        data.check_name(self.dataset)
         check_integer("options", "seeds", self.seeds, 1)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         if not self.algorithms:

@@ -29,9 +29,10 @@ class Options:
     """Options that all training experiments share."""
 
     dataset: str = "digits"
-    """Data set: digits (embedded), mnist, fashion_mnist or kmnist."""
+    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10 or tfds:NAME."""
     data_dir: Path | None = None
-    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
+    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR. If left
+    out, sets are downloaded once, into TFDS's data directory."""
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: ffa, sffa, bp."""
     seeds: int = 10
@@ -67,7 +68,7 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        check_choice("options", "dataset", self.dataset, data.NAMES)
+        data.check_name(self.dataset)
         check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
         if not self.algorithms:
             raise reject("options", "algorithms", f"name one of {', '.join(ALGORITHMS)}", "none")

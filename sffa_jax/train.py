@@ -70,17 +70,24 @@ def make_samples(
             f"{len(images)} images and {len(labels)} labels",
         )
     check_labels("make_samples", labels, num_classes)
-    # One value for a grey image; a value a channel is repeated for every pixel.
-    scale = [
-        np.ravel(value if np.ndim(value) == 0 else np.broadcast_to(value, images.shape[1:]))
-        for value in (mean, std)
-    ]
+    mean, std = pixel_scale(mean, std, images.shape[1:])
     return Samples(
         images=jnp.asarray(images.reshape(len(images), -1)),
         labels=jnp.asarray(labels, jnp.int32),
-        mean=jnp.asarray(scale[0], jnp.float32),
-        std=jnp.asarray(np.where(scale[1] > 0, scale[1], 1), jnp.float32),
+        mean=jnp.asarray(mean),
+        std=jnp.asarray(std),
     )
+
+
+def pixel_scale(
+    mean: float | np.ndarray, std: float | np.ndarray, image_shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation as flat rows of pixels take them: one value, or one a pixel for colour."""
+    rows = [
+        np.ravel(value if np.ndim(value) == 0 else np.broadcast_to(value, image_shape))
+        for value in (mean, std)
+    ]
+    return rows[0].astype(np.float32), np.where(rows[1] > 0, rows[1], 1).astype(np.float32)
 
 
 class Progress(struct.PyTreeNode):
@@ -171,25 +178,44 @@ def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
     )
 
 
+class Plan(NamedTuple):
+    """One epoch's updates. Attributes: indices: of each step's batch; keys: of each step."""
+
+    indices: Int[Array, "steps batch"]
+    keys: Key[Array, " steps"]
+
+
+def plan_epoch(schedule: Schedule, progress: Progress, num_samples: int) -> Plan:
+    """The shuffled order of the coming epoch, wherever its samples are kept."""
+    num_steps = schedule.steps_per_epoch(num_samples)
+    key_order, key_steps = jax.random.split(jax.random.fold_in(progress.key, progress.epoch))
+    order = jax.random.permutation(key_order, num_samples)
+    indices = order[: num_steps * schedule.batch_size].reshape(num_steps, schedule.batch_size)
+    return Plan(indices, jax.random.split(key_steps, num_steps))
+
+
+def update(
+    learner: Learner, schedule: Schedule, state: State, key: Key[Array, ""], batch: Samples
+) -> tuple[State, Float[Array, " layers"]]:
+    """One update on one batch, augmented as the schedule says; also the loss per layer."""
+    x = batch.scaled(batch.images)
+    if schedule.augment is not None:
+        x = schedule.augment(jax.random.fold_in(key, 1), x)
+    return learner.step(state, key, x, batch.labels)
+
+
 def train_epoch(
     learner: Learner, schedule: Schedule, progress: Progress, samples: Samples
 ) -> tuple[Progress, Float[Array, " layers"]]:
     """One pass over the shuffled training split, as one scan; also the mean loss per layer."""
-    num_samples = samples.images.shape[0]
-    num_steps = schedule.steps_per_epoch(num_samples)
-    key_order, key_steps = jax.random.split(jax.random.fold_in(progress.key, progress.epoch))
-    order = jax.random.permutation(key_order, num_samples)
-    batches = order[: num_steps * schedule.batch_size].reshape(num_steps, schedule.batch_size)
 
-    def step(state: State, batch: tuple[Array, Array]) -> tuple[State, Array]:
-        indices, key = batch
-        x = samples.scaled(samples.images[indices])
-        if schedule.augment is not None:
-            x = schedule.augment(jax.random.fold_in(key, 1), x)
-        return learner.step(state, key, x, samples.labels[indices])
+    def step(state: State, planned: Plan) -> tuple[State, Array]:
+        images, labels = samples.images[planned.indices], samples.labels[planned.indices]
+        batch = samples.replace(images=images, labels=labels)
+        return update(learner, schedule, state, planned.keys, batch)
 
-    keys = jax.random.split(key_steps, num_steps)
-    state, losses = jax.lax.scan(step, progress.state, (batches, keys))
+    plan = plan_epoch(schedule, progress, samples.images.shape[0])
+    state, losses = jax.lax.scan(step, progress.state, plan)
     return progress.replace(state=state, epoch=progress.epoch + 1), jnp.mean(losses, axis=0)
 
 

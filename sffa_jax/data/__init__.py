@@ -1,17 +1,41 @@
-"""Image classification data: embedded digits and the published IDX files of a local folder."""
+"""Image classification data by name: embedded, from a folder, from TFDS, or downloaded.
 
-from sffa_jax.data.catalogue import NAMES, load
+`load` reads a set into memory; `open_on_disk` and `batches` are for sets that do not fit.
+tensorflow-datasets and grain are imported when they are needed, TensorFlow never.
+"""
+
+from sffa_jax.data.catalogue import NAMES, check_name, load, open_on_disk
+from sffa_jax.data.cifar import read_cifar10
 from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
+from sffa_jax.data.emnist import read_emnist_letters
 from sffa_jax.data.idx import read_idx
-from sffa_jax.data.splits import stratified_split
+from sffa_jax.data.images import resize, to_grey, to_rgb
+from sffa_jax.data.records import OnDisk, Records
+from sffa_jax.data.splits import class_subset, draw_tasks, stratified_split, task_splits
+from sffa_jax.data.stream import AHEAD, Reading, batches
 
 __all__ = [
+    "AHEAD",
     "NAMES",
     "DataError",
     "Dataset",
+    "OnDisk",
+    "Reading",
+    "Records",
+    "batches",
+    "check_name",
+    "class_subset",
+    "draw_tasks",
     "load",
+    "open_on_disk",
+    "read_cifar10",
+    "read_emnist_letters",
     "read_idx",
+    "resize",
     "statistics",
     "stratified_split",
+    "task_splits",
+    "to_grey",
+    "to_rgb",
     "to_uint8",
 ]

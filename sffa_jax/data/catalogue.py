@@ -1,78 +1,70 @@
-"""Data sets by name, and where their files lie."""
+"""Data sets by name, from wherever they are."""
 
 import os
 from pathlib import Path
 
-import numpy as np
-
 from sffa_jax.data.dataset import DataError, Dataset
 from sffa_jax.data.digits import load_digits
-from sffa_jax.data.idx import read_idx
+from sffa_jax.data.foreign import NAME, PREFIX, open_tfds
+from sffa_jax.data.prepared import open_published
+from sffa_jax.data.published import PUBLISHED, read_published
+from sffa_jax.data.records import OnDisk, in_memory, on_disk
 
-DIGITS = tuple(str(digit) for digit in range(10))
-CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-HIRAGANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+NAMES = ("digits", *PUBLISHED)
+"""Every data set that `load` knows, besides tfds:NAME."""
 
-IDX_SETS = {"mnist": DIGITS, "fashion_mnist": CLOTHES, "kmnist": HIRAGANA}
-NAMES = ("digits", *IDX_SETS)
-"""Every data set that `load` knows."""
 
-FILES = {"train": "train", "test": "t10k"}
-"""How the published files name each split."""
+def check_name(name: str) -> None:
+    """Raises DataError unless `load` knows a set of that name; reads nothing."""
+    if name not in NAMES and not NAME.fullmatch(name):
+        raise DataError(
+            f"load: `dataset` must be one of {', '.join(sorted(NAMES))} or tfds:NAME (a set that "
+            f"tensorflow-datasets knows), got {name!r}."
+        )
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Loads a data set into memory.
 
+    "digits" is embedded. Where a folder is given, the published files are read from it and from
+    nowhere else; else the set is read from TFDS's data directory, and downloaded and stored
+    there the first time. A tfds: set is always TFDS's.
+
     Args:
-      name: one of `NAMES`.
-      data_dir: folder with one sub-folder a set, which holds the published files, gzipped or
-        not; the environment variable SFFA_DATA_DIR where it is left out. "digits" needs none.
+      name: one of `NAMES`, or tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION.
+      data_dir: folder with one sub-folder a set, which holds the published files; the environment
+        variable SFFA_DATA_DIR where it is left out.
 
     Raises:
-      DataError: for an unknown name, a missing folder or file, or files that are damaged or do
-        not belong together.
+      DataError: for an unknown name, a missing folder or file, files that are damaged or do not
+        belong together, or a download that failed.
     """
+    check_name(name)
     if name == "digits":
         return load_digits()
-    if name not in IDX_SETS:
-        raise DataError(f"load: `dataset` must be one of {', '.join(NAMES)}, got {name!r}.")
     where = data_dir or os.environ.get("SFFA_DATA_DIR")
-    if not where:
-        raise DataError(
-            f"load: `data_dir` must name the folder with {name}/{FILES['train']}-images-idx3-ubyte"
-            "[.gz] and its companions, got nothing. Pass --data-dir or set SFFA_DATA_DIR."
-        )
-    folder = Path(where) / name
-    arrays: dict[str, np.ndarray] = {}
-    for split, prefix in FILES.items():
-        arrays[f"{split}_images"] = read_idx(_find(name, folder, f"{prefix}-images-idx3-ubyte"), 3)
-        labels = read_idx(_find(name, folder, f"{prefix}-labels-idx1-ubyte"), 1)
-        arrays[f"{split}_labels"] = labels.astype(np.int32)
+    if name.startswith(PREFIX) or not where:
+        return in_memory(open_on_disk(name))
+    published = PUBLISHED[name]
     return Dataset(
-        name=name, class_names=IDX_SETS[name], source=f"IDX files, folder {name}", **arrays
+        name=name,
+        class_names=published.class_names,
+        source=f"{published.form}, folder {name}",
+        **read_published(name, Path(where) / name),
     )
 
 
-def _find(name: str, folder: Path, stem: str) -> Path:
-    for path in (folder / f"{stem}.gz", folder / stem):
-        if path.is_file():
-            return path
-    state = "which does not exist" if not folder.is_dir() else "which lacks it"
-    if folder.is_dir() and not any(folder.iterdir()):
-        state = "which is empty"
-    raise DataError(
-        f"load: {name} needs the file {stem} or {stem}.gz in {folder}, {state}. Put the four "
-        "published files there, or pass another --data-dir."
-    )
+def open_on_disk(name: str) -> OnDisk:
+    """Opens a set whose images stay on disk, for `stream`; downloads it the first time.
+
+    Args:
+      name: as `load` takes it, other than "digits".
+
+    Raises:
+      DataError: as `load`, or for "digits", which is too small to be stored.
+    """
+    check_name(name)
+    if name == "digits":
+        raise DataError("open_on_disk: `name` must be a set on disk, got 'digits'. Use `load`.")
+    builder = open_tfds(name) if name.startswith(PREFIX) else open_published(name)
+    return on_disk(name, builder)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class Dataset:
         """Number of labels."""
         return len(self.class_names)
 
-    @property
+    @cached_property
     def sha256(self) -> dict[str, str]:
         """Content hash of each array's bytes, so that two sources can be compared."""
         arrays = ("train_images", "train_labels", "test_images", "test_labels")
@@ -103,14 +104,27 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of pixel / 255: a scalar, or one a channel for colour.
 
-    Exact, from a histogram of the 256 values: no float copy of the images is made.
+    From whole-number sums, so exact up to the last rounding, and without a float copy.
     """
-    channels = images[..., None] if images.ndim == 3 else images
-    values = np.arange(256) / 255
-    means, stds = [], []
-    for c in range(channels.shape[-1]):
-        share = np.bincount(channels[..., c].ravel(), minlength=256) / channels[..., c].size
-        means.append(share @ values)
-        stds.append(np.sqrt(share @ (values - means[-1]) ** 2))
-    mean, std = np.asarray(means, np.float32), np.asarray(stds, np.float32)
+    mean, std = from_moments(moments(images))
     return (mean.squeeze(), std.squeeze()) if images.ndim == 3 else (mean, std)
+
+
+def moments(images: np.ndarray) -> np.ndarray:
+    """Count, sum and sum of squares of the pixels, [3, channels]; those of parts add up."""
+    pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
+    total = np.zeros((3, pixels.shape[1]), np.uint64)
+    for start in range(0, len(pixels), 1 << 20):  # a block's squares fit the cache
+        block = pixels[start : start + (1 << 20)]
+        total[0] += np.uint64(len(block))
+        total[1] += block.sum(axis=0, dtype=np.uint64)
+        total[2] += np.square(block, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+    return total
+
+
+def from_moments(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of pixel / 255, [channels], from `moments`."""
+    count, first, second = total.astype(np.float64)
+    mean = first / count
+    std = np.sqrt(np.maximum(second / count - mean**2, 0))
+    return (mean / 255).astype(np.float32), (std / 255).astype(np.float32)

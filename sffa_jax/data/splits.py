@@ -1,5 +1,7 @@
 """Splits by index, deterministic in their seed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sffa_jax.data.dataset import DataError
@@ -38,3 +40,56 @@ def stratified_split(
         held_out.append(rng.permutation(members)[:count])
     held = np.sort(np.concatenate(held_out))
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def class_subset(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Indices of the samples of some classes, in their order.
+
+    Args:
+      labels: [samples] integers.
+      classes: labels to keep.
+
+    Raises:
+      DataError: if no class is named, one is named twice, or one has no sample.
+    """
+    if not classes or len(set(classes)) < len(classes):
+        raise DataError(
+            f"class_subset: `classes` must name at least one class, each once, got {list(classes)}."
+        )
+    absent = sorted({int(label) for label in classes} - {int(label) for label in np.unique(labels)})
+    if absent:
+        raise DataError(f"class_subset: class {absent[0]} must have at least 1 sample, got 0.")
+    return np.flatnonzero(np.isin(labels, list(classes)))
+
+
+def task_splits(labels: np.ndarray, tasks: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Indices of each task's samples, where a task is a group of classes.
+
+    Args:
+      labels: [samples] integers.
+      tasks: the classes of each task; no class in two of them.
+
+    Raises:
+      DataError: if a class is in two tasks, or as `class_subset`.
+    """
+    named = [label for classes in tasks for label in classes]
+    if len(set(named)) < len(named):
+        raise DataError(
+            "task_splits: `tasks` must share no class, got "
+            f"{', '.join(str(list(classes)) for classes in tasks)}."
+        )
+    return [class_subset(labels, classes) for classes in tasks]
+
+
+def draw_tasks(num_classes: int, num_tasks: int, seed: int) -> list[list[int]]:
+    """The classes of each task, drawn by seed: as many for each.
+
+    Raises:
+      DataError: if the classes cannot be shared out evenly.
+    """
+    if num_tasks < 1 or num_classes < 1 or num_classes % num_tasks:
+        raise DataError(
+            f"draw_tasks: `num_tasks` must divide the {num_classes} classes, got {num_tasks}."
+        )
+    order = np.random.default_rng(seed).permutation(num_classes)
+    return [[int(label) for label in task] for task in order.reshape(num_tasks, -1)]

@@ -1,0 +1,106 @@
+"""Readers on thousands of damaged files: a right answer or a DataError, and little memory."""
+
+import gzip
+import tracemalloc
+
+import numpy as np
+import pytest
+from published_files import (
+    cifar_files,
+    emnist_files,
+    emnist_zip,
+    idx_files,
+    tar_bytes,
+    write_files,
+)
+
+from sffa_jax import data
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (6, 5, 4)).astype(np.uint8)
+COLOUR = RNG.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+IDX = idx_files(GREY, range(6), GREY, range(6), zipped=False)
+EMNIST = emnist_files(GREY, range(6), GREY, range(6))
+BINARY = cifar_files(COLOUR, range(5), COLOUR[:1], [0])
+PYTHON = cifar_files(COLOUR, range(5), COLOUR[:1], [0], form="python")
+SETS = {
+    "idx": ("mnist", IDX),
+    "gzipped idx": ("mnist", {f"{k}.gz": gzip.compress(v) for k, v in IDX.items()}),
+    "zip": ("emnist_letters", {"gzip.zip": emnist_zip(EMNIST)}),
+    "binary": ("cifar10", BINARY),
+    "python": ("cifar10", PYTHON),
+    "binary tar": ("cifar10", {"cifar-10-binary.tar": tar_bytes(BINARY, "w")}),
+    "binary tar.gz": ("cifar10", {"cifar-10-binary.tar.gz": tar_bytes(BINARY)}),
+    "python tar.gz": ("cifar10", {"cifar-10-python.tar.gz": tar_bytes(PYTHON)}),
+}
+SHAPES = {"mnist": (5, 4), "emnist_letters": (5, 4), "cifar10": (32, 32, 3)}
+MEMORY = 64 << 20
+"""Bytes that no reader of these files, of 40 kB at most, may hold at once."""
+
+
+def damage(content, rng):
+    """A few random changes: bytes set, a stretch removed, doubled, zeroed or filled with ones."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        if not content:
+            break
+        # Half of the changes fall where headers are.
+        limit = len(content) if rng.random() < 0.5 else min(len(content), 600)
+        begin = int(rng.integers(limit))
+        end = begin + int(rng.integers(1, 20))
+        change = rng.integers(6)
+        if change == 0:
+            content[begin] = int(rng.integers(256))
+        elif change == 1:
+            content[begin] ^= 1 << int(rng.integers(8))
+        elif change == 2:
+            del content[begin:end]
+        elif change == 3:
+            content[begin:begin] = content[begin:end]
+        elif change == 4:
+            content[begin:end] = rng.choice([b"\0", b"\xff"]) * (end - begin)
+        else:
+            del content[begin:]
+    return bytes(content)
+
+
+def fuzz(folder, key, count):
+    name, files = SETS[key]
+    write_files(folder / name, files)
+    whole = data.load(name, folder)
+    rng, refused = np.random.default_rng(len(key)), 0
+    names = sorted(files)
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            file = names[rng.integers(len(names))]
+            (folder / name / file).write_bytes(damage(files[file], rng))
+            try:
+                dataset = data.load(name, folder)
+            except data.DataError:
+                refused += 1
+            else:
+                # Pixels carry no checksum in most formats; what is read is a whole set.
+                assert dataset.train_images.dtype == np.uint8
+                assert len(dataset.train_images) == len(dataset.train_labels)
+                if dataset.train_images.shape[1:] != SHAPES[name]:
+                    assert name != "cifar10"
+                assert dataset.train_labels.max() < whole.num_classes
+            (folder / name / file).write_bytes(files[file])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY
+    assert refused > count / 20
+    assert data.load(name, folder).sha256 == whole.sha256
+
+
+@pytest.mark.parametrize("key", SETS)
+def test_damaged_files(tmp_path, key):
+    fuzz(tmp_path, key, 50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", SETS)
+def test_ten_thousand_damaged_files(tmp_path, key):
+    fuzz(tmp_path, key, 10_000 // len(SETS))

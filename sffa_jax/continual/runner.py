@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
-from sffa_jax.continual.strategy import Memory, Problem, Strategy
+from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
 from sffa_jax.train import EVALUATION_CHUNK, Samples
 
 MakeStrategy = Callable[[Problem], Strategy]
@@ -89,8 +89,9 @@ def step(
     now: Int[Array, ""],
 ) -> tuple[TrainState, Float[Array, " losses"]]:
     """One update of every module by its own loss, with what the strategy adds."""
-    key_batch, key_penalty = jax.random.split(key)
+    key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
     batch = strategy.batch(state.memory, key_batch, problem.batch(indices, now))
+    batch = problem.with_candidates(key_candidates, batch)
     own, losses = jax.grad(problem.loss, has_aux=True)(state.modules, batch)
     gradients = strategy.gradients(state.memory, state.modules, own, batch)
     if strategy.penalty is not None:
@@ -121,21 +122,20 @@ def evaluate_tasks(
     num_chunks = -(-capacity // chunk)
 
     def right(indices: Array) -> Array:
-        places = stream.test_places[indices]
-        outputs = model.outputs(
-            modules,
-            problem.overlay,
+        batch = Batch(
             test.scaled(test.images[indices]),
-            scenario.candidates(places),
+            stream.test_places[indices],
+            jnp.ones(indices.shape),
+            now,
         )
-        scores = model.scores(outputs)
+        scores = model.scores(problem.outputs(modules, batch))
         total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
         scores = jnp.concatenate([total, scores])
         # argmax takes NaN for the maximum: a diverged network must not pass as the first class.
         finite = jnp.all(jnp.isfinite(scores), axis=-1)
-        allowed = scenario.allowed(places, now)
+        targets, allowed = problem.choices(batch)
         best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
-        hit = jnp.take_along_axis(scenario.targets(places)[None], best[..., None], axis=-1)[..., 0]
+        hit = jnp.take_along_axis(targets[None], best[..., None], axis=-1)[..., 0]
         return hit & finite
 
     def of_task(task: Array) -> Array:
@@ -164,6 +164,8 @@ def run_tasks(
     stream: Stream,
     training: Samples,
     test: Samples,
+    *,
+    num_wrong: int | None = None,
 ) -> RunResult:
     """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
 
@@ -175,13 +177,14 @@ def run_tasks(
       key: of the whole run.
       stream: which samples make up each task.
       training, test: the samples; a validation split may stand in for the test split.
+      num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
 
     Returns:
       Accuracies, losses and final state.
     """
     key_init, key_tasks = jax.random.split(key)
     modules, overlay = model.init(key_init, training.scaled(training.images[:1]))
-    problem = Problem(scenario, model, overlay, training, stream)
+    problem = Problem(scenario, model, overlay, training, stream, num_wrong)
     strategy = make_strategy(problem)
 
     def learn(state: TrainState, now: Array) -> tuple[TrainState, tuple[Array, Array]]:
@@ -194,9 +197,11 @@ def run_tasks(
         memory = strategy.before_task(state.memory, key_before, state.modules, now)
         state = state.replace(memory=memory)
         count = stream.num_train[now]
-        padding = jnp.arange(stream.train.shape[1])[None] >= count
-        shuffled = jax.random.uniform(key_order, (plan.passes, stream.train.shape[1]))
-        orders = jnp.argsort(jnp.where(padding, 2.0, shuffled), axis=-1)
+        padding = jnp.arange(stream.train.shape[1]) >= count
+        # A key a pass, so that more passes leave the first ones as they are.
+        keys = jax.vmap(lambda i: jax.random.fold_in(key_order, i))(jnp.arange(plan.passes))
+        shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(keys)
+        orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
 
         def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
             position = i * plan.batch_size + jnp.arange(plan.batch_size)

@@ -10,10 +10,11 @@ a task's classes, not knowing the task (domain); the same, knowing the task (tas
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Key
 
 from sffa_jax.checks import check_choice, check_integer, reject
 
@@ -56,30 +57,42 @@ class Scenario:
         """The task that brings a class."""
         return places // self.classes_per_task
 
+    def labels(self, places: Int[Array, " batch"]) -> Int[Array, " batch"]:
+        """What the network should answer for a class."""
+        return places % self.classes_per_task if self.kind == "domain" else places
+
     def candidates(self, places: Int[Array, " batch"]) -> Int[Array, "batch candidates"] | None:
-        """Labels to try for each sample; None: all of them."""
+        """Labels that can compete for each sample; None: all of them."""
         if self.kind != "task":
             return None
         own = jnp.arange(self.classes_per_task)[None]
         return self.task_of(places)[:, None] * self.classes_per_task + own
 
-    def targets(self, places: Int[Array, " batch"]) -> Bool[Array, "batch candidates"]:
-        """True at the candidate that is right."""
-        label = places if self.kind == "class" else places % self.classes_per_task
-        return jnp.arange(self.num_candidates)[None] == label[:, None]
-
     def allowed(
-        self, places: Int[Array, " batch"], now: Int[Array, "*batch"]
-    ) -> Bool[Array, "batch candidates"]:
-        """True at the candidates that compete when task `now` is under way: classes seen so far.
+        self, candidates: Int[Array, "*batch candidates"], now: Int[Array, "*batch"]
+    ) -> Bool[Array, "*batch candidates"]:
+        """Which candidates do compete while task `now` is under way: labels seen so far (class).
 
         `now` is one number, or one a sample.
         """
-        shape = (places.shape[0], self.num_candidates)
         if self.kind != "class":
-            return jnp.ones(shape, bool)
-        seen = (jnp.reshape(now, (-1, 1)) + 1) * self.classes_per_task
-        return jnp.broadcast_to(jnp.arange(self.num_candidates)[None] < seen, shape)
+            return jnp.ones(candidates.shape, bool)
+        return candidates < jnp.reshape((now + 1) * self.classes_per_task, (-1, 1))
+
+    def draw_candidates(
+        self,
+        key: Key[Array, ""],
+        places: Int[Array, " batch"],
+        now: Int[Array, ""],
+        num_wrong: int,
+    ) -> Int[Array, "batch candidates"]:
+        """Each sample's own label and as many different wrong ones, allowed ones first (class)."""
+        labels = self.labels(places)
+        every = jnp.arange(self.num_labels)[None]
+        chance = jax.random.uniform(key, (places.shape[0], self.num_labels))
+        late = jnp.where(self.allowed(every, now), chance, 1 + chance)
+        order = jnp.argsort(jnp.where(every == labels[:, None], -1.0, late), axis=-1)
+        return order[:, : 1 + num_wrong]
 
 
 class Stream(struct.PyTreeNode):

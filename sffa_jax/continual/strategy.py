@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
@@ -31,12 +31,14 @@ class Batch(struct.PyTreeNode):
       places: [batch] class of each, as its place in the order of classes.
       weights: [batch] share in the mean loss; 0 leaves a sample out.
       now: number of the task under way, which says what has been seen; for all samples or each.
+      candidates: labels tried for each sample; None: all that can compete for it.
     """
 
     x: Float[Array, "batch *input"]
     places: Int[Array, " batch"]
     weights: Float[Array, " batch"]
     now: Int[Array, "*batch_or_none"]
+    candidates: Int[Array, "batch candidates"] | None = None
 
 
 class Problem(NamedTuple):
@@ -49,6 +51,7 @@ class Problem(NamedTuple):
       overlay: the model's, as drawn.
       samples: the training images.
       stream: which of them make up each task.
+      num_wrong: wrong labels a training step tries for each sample; None: all that compete.
     """
 
     scenario: Scenario
@@ -56,6 +59,7 @@ class Problem(NamedTuple):
     overlay: Overlay | None
     samples: Samples
     stream: Stream
+    num_wrong: int | None = None
 
     def batch(self, indices: Int[Array, " batch"], now: Int[Array, ""]) -> Batch:
         """Training samples by index, each with weight 1."""
@@ -72,19 +76,34 @@ class Problem(NamedTuple):
         u = jax.random.uniform(key, (size,))
         return self.stream.train[task, jnp.minimum((u * count).astype(jnp.int32), count - 1)]
 
-    def outputs(
-        self, modules: Modules, batch: Batch
-    ) -> Float[Array, "modules batch candidates"]:
+    def outputs(self, modules: Modules, batch: Batch) -> Float[Array, "modules batch candidates"]:
         """Log-odds or logits of each sample's candidates."""
-        candidates = self.scenario.candidates(batch.places)
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = self.scenario.candidates(batch.places)
         return self.model.outputs(modules, self.overlay, batch.x, candidates)
+
+    def choices(self, batch: Batch) -> tuple[Bool[Array, "batch candidates"], ...]:
+        """Of each sample's candidates: which is right, and which compete."""
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = self.scenario.candidates(batch.places)
+        if candidates is None:
+            candidates = jnp.arange(self.scenario.num_labels)[None]
+        targets = candidates == self.scenario.labels(batch.places)[:, None]
+        allowed = self.scenario.allowed(candidates, batch.now)
+        return targets, jnp.broadcast_to(allowed, targets.shape)
 
     def losses(self, modules: Modules, batch: Batch) -> Float[Array, "losses batch"]:
         """Each module's loss of each sample."""
-        return self.model.loss(
-            self.outputs(modules, batch),
-            self.scenario.targets(batch.places),
-            self.scenario.allowed(batch.places, batch.now),
+        return self.model.loss(self.outputs(modules, batch), *self.choices(batch))
+
+    def with_candidates(self, key: Key[Array, ""], batch: Batch) -> Batch:
+        """The batch with `num_wrong` random wrong labels a sample, where more could compete."""
+        if self.num_wrong is None or self.scenario.num_candidates <= 1 + self.num_wrong:
+            return batch
+        return batch.replace(
+            candidates=self.scenario.draw_candidates(key, batch.places, batch.now, self.num_wrong)
         )
 
     def loss(self, modules: Modules, batch: Batch) -> tuple[Array, Float[Array, " losses"]]:

@@ -48,8 +48,9 @@ def derpp(
     def remembered(modules: Modules, reservoir: Reservoir, slots: Array) -> Array:
         # Asked as when their own task ended: labels that came later have no output to keep.
         batch = problem.batch(reservoir.image[slots], jnp.int32(0))
+        batch = batch.replace(now=scenario.task_of(batch.places))
         outputs = problem.outputs(modules, batch)
-        allowed = scenario.allowed(batch.places, scenario.task_of(batch.places))
+        _, allowed = problem.choices(batch)
         return jnp.where(allowed[None], outputs, 0.0)
 
     def init(modules: Modules) -> DarkMemory:

@@ -15,7 +15,7 @@ def sensitivity(problem: Problem, modules: Modules, batch: Batch) -> Modules:
     """Mean over samples of |gradient of the squared length of a module's outputs|; no labels."""
 
     def absolute(one: Batch) -> Modules:
-        allowed = problem.scenario.allowed(one.places, one.now)
+        _, allowed = problem.choices(one)
 
         def length(modules: Modules) -> Array:
             outputs = problem.outputs(modules, one)

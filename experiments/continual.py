@@ -48,7 +48,7 @@ ALGORITHMS = ("sffa", "ffa", "bp")
 
 PRESETS: dict[str, dict[str, Any]] = {
     # For the embedded digits: 287 images a task.
-    "quick": {"hidden": (200, 200), "epochs": 20, "batch_size": 64, "memory": 100},
+    "quick": {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
     # The paper's and the released code's.
     "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
 }
@@ -61,7 +61,7 @@ OVERLAY_VALUE = 5.0
 """Size of the appended label code. The classes come a few at a time: a weak code lets the network
 learn a task from the images alone, with no part for the label."""
 
-LOSS = {"sffa": "softmax", "ffa": "softmax", "bp": "softmax"}
+LOSS = {"sffa": "softmax", "ffa": "bce"}
 
 STRENGTHS: dict[str, dict[str, float]] = {
     "ewc": {"sffa": 1e4, "ffa": 1e4, "bp": 1e4},
@@ -113,8 +113,8 @@ class Options:
     """New images per update; the preset's if left out."""
     learning_rate: float = 1e-3
     """Adam's learning rate."""
-    wrong_labels: int | None = None
-    """Wrong labels an update tries for each image, drawn at random; all seen ones if left out."""
+    wrong_labels: int | None = 1
+    """Wrong labels an update tries for each image, hard ones first; None: all seen so far."""
     coupling: str = "local"
     """Forward-only layers: local (a loss each), or released (one loss of their product)."""
     memory: int | None = None
@@ -173,6 +173,8 @@ class Options:
         filled |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in lists}
         resolved = dataclasses.replace(self, **filled)
         check_integer("options", "memory", resolved.memory, 1)
+        check_integer("options", "batch_size", resolved.batch_size, 1)
+        check_range("options", "epochs", resolved.epochs, above=0)
         dense_layers(resolved.hidden)
         return resolved
 
@@ -280,6 +282,8 @@ def make_cell(
     """The whole run of a cell, a pure function of (key, stream, strength) and the samples."""
     model = options.model(cell.algorithm, scenario)
     optimiser = optax.adam(options.learning_rate)
+    # The released code scores every class seen; end to end, one pass gives them all.
+    scores_all = options.coupling == "released" or cell.algorithm == "bp"
 
     def run(
         one: tuple[jax.Array, Stream, jax.Array], training: Samples, test: Samples
@@ -295,7 +299,7 @@ def make_cell(
             stream,
             training,
             test,
-            num_wrong=options.wrong_labels,
+            num_wrong=None if scores_all else options.wrong_labels,
         )
         image_size = training.images.shape[1]
         stored = stored_floats(result.state.memory, image_size)
@@ -419,6 +423,7 @@ def main(options: Options) -> None:
         make_stream(used.train_labels, used.test_labels, order, scenario)
         for algorithm in options.algorithms:
             options.model(algorithm, scenario)
+    augment.shift(used.shape, options.memory_shift)
     extra = {"data": {"source": dataset.source, "sha256": dataset.sha256}}
     given = dataclasses.asdict(options)
     with RunFolder(options.out, "continual", given, extra=extra, free=FREE_OPTIONS) as folder:

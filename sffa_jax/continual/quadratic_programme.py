@@ -28,7 +28,7 @@ def nonnegative_minimum(
     Args:
       curvature: P, symmetric, positive semi-definite.
       slope: q.
-      ridge: added to P's diagonal, relative to its largest entry, so that parallel and vanishing
+      ridge: added to P's diagonal, relative to each of its entries, so that parallel and vanishing
         directions (a P without full rank) have one answer as well.
 
     Returns:
@@ -37,11 +37,13 @@ def nonnegative_minimum(
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23.
     """
     n = slope.shape[0]
-    # In units of P's largest entry: the tolerance below then has a meaning.
-    scale = jnp.maximum(jnp.max(jnp.diagonal(curvature)), jnp.finfo(slope.dtype).tiny)
-    p = curvature / scale + ridge * jnp.eye(n, dtype=slope.dtype)
-    size = jnp.maximum(jnp.max(jnp.abs(slope)), jnp.finfo(slope.dtype).tiny)
-    q = slope / size
+    # In units in which P has a diagonal of 1 and q is at most 1: the tolerance then has a meaning.
+    diagonal = jnp.diagonal(curvature)
+    unit = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    p = curvature / (unit[:, None] * unit[None]) + ridge * jnp.eye(n, dtype=slope.dtype)
+    q = jnp.where(diagonal > 0, slope, 0.0) / unit
+    size = jnp.maximum(jnp.max(jnp.abs(q)), jnp.finfo(slope.dtype).tiny)
+    q = q / size
     tolerance = 10 * n * jnp.finfo(slope.dtype).eps
 
     def solve(free: Array) -> Array:
@@ -76,4 +78,4 @@ def nonnegative_minimum(
     # Rounding can make a variable enter and leave for ever: no more rounds than any case needs.
     start = _Search(jnp.zeros_like(slope), jnp.zeros(n, bool), jnp.bool_(False), jnp.int32(0))
     found = jax.lax.while_loop(lambda s: ~s.done & (s.rounds < 3 * n + 3), advance, start)
-    return found.v * size / scale
+    return found.v * size / unit

@@ -91,7 +91,7 @@ def step(
     """One update of every module by its own loss, with what the strategy adds."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
     batch = strategy.batch(state.memory, key_batch, problem.batch(indices, now))
-    batch = problem.with_candidates(key_candidates, batch)
+    batch = problem.with_candidates(key_candidates, state.modules, batch)
     own, losses = jax.grad(problem.loss, has_aux=True)(state.modules, batch)
     gradients = strategy.gradients(state.memory, state.modules, own, batch)
     if strategy.penalty is not None:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_choice, check_integer, reject
 
@@ -69,11 +69,11 @@ class Scenario:
         return self.task_of(places)[:, None] * self.classes_per_task + own
 
     def allowed(
-        self, candidates: Int[Array, "*batch candidates"], now: Int[Array, "*batch"]
-    ) -> Bool[Array, "*batch candidates"]:
+        self, candidates: Int[Array, "one_or_batch candidates"], now: Int[Array, "*one_or_each"]
+    ) -> Bool[Array, "batch candidates"]:
         """Which candidates do compete while task `now` is under way: labels seen so far (class).
 
-        `now` is one number, or one a sample.
+        Candidates may be the same for all samples (one row), and so may `now` (one number).
         """
         if self.kind != "class":
             return jnp.ones(candidates.shape, bool)
@@ -85,14 +85,19 @@ class Scenario:
         places: Int[Array, " batch"],
         now: Int[Array, ""],
         num_wrong: int,
+        scores: Float[Array, "batch labels"],
     ) -> Int[Array, "batch candidates"]:
-        """Each sample's own label and as many different wrong ones, allowed ones first (class)."""
-        labels = self.labels(places)
+        """Each sample's own label and some wrong ones, drawn without replacement (class).
+
+        Each draw takes a wrong label with probability softmax(scores). Where fewer have been seen,
+        labels that do not compete yet fill up.
+        """
         every = jnp.arange(self.num_labels)[None]
-        chance = jax.random.uniform(key, (places.shape[0], self.num_labels))
-        late = jnp.where(self.allowed(every, now), chance, 1 + chance)
-        order = jnp.argsort(jnp.where(every == labels[:, None], -1.0, late), axis=-1)
-        return order[:, : 1 + num_wrong]
+        # The largest of scores plus Gumbel noise are such draws.
+        wanted = scores + jax.random.gumbel(key, scores.shape)
+        wanted = jnp.where(self.allowed(every, now), wanted, -jnp.inf)
+        wanted = jnp.where(every == self.labels(places)[:, None], jnp.inf, wanted)
+        return jnp.argsort(-wanted, axis=-1)[:, : 1 + num_wrong]
 
 
 class Stream(struct.PyTreeNode):

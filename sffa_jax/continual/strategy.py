@@ -37,7 +37,7 @@ class Batch(struct.PyTreeNode):
     x: Float[Array, "batch *input"]
     places: Int[Array, " batch"]
     weights: Float[Array, " batch"]
-    now: Int[Array, "*batch_or_none"]
+    now: Int[Array, "*one_or_batch"]
     candidates: Int[Array, "batch candidates"] | None = None
 
 
@@ -98,13 +98,19 @@ class Problem(NamedTuple):
         """Each module's loss of each sample."""
         return self.model.loss(self.outputs(modules, batch), *self.choices(batch))
 
-    def with_candidates(self, key: Key[Array, ""], batch: Batch) -> Batch:
-        """The batch with `num_wrong` random wrong labels a sample, where more could compete."""
+    def with_candidates(self, key: Key[Array, ""], modules: Modules, batch: Batch) -> Batch:
+        """The batch with `num_wrong` wrong labels for each sample, where more could compete.
+
+        Drawn by how likely the first module finds them. A first layer scores all labels at next to
+        no cost; those above it, which cost a product a label, learn from the hard ones.
+        """
         if self.num_wrong is None or self.scenario.num_candidates <= 1 + self.num_wrong:
             return batch
-        return batch.replace(
-            candidates=self.scenario.draw_candidates(key, batch.places, batch.now, self.num_wrong)
+        scores = self.model.outputs(modules, self.overlay, batch.x, None)[0]
+        drawn = self.scenario.draw_candidates(
+            key, batch.places, batch.now, self.num_wrong, jax.lax.stop_gradient(scores)
         )
+        return batch.replace(candidates=drawn)
 
     def loss(self, modules: Modules, batch: Batch) -> tuple[Array, Float[Array, " losses"]]:
         """The sum over modules of the weighted mean loss, whose gradient is each module's own; and

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from sffa_jax.continual.strategy import Batch, Problem, Strategy, join_batches
+from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy, join_batches
 
 
 def joint(problem: Problem) -> Strategy:
@@ -12,7 +12,7 @@ def joint(problem: Problem) -> Strategy:
     so far counts the same: replay with a memory that holds everything."""
     counts = problem.stream.num_train
 
-    def mix(memory: None, key: Array, batch: Batch) -> Batch:
+    def mix(memory: Memory, key: Array, batch: Batch) -> Batch:
         del memory
         earlier = jnp.arange(len(counts)) < batch.now
         edges = jnp.cumsum(jnp.where(earlier, counts, 0))

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -77,9 +77,7 @@ TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 TUNING_SEED = 10_000
 """Weights and class order of the tuning runs: no run that is reported has them."""
 
-FREE_OPTIONS = (
-    *("out", "data_dir", "seeds", "algorithms", "scenarios", "strategies", "parallel"),
-)
+FREE_OPTIONS = (*("out", "data_dir", "seeds", "algorithms", "scenarios", "strategies", "parallel"),)
 """Options that do not change any single run, so that a second start may change them."""
 
 
@@ -175,6 +173,7 @@ class Options:
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0)
+        assert resolved.hidden is not None
         dense_layers(resolved.hidden)
         return resolved
 
@@ -310,7 +309,7 @@ def make_cell(
 
 def run_seeds(
     options: Options, cell: Cell, used: Data, seeds: Sequence[int], strengths: Sequence[float]
-) -> tuple[Any, ...]:
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, int, float]]:
     """Runs of one cell, each with its seed and strength, in one compiled program.
 
     Yields:

@@ -76,9 +76,7 @@ def insert(
     return jax.tree.map(lambda new, old: jnp.where(stays[front], new, old), kept, blank)
 
 
-def draw_slots(
-    key: Key[Array, ""], reservoir: Reservoir, size: int
-) -> Int[Array, " size"]:
+def draw_slots(key: Key[Array, ""], reservoir: Reservoir, size: int) -> Int[Array, " size"]:
     """Random filled slots, none twice before each has come once (slot 0 if none is filled)."""
     filled = reservoir.filled
     order = jnp.argsort(jnp.where(filled, jax.random.uniform(key, filled.shape), 2.0))

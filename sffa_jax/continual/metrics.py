@@ -6,6 +6,7 @@ function takes the matrix [tasks, tasks] and refuses one that is not square.
 """
 
 import numpy as np
+
 from sffa_jax.checks import reject
 
 
@@ -52,9 +53,7 @@ def backward_transfer(matrix: np.ndarray) -> float | None:
     return float(np.mean(matrix[last, :last] - np.diagonal(matrix)[:last])) if last else None
 
 
-def forward_transfer(
-    matrix: np.ndarray, untrained: np.ndarray
-) -> float | None:
+def forward_transfer(matrix: np.ndarray, untrained: np.ndarray) -> float | None:
     """Mean over the later tasks of R[j - 1, j] - untrained[j]; None for one task.
 
     What the earlier tasks teach about one that is yet to come, against a network that has learnt

@@ -31,7 +31,9 @@ def add_quadratic(quadratic: Quadratic, importance: Modules, anchor: Modules) ->
     total = jax.tree.map(jnp.add, quadratic.importance, importance)
 
     def mean(old: Array, new_weight: Array, all_weights: Array, new: Array) -> Array:
-        share = jnp.where(all_weights > 0, new_weight / jnp.where(all_weights > 0, all_weights, 1), 1)
+        share = jnp.where(
+            all_weights > 0, new_weight / jnp.where(all_weights > 0, all_weights, 1), 1
+        )
         return old + share * (new - old)
 
     return Quadratic(total, jax.tree.map(mean, quadratic.anchor, importance, total, anchor))

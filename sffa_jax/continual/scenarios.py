@@ -176,9 +176,7 @@ def make_stream(
     if len(order) != wanted or len(set(order)) != wanted:
         raise reject("make_stream", "order", f"name {wanted} different classes", list(order))
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
-    strangers = [
-        c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))
-    ]
+    strangers = [c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))]
     if strangers:
         raise reject(
             "make_stream", "order", "name classes that have samples", f"{strangers} among them"

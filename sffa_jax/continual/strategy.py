@@ -173,9 +173,7 @@ def join_batches(new: Batch, old: Batch) -> Batch:
     )
 
 
-def mean_over_samples(
-    function: Callable[[Batch], Modules], batch: Batch
-) -> Modules:
+def mean_over_samples(function: Callable[[Batch], Modules], batch: Batch) -> Modules:
     """Mean of `function(a batch of one sample)`, one sample after another.
 
     Per-sample gradients of a whole batch would not fit into memory: each is as large as the

@@ -49,9 +49,7 @@ def test_losses_by_hand():
             assert binary == pytest.approx(expected, rel=1e-5)
     product = np.prod(sigmoid(z), axis=0)
     for i in range(5):
-        terms = [
-            -np.log(p if c == right[i] else 1 - p) for c, p in enumerate(product[i].tolist())
-        ]
+        terms = [-np.log(p if c == right[i] else 1 - p) for c, p in enumerate(product[i].tolist())]
         found = product_loss(OUTPUTS, TARGETS, ALLOWED)[0, i]
         assert found == pytest.approx(np.mean(terms), rel=1e-4)
 

@@ -1,6 +1,7 @@
 """Whole runs: learning, repeatability, one program for all orders of classes."""
 
 import functools
+import itertools
 
 import chex
 import jax
@@ -34,7 +35,7 @@ TRAINING, TEST = (
     for split, kept in KEPT.items()
 )
 MEMORY = {"slots": 40}
-OPTIONS = {name: MEMORY for name in ("replay", "derpp", "agem", "gdumb")} | {
+OPTIONS = dict.fromkeys(("replay", "derpp", "agem", "gdumb"), MEMORY) | {
     "ewc": {"num_samples": 8},
     "mas": {"num_samples": 8},
     "gem": {"patterns": 4},
@@ -96,8 +97,11 @@ def test_replay_remembers_what_plain_training_forgets(algorithm):
     assert final["none"][1] > 0.9
 
 
-@pytest.mark.parametrize("kind", ["class", "domain", "task"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+# Each strategy in one scenario: how a strategy asks its questions is tested by itself.
+CASES = list(zip(STRATEGIES, itertools.cycle(["class", "domain", "task"])))  # noqa: B905
+
+
+@pytest.mark.parametrize(("strategy", "kind"), CASES)
 def test_every_strategy_runs_layer_by_layer(strategy, kind):
     run, both = make_run("sffa", kind, strategy, epochs=1)
     result = jax.jit(run)((jax.random.key(0), first_of(both)), TRAINING, TEST)
@@ -127,10 +131,10 @@ def test_one_program_serves_every_order_and_repeats_itself():
 
 
 def test_a_layer_learns_the_same_whatever_is_on_top_of_it():
-    """Locality through a whole run with a penalty, a projection and a memory in play."""
+    """Locality through a whole run with a projection or a penalty in play."""
     scenario, both = streams("task")
     plan = Plan(num_steps=6, batch_size=16, passes=2)
-    for name in ("ewc", "gem", "replay", "si"):
+    for name in ("gem", "ewc"):
         make = functools.partial(STRATEGIES[name], **OPTIONS.get(name, {}))
         kernels = []
         for hidden in ((24,), (24, 16)):

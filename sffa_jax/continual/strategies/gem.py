@@ -24,13 +24,11 @@ def inner(first: Params, second: Params) -> Float[Array, ""]:
     return jnp.sum(jnp.stack(jax.tree.leaves(products)))
 
 
-def project(
-    gradient: Params, references: Params, strength: float | Array = 0.0
-) -> Params:
+def project(gradient: Params, references: Params, strength: float | Array = 0.0) -> Params:
     """The nearest gradient that agrees with all references: <g, r_k> >= 0 for each k.
 
-    min over v >= strength of |g + sum_k v_k r_k|^2 / 2, the dual of that problem, an exact quadratic
-    programme of one variable a reference; g itself where it agrees with all of them.
+    min over v >= strength of |g + sum_k v_k r_k|^2 / 2, the dual of that problem: an exact
+    quadratic programme of one variable a reference. g itself where it agrees with all of them.
 
     Args:
       gradient: g, a pytree.

@@ -48,9 +48,7 @@ def lwf(
         asked = jnp.ones_like(seen) if scenario.kind == "domain" else seen
         asked = asked.reshape(1, 1, groups, -1)
         # -1e9 instead of -inf: a group in which nothing is asked must not turn into NaN.
-        before, after = (
-            jnp.where(asked, answers(m, batch), -1e9) for m in (old, modules)
-        )
+        before, after = (jnp.where(asked, answers(m, batch), -1e9) for m in (old, modules))
         cross = -jax.nn.softmax(before) * jnp.where(asked, jax.nn.log_softmax(after), 0.0)
         share = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
         by_module = jnp.sum(cross, axis=(-2, -1)) @ share

@@ -62,9 +62,7 @@ def mas(
         new = sensitivity(problem, modules, batch)
         # The first task's importance is its own: there is nothing yet to mix it with.
         share = jnp.where(now == 0, 0.0, keep)
-        mixed = jax.tree.map(
-            lambda old, s: share * old + (1 - share) * s, memory.importance, new
-        )
+        mixed = jax.tree.map(lambda old, s: share * old + (1 - share) * s, memory.importance, new)
         return Quadratic(mixed, modules)
 
     return Strategy(init=quadratic.no_pull, penalty=penalty, after_task=after_task)

@@ -27,9 +27,7 @@ def remember_task(problem: Problem, reservoir: Reservoir, key: Array, task: Arra
     )
 
 
-def draw_batch(
-    problem: Problem, reservoir: Reservoir, key: Array, size: int, now: Array
-) -> Batch:
+def draw_batch(problem: Problem, reservoir: Reservoir, key: Array, size: int, now: Array) -> Batch:
     """Samples of the memory; of weight 0 while it is empty."""
     slots = draw_slots(key, reservoir, size)
     batch = problem.batch(reservoir.image[slots], now)

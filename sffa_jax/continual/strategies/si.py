@@ -1,4 +1,4 @@
-"""Synaptic intelligence: parameters that lowered the earlier tasks' losses on their way are held."""
+"""Synaptic intelligence: parameters that lowered the earlier tasks' losses are held."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,9 @@ class Path(struct.PyTreeNode):
     quadratic: Quadratic
 
 
-def si(problem: Problem, *, strength: float | Array = 1.0, damping: float | Array = 0.1) -> Strategy:
+def si(
+    problem: Problem, *, strength: float | Array = 1.0, damping: float | Array = 0.1
+) -> Strategy:
     """Adds strength * sum of Omega (theta - theta*)^2.
 
     Omega grows after each task by gain / (moved^2 + damping): the path integral of -gradient times

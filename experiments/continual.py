@@ -64,9 +64,9 @@ learn a task from the images alone, with no part for the label."""
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 
 STRENGTHS: dict[str, dict[str, float]] = {
-    "ewc": {"sffa": 1e4, "ffa": 1e4, "bp": 1e4},
-    "si": {"sffa": 100.0, "ffa": 100.0, "bp": 100.0},
-    "mas": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
+    "ewc": {"sffa": 1e5, "ffa": 1e5, "bp": 1e5},
+    "si": {"sffa": 1e4, "ffa": 1e4, "bp": 1e3},
+    "mas": {"sffa": 0.01, "ffa": 0.01, "bp": 0.1},
     "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
 }
 """Strengths of the regularising strategies, in the units that their docstrings state."""

@@ -17,12 +17,12 @@ class Reservoir(struct.PyTreeNode):
     """Attributes: image: index of the training image in each slot; place: its class, -1 where the
     slot is empty; priority: by which it stays."""
 
-    image: Int[Array, " slots"]
-    place: Int[Array, " slots"]
-    priority: Float[Array, " slots"]
+    image: Int[Array, "*runs slots"]
+    place: Int[Array, "*runs slots"]
+    priority: Float[Array, "*runs slots"]
 
     @property
-    def filled(self) -> Bool[Array, " slots"]:
+    def filled(self) -> Bool[Array, "*runs slots"]:
         """Slots that hold a sample; they come first."""
         return self.place != EMPTY
 

@@ -66,7 +66,7 @@ def nonnegative_minimum(
         best = jnp.argmax(promise)
         done = promise[best] <= tolerance
         free = jnp.where(done, search.free, search.free.at[best].set(True))
-        v, free, target, _ = jax.lax.while_loop(
+        _, free, target, _ = jax.lax.while_loop(
             lambda s: jnp.any(s[1] & (s[2] <= 0)) & (s[3] < n),
             retreat,
             (search.v, free, solve(free), jnp.int32(0)),

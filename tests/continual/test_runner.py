@@ -92,13 +92,13 @@ def test_replay_remembers_what_plain_training_forgets(algorithm):
         assert accuracy[1, 0] > 0.95, "the first task is learnt"
         assert np.all(accuracy[:2, 1] == 0), "unseen classes cannot be named"
         final[strategy] = accuracy[-1]
-    assert final["none"][0] < 0.2
+    assert final["none"][0] < 0.4
     assert final["replay"].mean() > 0.85
     assert final["none"][1] > 0.9
 
 
 # Each strategy in one scenario: how a strategy asks its questions is tested by itself.
-CASES = list(zip(STRATEGIES, itertools.cycle(["class", "domain", "task"])))  # noqa: B905
+CASES = list(zip(STRATEGIES, itertools.cycle(["class", "domain", "task"])))
 
 
 @pytest.mark.parametrize(("strategy", "kind"), CASES)

@@ -16,7 +16,7 @@ class DarkMemory(struct.PyTreeNode):
     """Attributes: reservoir: of samples; outputs: each slot's, from the end of its own task."""
 
     reservoir: Reservoir
-    outputs: Float[Array, "modules slots candidates"]
+    outputs: Float[Array, "*runs modules slots candidates"]
 
 
 def derpp(

@@ -15,7 +15,7 @@ from sffa_jax.layers import Params
 class Patterns(struct.PyTreeNode):
     """Attributes: image: [tasks, patterns] indices of the remembered training images."""
 
-    image: Int[Array, "tasks patterns"]
+    image: Int[Array, "*runs tasks patterns"]
 
 
 def inner(first: Params, second: Params) -> Float[Array, ""]:

@@ -37,6 +37,11 @@ def test_analysis_is_used_by_nothing_below_it():
         assert set(imported(path)) <= {*ORDER, "analysis"} - {"report"}, path.name
 
 
+def test_continual_learning_is_used_by_nothing_below_it():
+    for path in (PACKAGE / "continual").rglob("*.py"):
+        assert set(imported(path)) <= {*ORDER, "continual"} - {"report"}, path.name
+
+
 def test_data_stands_alone():
     for path in (PACKAGE / "data").glob("*.py"):
         assert set(imported(path)) <= {"data"}, path.name

@@ -1,0 +1,464 @@
+"""Continual learning: scenarios x strategies x algorithms, a few classes at a time.
+
+    python -m experiments.continual --dataset mnist --data-dir DIR --preset protocol --seeds 5
+
+is the grid of the paper (five tasks of two classes, two epochs a task, memory of 500): SFFA with
+replay ends at 90 % or above in the class scenario. Each cell is one compiled program of static
+shapes; a second start with the same `--out` goes on with the runs that are missing.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import continual_report
+from experiments.command import execute
+from experiments.run_folder import RunFolder
+from sffa_jax import augment, data, overlays, rules
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.continual import metrics
+from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
+from sffa_jax.continual.runner import Plan, make_plan, run_tasks
+from sffa_jax.continual.scenarios import (
+    SCENARIOS,
+    Scenario,
+    Stream,
+    class_order,
+    make_scenario,
+    make_stream,
+)
+from sffa_jax.continual.strategies import STRATEGIES
+from sffa_jax.continual.strategy import Problem, Strategy, stored_floats
+from sffa_jax.layers import dense_layers
+from sffa_jax.network import Network
+from sffa_jax.sweep import WAYS, seed_keys, spread
+from sffa_jax.train import Samples, make_samples
+
+ALGORITHMS = ("sffa", "ffa", "bp")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # For the embedded digits: 287 images a task.
+    "quick": {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
+    # The paper's and the released code's.
+    "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
+}
+
+RULES = {
+    "sffa": rules.sffa(sharpness=12.0, floor=1.0),
+    "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
+}
+OVERLAY_VALUE = 5.0
+"""Size of the appended label code. The classes come a few at a time: a weak code lets the network
+learn a task from the images alone, with no part for the label."""
+
+LOSS = {"sffa": "softmax", "ffa": "bce"}
+
+STRENGTHS: dict[str, dict[str, float]] = {
+    "ewc": {"sffa": 1e5, "ffa": 1e5, "bp": 1e5},
+    "si": {"sffa": 1e4, "ffa": 1e4, "bp": 1e3},
+    "mas": {"sffa": 0.01, "ffa": 0.01, "bp": 0.1},
+    "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
+}
+"""Strengths of the regularising strategies, in the units that their docstrings state."""
+
+TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""What `--tune` multiplies the strengths by."""
+
+TUNING_SEED = 10_000
+"""Weights and class order of the tuning runs: no run that is reported has them."""
+
+FREE_OPTIONS = (*("out", "data_dir", "seeds", "algorithms", "scenarios", "strategies", "parallel"),)
+"""Options that do not change any single run, so that a second start may change them."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Learn a data set's classes a few at a time and see what is forgotten."""
+
+    dataset: str = "digits"
+    """Data set: digits (embedded), or one that --data-dir holds."""
+    data_dir: Path | None = None
+    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
+    scenarios: tuple[str, ...] = SCENARIOS
+    """What is asked: class (which of all so far), domain (which of a task's), task (task named)."""
+    strategies: tuple[str, ...] = ("none", "ewc", "si", "mas", "gem", "replay")
+    """Against forgetting: none, ewc, si, mas, lwf, gem, agem, replay, derpp, gdumb, joint."""
+    algorithms: tuple[str, ...] = ALGORITHMS
+    """Algorithms to compare: sffa, ffa, bp."""
+    seeds: int = 3
+    """Number of seeds; the seeds are 0 .. N-1, each with its own weights and class order."""
+    preset: str = "quick"
+    """Sizes: quick (for digits), or protocol (the paper's)."""
+    tasks: int = 5
+    """Tasks that share out the classes."""
+    class_order: tuple[int, ...] | None = None
+    """Classes in the order in which they come, for all seeds; drawn by seed if left out."""
+    hidden: tuple[int, ...] | None = None
+    """Width of each hidden layer; the preset's if left out."""
+    epochs: float | None = None
+    """Passes over each task; the preset's if left out."""
+    batch_size: int | None = None
+    """New images per update; the preset's if left out."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    wrong_labels: int | None = 1
+    """Wrong labels an update tries for each image, hard ones first; None: all seen so far."""
+    coupling: str = "local"
+    """Forward-only layers: local (a loss each), or released (one loss of their product)."""
+    memory: int | None = None
+    """Images that replay, derpp, agem and gdumb remember; the preset's if left out."""
+    memory_weight: float = 2.0
+    """Replay: weight of a remembered image against a new one."""
+    memory_shift: int = 0
+    """Replay: remembered images are moved by up to this many pixels, anew at each use."""
+    patterns: int = 20
+    """GEM: images remembered of each task."""
+    ewc_mode: str = "separate"
+    """EWC: separate (a quadratic a task) or online (one for all)."""
+    tune: bool = False
+    """Choose each regularising strategy's strength on held-out training images first."""
+    validation: float = 1 / 12
+    """Share of the training images that --tune holds out."""
+    out: Path | None = None
+    """Folder for the results; a second start with the same folder continues it."""
+    parallel: str = "auto"
+    """How seeds are spread: vmap, map (one after another), or auto (map on a CPU)."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def resolve(self) -> Self:
+        """Fills in the preset's values and checks every option.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        choices = {"dataset": data.NAMES, "preset": PRESETS, "coupling": COUPLINGS}
+        choices |= {"parallel": ("auto", *WAYS), "ewc_mode": ("separate", "online")}
+        for name, known in choices.items():
+            check_choice("options", name, getattr(self, name), known)
+        lists = {"scenarios": SCENARIOS, "strategies": STRATEGIES, "algorithms": ALGORITHMS}
+        for name, known in lists.items():
+            if not getattr(self, name):
+                raise reject("options", name, f"name one of {', '.join(known)}", "none")
+            for value in getattr(self, name):
+                check_choice("options", name, value, known)
+        minima = {"seeds": 1, "tasks": 1, "patterns": 1, "memory_shift": 0, "wrong_labels": 1}
+        for name, minimum in minima.items():
+            if getattr(self, name) is not None:
+                check_integer("options", name, getattr(self, name), minimum)
+        check_range("options", "learning_rate", self.learning_rate, above=0)
+        check_range("options", "memory_weight", self.memory_weight, above=0)
+        check_range("options", "validation", self.validation, above=0, at_most=0.9)
+        filled = {
+            name: value
+            for name, value in PRESETS[self.preset].items()
+            if getattr(self, name) is None
+        }
+        filled |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in lists}
+        resolved = dataclasses.replace(self, **filled)
+        check_integer("options", "memory", resolved.memory, 1)
+        check_integer("options", "batch_size", resolved.batch_size, 1)
+        check_range("options", "epochs", resolved.epochs, above=0)
+        assert resolved.hidden is not None
+        dense_layers(resolved.hidden)
+        return resolved
+
+    def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
+        """The order of classes of one seed."""
+        return self.class_order or class_order(num_classes, self.tasks, seed)
+
+    def model(self, algorithm: str, scenario: Scenario) -> Model:
+        """The network of "sffa", "ffa" or "bp", of resolved options."""
+        assert self.hidden is not None
+        layers = dense_layers(self.hidden)
+        if algorithm == "bp":
+            return end_to_end(layers, scenario.num_labels)
+
+        def overlay(key: jax.Array) -> overlays.Overlay:
+            return overlays.appended_gaussian(key, scenario.num_labels, value=OVERLAY_VALUE)
+
+        network = Network(layers, RULES[algorithm], overlay, scenario.num_labels)
+        return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
+
+    def strategy(
+        self, name: str, shape: Sequence[int], strength: jax.Array
+    ) -> Callable[[Problem], Strategy]:
+        """The strategy of resolved options; `strength` is heeded by those that have one."""
+        own: dict[str, Any] = {"slots": self.memory} if name in REMEMBER else {}
+        if name in STRENGTHS:
+            own["strength"] = strength
+        if name == "ewc":
+            own["mode"] = self.ewc_mode
+        if name == "gem":
+            own["patterns"] = self.patterns
+        if name == "replay":
+            own["weight"] = self.memory_weight
+
+        def make(problem: Problem) -> Strategy:
+            if name == "replay" and self.memory_shift:
+                black = -problem.samples.mean / problem.samples.std
+                own["augment"] = augment.shift(shape, self.memory_shift, black)
+            return STRATEGIES[name](problem, **own)
+
+        return make
+
+    def command(self) -> str:
+        """The command that repeats the run."""
+        words = ["python -m experiments.continual"]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default and field.name != "out":
+                values = value if isinstance(value, tuple) else (value,)
+                words.append(f"--{field.name.replace('_', '-')}")
+                words.extend([] if value is True else map(str, values))
+        return " ".join(words)
+
+
+REMEMBER = ("replay", "derpp", "agem", "gdumb")
+"""Strategies with a memory of `--memory` images."""
+
+
+class Data(NamedTuple):
+    """A data set as the runs use it: labels to share out over tasks, images on the device."""
+
+    shape: tuple[int, ...]
+    num_classes: int
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    training: Samples
+    test: Samples
+
+
+def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> Data:
+    """The published splits; or, to tune, two parts of the training split alone."""
+    train = (dataset.train_images, dataset.train_labels)
+    test = (dataset.test_images, dataset.test_labels)
+    if held_out:
+        stays, held = data.stratified_split(train[1], options.validation, seed=0)
+        train, test = [(train[0][part], train[1][part]) for part in (stays, held)]
+    mean, std = data.statistics(train[0])
+    scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
+    return Data(
+        train[0].shape[1:],
+        dataset.num_classes,
+        train[1],
+        test[1],
+        make_samples(*train, **scale),
+        make_samples(*test, **scale),
+    )
+
+
+def stack_streams(streams: Sequence[Stream]) -> Stream:
+    """Streams of several runs, along a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *streams)
+
+
+class Cell(NamedTuple):
+    """One setting of the grid."""
+
+    scenario: str
+    strategy: str
+    algorithm: str
+
+
+def make_cell(
+    options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
+) -> Callable[..., Any]:
+    """The whole run of a cell, a pure function of (key, stream, strength) and the samples."""
+    model = options.model(cell.algorithm, scenario)
+    optimiser = optax.adam(options.learning_rate)
+    # The released code scores every class seen; end to end, one pass gives them all.
+    scores_all = options.coupling == "released" or cell.algorithm == "bp"
+
+    def run(
+        one: tuple[jax.Array, Stream, jax.Array], training: Samples, test: Samples
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        key, stream, strength = one
+        result = run_tasks(
+            model,
+            scenario,
+            options.strategy(cell.strategy, shape, strength),
+            optimiser,
+            plan,
+            key,
+            stream,
+            training,
+            test,
+            num_wrong=None if scores_all else options.wrong_labels,
+        )
+        image_size = training.images.shape[1]
+        stored = stored_floats(result.state.memory, image_size)
+        return result.accuracy, result.losses, jnp.float32(stored)
+
+    return run
+
+
+def run_seeds(
+    options: Options, cell: Cell, used: Data, seeds: Sequence[int], strengths: Sequence[float]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, int, float]]:
+    """Runs of one cell, each with its seed and strength, in one compiled program.
+
+    Yields:
+      For each run in turn: position, accuracy, losses, stored floats and seconds.
+    """
+    orders = [options.order(used.num_classes, seed) for seed in seeds]
+    scenario = make_scenario(cell.scenario, orders[0], options.tasks)
+    streams = stack_streams(
+        [make_stream(used.train_labels, used.test_labels, order, scenario) for order in orders]
+    )
+    assert options.epochs is not None
+    assert options.batch_size is not None
+    # From sizes of classes alone, so that the plan does not depend on which seeds run together.
+    plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
+    run = make_cell(options, cell, scenario, plan, used.shape)
+    way = options.parallel
+    if way == "auto":
+        way = "map" if jax.default_backend() == "cpu" else "vmap"
+    # One after another, a run can be kept as soon as it ends; the program is the same for all.
+    portion = 1 if way == "map" else len(seeds)
+    swept = (seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
+    portions = [
+        jax.tree.map(lambda leaf, start=start: leaf[start : start + portion], swept)
+        for start in range(0, len(seeds), portion)
+    ]
+    shared = (used.training, used.test)
+    program = jax.jit(spread(run, way)).lower(portions[0], *shared).compile()
+    for number, part in enumerate(portions):
+        began = time.perf_counter()
+        results = jax.block_until_ready(program(part, *shared))
+        seconds = (time.perf_counter() - began) / portion
+        for i, (accuracy, losses, stored) in enumerate(zip(*results, strict=True)):
+            yield (
+                number * portion + i,
+                np.asarray(accuracy, float),
+                np.asarray(losses),
+                int(stored),
+                seconds,
+            )
+
+
+def record_of(
+    options: Options, cell: Cell, accuracy: np.ndarray, losses: np.ndarray, stored: int
+) -> dict[str, Any]:
+    """What is kept of one run, without the names of cell and seed."""
+    matrix, untrained = accuracy[1:, 0], accuracy[0, 0]
+    tasks = len(matrix)
+    finite = bool(np.isfinite(losses).all())
+    by_module = accuracy[-1, 1:].mean(axis=-1)
+    # In the class scenario a class that never came has no score: nothing transfers forward.
+    forward = None
+    if cell.scenario != "class":
+        forward = metrics.forward_transfer(matrix, untrained)
+    return {
+        "status": "done" if finite else "diverged",
+        "test_accuracy": metrics.average_accuracy(matrix) if finite else None,
+        "validation_accuracy": None,
+        "layer_accuracies": by_module.tolist(),
+        "epochs": options.epochs,
+        "accuracy_matrix": [
+            [float(matrix[i, j]) if j <= i else None for j in range(tasks)] for i in range(tasks)
+        ],
+        "layer_matrices": [
+            [[float(rows[i, j]) if j <= i else None for j in range(tasks)] for i in range(tasks)]
+            for rows in np.moveaxis(accuracy[1:, 1:], 1, 0)
+        ],
+        "untrained_accuracies": None if cell.scenario == "class" else untrained.tolist(),
+        "learning_curve": metrics.learning_curve(matrix).tolist(),
+        "average_accuracy": metrics.average_accuracy(matrix) if finite else None,
+        "forgetting": metrics.forgetting(matrix) if finite else None,
+        "backward_transfer": metrics.backward_transfer(matrix) if finite else None,
+        "forward_transfer": forward if finite else None,
+        "stored_floats": stored,
+        "steps": losses.shape[0] * losses.shape[1],
+        "task_losses": losses.mean(axis=(1, 2)).tolist(),
+    }
+
+
+def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder) -> float:
+    """The strength with the best final accuracy on held-out training images, kept in a file."""
+    usual = STRENGTHS[cell.strategy][cell.algorithm]
+    file = folder.path / "tuning.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    for line in map(json.loads, lines):
+        if all(line[name] == value for name, value in cell._asdict().items()):
+            return float(line["strength"])
+    strengths = [usual * factor for factor in TUNING_FACTORS]
+    used = load_data(options, dataset, held_out=True)
+    runs = run_seeds(options, cell, used, [TUNING_SEED] * len(strengths), strengths)
+    accuracies = [
+        metrics.average_accuracy(accuracy[1:, 0]) if np.isfinite(losses).all() else -1.0
+        for _, accuracy, losses, _, _ in runs
+    ]
+    best = strengths[int(np.argmax(accuracies))]
+    tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
+    folder.write(file.name, "\n".join([*lines, json.dumps(cell._asdict() | tried)]) + "\n")
+    return best
+
+
+def main(options: Options) -> None:
+    """Runs what is missing in the output folder and writes its report."""
+    command = options.command()
+    options = options.resolve()
+    dataset = data.load(options.dataset, options.data_dir)
+    used = load_data(options, dataset, held_out=False)
+    # Built first: a wrong option must end the command before it leaves a folder behind.
+    order = options.order(dataset.num_classes, 0)
+    for kind in options.scenarios:
+        scenario = make_scenario(kind, order, options.tasks)
+        make_stream(used.train_labels, used.test_labels, order, scenario)
+        for algorithm in options.algorithms:
+            options.model(algorithm, scenario)
+    augment.shift(used.shape, options.memory_shift)
+    extra = {"data": {"source": dataset.source, "sha256": dataset.sha256}}
+    given = dataclasses.asdict(options)
+    with RunFolder(options.out, "continual", given, extra=extra, free=FREE_OPTIONS) as folder:
+        cells = [
+            Cell(scenario, strategy, algorithm)
+            for scenario in options.scenarios
+            for strategy in options.strategies
+            for algorithm in options.algorithms
+        ]
+        for number, cell in enumerate(cells, 1):
+            names = {"dataset": options.dataset, **cell._asdict()}
+            missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
+            if not missing:
+                continue
+            strength = STRENGTHS.get(cell.strategy, {}).get(cell.algorithm)
+            if options.tune and strength is not None:
+                strength = tune(options, cell, dataset, folder)
+            runs = run_seeds(options, cell, used, missing, [strength or 0.0] * len(missing))
+            shown = []
+            for i, accuracy, losses, stored, seconds in runs:
+                seed = missing[i]
+                record = record_of(options, cell, accuracy, losses, stored)
+                order = options.order(used.num_classes, seed)
+                more = {"class_order": order, "strength": strength, "train_seconds": seconds}
+                folder.append(names | {"seed": seed} | record | more)
+                shown.append(record["test_accuracy"])
+            mean = np.mean([a for a in shown if a is not None] or [np.nan])
+            print(
+                f"[{number}/{len(cells)}] {cell.scenario}, {cell.strategy}, "
+                f"{continual_report.name_of(cell.algorithm)}: {100 * mean:.2f} % "
+                f"({len(shown)} seeds, {seconds:.3g} s each)",
+                flush=True,
+            )
+        text = continual_report.write(folder.path, folder.records, folder.config, command)
+        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "continual"))

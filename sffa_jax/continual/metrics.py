@@ -1,0 +1,70 @@
+"""What a matrix of accuracies says about learning without forgetting.
+
+R[i, j] is the accuracy on task j after task i, T the number of tasks, both counted from 0 here.
+Only entries of tasks that have been learnt (j <= i) count, except in forward transfer. Every
+function takes the matrix [tasks, tasks] and refuses one that is not square.
+"""
+
+import numpy as np
+
+from sffa_jax.checks import reject
+
+
+def _square(where: str, matrix: np.ndarray) -> np.ndarray:
+    matrix = np.asarray(matrix, float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise reject(where, "matrix", "have a row and a column for each task", matrix.shape)
+    return matrix
+
+
+def average_accuracy(matrix: np.ndarray) -> float:
+    """Mean of the last row: accuracy over all tasks in the end.
+
+    Reference: Lopez-Paz & Ranzato 2017, arXiv:1706.08840 (ACC).
+    """
+    return float(_square("average_accuracy", matrix)[-1].mean())
+
+
+def learning_curve(matrix: np.ndarray) -> np.ndarray:
+    """Mean accuracy over the tasks learnt so far, after each task."""
+    matrix = _square("learning_curve", matrix)
+    return np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))])
+
+
+def forgetting(matrix: np.ndarray) -> float | None:
+    """Mean over the earlier tasks of max_{j <= i < T - 1} R[i, j] - R[T - 1, j]; None for one task.
+
+    Reference: Chaudhry et al. 2018, arXiv:1801.10112. Negative where a task ends above its best.
+    """
+    matrix = _square("forgetting", matrix)
+    last = len(matrix) - 1
+    if not last:
+        return None
+    return float(np.mean([matrix[j:last, j].max() - matrix[last, j] for j in range(last)]))
+
+
+def backward_transfer(matrix: np.ndarray) -> float | None:
+    """Mean over the earlier tasks of R[T - 1, j] - R[j, j]; None for one task.
+
+    Reference: Lopez-Paz & Ranzato 2017 (BWT).
+    """
+    matrix = _square("backward_transfer", matrix)
+    last = len(matrix) - 1
+    return float(np.mean(matrix[last, :last] - np.diagonal(matrix)[:last])) if last else None
+
+
+def forward_transfer(matrix: np.ndarray, untrained: np.ndarray) -> float | None:
+    """Mean over the later tasks of R[j - 1, j] - untrained[j]; None for one task.
+
+    What the earlier tasks teach about one that is yet to come, against a network that has learnt
+    nothing.
+
+    Reference: Lopez-Paz & Ranzato 2017 (FWT).
+    """
+    matrix = _square("forward_transfer", matrix)
+    untrained = np.asarray(untrained, float)
+    if untrained.shape != (len(matrix),):
+        raise reject("forward_transfer", "untrained", f"have {len(matrix)} tasks", untrained.shape)
+    if len(matrix) == 1:
+        return None
+    return float(np.mean(np.diagonal(matrix, 1) - untrained[1:]))

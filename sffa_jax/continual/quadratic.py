@@ -1,0 +1,50 @@
+"""Quadratic penalties: parameters that mattered are pulled back to where they were.
+
+Several quadratics sum_t F_t (theta - theta_t)^2 are, up to a constant, one: of curvature sum_t F_t
+around the mean of the theta_t weighted by F_t. A penalty for each earlier task thus costs no more
+memory than one for all.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from sffa_jax.continual.model import Modules
+from sffa_jax.continual.strategy import zeros_like
+
+
+class Quadratic(struct.PyTreeNode):
+    """Attributes: importance: curvature >= 0 of each parameter; anchor: where it is pulled to."""
+
+    importance: Modules
+    anchor: Modules
+
+
+def no_pull(modules: Modules) -> Quadratic:
+    """A quadratic that pulls nothing."""
+    return Quadratic(zeros_like(modules), modules)
+
+
+def add_quadratic(quadratic: Quadratic, importance: Modules, anchor: Modules) -> Quadratic:
+    """The sum of both, without the constant."""
+    total = jax.tree.map(jnp.add, quadratic.importance, importance)
+
+    def mean(old: Array, new_weight: Array, all_weights: Array, new: Array) -> Array:
+        share = jnp.where(
+            all_weights > 0, new_weight / jnp.where(all_weights > 0, all_weights, 1), 1
+        )
+        return old + share * (new - old)
+
+    return Quadratic(total, jax.tree.map(mean, quadratic.anchor, importance, total, anchor))
+
+
+def penalty(quadratic: Quadratic, modules: Modules) -> Float[Array, ""]:
+    """Sum over all parameters of importance * (parameter - anchor)^2."""
+    terms = jax.tree.map(
+        lambda importance, anchor, now: jnp.sum(importance * jnp.square(now - anchor)),
+        quadratic.importance,
+        quadratic.anchor,
+        modules,
+    )
+    return jnp.sum(jnp.stack(jax.tree.leaves(terms)))

@@ -1,0 +1,81 @@
+"""A small quadratic programme, solved exactly inside a compiled program."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+class _Search(NamedTuple):
+    """Attributes: v: feasible point; free: variables not held at 0; rounds: solves so far."""
+
+    v: Float[Array, " n"]
+    free: Bool[Array, " n"]
+    done: Bool[Array, ""]
+    rounds: Int[Array, ""]
+
+
+def nonnegative_minimum(
+    curvature: Float[Array, "n n"], slope: Float[Array, " n"], *, ridge: float = 1e-6
+) -> Float[Array, " n"]:
+    """argmin over v >= 0 of v' P v / 2 + q' v, by Lawson and Hanson's active sets.
+
+    Frees the variable that promises most, solves for the free ones, and holds those at 0 again that
+    would turn negative on the way; each solve is n by n, and the set of free variables never comes
+    back, so that it ends at the minimum itself and not near it.
+
+    Args:
+      curvature: P, symmetric, positive semi-definite.
+      slope: q.
+      ridge: added to P's diagonal, relative to each of its entries, so that parallel and vanishing
+        directions (a P without full rank) have one answer as well.
+
+    Returns:
+      v. With n below ten or so, a handful of solves.
+
+    Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23.
+    """
+    n = slope.shape[0]
+    # In units in which P has a diagonal of 1 and q is at most 1: the tolerance then has a meaning.
+    diagonal = jnp.diagonal(curvature)
+    unit = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    p = curvature / (unit[:, None] * unit[None]) + ridge * jnp.eye(n, dtype=slope.dtype)
+    q = jnp.where(diagonal > 0, slope, 0.0) / unit
+    size = jnp.maximum(jnp.max(jnp.abs(q)), jnp.finfo(slope.dtype).tiny)
+    q = q / size
+    tolerance = 10 * n * jnp.finfo(slope.dtype).eps
+
+    def solve(free: Array) -> Array:
+        both = free[:, None] & free[None]
+        system = jnp.where(both, p, jnp.eye(n, dtype=p.dtype))
+        return jnp.linalg.solve(system, jnp.where(free, -q, 0.0))
+
+    def retreat(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        # Towards the target as far as nothing turns negative; what stops there is held at 0.
+        v, free, target, count = state
+        blocking = free & (target <= 0)
+        steps = jnp.where(blocking, v / jnp.where(blocking, v - target, 1.0), jnp.inf)
+        v = v + jnp.min(steps) * (target - v)
+        free = free & ~(blocking & (steps <= jnp.min(steps)))
+        v = jnp.where(free, v, 0.0)
+        return v, free, solve(free), count + 1
+
+    def advance(search: _Search) -> _Search:
+        promise = jnp.where(search.free, -jnp.inf, -(p @ search.v + q))
+        best = jnp.argmax(promise)
+        done = promise[best] <= tolerance
+        free = jnp.where(done, search.free, search.free.at[best].set(True))
+        _, free, target, _ = jax.lax.while_loop(
+            lambda s: jnp.any(s[1] & (s[2] <= 0)) & (s[3] < n),
+            retreat,
+            (search.v, free, solve(free), jnp.int32(0)),
+        )
+        return _Search(
+            jnp.where(done, search.v, jnp.maximum(target, 0.0)), free, done, search.rounds + 1
+        )
+
+    # Rounding can make a variable enter and leave for ever: no more rounds than any case needs.
+    start = _Search(jnp.zeros_like(slope), jnp.zeros(n, bool), jnp.bool_(False), jnp.int32(0))
+    found = jax.lax.while_loop(lambda s: ~s.done & (s.rounds < 3 * n + 3), advance, start)
+    return found.v * size / unit

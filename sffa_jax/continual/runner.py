@@ -1,0 +1,221 @@
+"""A whole stream of tasks as one pure function: a scan over tasks of a scan over steps.
+
+Every task has the same number of steps and every buffer one shape, so that a run is one compiled
+program, whatever the order of classes, and the last task's steps cost what the first's do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from sffa_jax.checks import check_integer, check_range
+from sffa_jax.continual.model import Model, Modules
+from sffa_jax.continual.scenarios import Scenario, Stream
+from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
+from sffa_jax.train import EVALUATION_CHUNK, Samples
+
+MakeStrategy = Callable[[Problem], Strategy]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a task is.
+
+    Attributes:
+      num_steps: updates a task.
+      batch_size: new samples an update.
+      passes: shuffled orders of a task's samples that these updates can need.
+    """
+
+    num_steps: int
+    batch_size: int
+    passes: int
+
+
+def make_plan(stream: Stream, *, epochs: float, batch_size: int) -> Plan:
+    """Steps that make `epochs` passes over a task of mean size.
+
+    Every task gets as many, so that a small task is passed a little more often, a large one a
+    little less. One or several (stacked) streams.
+
+    Raises:
+      ValueError: for no epochs or an empty batch.
+    """
+    check_range("make_plan", "epochs", epochs, above=0)
+    check_integer("make_plan", "batch_size", batch_size, 1)
+    counts = np.asarray(stream.num_train)
+    num_steps = max(1, round(epochs * counts.mean() / batch_size))
+    return Plan(num_steps, batch_size, -(-num_steps * batch_size // int(counts.min())))
+
+
+class TrainState(struct.PyTreeNode):
+    """Attributes: modules: parameters of each; opt_states: of each; memory: the strategy's."""
+
+    modules: Modules
+    opt_states: tuple[optax.OptState, ...]
+    memory: Memory
+
+
+class RunResult(NamedTuple):
+    """One run.
+
+    Attributes:
+      accuracy: [tasks + 1, 1 + modules, tasks] fraction right on each task's test samples, before
+        the first task and after each; by the whole network, then by each module alone. In the class
+        scenario a task counts 0 before its classes are seen.
+      losses: [tasks, steps, losses] each module's mean loss, nats.
+      state: at the end.
+    """
+
+    accuracy: Float[Array, "rows scorers tasks"]
+    losses: Float[Array, "tasks steps losses"]
+    state: TrainState
+
+
+def step(
+    problem: Problem,
+    strategy: Strategy,
+    optimiser: optax.GradientTransformation,
+    state: TrainState,
+    key: Key[Array, ""],
+    indices: Int[Array, " batch"],
+    now: Int[Array, ""],
+) -> tuple[TrainState, Float[Array, " losses"]]:
+    """One update of every module by its own loss, with what the strategy adds."""
+    key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
+    batch = strategy.batch(state.memory, key_batch, problem.batch(indices, now))
+    batch = problem.with_candidates(key_candidates, state.modules, batch)
+    own, losses = jax.grad(problem.loss, has_aux=True)(state.modules, batch)
+    gradients = strategy.gradients(state.memory, state.modules, own, batch)
+    if strategy.penalty is not None:
+        pull = jax.grad(strategy.penalty, argnums=2)(
+            state.memory, key_penalty, state.modules, batch
+        )
+        gradients = jax.tree.map(jnp.add, gradients, pull)
+    # One optimiser a module: nothing in it can mix them.
+    stepped = [
+        optimiser.update(*module)
+        for module in zip(gradients, state.opt_states, state.modules, strict=True)
+    ]
+    modules = optax.apply_updates(state.modules, tuple(updates for updates, _ in stepped))
+    memory = strategy.after_step(state.memory, state.modules, modules, own)
+    return TrainState(modules, tuple(opt_state for _, opt_state in stepped), memory), losses
+
+
+def evaluate_tasks(
+    problem: Problem, modules: Modules, test: Samples, now: Int[Array, ""]
+) -> Float[Array, "scorers tasks"]:
+    """Accuracy on every task's test samples, by the network and by each module alone.
+
+    In the class scenario, tasks yet to come are not scored and count 0.
+    """
+    stream, scenario, model = problem.stream, problem.scenario, problem.model
+    capacity = stream.test.shape[1]
+    chunk = min(EVALUATION_CHUNK, capacity)
+    num_chunks = -(-capacity // chunk)
+
+    def right(indices: Array) -> Array:
+        batch = Batch(
+            test.scaled(test.images[indices]),
+            stream.test_places[indices],
+            jnp.ones(indices.shape),
+            now,
+        )
+        scores = model.scores(problem.outputs(modules, batch))
+        total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
+        scores = jnp.concatenate([total, scores])
+        # argmax takes NaN for the maximum: a diverged network must not pass as the first class.
+        finite = jnp.all(jnp.isfinite(scores), axis=-1)
+        targets, allowed = problem.choices(batch)
+        best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
+        hit = jnp.take_along_axis(targets[None], best[..., None], axis=-1)[..., 0]
+        return hit & finite
+
+    def of_task(task: Array) -> Array:
+        positions = jnp.arange(num_chunks * chunk)
+        indices = stream.test[task, positions % capacity].reshape(num_chunks, chunk)
+        hits = jnp.moveaxis(jax.lax.map(right, indices), 1, 0).reshape(-1, num_chunks * chunk)
+        counted = positions < stream.num_test[task]
+        return jnp.sum(hits & counted[None], axis=-1) / stream.num_test[task]
+
+    def scored(task: Array) -> Array:
+        if scenario.kind != "class":
+            return of_task(task)
+        return jax.lax.cond(task <= now, of_task, lambda _: nothing, task)
+
+    nothing = jnp.zeros(1 + len(modules))
+    return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
+
+
+def run_tasks(
+    model: Model,
+    scenario: Scenario,
+    make_strategy: MakeStrategy,
+    optimiser: optax.GradientTransformation,
+    plan: Plan,
+    key: Key[Array, ""],
+    stream: Stream,
+    training: Samples,
+    test: Samples,
+    *,
+    num_wrong: int | None = None,
+) -> RunResult:
+    """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
+
+    Args:
+      model, scenario: what learns, and what is asked.
+      make_strategy: problem -> strategy.
+      optimiser: every module runs it with a state of its own, kept from task to task.
+      plan: steps and batches.
+      key: of the whole run.
+      stream: which samples make up each task.
+      training, test: the samples; a validation split may stand in for the test split.
+      num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
+
+    Returns:
+      Accuracies, losses and final state.
+    """
+    key_init, key_tasks = jax.random.split(key)
+    modules, overlay = model.init(key_init, training.scaled(training.images[:1]))
+    problem = Problem(scenario, model, overlay, training, stream, num_wrong)
+    strategy = make_strategy(problem)
+
+    def learn(state: TrainState, now: Array) -> tuple[TrainState, tuple[Array, Array]]:
+        key_order, key_before, key_steps, key_after, key_new = jax.random.split(
+            jax.random.fold_in(key_tasks, now), 5
+        )
+        if strategy.restart:
+            fresh, _ = model.init(key_new, training.scaled(training.images[:1]))
+            state = TrainState(fresh, tuple(optimiser.init(m) for m in fresh), state.memory)
+        memory = strategy.before_task(state.memory, key_before, state.modules, now)
+        state = state.replace(memory=memory)
+        count = stream.num_train[now]
+        padding = jnp.arange(stream.train.shape[1]) >= count
+        # A key a pass, so that more passes leave the first ones as they are.
+        keys = jax.vmap(lambda i: jax.random.fold_in(key_order, i))(jnp.arange(plan.passes))
+        shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(keys)
+        orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
+
+        def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
+            position = i * plan.batch_size + jnp.arange(plan.batch_size)
+            indices = stream.train[now, orders[position // count, position % count]]
+            key = jax.random.fold_in(key_steps, i)
+            return step(problem, strategy, optimiser, state, key, indices, now)
+
+        state, losses = jax.lax.scan(one_step, state, jnp.arange(plan.num_steps))
+        memory = strategy.after_task(state.memory, key_after, state.modules, now)
+        state = state.replace(memory=memory)
+        return state, (evaluate_tasks(problem, state.modules, test, now), losses)
+
+    opt_states = tuple(optimiser.init(module) for module in modules)
+    first = TrainState(modules, opt_states, strategy.init(modules))
+    untrained = evaluate_tasks(problem, modules, test, jnp.int32(-1))
+    state, (accuracy, losses) = jax.lax.scan(learn, first, jnp.arange(scenario.num_tasks))
+    return RunResult(jnp.concatenate([untrained[None], accuracy]), losses, state)

@@ -1,0 +1,32 @@
+"""Strategies against forgetting, one file each. A new one is a function of a `Problem`, and a line
+here."""
+
+from collections.abc import Callable
+
+from sffa_jax.continual.strategies.agem import agem
+from sffa_jax.continual.strategies.derpp import derpp
+from sffa_jax.continual.strategies.ewc import ewc
+from sffa_jax.continual.strategies.gdumb import gdumb
+from sffa_jax.continual.strategies.gem import gem
+from sffa_jax.continual.strategies.joint import joint
+from sffa_jax.continual.strategies.lwf import lwf
+from sffa_jax.continual.strategies.mas import mas
+from sffa_jax.continual.strategies.none import none
+from sffa_jax.continual.strategies.replay import replay
+from sffa_jax.continual.strategies.si import si
+from sffa_jax.continual.strategy import Strategy
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "none": none,
+    "ewc": ewc,
+    "si": si,
+    "mas": mas,
+    "lwf": lwf,
+    "gem": gem,
+    "agem": agem,
+    "replay": replay,
+    "derpp": derpp,
+    "gdumb": gdumb,
+    "joint": joint,
+}
+"""Every strategy by name: a function of a `Problem` and its own options."""

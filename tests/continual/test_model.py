@@ -1,0 +1,139 @@
+"""Losses over the labels that compete, and that each module learns by its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sffa_jax import Network, dense_layers, ffa, overlays, sffa
+from sffa_jax.continual.model import (
+    binary_loss,
+    end_to_end,
+    forward_only,
+    product_loss,
+    softmax_loss,
+)
+
+X = jax.random.normal(jax.random.key(0), (5, 12))
+OUTPUTS = 3 * jax.random.normal(jax.random.key(1), (2, 5, 4))
+TARGETS = jnp.arange(4)[None] == jnp.array([0, 1, 0, 2, 1])[:, None]
+ALLOWED = jnp.broadcast_to(jnp.arange(4)[None] < 3, (5, 4))
+
+
+def network(rule, hidden=(8, 6)):
+    def overlay(key):
+        return overlays.appended_gaussian(key, 4, size=5)
+
+    return Network(dense_layers(hidden), rule, overlay, 4)
+
+
+RULES = {"sffa": sffa(sharpness=3.0, floor=0.1), "ffa": ffa(threshold=0.5)}
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_losses_by_hand():
+    z, right = np.float64(OUTPUTS)[:, :, :3], np.array([0, 1, 0, 2, 1])
+    for module in range(2):
+        for i in range(5):
+            row = z[module, i]
+            share = np.exp(row) / np.exp(row).sum()
+            softmax = softmax_loss(OUTPUTS, TARGETS, ALLOWED)[module, i]
+            assert softmax == pytest.approx(-np.log(share[right[i]]), rel=1e-5)
+            wrong = np.delete(row, right[i])
+            expected = -np.log(sigmoid(row[right[i]])) / 2
+            expected -= np.mean(np.log(1 - sigmoid(wrong))) / 2
+            binary = binary_loss(OUTPUTS, TARGETS, ALLOWED)[module, i]
+            assert binary == pytest.approx(expected, rel=1e-5)
+    product = np.prod(sigmoid(z), axis=0)
+    for i in range(5):
+        terms = [-np.log(p if c == right[i] else 1 - p) for c, p in enumerate(product[i].tolist())]
+        found = product_loss(OUTPUTS, TARGETS, ALLOWED)[0, i]
+        assert found == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [softmax_loss, binary_loss, product_loss])
+def test_labels_that_do_not_compete_have_no_part(loss):
+    other = OUTPUTS.at[:, :, 3].set(1e4)
+    np.testing.assert_array_equal(loss(OUTPUTS, TARGETS, ALLOWED), loss(other, TARGETS, ALLOWED))
+    gradient = jax.grad(lambda z: loss(z, TARGETS, ALLOWED).sum())(other)
+    assert jnp.all(gradient[:, :, 3] == 0)
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+@pytest.mark.parametrize("loss", [softmax_loss, binary_loss, product_loss])
+@pytest.mark.parametrize("size", [0.0, 30.0, -30.0, 1e3])
+def test_extreme_outputs_have_finite_losses_and_gradients(loss, size):
+    z = jnp.full((2, 5, 4), size)
+    value, gradient = jax.value_and_grad(lambda z: loss(z, TARGETS, ALLOWED).sum())(z)
+    assert jnp.isfinite(value)
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+def gradients_of_each_loss(model):
+    modules, overlay = model.init(jax.random.key(2), X)
+
+    def losses(modules):
+        return model.loss(model.outputs(modules, overlay, X, None), TARGETS, ALLOWED).mean(axis=-1)
+
+    return jax.jacrev(losses)(modules)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_layers_loss_moves_that_layer_alone(rule):
+    for k, gradient in enumerate(gradients_of_each_loss(forward_only(network(rule)))):
+        for leaf in jax.tree.leaves(gradient):
+            sizes = jnp.abs(leaf.reshape(2, -1)).sum(axis=-1)
+            assert sizes[k] > 0
+            assert sizes[1 - k] == 0
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_released_coupling_scales_a_layers_gradient_by_the_others(rule):
+    """One loss; with the other layer's log-odds far up it is the layer's own product."""
+    model = forward_only(network(rule), coupling="released")
+    assert all(
+        jnp.abs(leaf).sum() > 0
+        for gradient in gradients_of_each_loss(model)
+        for leaf in jax.tree.leaves(gradient)
+    )
+
+    def loss(first, second):
+        return product_loss(jnp.stack([first, second]), TARGETS, ALLOWED).sum()
+
+    sure = jnp.full((5, 4), 40.0)
+    alone = jax.grad(lambda z: product_loss(z[None], TARGETS, ALLOWED).sum())(OUTPUTS[0])
+    np.testing.assert_allclose(jax.grad(loss)(OUTPUTS[0], sure), alone, rtol=1e-4, atol=1e-6)
+    scaled = jax.grad(loss)(OUTPUTS[0], OUTPUTS[1])
+    assert not np.allclose(scaled, alone, rtol=1e-2)
+
+
+def test_end_to_end_is_one_module_with_a_head_for_any_labels():
+    model = end_to_end(dense_layers((8,)), 4)
+    modules, overlay = model.init(jax.random.key(0), X)
+    assert len(modules) == 1
+    every = model.outputs(modules, overlay, X, None)
+    candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
+    some = model.outputs(modules, overlay, X, candidates)
+    assert every.shape == (1, 5, 4)
+    np.testing.assert_array_equal(some[0], np.take_along_axis(every[0], candidates, axis=1))
+
+
+def test_candidates_select_from_the_labels_of_a_forward_only_network():
+    model = forward_only(network(RULES["sffa"]))
+    modules, overlay = model.init(jax.random.key(0), X)
+    every = model.outputs(modules, overlay, X, None)
+    candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
+    some = model.outputs(modules, overlay, X, candidates)
+    for module in range(2):
+        expected = np.take_along_axis(every[module], candidates, axis=1)
+        np.testing.assert_allclose(some[module], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="`coupling` must be one of local, released"):
+        forward_only(network(RULES["ffa"]), coupling="loose")
+    with pytest.raises(ValueError, match="`loss` must be one of bce, softmax"):
+        forward_only(network(RULES["ffa"]), loss="hinge")

@@ -1,0 +1,172 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import continual, continual_report
+from experiments.command import execute
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = ("--hidden", "16", "8", "--epochs", "2", "--memory", "20")
+
+
+def start(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.continual", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def read(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_the_command_and_a_second_start(tmp_path):
+    common = [*TINY, "--scenarios", "class", "task", "--strategies", "replay"]
+    common += ["--out", str(tmp_path)]
+    run = start(*common, "--algorithms", "sffa", "--seeds", "1")
+    assert run.returncode == 0, run.stderr
+    before = (tmp_path / "results.jsonl").read_text()
+    run = start(*common, "--algorithms", "sffa", "bp", "--seeds", "2")
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "results.jsonl").read_text().startswith(before)
+    assert f"Report: {tmp_path}" in run.stdout
+    assert "SFFA - Backprop" in run.stdout
+    records = read(tmp_path)
+    cells = {(r["scenario"], r["strategy"], r["algorithm"], r["seed"]) for r in records}
+    assert len(records) == len(cells) == 8
+    for record in records:
+        matrix = np.array(record["accuracy_matrix"], float)
+        assert matrix.shape == (5, 5)
+        assert np.array_equal(np.isnan(matrix), np.triu(np.ones((5, 5)), 1) > 0)
+        assert record["average_accuracy"] == pytest.approx(matrix[-1].mean())
+        assert record["test_accuracy"] == record["average_accuracy"]
+        assert record["backward_transfer"] == pytest.approx(
+            np.mean(matrix[-1, :4] - np.diagonal(matrix)[:4])
+        )
+        assert (record["forward_transfer"] is None) == (record["scenario"] == "class")
+        assert len(record["layer_accuracies"]) == (1 if record["algorithm"] == "bp" else 2)
+        assert sorted(record["class_order"]) == list(range(10))
+        assert record["train_seconds"] > 0
+    assert records[0]["class_order"] != records[-1]["class_order"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"summary.csv", "report.html", "curves_class.png", "matrices_task.png"} <= names
+    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 4
+
+
+def test_a_seed_gives_the_same_numbers_whichever_seeds_run_with_it(tmp_path):
+    common = [*TINY, "--scenarios", "task", "--strategies", "replay", "--algorithms", "bp"]
+    for name, seeds in (("one", "1"), ("three", "3")):
+        assert start(*common, "--seeds", seeds, "--out", str(tmp_path / name)).returncode == 0
+    one, three = read(tmp_path / "one"), read(tmp_path / "three")
+    assert one[0]["accuracy_matrix"] == three[0]["accuracy_matrix"]
+    assert three[0]["accuracy_matrix"] != three[1]["accuracy_matrix"]
+
+
+def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
+    common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
+    run = start(*common, "--seeds", "1", "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    (line,) = (tmp_path / "tuning.jsonl").read_text().splitlines()
+    tuned = json.loads(line)
+    best = tuned["strengths"][int(np.argmax(tuned["validation_accuracies"]))]
+    assert read(tmp_path)[0]["strength"] == tuned["strength"] == best
+    assert start(*common, "--seeds", "2", "--out", str(tmp_path)).returncode == 0
+    assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
+    dataset = continual.data.load("digits")
+    used = continual.load_data(continual.Options(), dataset, held_out=True)
+    images = {image.tobytes() for image in np.asarray(used.test.images)}
+    rows = dataset.train_images.reshape(len(dataset.train_labels), -1)
+    assert images <= {row.tobytes() for row in rows}
+    assert len(used.train_labels) + len(used.test_labels) == len(dataset.train_labels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),
+        (["--strategies", "EWC"], "`strategies` must be one of agem, derpp, ewc"),
+        (["--algorithms"], "`algorithms` must name one of sffa, ffa, bp, got none"),
+        (["--tasks", "3"], "share out 10 classes evenly, at least 2 a task, got 3"),
+        (["--class-order", "1", "1", "2", "3"], "`order` must share out evenly over 5 tasks"),
+        (["--class-order", "1", "1", "2", "3", "--tasks", "2"], "name 4 different classes"),
+        (["--class-order", "1", "2", "3", "12", "--tasks", "2"], "classes that have samples"),
+        (["--memory", "0"], "`memory` must be at least 1, got 0"),
+        (["--coupling", "loose"], "`coupling` must be one of local, released"),
+        (["--hidden", "7"], "even number of units"),
+        (["--epochs", "0"], "`epochs` must be a number above 0"),
+        (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
+        (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
+    out = tmp_path / "out"
+    status = execute(
+        continual.main, continual.Options, "continual", [*arguments, "--out", str(out)]
+    )
+    error = capsys.readouterr().err
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_the_described_command_repeats_the_run():
+    options = continual.Options(scenarios=("task",), tune=True, out=Path("x"))
+    words = "python -m experiments.continual --scenarios task --tune"
+    assert options.command() == words
+
+
+def fake(scenario, strategy, algorithm, seed, accuracy):
+    return {
+        "dataset": "digits",
+        "scenario": scenario,
+        "strategy": strategy,
+        "algorithm": algorithm,
+        "seed": seed,
+        "status": "done",
+        "average_accuracy": accuracy,
+    }
+
+
+def test_all_tests_of_the_grid_are_corrected_together():
+    records = [
+        fake("class", strategy, algorithm, seed, base + 0.01 * seed + noise * (seed % 2))
+        for strategy in ("none", "replay")
+        for algorithm, base, noise in (("sffa", 0.5, 0.0), ("bp", 0.4, 0.01))
+        for seed in range(4)
+    ]
+    table = continual_report.tests_table(records)
+    assert [row[2] for row in table[1:]] == ["SFFA - Backprop"] * 2
+    one = continual_report.tests_table([r for r in records if r["strategy"] == "none"])
+    assert float(table[1][4]) == pytest.approx(2 * float(one[1][4]), rel=0.05)
+    accuracy = continual_report.accuracy_table(records)
+    assert accuracy[0] == ["Scenario", "Strategy", "SFFA, %", "Backprop, %"]
+    assert accuracy[1][2].startswith("51.50 [")
+
+
+@pytest.mark.slow
+def test_the_bounds_hold_and_replay_reaches_the_paper(tmp_path):
+    if "SFFA_DATA_DIR" not in os.environ:
+        pytest.skip("needs SFFA_DATA_DIR")
+    arguments = ["--dataset", "mnist", "--preset", "protocol", "--seeds", "1"]
+    arguments += ["--scenarios", "class", "--algorithms", "sffa", "bp"]
+    arguments += ["--strategies", *("none", "ewc", "si", "mas", "gem", "replay", "joint")]
+    run = start(*arguments, "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    for algorithm, floor in (("sffa", 0.895), ("bp", 0.87)):
+        found = {
+            record["strategy"]: record["average_accuracy"]
+            for record in read(tmp_path)
+            if record["algorithm"] == algorithm
+        }
+        assert found["joint"] == max(found.values())
+        assert found["none"] <= min(found.values()) + 0.02
+        assert found["replay"] >= floor

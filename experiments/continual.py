@@ -146,7 +146,8 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        choices = {"dataset": data.NAMES, "preset": PRESETS, "coupling": COUPLINGS}
+        data.check_name(self.dataset)
+        choices = {"preset": PRESETS, "coupling": COUPLINGS}
         choices |= {"parallel": ("auto", *WAYS), "ewc_mode": ("separate", "online")}
         for name, known in choices.items():
             check_choice("options", name, getattr(self, name), known)

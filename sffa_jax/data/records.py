@@ -29,7 +29,7 @@ class Records:
         """Args: builder: of TFDS, for a set prepared as array_record; split: its name there.
 
         Raises:
-          DataError: if the split is not one of images of one shape with a whole number each.
+          DataError: if the split is not one of uint8 images of one shape with a whole number each.
         """
         import tensorflow_datasets as tfds
 
@@ -41,6 +41,9 @@ class Records:
                 f"load: images of {self.where} must have one shape, got {shape}. Choose a set (or "
                 "a configuration of it) whose images are resized already."
             )
+        kind = np.dtype(builder.info.features[self._image].np_dtype)
+        if kind != np.uint8:
+            raise DataError(f"load: images of {self.where} must be uint8, got {kind}.")
         self.image_shape = shape[:2] if shape[2:] == (1,) else shape
         with reading("load", builder.data_dir, ADVICE):
             self._source = builder.as_data_source(split)

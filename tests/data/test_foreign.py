@@ -28,7 +28,16 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("2.1.0")
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name=name)
-        for name in ("colour", "grey", "numbers", "untested", "varying", "texts", "validated")
+        for name in (
+            "colour",
+            "grey",
+            "numbers",
+            "untested",
+            "varying",
+            "texts",
+            "validated",
+            "deep",
+        )
     ]
 
     def _info(self):
@@ -38,6 +47,8 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
             "image": tfds.features.Image(shape=shape),
             "label": tfds.features.ClassLabel(names=["cat", "dog", "owl"]),
         }
+        if kind == "deep":
+            features["image"] = tfds.features.Tensor(shape=(6, 5, 3), dtype=np.float32)
         if kind == "numbers":
             features["label"] = tfds.features.Scalar(np.int64)
         if kind == "texts":
@@ -53,7 +64,8 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
         kind = self.builder_config.name
         for i in range(12 if split == "train" else 5):
             image = (GREY if kind == "grey" else COLOUR)[i]
-            yield i, {"text": "x"} if kind == "texts" else {"image": png(image), "label": i % 3}
+            stored = image.astype(np.float32) if kind == "deep" else png(image)
+            yield i, {"text": "x"} if kind == "texts" else {"image": stored, "label": i % 3}
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +114,7 @@ def test_labels_without_names_and_a_validation_split(folder, monkeypatch):
     [
         ("untested", r"must have the splits train and test \(or validation\), got train"),
         ("varying", r"must have one shape, got \(None, None, 3\)"),
+        ("deep", "must be uint8, got float32"),
         ("texts", "must have an image and a label, got the features text"),
     ],
 )

@@ -94,9 +94,10 @@ def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
     monkeypatch.setattr(streaming, "EVALUATION_CHUNK", chunk)
     learner, samples = LEARNERS["sffa"], in_memory(KEPT)
     state = training.start(learner, jax.random.key(0), samples).state
-    assert_same(
-        streaming.evaluate_stream(learner, state, kept), training.evaluate(learner, state, samples)
-    )
+    found = streaming.evaluate_stream(learner, state, kept)
+    # Counts are exact; only the last division may round otherwise.
+    for a, b in zip(found, training.evaluate(learner, state, samples), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_one_compilation_serves_every_step(kept):
@@ -109,15 +110,22 @@ def test_one_compilation_serves_every_step(kept):
 
 
 def test_threads_end_when_a_stream_is_left(kept):
-    before = threading.active_count()
-    batches = kept.batches(np.zeros((500, 4), int))
-    next(batches)
-    assert threading.active_count() > before
-    batches.close()
-    until = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < until:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    """The first stream may start threads that the reader keeps; each further one leaves none."""
+
+    def leave():
+        batches = kept.batches(np.zeros((500, 4), int))
+        next(batches)
+        reading = threading.active_count()
+        batches.close()
+        return reading
+
+    leave()
+    for _ in range(3):
+        reading = leave()
+        until = time.monotonic() + 10
+        while threading.active_count() >= reading and time.monotonic() < until:
+            time.sleep(0.01)
+        assert threading.active_count() < reading
 
 
 def test_batches_spread_over_devices(records):

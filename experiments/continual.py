@@ -53,13 +53,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
 }
 
-RULES = {
-    "sffa": rules.sffa(sharpness=12.0, floor=1.0),
-    "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
-}
-OVERLAY_VALUE = 5.0
-"""Size of the appended label code. The classes come a few at a time: a weak code lets the network
-learn a task from the images alone, with no part for the label."""
+SHARPNESS = {"class": 12.0, "domain": 6.0, "task": 6.0}
+"""SFFA's sharpness in each scenario; its floor is 1."""
+
+OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 1.0}
+"""Size of the appended label code. Where labels of tasks that never met compete, a strong code
+helps to tell them apart; where each task's labels compete among themselves, it only hides the
+image."""
 
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 
@@ -190,9 +190,15 @@ class Options:
             return end_to_end(layers, scenario.num_labels)
 
         def overlay(key: jax.Array) -> overlays.Overlay:
-            return overlays.appended_gaussian(key, scenario.num_labels, value=OVERLAY_VALUE)
+            return overlays.appended_gaussian(
+                key, scenario.num_labels, value=OVERLAY_VALUE[scenario.kind]
+            )
 
-        network = Network(layers, RULES[algorithm], overlay, scenario.num_labels)
+        rule = {
+            "sffa": rules.sffa(sharpness=SHARPNESS[scenario.kind], floor=1.0),
+            "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
+        }[algorithm]
+        network = Network(layers, rule, overlay, scenario.num_labels)
         return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
 
     def strategy(

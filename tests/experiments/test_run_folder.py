@@ -41,7 +41,9 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="other options: epochs was 3 and is now 4"):
         open_folder(tmp_path, epochs=4)
     with pytest.raises(ValueError, match="the data's content changed"):
-        RunFolder(tmp_path, "compare", OPTIONS, extra={"data": {"source": "a", "sha256": {"x": "1"}}})
+        RunFolder(
+            tmp_path, "compare", OPTIONS, extra={"data": {"source": "a", "sha256": {"x": "1"}}}
+        )
     (tmp_path / "results.jsonl").write_text("not json\n")
     with pytest.raises(ValueError, match="results.jsonl line 1 is damaged"):
         open_folder(tmp_path)

@@ -1,5 +1,11 @@
 """Shared settings: shapes in annotations are checked, and ranks never broadcast silently."""
 
+import os
+
+# Before jax starts, and for the commands that tests start: most of the suite's time is compiling
+# programs that run for milliseconds.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import hypothesis
 import jax
 import pytest

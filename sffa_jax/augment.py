@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
 
 Augmentation = Callable[[Key[Array, ""], Float[Array, "batch features"]], Array]
 
@@ -45,7 +45,7 @@ def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) ->
     Raises:
       ValueError: for no image's shape, or a move below 0 or as large as the image.
     """
-    height, width, channels = _image("shift", shape)
+    height, width, channels = check_image_shape("shift", shape)
     check_integer("shift", "pixels", pixels, 0)
     if pixels >= min(height, width):
         raise reject("shift", "pixels", f"be below the images' {min(height, width)} pixels", pixels)
@@ -71,7 +71,7 @@ def flip(shape: Sequence[int]) -> Augmentation:
     Raises:
       ValueError: for a shape that is no image's.
     """
-    height, width, channels = _image("flip", shape)
+    height, width, channels = check_image_shape("flip", shape)
 
     def mirror(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
         images = x.reshape(-1, height, width, channels)
@@ -92,9 +92,3 @@ def chain(steps: Sequence[Augmentation]) -> Augmentation | None:
         return x
 
     return run
-
-
-def _image(where: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise reject(where, "shape", "be (height, width[, channels])", tuple(shape))
-    return shape[0], shape[1], shape[2] if len(shape) == 3 else 1

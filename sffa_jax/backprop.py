@@ -31,6 +31,21 @@ def logits(
     return h
 
 
+def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
+    """The hidden layers and a linear read-out on top of them."""
+    return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
+
+
+def init_layers(layers: tuple[Layer, ...], key: Array, x: Array) -> tuple[Params, ...]:
+    """Parameters of layers that see the image, without a label, or the activity below."""
+    h, params = x[:1], []
+    for i, layer in enumerate(layers):
+        inputs = (Part("input", h, "sample"),)
+        params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
+        h = activity(layer, params[-1], inputs)[:, 0]
+    return tuple(params)
+
+
 def backprop_learner(
     layers: tuple[Layer, ...],
     num_classes: int,
@@ -55,15 +70,11 @@ def backprop_learner(
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     if adversarial is not None:
         check_range("backprop_learner", "adversarial", adversarial, above=0)
-    layers = (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
+    layers = with_read_out(layers, num_classes)
 
     def init(key: Array, x: Array) -> BackpropState:
-        h, params = x[:1], []
-        for i, layer in enumerate(layers):
-            inputs = (Part("input", h, "sample"),)
-            params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
-            h = activity(layer, params[-1], inputs)[:, 0]
-        return BackpropState(tuple(params), optimiser.init(tuple(params)))
+        params = init_layers(layers, key, x)
+        return BackpropState(params, optimiser.init(params))
 
     def step(
         state: BackpropState, key: Array, x: Array, labels: Array

@@ -4,7 +4,7 @@ Every message reads ``<function>: `<argument>` must <rule>, got <value>. <What t
 that a user sees what was wrong and what to change without reading a traceback.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,13 @@ def check_integer(where: str, argument: str, value: object, minimum: int, advice
         raise TypeError(f"{where}: `{argument}` must be a whole number, got {value!r}. {advice}")
     if value.__index__() < minimum:
         raise reject(where, argument, f"be at least {minimum}", value, advice)
+
+
+def check_image_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Height, width and channels of (height, width[, channels]); ValueError for another shape."""
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise reject(where, "shape", "be (height, width[, channels])", tuple(shape))
+    return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
 
 
 def check_range(

@@ -20,11 +20,18 @@ def _check(where: str, log_odds: Array, targets: Array) -> None:
         )
 
 
+def _among(targets: Array, allowed: Array | None) -> Array:
+    """Weight of each candidate in a mean over the wrong ones that compete."""
+    wrong = ~targets if allowed is None else ~targets & allowed
+    return wrong / jnp.maximum(jnp.sum(wrong, axis=-1, keepdims=True), 1)
+
+
 def binary_cross_entropy(
     log_odds: Float[Array, "batch candidates"],
     targets: Bool[Array, "batch candidates"],
     *,
     margin: float | Array = 0.0,
+    allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
     """Every candidate by itself: 1/2 softplus(m - l) of the positive + 1/2 mean softplus(m + l)
     of the negatives, so that positives and negatives weigh the same however many there are.
@@ -34,6 +41,7 @@ def binary_cross_entropy(
       targets: true at the sample's own label, once a row.
       margin: m, by how much the log-odds should clear 0 on their side. FFA with one threshold for
         positive and a lower one for negative samples is a margin of half their distance.
+      allowed: candidates that compete, the target among them; None: all.
 
     Returns:
       Loss in nats, >= 0; log 2 where all log-odds are 0 and there is no margin.
@@ -46,8 +54,7 @@ def binary_cross_entropy(
     """
     _check("binary_cross_entropy", log_odds, targets)
     losses = jax.nn.softplus(margin + jnp.where(targets, -log_odds, log_odds))
-    num_negatives = log_odds.shape[-1] - 1
-    return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, 1.0 / num_negatives), axis=-1)
+    return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, _among(targets, allowed)), axis=-1)
 
 
 def softmax_cross_entropy(
@@ -55,6 +62,7 @@ def softmax_cross_entropy(
     targets: Bool[Array, "batch candidates"],
     *,
     label_smoothing: float | Array = 0.0,
+    allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
     """Candidates against each other: cross-entropy of softmax(log-odds) with the true one.
 
@@ -63,7 +71,8 @@ def softmax_cross_entropy(
     Args:
       log_odds: log-odds that each candidate is positive.
       targets: true at the sample's own label, once a row.
-      label_smoothing: share of the target's mass that is spread evenly over all candidates.
+      label_smoothing: share of the target's mass that is spread evenly over all that compete.
+      allowed: candidates that compete, the target among them; None: all.
 
     Returns:
       Loss in nats, >= 0; log(candidates) where all log-odds are equal.
@@ -73,12 +82,16 @@ def softmax_cross_entropy(
     """
     _check("softmax_cross_entropy", log_odds, targets)
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
-    expected = (1 - label_smoothing) * positive + label_smoothing * jnp.mean(log_odds, axis=-1)
-    return jax.nn.logsumexp(log_odds, axis=-1) - expected
+    mean = jnp.mean(log_odds, axis=-1, where=allowed)
+    expected = (1 - label_smoothing) * positive + label_smoothing * mean
+    return jax.nn.logsumexp(log_odds, axis=-1, where=allowed) - expected
 
 
 def symba(
-    log_odds: Float[Array, "batch candidates"], targets: Bool[Array, "batch candidates"]
+    log_odds: Float[Array, "batch candidates"],
+    targets: Bool[Array, "batch candidates"],
+    *,
+    allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
     """The difference counts: mean over the negatives of softplus(l of the negative - l of the
     positive). Thresholds cancel out of it.
@@ -86,6 +99,7 @@ def symba(
     Args:
       log_odds: log-odds that each candidate is positive.
       targets: true at the sample's own label, once a row.
+      allowed: candidates that compete, the target among them; None: all.
 
     Returns:
       Loss in nats, >= 0; log 2 where all log-odds are equal. With one negative it is
@@ -99,8 +113,8 @@ def symba(
     """
     _check("symba", log_odds, targets)
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1, keepdims=True)
-    losses = jnp.where(targets, 0.0, jax.nn.softplus(log_odds - positive))
-    return jnp.sum(losses, axis=-1) / (log_odds.shape[-1] - 1)
+    losses = jax.nn.softplus(log_odds - positive)
+    return jnp.sum(losses * _among(targets, allowed), axis=-1)
 
 
 def activity_factor(

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
 
 
 class Part(NamedTuple):
@@ -137,16 +137,14 @@ def image_wave(
     Reference: the released SFFA code's overlay for convolutional layers (0.1 and 1).
     """
     check_integer("image_wave", "num_classes", num_classes, 2)
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise reject("image_wave", "shape", "be (height, width[, channels])", tuple(shape))
+    height, width, channels = check_image_shape("image_wave", shape)
     check_range("image_wave", "lowest", lowest, above=0)
     check_range("image_wave", "highest", highest, at_least=lowest)
     key_size, key_sign = jax.random.split(key)
     size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
     a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
-    rows, columns = jnp.arange(shape[0]), jnp.arange(shape[1])
+    rows, columns = jnp.arange(height), jnp.arange(width)
     phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
-    channels = shape[2] if len(shape) == 3 else 1
     wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
     return Overlay(pattern=wave.reshape(num_classes, -1))
 

@@ -180,6 +180,10 @@ def polar_ffa(
     return _rule("polar_ffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
 
 
+def _clipped(log_odds: Callable[[Array], Array], bound: float, h: Array) -> Array:
+    return jnp.clip(log_odds(h), -bound, bound)
+
+
 def _rule(
     where: str,
     log_odds: Callable[[Array], Array],
@@ -190,26 +194,22 @@ def _rule(
 ) -> LocalRule:
     """Puts a rule together from its goodness and the choices that all rules share."""
     loss, prediction = choices.get("loss", "bce"), choices.get("prediction", "log_odds")
+    margin, smoothing = choices.get("margin", 0.0), choices.get("label_smoothing", 0.0)
     clip, rate = choices.get("clip"), choices.get("activity_rate")
     check_choice(where, "measure", measure, goodness.MEASURES)
     check_choice(where, "loss", loss, losses.LOSSES)
     check_choice(where, "prediction", prediction, SCORES)
     check_choice(where, "normalise", choices["normalise"], NORMALISE)
+    check_range(where, "margin", margin, at_least=0)
+    check_range(where, "label_smoothing", smoothing, at_least=0, at_most=1)
     if rate is not None:
         check_range(where, "activity_rate", rate, above=0, advice="None leaves it out.")
     if clip is not None:
         check_range(where, "clip", clip, above=0, at_most=0.4, advice="None does not clip.")
-        unclipped, bound = log_odds, math.log(1 / clip - 1)
-        log_odds = lambda h: jnp.clip(unclipped(h), -bound, bound)  # noqa: E731
-    settings = {}
-    for name, of_loss, highest in (("margin", "bce", math.inf), ("label_smoothing", "softmax", 1)):
-        if name in choices:
-            check_range(where, name, choices[name], at_least=0, at_most=highest)  # type: ignore[literal-required]
-            if loss == of_loss:
-                settings[name] = choices[name]  # type: ignore[literal-required]
+    own = {"bce": {"margin": margin}, "softmax": {"label_smoothing": smoothing}}
     return LocalRule(
-        goodness=log_odds,
-        loss=partial(losses.LOSSES[loss], **settings),
+        goodness=log_odds if clip is None else partial(_clipped, log_odds, math.log(1 / clip - 1)),
+        loss=partial(losses.LOSSES[loss], **own.get(loss, {})),
         score=SCORES[prediction],
         normalise=NORMALISE[choices["normalise"]],
         polar=polar,

@@ -14,14 +14,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Key
 
-from sffa_jax.backprop import logits
+from sffa_jax import losses
+from sffa_jax.backprop import init_layers, logits, with_read_out
 from sffa_jax.checks import check_choice
-from sffa_jax.layers import Layer, Params, activity, init_layer
+from sffa_jax.layers import Layer, Params
 from sffa_jax.network import Network, NetworkParams, activities, init_network
-from sffa_jax.overlays import Overlay, Part
+from sffa_jax.overlays import Overlay
 
 Modules = tuple[Params, ...]
 """Parameters: one pytree a module."""
@@ -50,27 +50,21 @@ class Model(NamedTuple):
     first_scored: int = 0
 
 
-def softmax_loss(
-    outputs: Float[Array, "*modules batch candidates"],
-    targets: Bool[Array, "batch candidates"],
-    allowed: Bool[Array, "batch candidates"],
-) -> Float[Array, "*modules batch"]:
-    """-log of the target's share in the softmax over the allowed candidates."""
-    targets, allowed = (jnp.broadcast_to(mask, outputs.shape) for mask in (targets, allowed))
-    total = jax.nn.logsumexp(jnp.where(allowed, outputs, -jnp.inf), axis=-1)
-    return total - jnp.sum(jnp.where(targets, outputs, 0.0), axis=-1)
+def _by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
+    """A layer's local loss, over the allowed candidates, for every module by itself."""
+
+    def losses_of(
+        outputs: Float[Array, "modules batch candidates"],
+        targets: Bool[Array, "batch candidates"],
+        allowed: Bool[Array, "batch candidates"],
+    ) -> Float[Array, "modules batch"]:
+        return jax.vmap(lambda module: loss(module, targets, allowed=allowed))(outputs)
+
+    return losses_of
 
 
-def binary_loss(
-    outputs: Float[Array, "*modules batch candidates"],
-    targets: Bool[Array, "batch candidates"],
-    allowed: Bool[Array, "batch candidates"],
-) -> Float[Array, "*modules batch"]:
-    """Half softplus(-l) of the target, half the mean softplus(l) of the other allowed ones."""
-    wrong = allowed & ~targets
-    share = jnp.where(targets, 1.0, wrong / jnp.maximum(jnp.sum(wrong, axis=-1, keepdims=True), 1))
-    targets, share = (jnp.broadcast_to(mask, outputs.shape) for mask in (targets, share))
-    return 0.5 * jnp.sum(jax.nn.softplus(jnp.where(targets, -outputs, outputs)) * share, axis=-1)
+softmax_loss = _by_module(losses.softmax_cross_entropy)
+binary_loss = _by_module(losses.binary_cross_entropy)
 
 
 def product_loss(
@@ -91,8 +85,8 @@ def product_loss(
         jnp.log(-jnp.expm1(jnp.maximum(log_p, -1.0))),
         jnp.log1p(-jnp.exp(jnp.minimum(log_p, -0.5))),
     )
-    losses = jnp.where(targets, -log_p, -log_not_p) * allowed
-    return (jnp.sum(losses, axis=-1) / jnp.sum(allowed, axis=-1))[None]
+    terms = jnp.where(targets, -log_p, -log_not_p) * allowed
+    return (jnp.sum(terms, axis=-1) / jnp.sum(allowed, axis=-1))[None]
 
 
 LOSSES = {"softmax": softmax_loss, "bce": binary_loss}
@@ -141,15 +135,10 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     A label that is no candidate is left out of the softmax; with a task's own labels as candidates,
     the read-out is one head a task.
     """
-    layers = (*layers, Layer(nn.Dense(num_labels), activation=lambda h: h))
+    layers = with_read_out(layers, num_labels)
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:
-        h, params = x[:1], []
-        for i, layer in enumerate(layers):
-            inputs = (Part("input", h, "sample"),)
-            params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
-            h = activity(layer, params[-1], inputs)[:, 0]
-        return (tuple(params),), None
+        return (init_layers(layers, key, x),), None
 
     def outputs(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.quadratic_programme import nonnegative_minimum
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
+from sffa_jax.continual.strategy import Batch, Problem, Strategy, zeros_like
 from sffa_jax.layers import Params
 
 
@@ -70,8 +70,7 @@ def gem(problem: Problem, *, patterns: int = 20, strength: float | Array = 0.5) 
             return jax.grad(problem.loss, has_aux=True)(modules, old)[0]
 
         def reference(task: Array) -> Modules:
-            nothing = jax.tree.map(jnp.zeros_like, modules)
-            return jax.lax.cond(task < batch.now, of_task, lambda _: nothing, task)
+            return jax.lax.cond(task < batch.now, of_task, lambda _: zeros_like(modules), task)
 
         references = jax.lax.map(reference, jnp.arange(num_references))
         return tuple(project(g, r, strength) for g, r in zip(own, references, strict=True))

@@ -11,19 +11,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.command import execute
-from experiments.options import FREE_OPTIONS, Splits, make_splits
-from experiments.presets import ALGORITHMS, PRESETS, Recipe
-from experiments.run_folder import RunFolder
+from experiments.options import Common, Splits, make_splits, open_folder
+from experiments.presets import PRESETS, Recipe
 from experiments.training import Setting, train_settings
 from sffa_jax import data, report
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, reject
 
 STEPS: dict[str, tuple[str, ...]] = {
     "epoch chosen without the test set": ("selection",),
@@ -55,15 +53,16 @@ STEPS: dict[str, tuple[str, ...]] = {
 DEEP_ONLY = ("input skip", "normalisation", "prediction rule", "layer schedule")
 """Changes that a network of one layer does not feel."""
 
+WITHOUT = "without: "
+"""How the names of settings that take a change back begin."""
+
+Records = Sequence[Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
-class Options:
+class Options(Common):
     """Go from one preset to another, one change at a time, and measure what each change buys."""
 
-    dataset: str = "digits"
-    """Data set, as `experiments.compare` takes it."""
-    data_dir: Path | None = None
-    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
     algorithms: tuple[str, ...] = ("sffa",)
     """Algorithms: ffa, sffa, bp."""
     seeds: int = 5
@@ -80,18 +79,6 @@ class Options:
     """Images per update everywhere on the path; the presets' if left out."""
     taken_back: bool = True
     """Measure the end of the path with each change undone, too."""
-    validation: float = 1 / 12
-    """Share of the training images held out where a step chooses the epoch by it."""
-    out: Path | None = None
-    """Folder for the results; a second start with the same folder continues it."""
-    parallel: str = "auto"
-    """How runs are spread: vmap, map, or auto (the faster, measured)."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read."""
-        del arguments
-        return cls()
 
     def ends(self) -> tuple[Recipe, Recipe]:
         """The recipes at both ends.
@@ -99,16 +86,9 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        data.check_name(self.dataset)
-        check_integer("options", "seeds", self.seeds, 1)
-        check_range("options", "validation", self.validation, above=0, at_most=0.9)
-        if not self.algorithms:
-            raise reject("options", "algorithms", f"name one of {', '.join(ALGORITHMS)}", "none")
-        for algorithm in self.algorithms:
-            check_choice("options", "algorithms", algorithm, ALGORITHMS)
-        fixed: dict[str, Any] = {"epochs": self.epochs}
-        fixed |= {} if self.hidden is None else {"hidden": self.hidden}
-        fixed |= {} if self.batch_size is None else {"batch_size": self.batch_size}
+        self.check()
+        said = {"epochs": self.epochs, "hidden": self.hidden, "batch_size": self.batch_size}
+        fixed: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
         recipes = []
         for name in ("start", "end"):
             check_choice("options", name, getattr(self, name), PRESETS)
@@ -137,36 +117,35 @@ def path(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting
     back = []
     for setting in along[1:-1] if taken_back else ():
         undone = {field: getattr(start, field) for field in setting.changes}
-        back.append(Setting(f"without: {setting.name}", dataclasses.replace(end, **undone), undone))
+        back.append(Setting(f"{WITHOUT}{setting.name}", dataclasses.replace(end, **undone), undone))
     return along + back
 
 
-def effects(
-    records: Sequence[Mapping[str, Any]], settings: Sequence[Setting], algorithm: str
-) -> list[list[str]]:
+def along_the_path(settings: Sequence[Setting]) -> list[str]:
+    """The names of the settings from the start to the end, without those that take back."""
+    return [setting.name for setting in settings if not setting.name.startswith(WITHOUT)]
+
+
+def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, float]:
+    """Test accuracy of each seed of a setting that did not diverge."""
+    of_setting = [record for record in records if record["setting"] == setting]
+    return report.accuracies(of_setting).get(algorithm, {})
+
+
+def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> list[list[str]]:
     """A row a setting: its accuracy, and what its change buys with interval and paired test."""
-    by_setting = {
-        setting.name: {
-            r["seed"]: r["test_accuracy"]
-            for r in records
-            if r["setting"] == setting.name
-            and r["algorithm"] == algorithm
-            and r["test_accuracy"] is not None
-        }
-        for setting in settings
-    }
-    along = [s.name for s in settings if not s.name.startswith("without: ")]
+    along = along_the_path(settings)
     table = [["Step", "Test accuracy, %", "The change buys, points", "p (paired t)"]]
     for setting in settings:
-        values = by_setting[setting.name]
+        values = accuracies(records, setting.name, algorithm)
         if setting.name == along[0]:
-            pair = None
+            pair = {}
         elif setting.name in along:
             before = along[along.index(setting.name) - 1]
-            pair = {"after": values, "before": by_setting[before]}
+            pair = {"after": values, "before": accuracies(records, before, algorithm)}
         else:
-            pair = {"end": by_setting[along[-1]], "without": values}
-        tests = report.paired_tests(pair) if pair else []
+            pair = {"end": accuracies(records, along[-1], algorithm), "without": values}
+        tests = report.paired_tests(pair)
         p = tests[0].p if tests else None
         table.append(
             [
@@ -179,22 +158,15 @@ def effects(
     return table
 
 
-def path_figure(
-    records: Sequence[Mapping[str, Any]], settings: Sequence[Setting], algorithms: Sequence[str]
-) -> Figure:
+def path_figure(records: Records, settings: Sequence[Setting], algorithms: Sequence[str]) -> Figure:
     """Accuracy along the path, a line an algorithm, with 95 % intervals over seeds."""
-    along = [s.name for s in settings if not s.name.startswith("without: ")]
+    along = along_the_path(settings)
     figure, axes = report.new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
         colour, marker = report.STYLES[algorithm]
         means, halves = [], []
         for name in along:
-            values = [
-                r["test_accuracy"]
-                for r in records
-                if (r["setting"], r["algorithm"]) == (name, algorithm)
-                and r["test_accuracy"] is not None
-            ]
+            values = list(accuracies(records, name, algorithm).values())
             of = report.interval(values) if values else None
             means.append(np.nan if of is None else 100 * of.mean)
             halves.append(0.0 if of is None or of.high is None else 100 * (of.high - of.mean))
@@ -232,9 +204,7 @@ def main(options: Options) -> None:
         splits_of(setting.recipe).schedule(setting.recipe)
         for algorithm in options.algorithms:
             splits_of(setting.recipe).learner(setting.recipe, algorithm)
-    values = dataclasses.asdict(options)
-    extra = {"data": splits_of(start).record}
-    with RunFolder(options.out, "ablation", values, extra=extra, free=FREE_OPTIONS) as folder:
+    with open_folder(options, "ablation", splits_of(start)) as folder:
         for algorithm in options.algorithms:
             train_settings(
                 settings,
@@ -267,9 +237,7 @@ def main(options: Options) -> None:
             tables=tables,
             figures=[report.ReportFigure("path.png", "Mean and 95 % interval over seeds.")],
             config=folder.config,
-            command=f"python -m experiments.ablation --dataset {options.dataset}"
-            f" --start {options.start} --end {options.end} --epochs {options.epochs}"
-            f" --seeds {options.seeds} --algorithms {' '.join(options.algorithms)}",
+            command=options.command("ablation"),
         )
         for table in tables.values():
             print(f"\n{report.as_text(table)}")

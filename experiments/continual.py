@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -22,10 +21,13 @@ import numpy as np
 import optax
 
 from experiments import continual_report
+from experiments import options as shared
 from experiments.command import execute
+from experiments.options import check_names
+from experiments.presets import Recipe
 from experiments.run_folder import RunFolder
 from sffa_jax import augment, data, overlays, rules
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, check_range
 from sffa_jax.continual import metrics
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
 from sffa_jax.continual.runner import Plan, make_plan, run_tasks
@@ -41,8 +43,8 @@ from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem, Strategy, stored_floats
 from sffa_jax.layers import dense_layers
 from sffa_jax.network import Network
-from sffa_jax.sweep import WAYS, seed_keys, spread
-from sffa_jax.train import Samples, make_samples
+from sffa_jax.sweep import seed_keys, spread
+from sffa_jax.train import Samples
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
@@ -77,18 +79,14 @@ TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 TUNING_SEED = 10_000
 """Weights and class order of the tuning runs: no run that is reported has them."""
 
-FREE_OPTIONS = (*("out", "data_dir", "seeds", "algorithms", "scenarios", "strategies", "parallel"),)
+FREE_OPTIONS = (*shared.FREE_OPTIONS, "scenarios", "strategies")
 """Options that do not change any single run, so that a second start may change them."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(shared.Common):
     """Learn a data set's classes a few at a time and see what is forgotten."""
 
-    dataset: str = "digits"
-    """Data set: digits (embedded), or one that --data-dir holds."""
-    data_dir: Path | None = None
-    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR."""
     scenarios: tuple[str, ...] = SCENARIOS
     """What is asked: class (which of all so far), domain (which of a task's), task (task named)."""
     strategies: tuple[str, ...] = ("none", "ewc", "si", "mas", "gem", "replay")
@@ -129,16 +127,8 @@ class Options:
     """Choose each regularising strategy's strength on held-out training images first."""
     validation: float = 1 / 12
     """Share of the training images that --tune holds out."""
-    out: Path | None = None
-    """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
     """How seeds are spread: vmap, map (one after another), or auto (map on a CPU)."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read."""
-        del arguments
-        return cls()
 
     def resolve(self) -> Self:
         """Fills in the preset's values and checks every option.
@@ -146,30 +136,25 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        data.check_name(self.dataset)
-        choices = {"preset": PRESETS, "coupling": COUPLINGS}
-        choices |= {"parallel": ("auto", *WAYS), "ewc_mode": ("separate", "online")}
-        for name, known in choices.items():
-            check_choice("options", name, getattr(self, name), known)
-        lists = {"scenarios": SCENARIOS, "strategies": STRATEGIES, "algorithms": ALGORITHMS}
-        for name, known in lists.items():
-            if not getattr(self, name):
-                raise reject("options", name, f"name one of {', '.join(known)}", "none")
-            for value in getattr(self, name):
-                check_choice("options", name, value, known)
-        minima = {"seeds": 1, "tasks": 1, "patterns": 1, "memory_shift": 0, "wrong_labels": 1}
+        self.check(ALGORITHMS)
+        check_choice("options", "preset", self.preset, PRESETS)
+        check_choice("options", "coupling", self.coupling, COUPLINGS)
+        check_choice("options", "ewc_mode", self.ewc_mode, ("separate", "online"))
+        check_names("scenarios", self.scenarios, SCENARIOS)
+        check_names("strategies", self.strategies, STRATEGIES)
+        minima = {"tasks": 1, "patterns": 1, "memory_shift": 0, "wrong_labels": 1}
         for name, minimum in minima.items():
             if getattr(self, name) is not None:
                 check_integer("options", name, getattr(self, name), minimum)
         check_range("options", "learning_rate", self.learning_rate, above=0)
         check_range("options", "memory_weight", self.memory_weight, above=0)
-        check_range("options", "validation", self.validation, above=0, at_most=0.9)
         filled = {
             name: value
             for name, value in PRESETS[self.preset].items()
             if getattr(self, name) is None
         }
-        filled |= {name: tuple(dict.fromkeys(getattr(self, name))) for name in lists}
+        for name in ("scenarios", "strategies", "algorithms"):
+            filled[name] = tuple(dict.fromkeys(getattr(self, name)))
         resolved = dataclasses.replace(self, **filled)
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
@@ -223,17 +208,6 @@ class Options:
 
         return make
 
-    def command(self) -> str:
-        """The command that repeats the run."""
-        words = ["python -m experiments.continual"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default and field.name != "out":
-                values = value if isinstance(value, tuple) else (value,)
-                words.append(f"--{field.name.replace('_', '-')}")
-                words.extend([] if value is True else map(str, values))
-        return " ".join(words)
-
 
 REMEMBER = ("replay", "derpp", "agem", "gdumb")
 """Strategies with a memory of `--memory` images."""
@@ -252,20 +226,16 @@ class Data(NamedTuple):
 
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> Data:
     """The published splits; or, to tune, two parts of the training split alone."""
-    train = (dataset.train_images, dataset.train_labels)
-    test = (dataset.test_images, dataset.test_labels)
-    if held_out:
-        stays, held = data.stratified_split(train[1], options.validation, seed=0)
-        train, test = [(train[0][part], train[1][part]) for part in (stays, held)]
-    mean, std = data.statistics(train[0])
-    scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
+    recipe = Recipe(selection="validation" if held_out else "last")
+    splits = shared.make_splits(dataset, recipe, options.validation)
+    test = splits.test if splits.validation is None else splits.validation
     return Data(
-        train[0].shape[1:],
+        splits.shape,
         dataset.num_classes,
-        train[1],
-        test[1],
-        make_samples(*train, **scale),
-        make_samples(*test, **scale),
+        np.asarray(splits.training.labels),
+        np.asarray(test.labels),
+        splits.training,
+        test,
     )
 
 
@@ -418,7 +388,7 @@ def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder)
 
 def main(options: Options) -> None:
     """Runs what is missing in the output folder and writes its report."""
-    command = options.command()
+    command = options.command("continual")
     options = options.resolve()
     dataset = data.load(options.dataset, options.data_dir)
     used = load_data(options, dataset, held_out=False)

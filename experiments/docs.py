@@ -55,20 +55,16 @@ def percent(values: Sequence[float]) -> str:
 
 
 def accuracies(run: Run, algorithm: str) -> list[float]:
-    """Test accuracy of every seed."""
-    return [r["test_accuracy"] for r in run.records if r["algorithm"] == algorithm]
+    """Test accuracy of every seed that did not diverge."""
+    return list(report.accuracies(run.records)[algorithm].values())
 
 
 def changed(run: Run) -> str:
     """The options of a run that are not the command's defaults, as they are typed."""
-    usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).flat()
-    usual["preset"] = shared.Options().preset
-    words = []
-    for name, value in run.options.items():
-        known = list(usual[name]) if isinstance(usual[name], tuple) else usual[name]
-        if value != known and name not in ("out", "data_dir", "parallel", "algorithms"):
-            values = value if isinstance(value, list) else [value]
-            words.append(f"--{name.replace('_', '-')} {' '.join(map(str, values))}")
+    usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
+    hidden = ("out", "data_dir", "parallel", "algorithms")
+    said = {name: value for name, value in run.options.items() if name not in hidden}
+    words = shared.flags(said, usual)
     return f"`{' '.join(words)}`" if words else "no option"
 
 

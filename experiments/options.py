@@ -1,7 +1,7 @@
 """What every training experiment is told on the command line, and the data it names."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,9 +24,37 @@ MNIST_SCALE = (0.1307, 0.3081)
 """Mean and standard deviation that are typed into many programs, the released code among them."""
 
 
+def check_names(option: str, values: Collection[str], known: Collection[str]) -> None:
+    """Raises ValueError unless at least one name is given and all are known."""
+    if not values:
+        raise reject("options", option, f"name one of {', '.join(known)}", "none")
+    for value in values:
+        check_choice("options", option, value, known)
+
+
+def flags(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+    """The options that differ from what they usually are, as they are typed.
+
+    Lists and tuples of the same values are the same: a configuration that was read has lists.
+    """
+    words = []
+    for option, value in values.items():
+        several = list(value) if isinstance(value, list | tuple) else value
+        default = usual[option]
+        if several == (list(default) if isinstance(default, tuple) else default):
+            continue
+        flag = option.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            shown = several if isinstance(several, list) else [several]
+            words.append(f"--{flag} {' '.join(map(str, shown))}")
+    return words
+
+
 @dataclass(frozen=True)
-class Options:
-    """Options that all training experiments share."""
+class Common:
+    """Options that every experiment has."""
 
     dataset: str = "digits"
     """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10 or tfds:NAME."""
@@ -37,15 +65,55 @@ class Options:
     """Algorithms to compare: ffa, sffa, bp."""
     seeds: int = 10
     """Number of seeds; the seeds are 0 .. N-1."""
-    preset: str = "two_pass"
-    """Recipe that the options below start from: paper, released, two_pass or best."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
     validation: float = 1 / 12
     """Share of the training images held out to choose the weights."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
     """How runs are spread: vmap, map, or auto (the faster, measured)."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def check(self, algorithms: Collection[str] = ALGORITHMS) -> None:
+        """Checks what all experiments have in common.
+
+        Args:
+          algorithms: that this experiment knows.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        data.check_name(self.dataset)
+        check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
+        check_names("algorithms", self.algorithms, algorithms)
+        check_integer("options", "seeds", self.seeds, 1)
+        check_range("options", "validation", self.validation, above=0, at_most=0.9)
+
+    def flat(self) -> dict[str, Any]:
+        """Every option by the name it has on the command line."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def usual(self) -> dict[str, Any]:
+        """What `flat` is if nothing is said."""
+        return type(self)().flat()
+
+    def command(self, name: str) -> str:
+        """The command that repeats the run."""
+        said = {option: value for option, value in self.flat().items() if option != "out"}
+        return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
+
+
+@dataclass(frozen=True)
+class Options(Common):
+    """Options of the experiments that train by a recipe."""
+
+    preset: str = "two_pass"
+    """Recipe that the options below start from: paper, released, two_pass or best."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -68,36 +136,17 @@ class Options:
         Raises:
           ValueError: naming the first option that cannot be used.
         """
-        data.check_name(self.dataset)
-        check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
-        if not self.algorithms:
-            raise reject("options", "algorithms", f"name one of {', '.join(ALGORITHMS)}", "none")
-        for algorithm in self.algorithms:
-            check_choice("options", "algorithms", algorithm, ALGORITHMS)
-        check_integer("options", "seeds", self.seeds, 1)
-        check_range("options", "validation", self.validation, above=0, at_most=0.9)
+        self.check()
         self.recipe.check()
         return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
 
     def flat(self) -> dict[str, Any]:
-        """Every option by the name it has on the command line."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values = super().flat()
         return values | dataclasses.asdict(values.pop("recipe"))
 
-    def command(self, name: str) -> str:
-        """The command that repeats the run."""
-        words = [f"python -m experiments.{name}"]
-        usual = {"preset": type(self)().preset}
-        usual = type(self).defaults([f"--preset={self.preset}"]).flat() | usual
-        for option, value in self.flat().items():
-            if value != usual[option] and option != "out":
-                values = value if isinstance(value, tuple) else (value,)
-                flag = option.replace("_", "-")
-                if isinstance(value, bool):
-                    words.append(f"--{flag}" if value else f"--no-{flag}")
-                else:
-                    words.append(f"--{flag} {' '.join(map(str, values))}")
-        return " ".join(words)
+    def usual(self) -> dict[str, Any]:
+        preset = type(self)().preset
+        return type(self).defaults([f"--preset={self.preset}"]).flat() | {"preset": preset}
 
 
 @dataclass(frozen=True)
@@ -169,7 +218,7 @@ def load_splits(options: Options) -> Splits:
     return make_splits(dataset, options.recipe, options.validation)
 
 
-def open_folder(options: Options, name: str, splits: Splits) -> RunFolder:
+def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
     """The output folder of resolved options, new or continued, as a context manager.
 
     Raises:

@@ -178,8 +178,8 @@ def train_settings(
     """
     console = Console()
     groups: dict[Recipe, list[Setting]] = {}
+    usual = {name: getattr(Recipe(), name) for name in CONTINUOUS}
     for setting in settings:
-        usual = {name: getattr(Recipe(), name) for name in CONTINUOUS}
         groups.setdefault(dataclasses.replace(setting.recipe, **usual), []).append(setting)
     for group in groups.values():
         runs = [

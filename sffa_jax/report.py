@@ -113,7 +113,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _accuracies(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
+def accuracies(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
     """Test accuracy of each finished run, by algorithm and seed."""
     found: dict[str, dict[int, float]] = {}
     for record in records:
@@ -154,10 +154,10 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     table = [
         ["Algorithm", "Test accuracy, % [95 % interval]", "Validation, %", "Seeds", "s / epoch"]
     ]
-    accuracies = _accuracies(records)
+    found = accuracies(records)
     for row in summary(records).to_dict("records"):
         name = str(row["algorithm"])
-        values = accuracies.get(name)
+        values = found.get(name)
         seeds = f"{row['seeds']}" + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
         table.append(
             [
@@ -176,7 +176,7 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def tests_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The paired tests for people; only a header where there is nothing to compare."""
     table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    for test in paired_tests(_accuracies(records)):
+    for test in paired_tests(accuracies(records)):
         names = (NAMES.get(name, name) for name in (test.first, test.second))
         p = "-" if test.p is None else f"{test.p:.2g}"
         table.append([" - ".join(names), str(test.difference), p])
@@ -205,8 +205,8 @@ def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
 def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     """Every seed's test accuracy as a dot, with the mean and its 95 % interval beside the dots."""
     figure, axes = new_axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
-    accuracies = _accuracies(records)
-    for i, (name, by_seed) in enumerate(accuracies.items()):
+    found = accuracies(records)
+    for i, (name, by_seed) in enumerate(found.items()):
         colour, marker = STYLES.get(name, ("#009E73", "D"))
         values = 100 * np.array(list(by_seed.values()))
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
@@ -223,8 +223,8 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
             textcoords="offset points",
             va="center",
         )
-    axes.set_xticks(range(len(accuracies)), [NAMES.get(name, name) for name in accuracies])
-    axes.set_xlim(-0.5, len(accuracies) - 0.4)
+    axes.set_xticks(range(len(found)), [NAMES.get(name, name) for name in found])
+    axes.set_xlim(-0.5, len(found) - 0.4)
     axes.set_ylabel("Test accuracy, %")
     return figure
 

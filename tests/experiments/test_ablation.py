@@ -1,17 +1,13 @@
 import dataclasses
 import itertools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import read, start
 
 from experiments import ablation
 from experiments.command import execute
 from experiments.presets import PRESETS, Recipe
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("start", PRESETS)
@@ -45,15 +41,9 @@ def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
 def test_the_command(tmp_path):
     arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
     arguments += ["--batch-size", "32", "--end", "best", "--out", str(tmp_path)]
-    run = subprocess.run(
-        [sys.executable, "-m", "experiments.ablation", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = start("ablation", *arguments)
     assert run.returncode == 0, run.stderr
-    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    records = read(tmp_path)
     names = list(dict.fromkeys(record["setting"] for record in records))
     assert names[0] == "start"
     assert {"softmax over the labels", "without: input dropout"} <= set(names)

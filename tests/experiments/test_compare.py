@@ -3,36 +3,24 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import read, start
 
 from experiments import compare
 from experiments.command import execute, parse
 from experiments.presets import PRESETS
 
-ROOT = Path(__file__).parent.parent.parent
 TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
 
 
-def start(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.compare", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_command(tmp_path):
-    run = start(*TINY, "--out", str(tmp_path))
+    run = start("compare", *TINY, "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     assert "SFFA - Backprop" in run.stdout
     assert f"Report: {tmp_path}" in run.stdout
-    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    records = read(tmp_path)
     assert [(r["algorithm"], r["seed"]) for r in records] == [
         (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
     ]
@@ -54,16 +42,16 @@ def execute_compare(*arguments):
 
 def test_a_second_start_adds_only_what_is_missing(tmp_path):
     common = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path)]
-    assert start(*common, "--seeds", "1", "--algorithms", "bp").returncode == 0
+    assert start("compare", *common, "--seeds", "1", "--algorithms", "bp").returncode == 0
     before = (tmp_path / "results.jsonl").read_text()
     more = [*common, "--seeds", "2", "--algorithms", "bp", "sffa", "--parallel", "map"]
-    assert start(*more).returncode == 0
+    assert start("compare", *more).returncode == 0
     after = (tmp_path / "results.jsonl").read_text()
     assert after.startswith(before)
     runs = [json.loads(line) for line in after.splitlines()]
     expected = [("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)]
     assert [(run["algorithm"], run["seed"]) for run in runs] == expected
-    assert start(*more).returncode == 0
+    assert start("compare", *more).returncode == 0
     assert (tmp_path / "results.jsonl").read_text() == after
 
 
@@ -97,7 +85,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
 
 def test_bad_input_as_a_command():
     """`__main__` words its errors like an import does: no traceback."""
-    run = start("--algorithms")
+    run = start("compare", "--algorithms")
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
     assert "`algorithms` must name one of ffa, sffa, bp, got none" in run.stderr
 
@@ -132,7 +120,7 @@ def test_accuracy_on_mnist(tmp_path):
     if "SFFA_DATA_DIR" not in os.environ:
         pytest.skip("needs SFFA_DATA_DIR")
     arguments = ["--dataset", "mnist", "--hidden", "1400", "--epochs", "10", "--seeds", "3"]
-    run = start(*arguments, "--out", str(tmp_path))
+    run = start("compare", *arguments, "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     by_algorithm = {}
     for line in (tmp_path / "results.jsonl").read_text().splitlines():

@@ -1,40 +1,24 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import read, start
 
 from experiments import continual, continual_report
 from experiments.command import execute
 
-ROOT = Path(__file__).parent.parent.parent
 TINY = ("--hidden", "16", "8", "--epochs", "2", "--memory", "20")
-
-
-def start(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.continual", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def read(folder):
-    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 def test_the_command_and_a_second_start(tmp_path):
     common = [*TINY, "--scenarios", "class", "task", "--strategies", "replay"]
     common += ["--out", str(tmp_path)]
-    run = start(*common, "--algorithms", "sffa", "--seeds", "1")
+    run = start("continual", *common, "--algorithms", "sffa", "--seeds", "1")
     assert run.returncode == 0, run.stderr
     before = (tmp_path / "results.jsonl").read_text()
-    run = start(*common, "--algorithms", "sffa", "bp", "--seeds", "2")
+    run = start("continual", *common, "--algorithms", "sffa", "bp", "--seeds", "2")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "results.jsonl").read_text().startswith(before)
     assert f"Report: {tmp_path}" in run.stdout
@@ -64,7 +48,10 @@ def test_the_command_and_a_second_start(tmp_path):
 def test_a_seed_gives_the_same_numbers_whichever_seeds_run_with_it(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "replay", "--algorithms", "bp"]
     for name, seeds in (("one", "1"), ("three", "3")):
-        assert start(*common, "--seeds", seeds, "--out", str(tmp_path / name)).returncode == 0
+        assert (
+            start("continual", *common, "--seeds", seeds, "--out", str(tmp_path / name)).returncode
+            == 0
+        )
     one, three = read(tmp_path / "one"), read(tmp_path / "three")
     assert one[0]["accuracy_matrix"] == three[0]["accuracy_matrix"]
     assert three[0]["accuracy_matrix"] != three[1]["accuracy_matrix"]
@@ -72,13 +59,13 @@ def test_a_seed_gives_the_same_numbers_whichever_seeds_run_with_it(tmp_path):
 
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
-    run = start(*common, "--seeds", "1", "--out", str(tmp_path))
+    run = start("continual", *common, "--seeds", "1", "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     (line,) = (tmp_path / "tuning.jsonl").read_text().splitlines()
     tuned = json.loads(line)
     best = tuned["strengths"][int(np.argmax(tuned["validation_accuracies"]))]
     assert read(tmp_path)[0]["strength"] == tuned["strength"] == best
-    assert start(*common, "--seeds", "2", "--out", str(tmp_path)).returncode == 0
+    assert start("continual", *common, "--seeds", "2", "--out", str(tmp_path)).returncode == 0
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
     dataset = continual.data.load("digits")
     used = continual.load_data(continual.Options(), dataset, held_out=True)
@@ -121,7 +108,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
 def test_the_described_command_repeats_the_run():
     options = continual.Options(scenarios=("task",), tune=True, out=Path("x"))
     words = "python -m experiments.continual --scenarios task --tune"
-    assert options.command() == words
+    assert options.command("continual") == words
 
 
 def fake(scenario, strategy, algorithm, seed, accuracy):
@@ -159,7 +146,7 @@ def test_the_bounds_hold_and_replay_reaches_the_paper(tmp_path):
     arguments = ["--dataset", "mnist", "--preset", "protocol", "--seeds", "1"]
     arguments += ["--scenarios", "class", "--algorithms", "sffa", "bp"]
     arguments += ["--strategies", *("none", "ewc", "si", "mas", "gem", "replay", "joint")]
-    run = start(*arguments, "--out", str(tmp_path))
+    run = start("continual", *arguments, "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     for algorithm, floor in (("sffa", 0.895), ("bp", 0.87)):
         found = {

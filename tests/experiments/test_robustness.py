@@ -1,33 +1,26 @@
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
+from commands import read, start
 
 from experiments import robustness
 from experiments.command import execute
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
     arguments = ["--widths", "8", "--activations", "relu", "--shares", "0.5"]
     arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
-    command = [sys.executable, "-m", "experiments.robustness", *arguments, "--out", str(tmp_path)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    arguments += ["--out", str(tmp_path)]
+    run = start("robustness", *arguments)
     assert run.returncode == 0, run.stderr
-    text = (tmp_path / "results.jsonl").read_text()
-    records = [json.loads(line) for line in text.splitlines()]
+    records = read(tmp_path)
     # 2 algorithms x 2 learning rates x 3 thresholds
     assert len(records) == len({(r["algorithm"], r["setting"]) for r in records}) == 12
     changes = records[0]["changes"]
     assert {"hidden", "activation", "learning_rate", "overlay_density"} <= set(changes)
-    lines = text.splitlines(keepends=True)
+    lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "results.jsonl").write_text("".join(lines[:-4]))
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    again = start("robustness", *arguments)
     assert again.returncode == 0, again.stderr
-    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 12
+    assert len(read(tmp_path)) == 12
     assert {"distribution.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 

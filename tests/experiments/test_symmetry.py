@@ -1,27 +1,15 @@
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
+from commands import read, start
 
 from experiments import symmetry
 from experiments.command import execute
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 def test_the_command(tmp_path):
     arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", "--out"]
-    run = subprocess.run(
-        [sys.executable, "-m", "experiments.symmetry", *arguments, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = start("symmetry", *arguments, str(tmp_path))
     assert run.returncode == 0, run.stderr
-    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    records = read(tmp_path)
     # Two algorithms as published and by the preset, and SFFA at eight sharpnesses and floors.
     assert len(records) == 2 * (4 + 8)
     for record in records:

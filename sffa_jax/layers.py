@@ -118,9 +118,11 @@ def _per_candidate(
         return value[:, None]
     if candidates is None:
         return value[None]
-    # A product with a one-hot code instead of a gather, whose transpose is a slow scatter.
-    one_hot = jax.nn.one_hot(candidates, value.shape[0], dtype=value.dtype)
-    return jnp.tensordot(one_hot, value, axes=1)
+    # A product with a one-hot code instead of a gather, whose transpose is a slow scatter; as one
+    # plain product of matrices, since the transpose of a batched one is copied about first.
+    one_hot = jax.nn.one_hot(candidates.reshape(-1), value.shape[0], dtype=value.dtype)
+    flat = one_hot @ value.reshape(value.shape[0], -1)
+    return flat.reshape(*candidates.shape, *value.shape[1:])
 
 
 def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Params:

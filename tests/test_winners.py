@@ -10,13 +10,54 @@ from hypothesis.extra import numpy as hnp
 from sffa_jax import winners
 
 # Few distinct values make ties common.
-ROWS = hnp.arrays(np.float32, (3, 12), elements=st.sampled_from([0, 1, 2, 2.5, 7, np.inf]))
+ROWS = hnp.arrays(
+    np.float32, (3, 40), elements=st.sampled_from([-np.inf, -3, -0.5, 0, 1, 2, 2.5, 7, np.inf])
+)
+ANY = hnp.arrays(
+    np.float32, (3, 40), elements=st.floats(allow_nan=False, allow_subnormal=False, width=32)
+)
 
 
-@given(ROWS, st.integers(1, 12))
-def test_kth_largest_is_exact_on_ties_and_infinities(h, k):
+def check_kth(kernel, h, k):
     expected = np.sort(h, axis=-1)[:, -k][:, None]
-    np.testing.assert_array_equal(winners.kth_largest(jnp.array(h), k), expected)
+    np.testing.assert_array_equal(jax.jit(kernel, static_argnums=1)(jnp.array(h), k), expected)
+
+
+# 2 of 40 makes groups, 40 of 40 takes all; few values of k, as each compiles a program.
+@pytest.mark.parametrize("k", [1, 2, 7, 40])
+@pytest.mark.parametrize("kernel", [*winners.KERNELS.values(), winners.kth_largest])
+@given(h=ROWS | ANY)
+def test_kth_largest_is_exact_on_ties_and_infinities(kernel, k, h):
+    check_kth(kernel, h, k)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+@pytest.mark.parametrize("value", [0.0, 1.5, np.inf, -np.inf])
+def test_equal_rows(kernel, value):
+    check_kth(kernel, np.full((2, 700), value, np.float32), 15)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+def test_winners_that_share_groups_are_found(kernel):
+    """Groups are strides of the row: here the largest values all lie in three of them."""
+    h = np.random.default_rng(0).normal(size=(4, 700)).astype(np.float32)
+    h[:, [i + j * 100 for i in range(3) for j in range(7)]] += 10
+    check_kth(kernel, h, 15)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+def test_other_precisions(kernel):
+    h = jnp.array([[1, -2, 3, 0.5, 2, -0.25, 7, 6]], jnp.bfloat16)
+    assert kernel(h, 3)[0, 0] == 3
+    with jax.enable_x64(True):
+        wide = np.random.default_rng(1).normal(size=(2, 50))
+        np.testing.assert_array_equal(
+            kernel(jnp.array(wide), 4)[:, 0], np.sort(wide, axis=-1)[:, -4]
+        )
+
+
+def test_nan_stays():
+    assert np.isnan(winners.keep_winners(jnp.full((1, 6), jnp.nan), 1)).all()
 
 
 @given(hnp.arrays(np.float32, 12, elements=st.floats(0, 9, width=32)), st.integers(1, 6))

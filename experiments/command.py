@@ -2,16 +2,23 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
+import jax
 import tyro
 
 
 class HasDefaults(Protocol):
     """Options whose defaults depend on the command line (on its `--preset`)."""
+
+    @property
+    def compilation_cache(self) -> Path | None:
+        """Folder for compiled programs, or None."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -49,6 +56,19 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
         raise ValueError(f"{message.rstrip('.')}. See --help.") from None
 
 
+def set_up(options: HasDefaults) -> None:
+    """Tells JAX, before it starts, of host devices and of the folder for compiled programs.
+
+    A CPU counts as a device a core, so that runs can be shared out over the cores; a program for
+    one device still uses all of them.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    if options.compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.resolve()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def execute(
     main: Callable[[Options], None],
     options: type[Options],
@@ -61,7 +81,10 @@ def execute(
     disk, and the same command goes on from there if it names the same `--out`.
     """
     try:
-        main(parse(options, name, arguments))
+        parsed = parse(options, name, arguments)
+        if arguments is None:  # a process of its own, in which JAX has not started
+            set_up(parsed)
+        main(parsed)
     except (ValueError, TypeError) as error:
         if not _is_about_input(error):
             raise

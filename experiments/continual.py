@@ -43,7 +43,7 @@ from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem, Strategy, stored_floats
 from sffa_jax.layers import dense_layers
 from sffa_jax.network import Network
-from sffa_jax.sweep import seed_keys, spread
+from sffa_jax.sweep import WAYS, available, place, seed_keys, spread, take
 from sffa_jax.train import Samples
 
 ALGORITHMS = ("sffa", "ffa", "bp")
@@ -128,7 +128,7 @@ class Options(shared.Common):
     validation: float = 1 / 12
     """Share of the training images that --tune holds out."""
     parallel: str = "auto"
-    """How seeds are spread: vmap, map (one after another), or auto (map on a CPU)."""
+    """How seeds are spread: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
 
     def resolve(self) -> Self:
         """Fills in the preset's values and checks every option.
@@ -303,29 +303,28 @@ def run_seeds(
     plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
     run = make_cell(options, cell, scenario, plan, used.shape)
     way = options.parallel
+    on_cpu = jax.default_backend() == "cpu"
     if way == "auto":
-        way = "map" if jax.default_backend() == "cpu" else "vmap"
-    # One after another, a run can be kept as soon as it ends; the program is the same for all.
-    portion = 1 if way == "map" else len(seeds)
+        way = ("devices" if len(available()) == len(WAYS) else "map") if on_cpu else "vmap"
+    # In a row, runs can be kept as soon as they end: as many at once as work at a time.
+    at_once = {"map": 1, "devices": jax.local_device_count() if on_cpu else len(seeds)}
+    portion = at_once.get(way, len(seeds))
     swept = (seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
-    portions = [
-        jax.tree.map(lambda leaf, start=start: leaf[start : start + portion], swept)
-        for start in range(0, len(seeds), portion)
-    ]
     shared = (used.training, used.test)
-    program = jax.jit(spread(run, way)).lower(portions[0], *shared).compile()
-    for number, part in enumerate(portions):
+    programs: dict[tuple[str, int], jax.stages.Compiled] = {}
+    for start in range(0, len(seeds), portion):
+        size = min(portion, len(seeds) - start)
+        # One run alone is the faster with all cores to itself.
+        way = "map" if size == 1 else way
+        part = place(take(swept, start, size), way)
+        if (way, size) not in programs:
+            programs[way, size] = jax.jit(spread(run, way)).lower(part, *shared).compile()
         began = time.perf_counter()
-        results = jax.block_until_ready(program(part, *shared))
-        seconds = (time.perf_counter() - began) / portion
-        for i, (accuracy, losses, stored) in enumerate(zip(*results, strict=True)):
-            yield (
-                number * portion + i,
-                np.asarray(accuracy, float),
-                np.asarray(losses),
-                int(stored),
-                seconds,
-            )
+        results = jax.block_until_ready(programs[way, size](part, *shared))
+        seconds = (time.perf_counter() - began) / size
+        for i in range(size):
+            accuracy, losses, stored = (np.asarray(result[i]) for result in results)
+            yield start + i, accuracy.astype(float), losses, int(stored), seconds
 
 
 def record_of(

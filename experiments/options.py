@@ -17,7 +17,7 @@ from sffa_jax.learner import Learner
 from sffa_jax.sweep import WAYS
 from sffa_jax.train import Samples, Schedule, make_samples
 
-FREE_OPTIONS = ("out", "data_dir", "seeds", "algorithms", "parallel")
+FREE_OPTIONS = ("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache")
 """Options that do not change any single run, so that a second start may change them."""
 
 MNIST_SCALE = (0.1307, 0.3081)
@@ -70,7 +70,9 @@ class Common:
     out: Path | None = None
     """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
-    """How runs are spread: vmap, map, or auto (the faster, measured)."""
+    """How runs are spread: vmap, map, devices, or auto (the fastest, measured)."""
+    compilation_cache: Path | None = None
+    """Folder in which compiled programs are kept, so that a second start compiles nothing."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -103,7 +105,11 @@ class Common:
 
     def command(self, name: str) -> str:
         """The command that repeats the run."""
-        said = {option: value for option, value in self.flat().items() if option != "out"}
+        said = {
+            option: value
+            for option, value in self.flat().items()
+            if option not in ("out", "compilation_cache")
+        }
         return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
 
 

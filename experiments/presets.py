@@ -31,6 +31,7 @@ PROBABILITIES = ("ratio", "sigmoid")
 DECAYS = ("constant", "cosine")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Recipe:
     """Activation of every hidden layer: relu, sigmoid or tanh."""
     initialiser: str = "lecun_normal"
     """How weights are drawn: lecun_normal, or torch (uniform, as PyTorch's linear layer)."""
+    precision: str = "float32"
+    """Of the layers' products: float32, or bfloat16 (parameters, sums and losses stay float32)."""
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer; None keeps all."""
     ffa_winners: int | None = None
@@ -128,6 +131,7 @@ class Recipe:
             ("decay", DECAYS),
             ("selection", SELECTIONS),
             ("scaling", SCALINGS),
+            ("precision", PRECISIONS),
         ):
             check_choice("options", name, getattr(self, name), choices)
         check_range("options", "learning_rate", self.learning_rate, above=0)
@@ -182,6 +186,7 @@ class Recipe:
                 activation=self.activation,
                 winners=self.winners if algorithm == "sffa" else self.ffa_winners,
                 initialiser=self.initialiser,
+                precision=self.precision,
             ),
             rule=self.rule(algorithm),
             overlay=self.make_overlay(shape, classes),
@@ -221,7 +226,10 @@ class Recipe:
         optimiser = optax.adamw(rate, weight_decay=self.weight_decay)
         if algorithm == "bp":
             layers = dense_layers(
-                self.hidden, activation=self.activation, initialiser=self.initialiser
+                self.hidden,
+                activation=self.activation,
+                initialiser=self.initialiser,
+                precision=self.precision,
             )
             return backprop_learner(
                 layers,

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from experiments.options import Splits
 from experiments.presets import CONTINUOUS, Recipe
 from experiments.run_folder import RunFolder
-from sffa_jax.sweep import fastest, seed_keys, spread
+from sffa_jax.sweep import fastest, fit_memory, place, seed_keys, spread
 from sffa_jax.train import Progress, Samples, evaluate, keep_best, start, train_epoch
 
 TRIAL_STEPS = 8
@@ -40,14 +40,15 @@ def train_runs(
       algorithm: "ffa", "sffa" or "bp".
       seeds: one a run.
       splits: the data.
-      parallel: "vmap", "map" or "auto" (the faster of them, measured on a few updates).
+      parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
       console: where progress is shown; a bar on a terminal, plain lines elsewhere.
       label: names the runs there.
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
         program serves them all.
 
     Returns:
-      One record a run, without the names of data set, algorithm and setting.
+      One record a run, without the names of data set, algorithm and setting. Runs that do not fit
+      the memory together are trained in two halves, and those in halves again if need be.
     """
     schedule, training = splits.schedule(recipe), splits.training
     values = {name: jnp.asarray(v, jnp.float32) for name, v in (varied or {}).items()}
@@ -59,53 +60,77 @@ def train_runs(
         key, numbers = one
         return start(learner_of(numbers), key, samples)
 
+    # Both take and give back all that a run is, so that the new may be written over the old.
     def epoch(one: Any, samples: Samples) -> Any:
         progress, numbers = one
-        return train_epoch(learner_of(numbers), schedule, progress, samples)
+        progress, loss = train_epoch(learner_of(numbers), schedule, progress, samples)
+        return (progress, numbers), loss
 
     def validate(one: Any, samples: Samples) -> Any:
         progress, numbers = one
         accuracy = evaluate(learner_of(numbers), progress.state, samples).network
-        return keep_best(progress, accuracy), accuracy
+        return (keep_best(progress, accuracy), numbers), accuracy
 
     def final(one: Any, samples: Samples) -> Any:
-        state, numbers = one
-        return evaluate(learner_of(numbers), state, samples)
+        progress, numbers = one
+        chosen = progress.state if splits.validation is None else progress.best
+        return evaluate(learner_of(numbers), chosen, samples)
 
-    progress = jax.jit(spread(begin, "map"))((seed_keys(seeds), values), training)
+    def started(some: Any) -> Any:
+        return jax.jit(spread(begin, "map"))(some, training), some[1]
+
+    keys = (seed_keys(seeds), values)
     if parallel == "auto":
         few = schedule.batch_size * min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
         short = training.replace(images=training.images[:few], labels=training.labels[:few])
-        choice = fastest(epoch, (progress, values), short)
+        choice = fastest(epoch, started(keys), short)
         parallel = choice.way
         measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
         if measured:
             console.print(f"{label}: runs by {parallel} (trial: {measured})", highlight=False)
     # Compiled ahead, so that the seconds below are training alone.
-    train = jax.jit(spread(epoch, parallel)).lower((progress, values), training).compile()
+    runs = jax.eval_shape(started, keys)
+    train, size = fit_memory(epoch, parallel, runs, training, donate=True)
+    if size < len(seeds):
+        halves = [slice(0, size), slice(size, None)]
+        return [
+            record
+            for half in halves
+            for record in train_runs(
+                recipe,
+                algorithm,
+                seeds[half],
+                splits,
+                parallel,
+                console,
+                label,
+                {name: numbers[half] for name, numbers in (varied or {}).items()},
+            )
+        ]
+    runs = place(started(keys), parallel)
     check = None
     if splits.validation is not None:
-        validating = jax.jit(spread(validate, parallel))
-        check = validating.lower((progress, values), splits.validation).compile()
+        validating = jax.jit(spread(validate, parallel), donate_argnums=0)
+        check = validating.lower(runs, splits.validation).compile()
     seconds, losses, accuracies = 0.0, [], []
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=schedule.epochs)
         for number in range(1, schedule.epochs + 1):
             began = time.perf_counter()
-            progress, loss = jax.block_until_ready(train((progress, values), training))
+            runs, loss = jax.block_until_ready(train(runs, training))
             seconds += time.perf_counter() - began
-            losses.append(np.asarray(loss))
+            losses.append(np.asarray(loss)[: len(seeds)])
             status = f"{label}: epoch {number}/{schedule.epochs}, loss {np.mean(losses[-1]):.4f}"
             if check is not None:
-                progress, accuracy = check((progress, values), splits.validation)
-                accuracies.append(np.asarray(accuracy))
+                runs, accuracy = check(runs, splits.validation)
+                accuracies.append(np.asarray(accuracy)[: len(seeds)])
                 status += f", validation {100 * np.mean(accuracies[-1]):.2f} %"
             bar.update(task, advance=1, description=status)
             if not console.is_terminal and number in (1, schedule.epochs // 2, schedule.epochs):
                 print(status, flush=True)
-    chosen = progress.state if check is None else progress.best
-    result = jax.jit(spread(final, parallel))((chosen, values), splits.test)
+    result = jax.jit(spread(final, parallel))(runs, splits.test)
+    progress = runs[0]
     tested, by_layer = np.asarray(result.network), np.asarray(result.layers)
     cumulated = np.asarray(result.cumulated)
     loss_history = np.stack(losses, axis=1)  # [runs, epochs, layers]

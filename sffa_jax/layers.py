@@ -36,6 +36,10 @@ INITIALISERS: dict[str, nn.initializers.Initializer] = {
 }
 """How a dense layer's weights are drawn."""
 
+# float32 is Flax's None: the type of input and parameters, float64 where those are.
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+"""What a dense layer's products can be computed in."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -58,15 +62,24 @@ def dense_layers(
     activation: str = "relu",
     winners: int | None = None,
     initialiser: str = "lecun_normal",
+    precision: str = "float32",
 ) -> tuple[Layer, ...]:
     """Fully connected layers without bias (as in the released code), one per width.
 
+    Args:
+      hidden: width of each layer.
+      activation: one of `ACTIVATIONS`.
+      winners: units that stay active in each half; None keeps all.
+      initialiser: one of `INITIALISERS`.
+      precision: what products are computed in, one of `DTYPES`; parameters, sums of products' parts
+        and activity keep the type of the input.
+
     Raises:
-      ValueError: for no layer, a width below 1, winners above half a layer, or an unknown
-        activation or initialiser.
+      ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
     """
     check_choice("dense_layers", "activation", activation, ACTIVATIONS)
     check_choice("dense_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("dense_layers", "precision", precision, DTYPES)
     if not hidden:
         raise reject("dense_layers", "hidden", "name at least one width", "none")
     for units in hidden:
@@ -83,7 +96,11 @@ def dense_layers(
                 )
     draw = INITIALISERS[initialiser]
     return tuple(
-        Layer(nn.Dense(units, use_bias=False, kernel_init=draw), ACTIVATIONS[activation], winners)
+        Layer(
+            nn.Dense(units, use_bias=False, kernel_init=draw, dtype=DTYPES[precision]),
+            ACTIVATIONS[activation],
+            winners,
+        )
         for units in hidden
     )
 
@@ -173,6 +190,7 @@ def activity(
                 )
             product = linear.apply({"params": {"kernel": kernel}}, part.value)
             assert isinstance(product, jax.Array)
+            product = product.astype(part.value.dtype)
             products.append(_per_candidate(product, part, candidates))
         pre = sum(products[1:], start=products[0])
         if "bias" in params:
@@ -183,6 +201,7 @@ def activity(
         flat = x.reshape(math.prod(x.shape[:2]), *x.shape[2:])
         out = layer.body.apply({"params": params}, flat)
         assert isinstance(out, jax.Array)
+        out = out.astype(x.dtype)
         pre = out.reshape(*x.shape[:2], *out.shape[1:])
     h = layer.activation(pre)
     return h if layer.winners is None else keep_winners(h, layer.winners)

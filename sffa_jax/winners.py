@@ -6,7 +6,6 @@ sorted. `KERNELS` holds the ways to find it, all exact; `kth_largest` takes the 
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +31,9 @@ def kth_by_groups(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*s
     """Peels a short list of candidates for a lower bound, then raises the bound to the answer.
 
     Units are put into about 7 k groups. The two largest of each group hold the k winners of nearly
-    every row, so that the k-th largest *different* value among them is a lower bound, and mostly the
-    answer. It is the answer when fewer than k units lie above it; a row where more do is moved up to
-    its next value until that holds.
+    every row, so that the k-th largest *different* value among them is a lower bound, and mostly
+    the answer. It is the answer when fewer than k units lie above it; a row where more do is moved
+    up to its next value until that holds.
     """
     units = h.shape[-1]
     size = max(1, round(units / (7 * k)))
@@ -120,7 +119,7 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
         raise reject("kth_largest", "k", f"be at most the {h.shape[-1]} units", k)
     on_cpu = KERNELS["groups" if k <= FEW else "bisection"]
     return jax.lax.platform_dependent(
-        h, cpu=partial(on_cpu, k=k), default=partial(KERNELS["top_k"], k=k)
+        h, cpu=lambda rows: on_cpu(rows, k), default=lambda rows: kth_by_top_k(rows, k)
     )
 
 

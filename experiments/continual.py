@@ -115,8 +115,8 @@ class Options(shared.Common):
     """Forward-only layers: local (a loss each), or released (one loss of their product)."""
     memory: int | None = None
     """Images that replay, derpp, agem and gdumb remember; the preset's if left out."""
-    memory_weight: float = 2.0
-    """Replay: weight of a remembered image against a new one."""
+    memory_weight: float | None = 2.0
+    """Replay: weight of a remembered image against a new one; None: all tasks weigh the same."""
     memory_shift: int = 0
     """Replay: remembered images are moved by up to this many pixels, anew at each use."""
     patterns: int = 20
@@ -147,7 +147,8 @@ class Options(shared.Common):
             if getattr(self, name) is not None:
                 check_integer("options", name, getattr(self, name), minimum)
         check_range("options", "learning_rate", self.learning_rate, above=0)
-        check_range("options", "memory_weight", self.memory_weight, above=0)
+        if self.memory_weight is not None:
+            check_range("options", "memory_weight", self.memory_weight, above=0)
         filled = {
             name: value
             for name, value in PRESETS[self.preset].items()

@@ -38,7 +38,7 @@ def replay(
     problem: Problem,
     *,
     slots: int = 500,
-    weight: float | Array = 1.0,
+    weight: float | Array | None = 1.0,
     augment: Augment | None = None,
 ) -> Strategy:
     """Adds to each batch as many samples of a class-balanced memory.
@@ -46,14 +46,16 @@ def replay(
     Args:
       problem: what it is used on.
       slots: samples the memory holds; it is filled after each task.
-      weight: of a memory's sample against a new one's.
+      weight: of a memory's sample against a new one's; None: the number of earlier tasks, with
+        which all tasks seen so far weigh the same, as they would in joint training.
       augment: (key, images) -> images, applied to the memory's images at each draw.
 
     Reference: Chaudhry et al. 2019, On Tiny Episodic Memories, arXiv:1902.10486; weight 1 and no
     augmentation there.
     """
     check_integer("replay", "slots", slots, 1)
-    check_range("replay", "weight", weight, above=0)
+    if weight is not None:
+        check_range("replay", "weight", weight, above=0, advice="None: all tasks weigh the same.")
 
     def init(_: Modules) -> Reservoir:
         return empty_reservoir(slots)
@@ -62,7 +64,8 @@ def replay(
         key_draw, key_augment = jax.random.split(key)
         old = draw_batch(problem, reservoir, key_draw, len(batch.places), batch.now)
         x = old.x if augment is None else augment(key_augment, old.x)
-        return join_batches(batch, old.replace(x=x, weights=weight * old.weights))
+        share = batch.now if weight is None else weight
+        return join_batches(batch, old.replace(x=x, weights=share * old.weights))
 
     def after_task(reservoir: Reservoir, key: Array, _: Modules, now: Array) -> Reservoir:
         return remember_task(problem, reservoir, key, now)

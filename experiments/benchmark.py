@@ -1,0 +1,395 @@
+"""What training and scoring cost, beside the least they can cost and beside plain PyTorch.
+
+    python -m experiments.benchmark
+
+times FFA, SFFA and backprop in one process, all programs of a network in turn and that several
+times over, so that whatever else the machine does falls on all of them alike. Speed is told as a
+ratio to the *floor* (`floor.py`: the matrix products and the optimiser's update alone, same shapes,
+same library) and to PyTorch written the obvious way (`plain_torch.py`). Pixels are random, since
+times do not depend on them. About 20 minutes on two cores.
+"""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from experiments import benchmark_kernels, benchmark_report, floor
+from experiments.command import execute
+from experiments.options import check_names
+from experiments.presets import ALGORITHMS, PRECISIONS, TWO_PASS, Recipe
+from experiments.run_folder import RunFolder
+from experiments.timing import Timed, compiled, in_turn, ratios, records_of
+from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.negatives import NEGATIVES
+from sffa_jax.sweep import available, fastest, place, seed_keys, spread
+from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start, train_epoch
+
+CASES = ("networks", "winners", "sparse", "precision", "linear", "sweep", "memory")
+DEPTHS = (1, 2, 4, 8)
+TRIAL_STEPS = 8
+"""Updates of a sweep's runs."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time training, scoring and sweeps, and measure their memory."""
+
+    cases: tuple[str, ...] = CASES
+    """What to measure: networks (an epoch, scoring, compiling), winners, sparse, precision, linear,
+    sweep, memory."""
+    networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
+    """Networks, as depth x width."""
+    winners: int = 15
+    """Winners of each half, in the cases that have them."""
+    negatives: tuple[str, ...] = ("uniform", "hard", "all")
+    """SFFA's choices of wrong labels: uniform, hard, all."""
+    batch_size: int = 512
+    """Images per update."""
+    images: int = 5_120
+    """Training images of the epoch that is timed."""
+    score_images: int = 10_000
+    """Images that are scored against all labels."""
+    features: int = 784
+    """Pixels of an image."""
+    classes: int = 10
+    """Labels."""
+    memory_width: int = 1000
+    """Width of the layers in the cases linear (depth) and memory."""
+    sweep_widths: tuple[int, ...] = (200, 1400)
+    """Widths of the sweeps' networks."""
+    sweep_seeds: tuple[int, ...] = (4, 10)
+    """Runs of each sweep."""
+    repeats: int = 5
+    """Rounds at least, more where they are short; a figure is the median over them."""
+    device: str | None = None
+    """cpu, gpu or tpu; JAX's own choice if left out."""
+    out: Path | None = None
+    """Folder for the results; a second start with the same folder continues it."""
+    compilation_cache: Path | None = None
+    """Folder in which compiled programs are kept; times of compiling mean nothing then."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def check(self) -> None:
+        """Raises ValueError naming the first option that cannot be used."""
+        check_names("cases", self.cases, CASES)
+        check_names("negatives", self.negatives, list(NEGATIVES))
+        for network in self.networks:
+            parse_network(network)
+        for name in ("winners", "images", "score_images", "features", "memory_width", "repeats"):
+            check_integer("options", name, getattr(self, name), 1)
+        check_integer("options", "batch_size", self.batch_size, 1)
+        check_integer("options", "classes", self.classes, 2)
+        for name in ("sweep_widths", "sweep_seeds"):
+            for value in getattr(self, name):
+                check_integer("options", name, value, 1)
+        Schedule(1, self.batch_size).steps_per_epoch(self.images)
+        if self.device is not None:
+            check_choice("options", "device", self.device, ("cpu", "gpu", "tpu"))
+
+
+def parse_network(text: str) -> tuple[int, ...]:
+    """Hidden widths of a network named as DEPTHxWIDTH.
+
+    Raises:
+      ValueError: for another form, no layer or an odd width.
+    """
+    depth, _, width = text.partition("x")
+    if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width) > 1):
+        raise reject("options", "networks", "be written as DEPTHxWIDTH", repr(text), "Try 2x1400.")
+    if int(width) % 2:
+        raise reject("options", "networks", "have an even width", repr(text))
+    return (int(width),) * int(depth)
+
+
+def random_samples(options: Options, number: int, classes: int | None = None) -> Samples:
+    """Images of random pixels and their labels."""
+    random = np.random.default_rng(0)
+    return Samples(
+        images=jnp.asarray(random.integers(0, 256, (number, options.features)), jnp.uint8),
+        labels=jnp.asarray(random.integers(0, classes or options.classes, number), jnp.int32),
+        mean=jnp.array([0.13]),
+        std=jnp.array([0.31]),
+    )
+
+
+def recipe_of(options: Options, hidden: Sequence[int], **changes: Any) -> Recipe:
+    """The default recipe on this network."""
+    return dataclasses.replace(
+        TWO_PASS, hidden=tuple(hidden), batch_size=options.batch_size, **changes
+    )
+
+
+def epoch_of(recipe: Recipe, algorithm: str, samples: Samples, classes: int) -> tuple[Any, Any]:
+    """An epoch as a function of its start, and that start."""
+    shape = (samples.images.shape[1], 1)
+    learner = recipe.learner(algorithm, shape, classes, len(samples.labels))
+    schedule = recipe.schedule(shape)
+    first = start(learner, jax.random.key(0), samples)
+    return (lambda progress, data: train_epoch(learner, schedule, progress, data)), first
+
+
+class Kind(NamedTuple):
+    """What a network is trained by. Attributes: as in the records."""
+
+    algorithm: str
+    winners: int
+    negatives: str
+
+
+def measure_networks(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """An epoch, scoring and compiling, of every algorithm, network by network."""
+    training, test = (random_samples(options, n) for n in (options.images, options.score_images))
+    kinds = [Kind("ffa", 0, "uniform"), Kind("bp", 0, "uniform")]
+    kinds += [Kind("sffa", w, n) for n in options.negatives for w in (0, options.winners)]
+    for network in options.networks:
+        yield measure_network(options, parse_network(network), kinds, training, test)
+
+
+def measure_network(
+    options: Options,
+    hidden: tuple[int, ...],
+    kinds: Sequence[Kind],
+    training: Samples,
+    test: Samples,
+) -> list[dict[str, Any]]:
+    """All programs of one network in turn: ours, and once each the floors and PyTorch."""
+    num_steps = options.images // options.batch_size
+    programs: list[Timed] = []
+    floors: dict[tuple[Any, ...], int] = {}
+    compiling: list[dict[str, Any]] = []
+
+    def add(case: str, kind: Kind, call: Callable[[], Any], **extra: Any) -> int:
+        names = {"case": case, "hidden": list(hidden), **kind._asdict()}
+        programs.append(Timed(names, call, extra))
+        return len(programs) - 1
+
+    for kind in kinds:
+        changes = {"winners": kind.winners or None, "negatives": kind.negatives}
+        recipe = recipe_of(options, hidden, **changes)
+        shapes = floor.Shapes(
+            options.features,
+            recipe.overlay_size,
+            hidden,
+            options.classes,
+            candidates=options.classes if kind.negatives == "all" else 2,
+            scored=options.classes if kind.negatives == "hard" else 0,
+            end_to_end=kind.algorithm == "bp",
+        )
+        epoch, first = epoch_of(recipe, kind.algorithm, training, options.classes)
+        learner = recipe.learner(
+            kind.algorithm, (options.features, 1), options.classes, options.images
+        )
+
+        def score(state: Any, data: Samples, learner: Any = learner) -> Any:
+            return evaluate(learner, state, data)
+
+        call, seconds = compiled(epoch, first, training)
+        names = {"case": "compile", "hidden": list(hidden), **kind._asdict()}
+        compiling.append(names | {"seconds": [seconds]})
+        ours = {"train_epoch": call}
+        least = {"train_epoch": lambda s=shapes: floor.training(s, options.batch_size, num_steps)}
+        beside = None
+        # Scoring does not know how the wrong labels of training were chosen; PyTorch's are uniform.
+        if kind.negatives == "uniform":
+            ours["score"], _ = compiled(score, first.state, test)
+            least["score"] = lambda s=shapes: floor.scoring(
+                s, options.score_images, EVALUATION_CHUNK
+            )
+            beside = plain(options, kind, hidden, training, test)
+        for case, call in ours.items():
+            key = (case, shapes.candidates, shapes.scored, shapes.end_to_end)
+            if key not in floors:
+                negatives = "end to end" if shapes.end_to_end else kind.negatives
+                floors[key] = add(case, Kind("floor", 0, negatives), compiled(*least[case]())[0])
+            extra = {"floor": floors[key]}
+            if beside is not None:
+                torch_kind = kind._replace(algorithm=f"torch_{kind.algorithm}")
+                extra["torch"] = add(case, torch_kind, beside[case])
+            add(case, kind, call, **extra)
+    seconds_of = in_turn(programs, options.repeats)
+    records = []
+    for program, own in zip(programs, seconds_of, strict=True):
+        record = program.names | {"seconds": own}
+        if "floor" in program.extra:
+            record |= ratios("floor", own, seconds_of[program.extra["floor"]])
+        if "torch" in program.extra:
+            record |= ratios("torch", seconds_of[program.extra["torch"]], own)
+        records.append(record)
+    return records + compiling
+
+
+def plain(
+    options: Options,
+    kind: Kind,
+    hidden: Sequence[int],
+    training: Samples,
+    test: Samples,
+) -> dict[str, Callable[[], None]] | None:
+    """PyTorch's epoch and scoring of the same images; None where it is not installed."""
+    try:
+        from experiments import plain_torch
+    except ImportError:
+        return None
+    shared: dict[str, Any] = {
+        "classes": options.classes,
+        "winners": kind.winners,
+        "batch_size": options.batch_size,
+        "chunk": EVALUATION_CHUNK,
+        "backend": jax.default_backend(),
+    }
+
+    def on(samples: Samples) -> tuple[Callable[[], None], Callable[[], None]]:
+        images, labels = np.asarray(samples.images), np.asarray(samples.labels)
+        return plain_torch.programs(kind.algorithm, images, labels, hidden, **shared)
+
+    return {"train_epoch": on(training)[0], "score": on(test)[1]}
+
+
+def measure_precision(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """An epoch with products in float32 and in bfloat16."""
+    samples = random_samples(options, options.images)
+    programs = []
+    for precision in PRECISIONS:
+        recipe = recipe_of(options, (1400,), precision=precision)
+        call, _ = compiled(*epoch_of(recipe, "sffa", samples, options.classes), samples)
+        names = {"case": "precision", "algorithm": "sffa", "hidden": [1400]}
+        programs.append(Timed(names | {"precision": precision}, call, {}))
+    yield records_of(programs, options.repeats)
+
+
+def measure_linear(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """SFFA's epoch as samples, classes (all of them compared) and depth grow."""
+    most, width = options.images, options.memory_width
+    points: list[tuple[str, int, int, int, int, str]] = []
+    points += [("samples", n, n, 10, 1, "uniform") for n in (most // 4, most // 2, most)]
+    points += [("classes", n, most // 4, n, 1, "all") for n in (10, 20, 40)]
+    points += [("depth", n, most // 4, 10, n, "uniform") for n in DEPTHS]
+    programs = []
+    for axis, value, images, classes, depth, negatives in points:
+        hidden = (width,) * depth
+        samples = random_samples(options, images, classes)
+        recipe = recipe_of(options, hidden, negatives=negatives)
+        call, _ = compiled(*epoch_of(recipe, "sffa", samples, classes), samples)
+        names = {"case": "linear", "algorithm": "sffa", "axis": axis, "value": value}
+        programs.append(Timed(names, call, {"hidden": list(hidden), "negatives": negatives}))
+    yield records_of(programs, options.repeats)
+
+
+def measure_sweep(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """Several seeds together in every way, one by one, and as `auto` chooses."""
+    samples = random_samples(options, options.batch_size * TRIAL_STEPS)
+    for width in options.sweep_widths:
+        recipe = recipe_of(options, (width,))
+        epoch, _ = epoch_of(recipe, "sffa", samples, options.classes)
+        learner = recipe.learner("sffa", (options.features, 1), options.classes, options.images)
+        begin = jax.jit(spread(lambda key, data, learner=learner: start(learner, key, data), "map"))
+        for number in options.sweep_seeds:
+            runs = begin(seed_keys(range(number)), samples)
+            names = {"case": "sweep", "algorithm": "sffa", "hidden": [width], "seeds": number}
+            programs = []
+            for way in available():
+                call, _ = compiled(spread(epoch, way), place(runs, way), samples)
+                programs.append(Timed(names | {"parallel": way}, call, {}))
+            one = jax.tree.map(lambda leaf: leaf[0], runs)
+            single, _ = compiled(epoch, one, samples)
+
+            def singles(single: Any = single, number: int = number) -> None:
+                for _ in range(number):
+                    single()
+
+            programs.append(Timed(names | {"parallel": "single"}, singles, {}))
+            chosen = fastest(epoch, runs, samples).way
+            yield [r | {"auto": chosen} for r in records_of(programs, options.repeats)]
+
+
+def measure_memory(options: Options) -> Iterator[list[dict[str, Any]]]:
+    """Peak memory of an update by depth, in a process of its own for each."""
+    for algorithm in (*ALGORITHMS, "bp_remat", "bp_accumulate"):
+        for depth in DEPTHS:
+            case = {
+                "algorithm": algorithm,
+                "hidden": [options.memory_width] * depth,
+                "features": options.features,
+                "classes": options.classes,
+                "batch_size": options.batch_size,
+            }
+            child = subprocess.run(
+                [sys.executable, "-m", "experiments.benchmark_memory", json.dumps(case)],
+                cwd=Path(__file__).parent.parent,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if child.returncode:
+                raise RuntimeError(f"the measurement of memory failed:\n{child.stderr}")
+            found = json.loads(child.stdout.splitlines()[-1])
+            named = {name: case[name] for name in ("algorithm", "hidden", "batch_size")}
+            yield [{"case": "memory", **named, **found}]
+
+
+MEASURE: dict[str, Callable[[Options], Iterator[list[dict[str, Any]]]]] = {
+    "networks": measure_networks,
+    "winners": lambda options: benchmark_kernels.measure_winners(options.repeats),
+    "sparse": lambda options: benchmark_kernels.measure_sparse(options.repeats),
+    "precision": measure_precision,
+    "linear": measure_linear,
+    "sweep": measure_sweep,
+    "memory": measure_memory,
+}
+
+EMPTY: dict[str, Any] = dict.fromkeys(
+    (
+        *("algorithm", "hidden", "winners", "negatives", "parallel", "seconds"),
+        *("floor_ratio", "torch_ratio", "peak_mib"),
+    )
+)
+"""Fields that every record has."""
+
+
+def main(options: Options) -> None:
+    """Measures the cases that the output folder lacks and writes its report."""
+    options.check()
+    if options.device is not None:
+        try:
+            jax.config.update("jax_default_device", jax.devices(options.device)[0])
+        except RuntimeError:
+            known = ", ".join(sorted({d.platform for d in jax.devices()}))
+            raise reject("options", "device", f"be here ({known})", options.device) from None
+    console = Console()
+    given = dataclasses.asdict(options)
+    free = ("out", "cases", "compilation_cache")
+    with RunFolder(options.out, "benchmark", given, free=free) as folder:
+        for group in options.cases:
+            # A case is measured side by side, so that it is done whole or not at all.
+            if folder.is_done(group=group, last=True):
+                continue
+            console.print(f"measuring: {group}", highlight=False)
+            measured = [record for part in MEASURE[group](options) for record in part]
+            for i, record in enumerate(measured):
+                folder.append({"group": group, "last": i == len(measured) - 1} | EMPTY | record)
+        if "networks" in options.cases and find_spec("torch") is None:
+            console.print("pip install 'sffa_jax[torch]' adds PyTorch beside.", highlight=False)
+        # Of a case that was begun twice, only the whole one counts.
+        records = benchmark_report.whole(folder.records)
+        text = benchmark_report.write(folder.path, records, folder.config)
+        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "benchmark"))

@@ -1,0 +1,180 @@
+"""The same training and scoring in PyTorch, written the obvious way: what a user would write first.
+
+One label at a time, inputs concatenated, `torch.topk` for winners. The optional extra
+`sffa_jax[torch]` installs what this needs.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+LABEL_FEATURES = 100
+
+
+def pick_device(backend: str) -> torch.device:
+    """The GPU where jax uses one too, else the CPU."""
+    return torch.device("cuda" if backend == "gpu" and torch.cuda.is_available() else "cpu")
+
+
+def wait() -> None:
+    """Until the device has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def keep_winners(h: torch.Tensor, k: int) -> torch.Tensor:
+    """The k largest of each half."""
+    kept = []
+    for half in h.chunk(2, dim=1):
+        places = torch.topk(half, k, dim=1).indices
+        kept.append(half * torch.zeros_like(half).scatter_(1, places, 1.0))
+    return torch.cat(kept, dim=1)
+
+
+class ForwardOnly(nn.Module):
+    """A forward-only network in the obvious style: a list of layers with an optimiser each."""
+
+    def __init__(
+        self, algorithm: str, features: int, hidden: Sequence[int], classes: int, winners: int
+    ) -> None:
+        super().__init__()
+        self.algorithm, self.winners, self.classes = algorithm, winners, classes
+        self.register_buffer("codes", torch.randn(classes, LABEL_FEATURES))
+        widths = [features + LABEL_FEATURES, *hidden]
+        self.layers = nn.ModuleList(
+            nn.Linear(below, units, bias=False) for below, units in itertools.pairwise(widths)
+        )
+        self.optimisers: list[torch.optim.Optimizer] = []
+
+    def start(self, learning_rate: float = 1e-3) -> None:
+        """Makes the optimisers, once the weights are where they will be trained."""
+        self.optimisers = [
+            torch.optim.Adam(layer.parameters(), learning_rate) for layer in self.layers
+        ]
+
+    def activity(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """One layer's activity."""
+        h = torch.relu(layer(x))
+        return keep_winners(h, self.winners) if self.winners else h
+
+    def log_odds(self, h: torch.Tensor) -> torch.Tensor:
+        """SFFA's ratio (sharpness 6, floor 1) or FFA's energy (sharpness 20, threshold 0.3)."""
+        if self.algorithm == "ffa":
+            return 20 * (h.square().mean(dim=1) - 0.3)
+        plus, minus = (half.square().sum(dim=1) for half in h.chunk(2, dim=1))
+        return 6 * (torch.log(plus + 1) - torch.log(minus + 1))
+
+    def onwards(self, h: torch.Tensor) -> torch.Tensor:
+        """What the next layer sees: no gradient, and the goodness divided out."""
+        parts = [h] if self.algorithm == "ffa" else list(h.chunk(2, dim=1))
+        unit = [p / (p.square().mean(dim=1, keepdim=True).sqrt() + 1e-8) for p in parts]
+        return torch.cat(unit, dim=1).detach()
+
+    def overlaid(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Images with their label's code appended."""
+        return torch.cat([x, self.codes[labels]], dim=1)
+
+    def losses(self, x: torch.Tensor, labels: torch.Tensor, wrong: torch.Tensor) -> Any:
+        """Yields each layer's loss; the caller may update the layer in between."""
+        positive, negative = self.overlaid(x, labels), self.overlaid(x, wrong)
+        for layer in self.layers:
+            h_pos, h_neg = self.activity(layer, positive), self.activity(layer, negative)
+            softplus = nn.functional.softplus
+            loss = softplus(-self.log_odds(h_pos)) + softplus(self.log_odds(h_neg))
+            yield 0.5 * loss.mean()
+            positive, negative = self.onwards(h_pos), self.onwards(h_neg)
+
+    def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
+        """One update of every layer."""
+        wrong = (labels + torch.randint_like(labels, 1, self.classes)) % self.classes
+        for optimiser, loss in zip(self.optimisers, self.losses(x, labels, wrong), strict=True):
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+    @torch.no_grad()
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        """Every label's score, one label after another."""
+        found = []
+        for label in range(self.classes):
+            h = self.overlaid(x, torch.full((len(x),), label, device=x.device))
+            total = torch.zeros(len(x), device=x.device)
+            for layer in self.layers:
+                h = self.activity(layer, h)
+                total = total + self.log_odds(h)
+                h = self.onwards(h)
+            found.append(total)
+        return torch.stack(found, dim=1)
+
+
+class Backprop(nn.Module):
+    """The same layers and a read-out, trained end to end."""
+
+    def __init__(self, features: int, hidden: Sequence[int], classes: int) -> None:
+        super().__init__()
+        widths = [features, *hidden]
+        layers: list[nn.Module] = []
+        for below, units in itertools.pairwise(widths):
+            layers += [nn.Linear(below, units, bias=False), nn.ReLU()]
+        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        self.optimisers: list[torch.optim.Optimizer] = []
+
+    def start(self, learning_rate: float = 1e-3) -> None:
+        """Makes the optimiser."""
+        self.optimisers = [torch.optim.Adam(self.parameters(), learning_rate)]
+
+    def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
+        """One update."""
+        (optimiser,) = self.optimisers
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(self.network(x), labels).backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        return self.network(x)
+
+
+def programs(
+    algorithm: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    hidden: Sequence[int],
+    *,
+    classes: int,
+    winners: int,
+    batch_size: int,
+    chunk: int,
+    backend: str,
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An epoch of training on the images, and scoring all of them, each ready to be timed."""
+    device = pick_device(backend)
+    x = torch.tensor(images, dtype=torch.float32, device=device) / 255
+    y = torch.tensor(labels, dtype=torch.int64, device=device)
+    features = x.shape[1]
+    network: Any = (
+        Backprop(features, hidden, classes)
+        if algorithm == "bp"
+        else ForwardOnly(algorithm, features, hidden, classes, winners)
+    )
+    network.to(device)
+    network.start()
+
+    def train() -> None:
+        order = torch.randperm(len(x), device=device)
+        for i in range(len(x) // batch_size):
+            batch = order[i * batch_size : (i + 1) * batch_size]
+            network.step(x[batch], y[batch])
+        wait()
+
+    def score() -> None:
+        found = [network.scores(part).argmax(dim=1) for part in x.split(chunk)]
+        assert len(torch.cat(found)) == len(x)
+        wait()
+
+    return train, score

@@ -1,0 +1,95 @@
+import jax
+import numpy as np
+import pytest
+from commands import read, start
+
+from experiments import benchmark, benchmark_report, floor
+from experiments.command import execute
+
+TINY = [
+    *("--networks", "1x16", "--images", "128", "--score-images", "150", "--batch-size", "64"),
+    *("--features", "12", "--repeats", "1", "--winners", "3", "--negatives", "uniform"),
+    *("--memory-width", "8", "--sweep-widths", "8", "--sweep-seeds", "3"),
+]
+FIELDS = {
+    *("case", "algorithm", "hidden", "winners", "negatives", "parallel", "seconds"),
+    *("floor_ratio", "torch_ratio", "peak_mib"),
+}
+
+
+def test_the_command_measures_and_resumes(tmp_path):
+    arguments = [*TINY, "--out", str(tmp_path), "--cases", "networks", "sweep"]
+    run = start("benchmark", *arguments)
+    assert run.returncode == 0, run.stderr
+    records = read(tmp_path)
+    assert all(record.keys() >= FIELDS for record in records)
+    assert {r["case"] for r in records} == {"train_epoch", "score", "compile", "sweep"}
+    ours = [r for r in records if r["case"] == "train_epoch" and r["algorithm"] == "sffa"]
+    assert {r["winners"] for r in ours} == {0, 3}
+    for record in ours:
+        beside = next(
+            r
+            for r in records
+            if (r["case"], r["algorithm"], r["negatives"]) == ("train_epoch", "floor", "uniform")
+        )
+        expected = np.median(record["seconds"]) / np.median(beside["seconds"])
+        assert record["floor_ratio"] == pytest.approx(expected)
+    assert {"single", "map", "vmap"} <= {r["parallel"] for r in records if r["case"] == "sweep"}
+    assert {"report.html", "summary.csv", "config.json"} <= {p.name for p in tmp_path.iterdir()}
+    again = start("benchmark", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert read(tmp_path) == records
+
+
+def test_memory_is_measured_in_a_process_of_its_own():
+    options = benchmark.Options(memory_width=8, features=12, batch_size=64)
+    found = next(benchmark.measure_memory(options))
+    assert found[0]["case"] == "memory"
+    assert found[0]["peak_mib"] > found[0]["state_mib"] > 0
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        floor.Shapes(40, 8, (24,), 10, candidates=2),
+        floor.Shapes(40, 8, (24, 32, 16), 10, candidates=2, scored=10),
+        floor.Shapes(40, 8, (24, 32), 10, candidates=1, end_to_end=True),
+    ],
+)
+def test_the_floor_does_all_products_in_every_step(shapes):
+    """XLA counts a loop's body once: nothing was taken out of the loop or left away."""
+    function, argument = floor.training(shapes, 16, num_steps=3)
+    lowered = jax.jit(function).lower(argument)
+    counted = lowered.compile().cost_analysis()["flops"]
+    products = shapes.flops(16)
+    # Adam adds about ten operations a parameter.
+    assert products <= counted <= 1.6 * products + 4000
+    before = argument[0]
+    (after, _), _ = function(argument)
+    changed = [np.any(np.asarray(after[name]) != np.asarray(before[name])) for name in before]
+    assert all(changed)
+
+
+def test_only_whole_cases_count():
+    begun = [{"group": "a", "last": False, "n": 0}]
+    whole = [{"group": "a", "last": False, "n": 1}, {"group": "a", "last": True, "n": 2}]
+    other = [{"group": "b", "last": True, "n": 3}]
+    found = benchmark_report.whole([*begun, *other, *whole])
+    assert [r["n"] for r in found] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--networks", "1400"], "`networks` must be written as DEPTHxWIDTH, got '1400'"),
+        (["--networks", "1x15"], "`networks` must have an even width, got '1x15'"),
+        (["--cases", "speed"], "`cases` must be one of"),
+        (["--images", "100"], "`batch_size` must be at most the 100 training samples"),
+        (["--device", "tpu"], "`device` must be here"),
+    ],
+)
+def test_bad_options(arguments, message, tmp_path, capsys):
+    arguments = [*arguments, "--out", str(tmp_path / "out")]
+    assert execute(benchmark.main, benchmark.Options, "benchmark", arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -11,10 +11,12 @@ times do not depend on them. About 20 minutes on two cores.
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -26,7 +28,7 @@ from rich.console import Console
 
 from experiments import benchmark_kernels, benchmark_report, floor
 from experiments.command import execute
-from experiments.options import check_names
+from experiments.options import check_names, flags
 from experiments.presets import ALGORITHMS, PRECISIONS, TWO_PASS, Recipe
 from experiments.run_folder import RunFolder
 from experiments.timing import Timed, compiled, in_turn, ratios, records_of
@@ -37,6 +39,10 @@ from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start,
 
 CASES = ("networks", "winners", "sparse", "precision", "linear", "sweep", "memory")
 DEPTHS = (1, 2, 4, 8)
+
+Parts = dict[str, Callable[[], list[dict[str, Any]]]]
+"""What a case consists of: each part is measured, and recorded, by itself."""
+
 TRIAL_STEPS = 8
 """Updates of a sweep's runs."""
 
@@ -56,7 +62,7 @@ class Options:
     """SFFA's choices of wrong labels: uniform, hard, all."""
     batch_size: int = 512
     """Images per update."""
-    images: int = 5_120
+    images: int = 2_560
     """Training images of the epoch that is timed."""
     score_images: int = 10_000
     """Images that are scored against all labels."""
@@ -84,6 +90,12 @@ class Options:
         """The options before the command line is read."""
         del arguments
         return cls()
+
+    def command(self) -> str:
+        """The command that repeats the run."""
+        usual = dataclasses.asdict(type(self)())
+        said = {n: v for n, v in dataclasses.asdict(self).items() if n != "out"}
+        return " ".join(["python -m experiments.benchmark", *flags(said, usual)])
 
     def check(self) -> None:
         """Raises ValueError naming the first option that cannot be used."""
@@ -136,12 +148,20 @@ def recipe_of(options: Options, hidden: Sequence[int], **changes: Any) -> Recipe
 
 
 def epoch_of(recipe: Recipe, algorithm: str, samples: Samples, classes: int) -> tuple[Any, Any]:
-    """An epoch as a function of its start, and that start."""
+    """An epoch as a function of its start, and that start.
+
+    What it gives back is the new state alone: real training writes the rest over (donates it).
+    """
     shape = (samples.images.shape[1], 1)
     learner = recipe.learner(algorithm, shape, classes, len(samples.labels))
     schedule = recipe.schedule(shape)
     first = start(learner, jax.random.key(0), samples)
-    return (lambda progress, data: train_epoch(learner, schedule, progress, data)), first
+
+    def epoch(progress: Any, data: Samples) -> Any:
+        progress, loss = train_epoch(learner, schedule, progress, data)
+        return progress.state, loss
+
+    return epoch, first
 
 
 class Kind(NamedTuple):
@@ -152,23 +172,23 @@ class Kind(NamedTuple):
     negatives: str
 
 
-def measure_networks(options: Options) -> Iterator[list[dict[str, Any]]]:
-    """An epoch, scoring and compiling, of every algorithm, network by network."""
-    training, test = (random_samples(options, n) for n in (options.images, options.score_images))
+def networks(options: Options) -> Parts:
+    """An epoch, scoring and compiling, of every algorithm."""
     kinds = [Kind("ffa", 0, "uniform"), Kind("bp", 0, "uniform")]
     kinds += [Kind("sffa", w, n) for n in options.negatives for w in (0, options.winners)]
-    for network in options.networks:
-        yield measure_network(options, parse_network(network), kinds, training, test)
+    return {
+        network: partial(measure_network, options, parse_network(network), kinds)
+        for network in options.networks
+    }
 
 
 def measure_network(
     options: Options,
     hidden: tuple[int, ...],
     kinds: Sequence[Kind],
-    training: Samples,
-    test: Samples,
 ) -> list[dict[str, Any]]:
     """All programs of one network in turn: ours, and once each the floors and PyTorch."""
+    training, test = (random_samples(options, n) for n in (options.images, options.score_images))
     num_steps = options.images // options.batch_size
     programs: list[Timed] = []
     floors: dict[tuple[Any, ...], int] = {}
@@ -261,7 +281,7 @@ def plain(
     return {"train_epoch": on(training)[0], "score": on(test)[1]}
 
 
-def measure_precision(options: Options) -> Iterator[list[dict[str, Any]]]:
+def measure_precision(options: Options) -> list[dict[str, Any]]:
     """An epoch with products in float32 and in bfloat16."""
     samples = random_samples(options, options.images)
     programs = []
@@ -270,87 +290,101 @@ def measure_precision(options: Options) -> Iterator[list[dict[str, Any]]]:
         call, _ = compiled(*epoch_of(recipe, "sffa", samples, options.classes), samples)
         names = {"case": "precision", "algorithm": "sffa", "hidden": [1400]}
         programs.append(Timed(names | {"precision": precision}, call, {}))
-    yield records_of(programs, options.repeats)
+    return records_of(programs, options.repeats)
 
 
-def measure_linear(options: Options) -> Iterator[list[dict[str, Any]]]:
+def measure_linear(options: Options) -> list[dict[str, Any]]:
     """SFFA's epoch as samples, classes (all of them compared) and depth grow."""
-    most, width = options.images, options.memory_width
-    points: list[tuple[str, int, int, int, int, str]] = []
-    points += [("samples", n, n, 10, 1, "uniform") for n in (most // 4, most // 2, most)]
-    points += [("classes", n, most // 4, n, 1, "all") for n in (10, 20, 40)]
-    points += [("depth", n, most // 4, 10, n, "uniform") for n in DEPTHS]
+    points = [("samples", steps, 10, 1, "uniform") for steps in (2, 4, 8, 16)]
+    points += [("classes", 4, number, 1, "all") for number in (10, 20, 40, 80)]
+    points += [("depth", 4, 10, depth, "uniform") for depth in DEPTHS]
     programs = []
-    for axis, value, images, classes, depth, negatives in points:
-        hidden = (width,) * depth
+    for axis, steps, classes, depth, negatives in points:
+        images = steps * options.batch_size
         samples = random_samples(options, images, classes)
+        hidden = (options.memory_width,) * depth
         recipe = recipe_of(options, hidden, negatives=negatives)
         call, _ = compiled(*epoch_of(recipe, "sffa", samples, classes), samples)
+        value = {"samples": images, "classes": classes, "depth": depth}[axis]
         names = {"case": "linear", "algorithm": "sffa", "axis": axis, "value": value}
         programs.append(Timed(names, call, {"hidden": list(hidden), "negatives": negatives}))
-    yield records_of(programs, options.repeats)
+    return records_of(programs, options.repeats)
 
 
-def measure_sweep(options: Options) -> Iterator[list[dict[str, Any]]]:
+def sweeps(options: Options) -> Parts:
+    """Seeds together, by width and number."""
+    return {
+        f"{width}, {number} seeds": partial(measure_sweep, options, width, number)
+        for width in options.sweep_widths
+        for number in options.sweep_seeds
+    }
+
+
+def measure_sweep(options: Options, width: int, number: int) -> list[dict[str, Any]]:
     """Several seeds together in every way, one by one, and as `auto` chooses."""
     samples = random_samples(options, options.batch_size * TRIAL_STEPS)
-    for width in options.sweep_widths:
-        recipe = recipe_of(options, (width,))
-        epoch, _ = epoch_of(recipe, "sffa", samples, options.classes)
-        learner = recipe.learner("sffa", (options.features, 1), options.classes, options.images)
-        begin = jax.jit(spread(lambda key, data, learner=learner: start(learner, key, data), "map"))
-        for number in options.sweep_seeds:
-            runs = begin(seed_keys(range(number)), samples)
-            names = {"case": "sweep", "algorithm": "sffa", "hidden": [width], "seeds": number}
-            programs = []
-            for way in available():
-                call, _ = compiled(spread(epoch, way), place(runs, way), samples)
-                programs.append(Timed(names | {"parallel": way}, call, {}))
-            one = jax.tree.map(lambda leaf: leaf[0], runs)
-            single, _ = compiled(epoch, one, samples)
+    recipe = recipe_of(options, (width,))
+    epoch, _ = epoch_of(recipe, "sffa", samples, options.classes)
+    learner = recipe.learner("sffa", (options.features, 1), options.classes, options.images)
+    begin = jax.jit(spread(lambda key, data: start(learner, key, data), "map"))
+    runs = begin(seed_keys(range(number)), samples)
+    names = {"case": "sweep", "algorithm": "sffa", "hidden": [width], "seeds": number}
+    programs = []
+    for way in available():
+        call, _ = compiled(spread(epoch, way), place(runs, way), samples)
+        programs.append(Timed(names | {"parallel": way}, call, {}))
+    single, _ = compiled(epoch, jax.tree.map(lambda leaf: leaf[0], runs), samples)
 
-            def singles(single: Any = single, number: int = number) -> None:
-                for _ in range(number):
-                    single()
+    def singles() -> None:
+        for _ in range(number):
+            single()
 
-            programs.append(Timed(names | {"parallel": "single"}, singles, {}))
-            chosen = fastest(epoch, runs, samples).way
-            yield [r | {"auto": chosen} for r in records_of(programs, options.repeats)]
+    programs.append(Timed(names | {"parallel": "single"}, singles, {}))
+    chosen = fastest(epoch, runs, samples).way
+    return [record | {"auto": chosen} for record in records_of(programs, options.repeats)]
 
 
-def measure_memory(options: Options) -> Iterator[list[dict[str, Any]]]:
-    """Peak memory of an update by depth, in a process of its own for each."""
-    for algorithm in (*ALGORITHMS, "bp_remat", "bp_accumulate"):
-        for depth in DEPTHS:
-            case = {
-                "algorithm": algorithm,
-                "hidden": [options.memory_width] * depth,
-                "features": options.features,
-                "classes": options.classes,
-                "batch_size": options.batch_size,
-            }
-            child = subprocess.run(
-                [sys.executable, "-m", "experiments.benchmark_memory", json.dumps(case)],
-                cwd=Path(__file__).parent.parent,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if child.returncode:
-                raise RuntimeError(f"the measurement of memory failed:\n{child.stderr}")
-            found = json.loads(child.stdout.splitlines()[-1])
-            named = {name: case[name] for name in ("algorithm", "hidden", "batch_size")}
-            yield [{"case": "memory", **named, **found}]
+def memories(options: Options) -> Parts:
+    """Memory of an update, by algorithm and depth."""
+    return {
+        f"{algorithm}, {depth} layers": partial(measure_memory, options, algorithm, depth)
+        for algorithm in (*ALGORITHMS, "bp_remat", "bp_accumulate")
+        for depth in DEPTHS
+    }
 
 
-MEASURE: dict[str, Callable[[Options], Iterator[list[dict[str, Any]]]]] = {
-    "networks": measure_networks,
-    "winners": lambda options: benchmark_kernels.measure_winners(options.repeats),
-    "sparse": lambda options: benchmark_kernels.measure_sparse(options.repeats),
-    "precision": measure_precision,
-    "linear": measure_linear,
-    "sweep": measure_sweep,
-    "memory": measure_memory,
+def measure_memory(options: Options, algorithm: str, depth: int) -> list[dict[str, Any]]:
+    """Memory of an update, in a process of its own."""
+    case = {
+        "algorithm": algorithm,
+        "hidden": [options.memory_width] * depth,
+        "features": options.features,
+        "classes": options.classes,
+        "batch_size": options.batch_size,
+    }
+    child = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark_memory", json.dumps(case)],
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | ({"JAX_PLATFORMS": options.device} if options.device else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise RuntimeError(f"the measurement of memory failed:\n{child.stderr}")
+    found = json.loads(child.stdout.splitlines()[-1])
+    named = {name: case[name] for name in ("algorithm", "hidden", "batch_size")}
+    return [{"case": "memory", **named, **found}]
+
+
+PARTS: dict[str, Callable[[Options], Parts]] = {
+    "networks": networks,
+    "winners": lambda o: {"": partial(benchmark_kernels.measure_winners, o.repeats)},
+    "sparse": lambda o: {"": partial(benchmark_kernels.measure_sparse, o.repeats)},
+    "precision": lambda o: {"": partial(measure_precision, o)},
+    "linear": lambda o: {"": partial(measure_linear, o)},
+    "sweep": sweeps,
+    "memory": memories,
 }
 
 EMPTY: dict[str, Any] = dict.fromkeys(
@@ -366,28 +400,33 @@ def main(options: Options) -> None:
     """Measures the cases that the output folder lacks and writes its report."""
     options.check()
     if options.device is not None:
+        jax.config.update("jax_platforms", options.device)
         try:
-            jax.config.update("jax_default_device", jax.devices(options.device)[0])
+            jax.devices(options.device)
         except RuntimeError:
-            known = ", ".join(sorted({d.platform for d in jax.devices()}))
-            raise reject("options", "device", f"be here ({known})", options.device) from None
+            raise reject("options", "device", "be on this machine", options.device) from None
     console = Console()
     given = dataclasses.asdict(options)
     free = ("out", "cases", "compilation_cache")
     with RunFolder(options.out, "benchmark", given, free=free) as folder:
-        for group in options.cases:
-            # A case is measured side by side, so that it is done whole or not at all.
+        parts = {
+            f"{case} {part}".strip(): measure
+            for case in options.cases
+            for part, measure in PARTS[case](options).items()
+        }
+        for group, measure in parts.items():
+            # A group is measured side by side, so that it is done whole or not at all.
             if folder.is_done(group=group, last=True):
                 continue
             console.print(f"measuring: {group}", highlight=False)
-            measured = [record for part in MEASURE[group](options) for record in part]
+            measured = measure()
             for i, record in enumerate(measured):
                 folder.append({"group": group, "last": i == len(measured) - 1} | EMPTY | record)
         if "networks" in options.cases and find_spec("torch") is None:
             console.print("pip install 'sffa_jax[torch]' adds PyTorch beside.", highlight=False)
-        # Of a case that was begun twice, only the whole one counts.
+        # Of a group that was begun twice, only the whole one counts.
         records = benchmark_report.whole(folder.records)
-        text = benchmark_report.write(folder.path, records, folder.config)
+        text = benchmark_report.write(folder.path, records, folder.config, options.command())
         print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
 
 

@@ -1,6 +1,5 @@
 """The benchmark's single operations: winners' thresholds, and products of sparse activity."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ from experiments.timing import Timed, compiled, records_of
 from sffa_jax import winners
 
 
-def measure_winners(repeats: int) -> Iterator[list[dict[str, Any]]]:
+def measure_winners(repeats: int) -> list[dict[str, Any]]:
     """Every way to find the winners' threshold."""
     h = jax.nn.relu(jax.random.normal(jax.random.key(0), (2048, 700)))
     programs = [
@@ -22,10 +21,10 @@ def measure_winners(repeats: int) -> Iterator[list[dict[str, Any]]]:
         for k in (15, 100)
         for name, kernel in winners.KERNELS.items()
     ]
-    yield records_of(programs, repeats)
+    return records_of(programs, repeats)
 
 
-def measure_sparse(repeats: int) -> Iterator[list[dict[str, Any]]]:
+def measure_sparse(repeats: int) -> list[dict[str, Any]]:
     """Whether a deeper layer gains by using that few units below are active.
 
     The product and its weight gradient: dense; of the active units' rows alone, their places given;
@@ -68,4 +67,4 @@ def measure_sparse(repeats: int) -> Iterator[list[dict[str, Any]]]:
         Timed({"case": "sparse", "algorithm": name}, compiled(*call)[0], {})
         for name, call in calls.items()
     ]
-    yield records_of(programs, repeats)
+    return records_of(programs, repeats)

@@ -5,9 +5,13 @@ Started by `experiments.benchmark` with one JSON argument; prints one JSON objec
 
 import dataclasses
 import json
+import os
 import resource
 import sys
 from typing import Any
+
+# The peak is what was used, not what a GPU's allocator takes hold of at the start.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import jax.numpy as jnp

@@ -177,6 +177,7 @@ def linear_figure(records: Sequence[Record]) -> Figure:
         axes.plot(x, y, "o", color=report.STYLES["sffa"][0])
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("Seconds an epoch")
     figure.suptitle("SFFA's cost grows linearly", x=0.01, ha="left", fontsize=11)
@@ -217,7 +218,7 @@ def tables(records: Sequence[Record]) -> dict[str, Table]:
     return {title: table for title, table in found.items() if len(table) > 1}
 
 
-def write(folder: Path, records: Sequence[Record], config: Mapping[str, Any]) -> str:
+def write(folder: Path, records: Sequence[Record], config: Mapping[str, Any], command: str) -> str:
     """Writes `summary.csv`, the figures and `report.html`; returns the tables as plain text."""
     rows = [
         {k: v for k, v in r.items() if not isinstance(v, list) or k == "hidden"} for r in records
@@ -247,6 +248,6 @@ def write(folder: Path, records: Sequence[Record], config: Mapping[str, Any]) ->
         tables=found,
         figures=figures,
         config=config,
-        command="python -m experiments.benchmark",
+        command=command,
     )
     return "\n\n".join(f"{title}\n{report.as_text(table)}" for title, table in found.items())

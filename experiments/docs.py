@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import ablation, robustness, symmetry
+from experiments import ablation, benchmark_report, robustness, symmetry
 from experiments import options as shared
 from sffa_jax import report
 
@@ -155,6 +155,16 @@ def sizes(runs: Sequence[Run]) -> list[list[str]]:
     return symmetry.size_table(run.records)
 
 
+def benchmarked(title: str) -> Callable[[Sequence[Run]], list[list[str]]]:
+    """A table of the benchmark's report, by its title there."""
+
+    def table(runs: Sequence[Run]) -> list[list[str]]:
+        (run,) = runs
+        return benchmark_report.tables(benchmark_report.whole(run.records))[title]
+
+    return table
+
+
 KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
     "comparison": comparison,
     "tests": tests,
@@ -163,6 +173,11 @@ KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
     "robustness": robust,
     "by_value": by_value,
     "sizes": sizes,
+    "training": benchmarked("Training, one epoch"),
+    "scoring": benchmarked("Scoring all images against all labels"),
+    "kernels": benchmarked("Kernels"),
+    "sweeps": benchmarked("Sweeps"),
+    "scratch": benchmarked("Scratch memory of one update"),
 }
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 Program = Callable[[Any], Any]
@@ -46,12 +45,13 @@ class Shapes:
         total = 0
         for i, (below, units) in enumerate(itertools.pairwise(widths)):
             rows = batch if i == 0 or self.end_to_end else batch * self.candidates
-            # Forward and weight gradient; end to end also the gradient of the layer's input.
-            passes = 3 if self.end_to_end and i else 2
-            total += passes * 2 * rows * below * units
-            if not self.end_to_end:
-                extra = 2 * self.classes * self.label_features if i == 0 else 0
-                total += 2 * extra * units + (i > 0) * 2 * batch * self.scored * below * units
+            # Forward and weight gradient; end to end also the gradient of the layer's input. Where
+            # all labels are scored, the candidates' activity is among theirs.
+            forward = batch * self.scored if i and self.scored else rows
+            backward = 2 if self.end_to_end and i else 1
+            total += 2 * (forward + backward * rows) * below * units
+            if not (self.end_to_end or i):
+                total += 2 * 2 * self.classes * self.label_features * units
         return total
 
 
@@ -73,15 +73,16 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
         weights["label"] = _normal(101, shapes.label_features, shapes.hidden[0])
         inputs["label"] = _normal(102, shapes.classes, shapes.label_features)
         for i, below in enumerate(shapes.hidden[:-1], 1):
-            inputs[str(i)] = _normal(100 + i, batch * shapes.candidates, below)
-            if shapes.scored:
-                inputs[f"scored {i}"] = _normal(200 + i, batch * shapes.scored, below)
+            inputs[str(i)] = _normal(100 + i, batch * (shapes.scored or shapes.candidates), below)
     optimiser = optax.adam(1e-3)
 
     def layer_by_layer(weights: dict[str, jax.Array], x: dict[str, jax.Array]) -> Any:
-        gradients = {name: x[name].T @ (x[name] @ weight) for name, weight in weights.items()}
-        kept = [jnp.max(x[name] @ weights[name.split()[1]]) for name in x if "scored" in name]
-        return gradients, kept
+        h = {name: x[name] @ weight for name, weight in weights.items()}
+        # Of all labels scored, the candidates alone are learnt from.
+        rows = {n: len(h[n]) if n in ("0", "label") else batch * shapes.candidates for n in h}
+        # The other scores are needed too: XLA would not compute them.
+        whole = {name: jax.lax.optimization_barrier(value) for name, value in h.items()}
+        return {n: x[n][: rows[n]].T @ whole[n][: rows[n]] for n in h}
 
     def end_to_end(weights: dict[str, jax.Array], x: dict[str, jax.Array]) -> Any:
         h = [x["0"]]
@@ -91,7 +92,7 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
         for i in reversed(range(len(weights))):
             gradients[str(i)] = h[i].T @ gradient
             gradient = gradient @ weights[str(i)].T if i else gradient
-        return gradients, []
+        return gradients
 
     products = end_to_end if shapes.end_to_end else layer_by_layer
 
@@ -100,9 +101,9 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
 
         def step(state: Any, _: None) -> tuple[Any, Any]:
             weights, opt_state = state
-            gradients, kept = products(weights, x)
+            gradients = products(weights, x)
             updates, opt_state = optimiser.update(gradients, opt_state, weights)
-            return (optax.apply_updates(weights, updates), opt_state), kept
+            return (optax.apply_updates(weights, updates), opt_state), None
 
         return jax.lax.scan(step, (weights, opt_state), None, length=num_steps)
 
@@ -121,23 +122,23 @@ def scoring(shapes: Shapes, images: int, chunk: int) -> tuple[Program, Any]:
         for i in range(len(widths) - 1)
     ]
     weights = [_normal(i, *pair) for i, pair in enumerate(itertools.pairwise(widths))]
-    # A window that moves on with each chunk: were the input the same, one product would serve all.
-    inputs = [
-        _normal(100 + i, n + num_chunks, width)
-        for i, (n, width) in enumerate(zip(rows, widths, strict=False))
-    ]
+    inputs = [_normal(100 + i, *pair) for i, pair in enumerate(zip(rows, widths, strict=False))]
     labels = _normal(200, shapes.classes, shapes.label_features)
     label_weights = _normal(201, shapes.label_features, shapes.hidden[0])
 
     def run(start: Any) -> Any:
         weights, inputs, labels, label_weights = start
 
-        def one(i: jax.Array) -> jax.Array:
-            seen = [
-                jax.lax.dynamic_slice_in_dim(x, i, n) for x, n in zip(inputs, rows, strict=True)
-            ]
-            return jnp.stack([jnp.max(x @ w) for x, w in zip(seen, weights, strict=True)])
+        def products(weights: list[jax.Array]) -> list[jax.Array]:
+            return [x @ w for x, w in zip(inputs, weights, strict=True)]
 
-        return jax.lax.map(one, jnp.arange(num_chunks)), labels @ label_weights
+        def one(_: jax.Array, state: Any) -> Any:
+            weights, before = state
+            # One number of each changes, in place: else one product would serve all chunks.
+            changed = [w.at[0, 0].add(0.1 * p[0, 0]) for w, p in zip(weights, before, strict=True)]
+            return changed, products(changed)
+
+        last = jax.lax.fori_loop(1, num_chunks, one, (weights, products(weights)))
+        return last, labels @ label_weights
 
     return run, (weights, inputs, labels, label_weights)

@@ -1,10 +1,17 @@
+import re
+
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from commands import read, start
 
-from experiments import benchmark, benchmark_report, floor
+from experiments import benchmark, benchmark_memory, benchmark_report, floor
 from experiments.command import execute
+from sffa_jax.backprop import backprop_learner
+from sffa_jax.layers import dense_layers
 
 TINY = [
     *("--networks", "1x16", "--images", "128", "--score-images", "150", "--batch-size", "64"),
@@ -43,7 +50,7 @@ def test_the_command_measures_and_resumes(tmp_path):
 
 def test_memory_is_measured_in_a_process_of_its_own():
     options = benchmark.Options(memory_width=8, features=12, batch_size=64)
-    found = next(benchmark.measure_memory(options))
+    found = benchmark.measure_memory(options, "bp_accumulate", 2)
     assert found[0]["case"] == "memory"
     assert found[0]["peak_mib"] > found[0]["state_mib"] > 0
 
@@ -52,6 +59,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
     "shapes",
     [
         floor.Shapes(40, 8, (24,), 10, candidates=2),
+        floor.Shapes(40, 8, (24, 32, 16), 10, candidates=2),
         floor.Shapes(40, 8, (24, 32, 16), 10, candidates=2, scored=10),
         floor.Shapes(40, 8, (24, 32), 10, candidates=1, end_to_end=True),
     ],
@@ -70,6 +78,32 @@ def test_the_floor_does_all_products_in_every_step(shapes):
     assert all(changed)
 
 
+def test_the_floor_of_scoring_does_all_products_for_every_chunk():
+    shapes = floor.Shapes(40, 8, (24, 32), 10, candidates=2)
+    function, argument = floor.scoring(shapes, images=60, chunk=20)
+    text = jax.jit(function).lower(argument).compile().as_text()
+    # Once before the loop and once in it, and the labels' own.
+    assert len(re.findall(r"= f32\[\S+ dot\(", text)) == 2 * 2 + 1
+    weights, inputs, _, _ = argument
+    (changed, products), _ = function(argument)
+    assert not np.array_equal(changed[0], weights[0])
+    np.testing.assert_allclose(products[1], inputs[1] @ changed[1], rtol=1e-5, atol=1e-6)
+
+
+def test_variants_of_backprop_take_the_same_step():
+    layers = dense_layers((8, 6))
+    x = jax.random.normal(jax.random.key(0), (8, 5))
+    labels = jnp.arange(8) % 3
+    plain = backprop_learner(layers, 3, optax.adam(1e-3))
+    state = plain.init(jax.random.key(1), x)
+    expected, _ = plain.step(state, jax.random.key(2), x, labels)
+    for remat in (True, False):
+        _, step = benchmark_memory.saving_step(layers, 3, remat=remat)
+        found, _ = step(state, jax.random.key(2), x, labels)
+        # Adam's first step is the gradient's sign: compare the gradients' own moments.
+        chex.assert_trees_all_close(found.opt_state[0].mu, expected.opt_state[0].mu, atol=1e-7)
+
+
 def test_only_whole_cases_count():
     begun = [{"group": "a", "last": False, "n": 0}]
     whole = [{"group": "a", "last": False, "n": 1}, {"group": "a", "last": True, "n": 2}]
@@ -85,7 +119,7 @@ def test_only_whole_cases_count():
         (["--networks", "1x15"], "`networks` must have an even width, got '1x15'"),
         (["--cases", "speed"], "`cases` must be one of"),
         (["--images", "100"], "`batch_size` must be at most the 100 training samples"),
-        (["--device", "tpu"], "`device` must be here"),
+        (["--device", "npu"], "`device` must be one of cpu, gpu, tpu, got 'npu'"),
     ],
 )
 def test_bad_options(arguments, message, tmp_path, capsys):

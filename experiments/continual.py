@@ -55,9 +55,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
 }
 
-SHARPNESS = {"class": 12.0, "domain": 6.0, "task": 6.0}
-"""SFFA's sharpness in each scenario; its floor is 1."""
-
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 1.0}
 """Size of the appended label code. Where labels of tasks that never met compete, a strong code
 helps to tell them apart; where each task's labels compete among themselves, it only hides the
@@ -115,12 +112,14 @@ class Options(shared.Common):
     """Forward-only layers: local (a loss each), or released (one loss of their product)."""
     memory: int | None = None
     """Images that replay, derpp, agem and gdumb remember; the preset's if left out."""
-    memory_weight: float | None = 2.0
+    memory_weight: float | None = None
     """Replay: weight of a remembered image against a new one; None: all tasks weigh the same."""
     memory_shift: int = 0
     """Replay: remembered images are moved by up to this many pixels, anew at each use."""
     patterns: int = 20
     """GEM: images remembered of each task."""
+    gem_strength: float = 0.5
+    """GEM: least weight of an earlier task's gradient once a step is projected."""
     ewc_mode: str = "separate"
     """EWC: separate (a quadratic a task) or online (one for all)."""
     tune: bool = False
@@ -147,6 +146,7 @@ class Options(shared.Common):
             if getattr(self, name) is not None:
                 check_integer("options", name, getattr(self, name), minimum)
         check_range("options", "learning_rate", self.learning_rate, above=0)
+        check_range("options", "gem_strength", self.gem_strength, at_least=0)
         if self.memory_weight is not None:
             check_range("options", "memory_weight", self.memory_weight, above=0)
         filled = {
@@ -181,7 +181,7 @@ class Options(shared.Common):
             )
 
         rule = {
-            "sffa": rules.sffa(sharpness=SHARPNESS[scenario.kind], floor=1.0),
+            "sffa": rules.sffa(sharpness=6.0, floor=1.0),
             "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
         }[algorithm]
         network = Network(layers, rule, overlay, scenario.num_labels)
@@ -197,7 +197,7 @@ class Options(shared.Common):
         if name == "ewc":
             own["mode"] = self.ewc_mode
         if name == "gem":
-            own["patterns"] = self.patterns
+            own |= {"patterns": self.patterns, "strength": self.gem_strength}
         if name == "replay":
             own["weight"] = self.memory_weight
 

@@ -18,23 +18,31 @@ RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
 
 CASES = """
 import dataclasses, json
+import jax
 from rich.console import Console
 from experiments.options import make_splits
 from experiments.presets import Recipe
 from experiments.training import train_runs
-from sffa_jax import data
+from sffa_jax import data, sweep
 
-def train(seeds, varied=None, **changes):
+jax.config.update("jax_num_cpu_devices", 2)
+
+def train(seeds, varied=None, way="map", **changes):
     recipe = dataclasses.replace(Recipe(hidden=(8,), epochs=2, batch_size=64), **changes)
     splits = make_splits(data.load("digits"), recipe, 0.1)
-    return train_runs(recipe, "sffa", seeds, splits, "map", Console(quiet=True), "x", varied)
+    return train_runs(recipe, "sffa", seeds, splits, way, Console(quiet=True), "x", varied)
 
 runs = {
     "together": train([3, 3], {"learning_rate": [1e-3, 1e-2]}),
     "alone": [train([3], learning_rate=rate)[0] for rate in (1e-3, 1e-2)],
     "last": train([0], selection="last"),
     "test": train([0], selection="test"),
+    "three": train([0, 1, 2]),
+    "devices": train([0, 1, 2], way="devices"),
+    "auto": train([0, 1, 2], way="auto"),
 }
+sweep.memory_budget = lambda: 1
+runs["chunks"] = train([0, 1, 2], way="devices")
 print("RUNS" + json.dumps(runs))
 """
 
@@ -77,3 +85,12 @@ def test_typed_in_scaling():
     splits = make_splits(data.load("digits"), dataclasses.replace(RECIPE, scaling="mnist"), 0.1)
     np.testing.assert_allclose(splits.training.mean, [0.1307])
     np.testing.assert_allclose(splits.test.std, [0.3081])
+
+
+@pytest.mark.parametrize("way", ["devices", "auto", "chunks"])
+def test_runs_do_not_depend_on_how_they_are_spread(runs, way):
+    assert [run["seed"] for run in runs[way]] == [0, 1, 2]
+    losses, expected = ([run["history"]["loss"] for run in runs[name]] for name in (way, "three"))
+    np.testing.assert_allclose(losses, expected, rtol=1e-3)
+    accuracies = [[run["test_accuracy"] for run in runs[name]] for name in (way, "three")]
+    np.testing.assert_allclose(*accuracies, atol=0.01)

@@ -197,7 +197,7 @@ def fastest(
     *shared: PyTree,
     ways: Sequence[str] | None = None,
     repeats: int = 3,
-    at_least: float = 1.0,
+    at_least: float = 0.5,
 ) -> Choice:
     """Times each way of running `function` over `swept`, interleaved, and picks the fastest.
 

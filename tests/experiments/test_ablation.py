@@ -40,7 +40,8 @@ def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
 
 def test_the_command(tmp_path):
     arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
-    arguments += ["--batch-size", "32", "--end", "best", "--out", str(tmp_path)]
+    arguments += ["--batch-size", "32", "--end", "best", "--parallel", "map"]
+    arguments += ["--out", str(tmp_path)]
     run = start("ablation", *arguments)
     assert run.returncode == 0, run.stderr
     records = read(tmp_path)

@@ -8,7 +8,7 @@ from experiments.command import execute
 def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
     arguments = ["--widths", "8", "--activations", "relu", "--shares", "0.5"]
     arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
-    arguments += ["--out", str(tmp_path)]
+    arguments += ["--parallel", "map", "--out", str(tmp_path)]
     run = start("robustness", *arguments)
     assert run.returncode == 0, run.stderr
     records = read(tmp_path)

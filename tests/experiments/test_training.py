@@ -39,7 +39,6 @@ runs = {
     "test": train([0], selection="test"),
     "three": train([0, 1, 2]),
     "devices": train([0, 1, 2], way="devices"),
-    "auto": train([0, 1, 2], way="auto"),
 }
 sweep.memory_budget = lambda: 1
 runs["chunks"] = train([0, 1, 2], way="devices")
@@ -87,7 +86,7 @@ def test_typed_in_scaling():
     np.testing.assert_allclose(splits.test.std, [0.3081])
 
 
-@pytest.mark.parametrize("way", ["devices", "auto", "chunks"])
+@pytest.mark.parametrize("way", ["devices", "chunks"])
 def test_runs_do_not_depend_on_how_they_are_spread(runs, way):
     assert [run["seed"] for run in runs[way]] == [0, 1, 2]
     losses, expected = ([run["history"]["loss"] for run in runs[name]] for name in (way, "three"))

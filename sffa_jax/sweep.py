@@ -71,6 +71,12 @@ def _mesh(runs: int) -> Mesh:
     return Mesh(np.array(devices[: -(-runs // rounds)]), (AXIS,))
 
 
+def take(swept: PyTree, start: int, size: int) -> PyTree:
+    """`size` runs from `start` on; past the end, the last run again."""
+    order = np.minimum(np.arange(start, start + size), _number(swept) - 1)
+    return jax.tree.map(lambda leaf: leaf[order], swept)
+
+
 def place(swept: PyTree, way: str) -> PyTree:
     """Makes swept arrays ready for `spread(..., way)`.
 
@@ -83,9 +89,8 @@ def place(swept: PyTree, way: str) -> PyTree:
     runs = _number(swept)
     mesh = _mesh(runs)
     # Copied one by one: a run that is repeated must not share memory, or it cannot be donated.
-    order = np.minimum(np.arange(-(-runs // mesh.size) * mesh.size), runs - 1)
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf[order], sharding), swept)
+    padded = take(swept, 0, -(-runs // mesh.size) * mesh.size)
+    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
 def spread(function: Callable[..., PyTree], way: str) -> Callable[..., PyTree]:
@@ -176,12 +181,6 @@ def _shapes(swept: PyTree, size: int, way: str) -> PyTree:
         lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype, sharding=sharding),
         swept,
     )
-
-
-def take(swept: PyTree, start: int, size: int) -> PyTree:
-    """`size` runs from `start` on; past the end, the last run again."""
-    order = np.minimum(np.arange(start, start + size), _number(swept) - 1)
-    return jax.tree.map(lambda leaf: leaf[order], swept)
 
 
 class Choice(NamedTuple):

@@ -55,17 +55,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
 }
 
-OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 1.0}
-"""Size of the appended label code. Where labels of tasks that never met compete, a strong code
-helps to tell them apart; where each task's labels compete among themselves, it only hides the
-image."""
+OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
+"""Size of the appended label code. Where every class has a label of its own, a strong code keeps
+the neurons of one task from being those of the next; where all tasks share two labels, it only
+hides the image."""
 
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 
 STRENGTHS: dict[str, dict[str, float]] = {
     "ewc": {"sffa": 1e5, "ffa": 1e5, "bp": 1e5},
     "si": {"sffa": 1e4, "ffa": 1e4, "bp": 1e3},
-    "mas": {"sffa": 0.01, "ffa": 0.01, "bp": 0.1},
+    "mas": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
     "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
 }
 """Strengths of the regularising strategies, in the units that their docstrings state."""

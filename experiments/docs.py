@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import ablation, benchmark_report, robustness, symmetry
+from experiments import ablation, benchmark_report, continual_report, robustness, symmetry
 from experiments import options as shared
 from sffa_jax import report
 
@@ -35,6 +35,8 @@ class Run:
     def options(self) -> dict[str, Any]:
         """Every option; those that later versions added have their preset's value."""
         given = self.config["options"]
+        if self.config["experiment"] == "continual":
+            return given
         return shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
 
 
@@ -155,6 +157,57 @@ def sizes(runs: Sequence[Run]) -> list[list[str]]:
     return symmetry.size_table(run.records)
 
 
+PUBLISHED = {
+    ("mnist", "class", "replay"): "90.03 / 87.75",
+    ("mnist", "class", "gem"): "69.73 / 62.85",
+    ("mnist", "domain", "replay"): "95.17 / 94.16",
+    ("mnist", "task", "none"): "88.5",
+    ("mnist", "task", "ewc"): "94.5",
+    ("mnist", "task", "si"): "96",
+    ("mnist", "task", "mas"): "91",
+    ("mnist", "task", "gem"): "98",
+    ("mnist", "task", "replay"): "99",
+    ("fashion_mnist", "class", "replay"): "79",
+    ("fashion_mnist", "class", "gem"): "65 / 60",
+    ("fashion_mnist", "domain", "replay"): "88",
+    ("fashion_mnist", "task", "replay"): "97",
+}
+"""SFFA's accuracy in the paper (arXiv 2409.07387), and backprop's; without decimals, read off its
+figures. By data set, scenario and strategy."""
+
+
+def continual(runs: Sequence[Run]) -> list[list[str]]:
+    """Accuracy over all tasks in the end, a row a run, scenario and strategy."""
+    table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
+    for run in runs:
+        records = continual_report.ordered(run.records)
+        for scenario, strategy in continual_report.settings(records):
+            cells = []
+            for algorithm in continual_report.ORDER["algorithm"]:
+                cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
+                found = [r["average_accuracy"] for r in continual_report.of(records, **cell)]
+                cells.append(percent(found) if found else "-")
+            table.append(
+                [
+                    f"[{run.name.removeprefix('continual/')}](results/{run.name})",
+                    continual_report.SCENARIO_NAMES[scenario].removesuffix("-incremental"),
+                    continual_report.STRATEGY_NAMES[strategy],
+                    *cells,
+                    PUBLISHED.get((run.options["dataset"], scenario, strategy), ""),
+                ]
+            )
+    return table
+
+
+def continual_cost(runs: Sequence[Run]) -> list[list[str]]:
+    """Forgetting, memory and time of the class scenario's cells."""
+    (run,) = runs
+    records = continual_report.ordered(run.records)
+    cells = continual_report.summary(continual_report.of(records, scenario="class"))
+    table = continual_report.measures_table(cells)
+    return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
+
+
 def benchmarked(title: str) -> Callable[[Sequence[Run]], list[list[str]]]:
     """A table of the benchmark's report, by its title there."""
 
@@ -173,6 +226,8 @@ KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
     "robustness": robust,
     "by_value": by_value,
     "sizes": sizes,
+    "continual": continual,
+    "continual_cost": continual_cost,
     "training": benchmarked("Training, one epoch"),
     "scoring": benchmarked("Scoring all images against all labels"),
     "kernels": benchmarked("Kernels"),

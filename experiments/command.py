@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Protocol, Self, TypeVar
 
 import jax
 import tyro
+
+from sffa_jax.checkpoint import Stopped, graceful_stop
 
 
 class HasDefaults(Protocol):
@@ -77,22 +80,26 @@ def execute(
 ) -> int:
     """Runs an experiment and returns its exit status.
 
-    0: done. 2: bad usage or input, with one line on stderr. 130: interrupted; what had ended is on
-    disk, and the same command goes on from there if it names the same `--out`.
+    0: done. 2: bad usage or input, with one line on stderr. 130 or 143: interrupted by SIGINT or
+    SIGTERM; what had ended and what was under way is on disk, and the same command goes on from
+    there if it names the same `--out`.
     """
     try:
         parsed = parse(options, name, arguments)
         if arguments is None:  # a process of its own, in which JAX has not started
             set_up(parsed)
-        main(parsed)
+        with graceful_stop():
+            main(parsed)
     except (ValueError, TypeError) as error:
         if not _is_about_input(error):
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished runs are kept", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(
+            "interrupted: what is done is kept; the same --out goes on from there", file=sys.stderr
+        )
+        return 128 + (stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
     return 0
 
 

@@ -39,11 +39,19 @@ def main(options: Options) -> None:
             if not missing:
                 continue
             label = report.NAMES[algorithm]
-            runs = train_runs(
-                options.recipe, algorithm, missing, splits, options.parallel, console, label
+            trained = train_runs(
+                options.recipe,
+                algorithm,
+                missing,
+                splits,
+                options.parallel,
+                console,
+                label,
+                checkpoints=folder.checkpoints(algorithm),
+                every_seconds=options.checkpoint_seconds,
             )
-            for record in runs:
-                folder.append(names | record)
+            for records in trained:
+                folder.append(*(names | record for record in records))
         text = report.report_comparison(folder.path, folder.records, folder.config, command)
         print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
 

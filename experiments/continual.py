@@ -27,10 +27,11 @@ from experiments.options import check_names
 from experiments.presets import Recipe
 from experiments.run_folder import RunFolder
 from sffa_jax import augment, data, overlays, rules
+from sffa_jax.checkpoint import Checkpoints, drive
 from sffa_jax.checks import check_choice, check_integer, check_range
-from sffa_jax.continual import metrics
+from sffa_jax.continual import metrics, runner
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
-from sffa_jax.continual.runner import Plan, make_plan, run_tasks
+from sffa_jax.continual.runner import Course, Plan, make_plan
 from sffa_jax.continual.scenarios import (
     SCENARIOS,
     Scenario,
@@ -43,7 +44,7 @@ from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem, Strategy, stored_floats
 from sffa_jax.layers import dense_layers
 from sffa_jax.network import Network
-from sffa_jax.sweep import WAYS, available, place, seed_keys, spread, take
+from sffa_jax.sweep import WAYS, available, place, placed_shapes, seed_keys, spread, take
 from sffa_jax.train import Samples
 
 ALGORITHMS = ("sffa", "ffa", "bp")
@@ -75,6 +76,9 @@ TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 TUNING_SEED = 10_000
 """Weights and class order of the tuning runs: no run that is reported has them."""
+
+PORTION = 100
+"""Steps of a task in one program, at most; between two, a snapshot can be taken."""
 
 FREE_OPTIONS = (*shared.FREE_OPTIONS, "scenarios", "strategies")
 """Options that do not change any single run, so that a second start may change them."""
@@ -253,45 +257,195 @@ class Cell(NamedTuple):
     algorithm: str
 
 
-def make_cell(
+def make_course(
     options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
-) -> Callable[..., Any]:
-    """The whole run of a cell, a pure function of (key, stream, strength) and the samples."""
+) -> Callable[[Any], Course]:
+    """What a cell's runs learn and how, as a function of the strategy's strength."""
     model = options.model(cell.algorithm, scenario)
     optimiser = optax.adam(options.learning_rate)
     # The released code scores every class seen; end to end, one pass gives them all.
     scores_all = options.coupling == "released" or cell.algorithm == "bp"
+    num_wrong = None if scores_all else options.wrong_labels
 
-    def run(
-        one: tuple[jax.Array, Stream, jax.Array], training: Samples, test: Samples
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        key, stream, strength = one
-        result = run_tasks(
-            model,
-            scenario,
-            options.strategy(cell.strategy, shape, strength),
-            optimiser,
-            plan,
-            key,
-            stream,
-            training,
-            test,
-            num_wrong=None if scores_all else options.wrong_labels,
+    def course(strength: Any) -> Course:
+        make_strategy = options.strategy(cell.strategy, shape, strength)
+        return Course(model, scenario, make_strategy, optimiser, plan, num_wrong)
+
+    return course
+
+
+class Swept(NamedTuple):
+    """What each run of a cell has for itself, stacked.
+
+    Attributes: key: of the run; stream: its tasks; strength: of the strategy, where it has one.
+    """
+
+    key: jax.Array
+    stream: Stream
+    strength: jax.Array
+
+
+class Tested(NamedTuple):
+    """One run, to its end.
+
+    Attributes:
+      position: among the runs asked for.
+      accuracy, losses: as in `runner.RunResult`.
+      stored: floats that the strategy keeps.
+      seconds: of training and testing, without compilation.
+    """
+
+    position: int
+    accuracy: np.ndarray
+    losses: np.ndarray
+    stored: int
+    seconds: float
+
+
+class Pieces:
+    """The pieces of a cell's runs as programs over several runs at once, compiled when first used.
+
+    Args:
+      course: strength -> what is learnt and how.
+      way: how runs are spread.
+      training, test: the samples.
+    """
+
+    def __init__(
+        self, course: Callable[[Any], Course], way: str, training: Samples, test: Samples
+    ) -> None:
+        self.course, self.way = course, way
+        self.samples = (training, test)
+        self.compiled: dict[Any, jax.stages.Compiled] = {}
+        self.seconds = 0.0
+
+    def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
+        """A piece of the runner, over (what changes, `Swept`) of many runs."""
+
+        def of_one(one: tuple[Any, Swept], *shared: Any) -> Any:
+            changing, own = one
+            *arguments, training, test = shared
+            seen = runner.Data(own.stream, training, test)
+            return piece(self.course(own.strength), changing, *arguments, seen)
+
+        return spread(of_one, self.way)
+
+    def __call__(self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any) -> Any:
+        """Runs a piece for all runs; only this counts as time."""
+        arguments = ((changing, swept), *shared, *self.samples)
+        name = (piece, *(jnp.shape(x) for x in shared))
+        if name not in self.compiled:
+            self.compiled[name] = jax.jit(self.lift(piece)).lower(*arguments).compile()
+        began = time.perf_counter()
+        result = jax.block_until_ready(self.compiled[name](*arguments))
+        self.seconds += time.perf_counter() - began
+        return result
+
+
+class Journey(NamedTuple):
+    """Several runs between two portions of steps: all that a snapshot holds.
+
+    Attributes:
+      runs: `runner.Run` of each.
+      accuracy: [runs, tasks + 1, scorers, tasks]; NaN for what is to come.
+      losses: [runs, tasks, steps, losses], likewise.
+      seconds: so far.
+    """
+
+    runs: runner.Run
+    accuracy: np.ndarray
+    losses: np.ndarray
+    seconds: np.ndarray
+
+
+def portions(num_steps: int) -> list[np.ndarray]:
+    """A task's steps, in portions of about the same size after which a snapshot can be taken."""
+    return np.array_split(np.arange(num_steps, dtype=np.int32), -(-num_steps // PORTION))
+
+
+def run_together(
+    pieces: Pieces,
+    swept: Swept,
+    course: Course,
+    number: int,
+    checkpoints: Checkpoints | None,
+    info: dict[str, Any],
+    every_seconds: float,
+) -> Journey:
+    """Several runs at once, from wherever an earlier start was stopped."""
+    tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
+    before = jnp.int32(-1)
+
+    def blank(runs: Any) -> tuple[np.ndarray, ...]:
+        """Histories with nothing in them, in the shapes that the pieces give."""
+        now, steps = jnp.int32(0), jnp.asarray(parts[0])
+        tested = jax.eval_shape(
+            pieces.lift(runner.evaluate_run), (runs, swept), now, *pieces.samples
         )
-        image_size = training.images.shape[1]
-        stored = stored_floats(result.state.memory, image_size)
-        return result.accuracy, result.losses, jnp.float32(stored)
+        _, losses = jax.eval_shape(
+            pieces.lift(runner.train_steps), (runs, swept), now, steps, *pieces.samples
+        )
+        return (
+            np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
+            np.full((number, tasks, course.plan.num_steps, losses.shape[-1]), np.nan, np.float32),
+            np.zeros((), np.float32),
+        )
 
-    return run
+    def begin() -> Journey:
+        pieces.seconds = 0.0
+        runs = pieces(runner.begin, swept.key, swept)
+        accuracy, losses, seconds = blank(runs)
+        accuracy[:, 0] = pieces(runner.evaluate_run, runs, swept, before)[:number]
+        return Journey(runs, accuracy, losses, seconds + np.float32(pieces.seconds))
+
+    def advance(i: int, journey: Journey) -> Journey:
+        runs, accuracy, losses, seconds = journey
+        task, part = divmod(i, len(parts))
+        now, pieces.seconds = jnp.int32(task), 0.0
+        if part == 0:
+            runs = pieces(runner.open_task, runs, swept, now)
+        runs, found = pieces(runner.train_steps, runs, swept, now, jnp.asarray(parts[part]))
+        losses[:, task, parts[part]] = found[:number]
+        if part == len(parts) - 1:
+            runs = pieces(runner.close_task, runs, swept, now)
+            tested = pieces(runner.evaluate_run, runs, swept, now)
+            accuracy[:, task + 1] = tested[:number]
+        return Journey(runs, accuracy, losses, seconds + np.float32(pieces.seconds))
+
+    runs = jax.eval_shape(pieces.lift(runner.begin), (swept.key, swept), *pieces.samples)
+    like = Journey(placed_shapes(runs, number, pieces.way), *blank(runs))
+    return drive(
+        begin,
+        advance,
+        tasks * len(parts),
+        checkpoints,
+        info=info,
+        every_seconds=every_seconds,
+        like=like,
+    )
 
 
 def run_seeds(
-    options: Options, cell: Cell, used: Data, seeds: Sequence[int], strengths: Sequence[float]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, int, float]]:
-    """Runs of one cell, each with its seed and strength, in one compiled program.
+    options: Options,
+    cell: Cell,
+    used: Data,
+    seeds: Sequence[int],
+    strengths: Sequence[float],
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[list[Tested]]:
+    """Runs of one cell, each with its seed and strength.
+
+    Args:
+      options: resolved.
+      cell: the setting.
+      used: the data.
+      seeds, strengths: one of each a run.
+      checkpoints: where snapshots of the runs under way are kept; an earlier start's are gone on
+        with.
 
     Yields:
-      For each run in turn: position, accuracy, losses, stored floats and seconds.
+      The runs that went together, as they end. Their snapshots are removed when the next are asked
+      for.
     """
     orders = [options.order(used.num_classes, seed) for seed in seeds]
     scenario = make_scenario(cell.scenario, orders[0], options.tasks)
@@ -302,7 +456,7 @@ def run_seeds(
     assert options.batch_size is not None
     # From sizes of classes alone, so that the plan does not depend on which seeds run together.
     plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
-    run = make_cell(options, cell, scenario, plan, used.shape)
+    course = make_course(options, cell, scenario, plan, used.shape)
     way = options.parallel
     on_cpu = jax.default_backend() == "cpu"
     if way == "auto":
@@ -310,22 +464,38 @@ def run_seeds(
     # In a row, runs can be kept as soon as they end: as many at once as work at a time.
     at_once = {"map": 1, "devices": jax.local_device_count() if on_cpu else len(seeds)}
     portion = at_once.get(way, len(seeds))
-    swept = (seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
-    shared = (used.training, used.test)
-    programs: dict[tuple[str, int], jax.stages.Compiled] = {}
+    swept = Swept(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
+    pieces: dict[tuple[str, int], Pieces] = {}
     for start in range(0, len(seeds), portion):
         size = min(portion, len(seeds) - start)
         # One run alone is the faster with all cores to itself.
         way = "map" if size == 1 else way
+        group = slice(start, start + size)
+        info = {**cell._asdict(), "seeds": list(seeds[group])}
+        info |= {"strengths": list(strengths[group]), "parallel": way}
+        if checkpoints is not None and checkpoints.info() != info:
+            checkpoints.clear()
+        if (way, size) not in pieces:
+            pieces[way, size] = Pieces(course, way, used.training, used.test)
         part = place(take(swept, start, size), way)
-        if (way, size) not in programs:
-            programs[way, size] = jax.jit(spread(run, way)).lower(part, *shared).compile()
-        began = time.perf_counter()
-        results = jax.block_until_ready(programs[way, size](part, *shared))
-        seconds = (time.perf_counter() - began) / size
-        for i in range(size):
-            accuracy, losses, stored = (np.asarray(result[i]) for result in results)
-            yield start + i, accuracy.astype(float), losses, int(stored), seconds
+        done = run_together(
+            pieces[way, size],
+            part,
+            course(0.0),
+            size,
+            checkpoints,
+            info,
+            options.checkpoint_seconds,
+        )
+        one = jax.tree.map(lambda leaf: leaf[0], done.runs.train.memory)
+        stored = stored_floats(one, used.training.images.shape[1])
+        each = float(done.seconds) / size
+        yield [
+            Tested(start + i, accuracy.astype(float), losses, stored, each)
+            for i, (accuracy, losses) in enumerate(zip(done.accuracy, done.losses, strict=True))
+        ]
+        if checkpoints is not None:
+            checkpoints.clear()
 
 
 def record_of(
@@ -335,6 +505,10 @@ def record_of(
     matrix, untrained = accuracy[1:, 0], accuracy[0, 0]
     tasks = len(matrix)
     finite = bool(np.isfinite(losses).all())
+    diverged = {}
+    if not finite:
+        first = np.argwhere(~np.isfinite(losses))[0]
+        diverged = {"diverged": dict(zip(("task", "step", "layer"), map(int, first), strict=True))}
     by_module = accuracy[-1, 1:].mean(axis=-1)
     # In the class scenario a class that never came has no score: nothing transfers forward.
     forward = None
@@ -362,6 +536,7 @@ def record_of(
         "stored_floats": stored,
         "steps": losses.shape[0] * losses.shape[1],
         "task_losses": losses.mean(axis=(1, 2)).tolist(),
+        **diverged,
     }
 
 
@@ -377,8 +552,9 @@ def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder)
     used = load_data(options, dataset, held_out=True)
     runs = run_seeds(options, cell, used, [TUNING_SEED] * len(strengths), strengths)
     accuracies = [
-        metrics.average_accuracy(accuracy[1:, 0]) if np.isfinite(losses).all() else -1.0
-        for _, accuracy, losses, _, _ in runs
+        metrics.average_accuracy(run.accuracy[1:, 0]) if np.isfinite(run.losses).all() else -1.0
+        for group in runs
+        for run in group
     ]
     best = strengths[int(np.argmax(accuracies))]
     tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
@@ -417,20 +593,30 @@ def main(options: Options) -> None:
             strength = STRENGTHS.get(cell.strategy, {}).get(cell.algorithm)
             if options.tune and strength is not None:
                 strength = tune(options, cell, dataset, folder)
-            runs = run_seeds(options, cell, used, missing, [strength or 0.0] * len(missing))
+            strengths = [strength or 0.0] * len(missing)
+            checkpoints = folder.checkpoints("run")
             shown = []
-            for i, accuracy, losses, stored, seconds in runs:
-                seed = missing[i]
-                record = record_of(options, cell, accuracy, losses, stored)
-                order = options.order(used.num_classes, seed)
-                more = {"class_order": order, "strength": strength, "train_seconds": seconds}
-                folder.append(names | {"seed": seed} | record | more)
-                shown.append(record["test_accuracy"])
+            for group in run_seeds(options, cell, used, missing, strengths, checkpoints):
+                records = []
+                for run in group:
+                    seed = missing[run.position]
+                    records.append(
+                        names
+                        | {"seed": seed}
+                        | record_of(options, cell, run.accuracy, run.losses, run.stored)
+                        | {
+                            "class_order": options.order(used.num_classes, seed),
+                            "strength": strength,
+                            "train_seconds": run.seconds,
+                        }
+                    )
+                folder.append(*records)
+                shown += [record["test_accuracy"] for record in records]
             mean = np.mean([a for a in shown if a is not None] or [np.nan])
             print(
                 f"[{number}/{len(cells)}] {cell.scenario}, {cell.strategy}, "
                 f"{continual_report.name_of(cell.algorithm)}: {100 * mean:.2f} % "
-                f"({len(shown)} seeds, {seconds:.3g} s each)",
+                f"({len(shown)} seeds, {group[0].seconds:.3g} s each)",
                 flush=True,
             )
         text = continual_report.write(folder.path, folder.records, folder.config, command)

@@ -17,7 +17,10 @@ from sffa_jax.learner import Learner
 from sffa_jax.sweep import WAYS
 from sffa_jax.train import Samples, Schedule, make_samples
 
-FREE_OPTIONS = ("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache")
+FREE_OPTIONS = (
+    *("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache"),
+    "checkpoint_seconds",
+)
 """Options that do not change any single run, so that a second start may change them."""
 
 MNIST_SCALE = (0.1307, 0.3081)
@@ -73,6 +76,8 @@ class Common:
     """How runs are spread: vmap, map, devices, or auto (the fastest, measured)."""
     compilation_cache: Path | None = None
     """Folder in which compiled programs are kept, so that a second start compiles nothing."""
+    checkpoint_seconds: float = 60.0
+    """Time between snapshots of the runs under way, at least; they are kept in --out."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -94,6 +99,7 @@ class Common:
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
+        check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
 
     def flat(self) -> dict[str, Any]:
         """Every option by the name it has on the command line."""
@@ -108,7 +114,7 @@ class Common:
         said = {
             option: value
             for option, value in self.flat().items()
-            if option not in ("out", "compilation_cache")
+            if option not in ("out", "compilation_cache", "checkpoint_seconds")
         }
         return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
 

@@ -1,5 +1,6 @@
 """The folder that an experiment writes: `config.json`, `results.jsonl`, and resuming them."""
 
+import contextlib
 import json
 import math
 import os
@@ -13,6 +14,8 @@ from typing import Any
 
 import filelock
 import jax
+
+from sffa_jax.checkpoint import Checkpoints
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
@@ -115,6 +118,8 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # not there, or still in use
+            (self.path / "checkpoints").rmdir()
         self._lock.release()
 
     def _open_config(self, new: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
@@ -168,19 +173,23 @@ class RunFolder:
         return records
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file so that it is there whole or not at all."""
+        """Writes a file so that it is there whole or not at all, on disk when this returns."""
         temporary = self.path / f".{name}.new"
-        temporary.write_text(text)
-        os.replace(temporary, self.path / name)
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Adds one finished run to `results.jsonl`, on disk when this returns."""
-        plain = _plain(record)
-        with (self.path / "results.jsonl").open("a") as file:
-            file.write(json.dumps(plain, allow_nan=False) + "\n")
+        with temporary.open("w") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        self.records.append(plain)
+        os.replace(temporary, self.path / name)
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Adds finished runs to `results.jsonl`, all of them or none, on disk when this returns."""
+        self.records += [_plain(record) for record in records]
+        lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
+        self.write("results.jsonl", "".join(lines))
+
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Where the snapshots of runs under way are kept until their records are here."""
+        return Checkpoints(self.path / "checkpoints" / name)
 
     def is_done(self, **fields: Any) -> bool:
         """Whether a finished run has these values."""

@@ -1,10 +1,11 @@
 """Training many runs of one algorithm together: seeds, and settings that differ in numbers."""
 
 import dataclasses
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,232 @@ from rich.progress import Progress as Bar
 from experiments.options import Splits
 from experiments.presets import CONTINUOUS, Recipe
 from experiments.run_folder import RunFolder
-from sffa_jax.sweep import fastest, fit_memory, place, seed_keys, spread
-from sffa_jax.train import Progress, Samples, evaluate, keep_best, start, train_epoch
+from sffa_jax.checkpoint import Checkpoints, drive
+from sffa_jax.learner import Learner
+from sffa_jax.sweep import Fitted, fastest, fit_memory, place, placed_shapes, seed_keys, spread
+from sffa_jax.train import Accuracy, Samples, evaluate, keep_best, start, train_epoch
 
 TRIAL_STEPS = 8
 """Updates in the trial that decides how runs are spread."""
+
+
+class Group(NamedTuple):
+    """Runs that are trained together.
+
+    Attributes:
+      seeds: one a run.
+      varied: numbers of the recipe that differ, one value a run.
+    """
+
+    seeds: Sequence[int]
+    varied: Mapping[str, Sequence[float]]
+
+    def first(self, size: int) -> "Group":
+        """The first runs."""
+        return Group(self.seeds[:size], {name: v[:size] for name, v in self.varied.items()})
+
+    def after(self, size: int) -> "Group":
+        """All runs but the first."""
+        return Group(self.seeds[size:], {name: v[size:] for name, v in self.varied.items()})
+
+    def described(self) -> dict[str, Any]:
+        """As JSON."""
+        varied = {name: list(map(float, values)) for name, values in self.varied.items()}
+        return {"seeds": list(self.seeds), "varied": varied}
+
+    def swept(self) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Key and numbers of each run."""
+        numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
+        return seed_keys(self.seeds), numbers
+
+
+class Runs(NamedTuple):
+    """What a group is between two epochs: all that a snapshot holds.
+
+    Attributes:
+      runs: `Progress` and numbers of each run.
+      losses: [epochs, runs, layers] mean loss of each epoch, nats; NaN for those to come.
+      accuracies: [epochs, runs] on the validation split, likewise.
+      seconds: of training so far.
+    """
+
+    runs: Any
+    losses: np.ndarray
+    accuracies: np.ndarray
+    seconds: np.ndarray
+
+
+class Trainer:
+    """Trains groups of runs of one recipe and algorithm, an epoch at a time.
+
+    Args:
+      recipe: what the runs have in common.
+      algorithm: "ffa", "sffa" or "bp".
+      splits: the data.
+      console: where progress is shown; a bar on a terminal, plain lines elsewhere.
+      label: names the runs there.
+    """
+
+    def __init__(
+        self, recipe: Recipe, algorithm: str, splits: Splits, console: Console, label: str
+    ) -> None:
+        self.recipe, self.algorithm, self.splits = recipe, algorithm, splits
+        self.schedule = splits.schedule(recipe)
+        self.console, self.label = console, label
+
+    def learner(self, numbers: Mapping[str, Any]) -> Learner:
+        """The learner of one run."""
+        return self.splits.learner(dataclasses.replace(self.recipe, **numbers), self.algorithm)
+
+    # What takes and gives back all that a run is lets the new be written over the old.
+
+    def begin(self, one: Any, samples: Samples) -> Any:
+        """A run before its first epoch, of its key and numbers."""
+        key, numbers = one
+        return start(self.learner(numbers), key, samples), numbers
+
+    def epoch(self, one: Any, samples: Samples) -> Any:
+        """One pass over the training split."""
+        progress, numbers = one
+        progress, loss = train_epoch(self.learner(numbers), self.schedule, progress, samples)
+        return (progress, numbers), loss
+
+    def validate(self, one: Any, samples: Samples) -> Any:
+        """Keeps the weights if they are the best so far."""
+        progress, numbers = one
+        accuracy = evaluate(self.learner(numbers), progress.state, samples).network
+        return (keep_best(progress, accuracy), numbers), accuracy
+
+    def final(self, one: Any, samples: Samples) -> Accuracy:
+        """Accuracy of the chosen weights."""
+        progress, numbers = one
+        chosen = progress.state if self.splits.validation is None else progress.best
+        return evaluate(self.learner(numbers), chosen, samples)
+
+    def started(self, group: Group) -> Any:
+        """All runs before their first epoch."""
+        return jax.jit(spread(self.begin, "map"))(group.swept(), self.splits.training)
+
+    def choose(self, group: Group) -> str:
+        """The fastest way to spread these runs, measured on a few updates."""
+        training = self.splits.training
+        steps = self.schedule.steps_per_epoch(len(training.labels))
+        few = self.schedule.batch_size * min(TRIAL_STEPS, steps)
+        short = training.replace(images=training.images[:few], labels=training.labels[:few])
+        choice = fastest(self.epoch, self.started(group), short)
+        measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
+        if measured:
+            self.console.print(
+                f"{self.label}: runs by {choice.way} (trial: {measured})", highlight=False
+            )
+        return choice.way
+
+    def described(self, group: Group, begun: Mapping[str, Any]) -> dict[str, Any]:
+        """What a snapshot says of the first runs of a group, if they were begun like this."""
+        runs = group.first(len(begun["seeds"])).described()
+        return runs | {"parallel": begun["parallel"], "label": self.label}
+
+    def fit_memory(self, group: Group, parallel: str, budget: int | None = None) -> Fitted:
+        """The program of one epoch, over as many of the runs as fit the memory."""
+        runs = jax.eval_shape(lambda: self.started(group))
+        return fit_memory(
+            self.epoch, parallel, runs, self.splits.training, budget=budget, donate=True
+        )
+
+    def train(
+        self,
+        group: Group,
+        parallel: str,
+        epoch: jax.stages.Compiled,
+        checkpoints: Checkpoints | None,
+        every_seconds: float,
+    ) -> list[dict[str, Any]]:
+        """Trains a group from wherever an earlier start was stopped, and tests it."""
+        splits, epochs, number = self.splits, self.schedule.epochs, len(group.seeds)
+        layers = 1 if self.algorithm == "bp" else len(self.recipe.hidden)
+
+        def history() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            shape = (epochs, number)
+            nothing = np.full((*shape, layers), np.nan, np.float32)
+            return nothing, np.full(shape, np.nan, np.float32), np.zeros((), np.float32)
+
+        placed = placed_shapes(jax.eval_shape(lambda: self.started(group)), number, parallel)
+        check = None
+        if splits.validation is not None:
+            validating = jax.jit(spread(self.validate, parallel), donate_argnums=0)
+            check = validating.lower(placed, splits.validation).compile()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
+            task = bar.add_task(self.label, total=epochs)
+
+            def advance(i: int, carry: Runs) -> Runs:
+                runs, losses, accuracies, seconds = carry
+                began = time.perf_counter()
+                runs, loss = jax.block_until_ready(epoch(runs, splits.training))
+                seconds = seconds + np.float32(time.perf_counter() - began)
+                losses[i] = np.asarray(loss)[:number]
+                status = f"{self.label}: epoch {i + 1}/{epochs}, loss {np.mean(losses[i]):.4f}"
+                if check is not None:
+                    runs, accuracy = check(runs, splits.validation)
+                    accuracies[i] = np.asarray(accuracy)[:number]
+                    status += f", validation {100 * np.mean(accuracies[i]):.2f} %"
+                bar.update(task, completed=i + 1, description=status)
+                if not self.console.is_terminal and i + 1 in (1, epochs // 2, epochs):
+                    print(status, flush=True)
+                return Runs(runs, losses, accuracies, seconds)
+
+            done = drive(
+                lambda: Runs(place(self.started(group), parallel), *history()),
+                advance,
+                epochs,
+                checkpoints,
+                info=group.described() | {"parallel": parallel, "label": self.label},
+                every_seconds=every_seconds,
+                like=Runs(placed, *history()),
+            )
+        tested = jax.jit(spread(self.final, parallel))(done.runs, splits.test)
+        return self.records(group, parallel, done, tested)
+
+    def records(
+        self, group: Group, parallel: str, done: Runs, tested: Accuracy
+    ) -> list[dict[str, Any]]:
+        """What is kept of each run."""
+        progress, epochs, number = done.runs[0], self.schedule.epochs, len(group.seeds)
+        chosen = self.splits.validation is not None
+        records = []
+        for i, seed in enumerate(group.seeds):
+            step = int(progress.diverged_step[i])
+            record: dict[str, Any] = {"seed": seed, "status": "done" if step < 0 else "diverged"}
+            if step < 0:
+                record |= {
+                    "test_accuracy": float(tested.network[i]),
+                    "validation_accuracy": float(progress.best_accuracy[i]) if chosen else None,
+                    "layer_accuracies": np.asarray(tested.layers[i]).tolist(),
+                    "cumulated_accuracies": np.asarray(tested.cumulated[i]).tolist(),
+                }
+            else:
+                layer = int(progress.diverged_layer[i])
+                record |= dict.fromkeys(ACCURACIES) | {"diverged": {"step": step, "layer": layer}}
+            records.append(
+                record
+                | {
+                    "selected_epoch": int(progress.best_epoch[i]) if chosen else epochs,
+                    "epochs": epochs,
+                    "train_seconds": float(done.seconds) / number,
+                    "parallel": parallel,
+                    "history": {
+                        "loss": done.losses[:, i].mean(axis=-1).tolist(),
+                        "validation_accuracy": done.accuracies[:, i].tolist() if chosen else [],
+                    },
+                }
+            )
+        return records
+
+
+ACCURACIES = (
+    *("test_accuracy", "validation_accuracy", "layer_accuracies", "cumulated_accuracies"),
+)
+"""What a run that diverged has none of."""
 
 
 def train_runs(
@@ -32,134 +254,48 @@ def train_runs(
     console: Console,
     label: str,
     varied: Mapping[str, Sequence[float]] | None = None,
-) -> list[dict[str, Any]]:
-    """Trains all runs at once, an epoch at a time, and tests the best weights of each.
+    *,
+    checkpoints: Checkpoints | None = None,
+    every_seconds: float = 60.0,
+) -> Iterator[list[dict[str, Any]]]:
+    """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
     Args:
-      recipe: what the runs have in common.
-      algorithm: "ffa", "sffa" or "bp".
+      recipe, algorithm, splits, console, label: as in `Trainer`.
       seeds: one a run.
-      splits: the data.
       parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
-      console: where progress is shown; a bar on a terminal, plain lines elsewhere.
-      label: names the runs there.
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
         program serves them all.
+      checkpoints: where snapshots of the runs under way are kept. Runs that an earlier start was
+        stopped in go on as they were, spread in the same way, to a bit-identical end.
+      every_seconds: time between snapshots, at least.
 
-    Returns:
-      One record a run, without the names of data set, algorithm and setting. Runs that do not fit
-      the memory together are trained in two halves, and those in halves again if need be.
+    Yields:
+      For each group that trained together one record a run, without the names of data set,
+      algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
-    schedule, training = splits.schedule(recipe), splits.training
-    values = {name: jnp.asarray(v, jnp.float32) for name, v in (varied or {}).items()}
-
-    def learner_of(one: Mapping[str, Any]) -> Any:
-        return splits.learner(dataclasses.replace(recipe, **one), algorithm)
-
-    def begin(one: Any, samples: Samples) -> Progress:
-        key, numbers = one
-        return start(learner_of(numbers), key, samples)
-
-    # Both take and give back all that a run is, so that the new may be written over the old.
-    def epoch(one: Any, samples: Samples) -> Any:
-        progress, numbers = one
-        progress, loss = train_epoch(learner_of(numbers), schedule, progress, samples)
-        return (progress, numbers), loss
-
-    def validate(one: Any, samples: Samples) -> Any:
-        progress, numbers = one
-        accuracy = evaluate(learner_of(numbers), progress.state, samples).network
-        return (keep_best(progress, accuracy), numbers), accuracy
-
-    def final(one: Any, samples: Samples) -> Any:
-        progress, numbers = one
-        chosen = progress.state if splits.validation is None else progress.best
-        return evaluate(learner_of(numbers), chosen, samples)
-
-    def started(some: Any) -> Any:
-        return jax.jit(spread(begin, "map"))(some, training), some[1]
-
-    keys = (seed_keys(seeds), values)
-    if parallel == "auto":
-        few = schedule.batch_size * min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
-        short = training.replace(images=training.images[:few], labels=training.labels[:few])
-        choice = fastest(epoch, started(keys), short)
-        parallel = choice.way
-        measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
-        if measured:
-            console.print(f"{label}: runs by {parallel} (trial: {measured})", highlight=False)
-    # Compiled ahead, so that the seconds below are training alone.
-    runs = jax.eval_shape(started, keys)
-    train, size = fit_memory(epoch, parallel, runs, training, donate=True)
-    if size < len(seeds):
-        halves = [slice(0, size), slice(size, None)]
-        return [
-            record
-            for half in halves
-            for record in train_runs(
-                recipe,
-                algorithm,
-                seeds[half],
-                splits,
-                parallel,
-                console,
-                label,
-                {name: numbers[half] for name, numbers in (varied or {}).items()},
-            )
-        ]
-    runs = place(started(keys), parallel)
-    check = None
-    if splits.validation is not None:
-        validating = jax.jit(spread(validate, parallel), donate_argnums=0)
-        check = validating.lower(runs, splits.validation).compile()
-    seconds, losses, accuracies = 0.0, [], []
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=schedule.epochs)
-        for number in range(1, schedule.epochs + 1):
-            began = time.perf_counter()
-            runs, loss = jax.block_until_ready(train(runs, training))
-            seconds += time.perf_counter() - began
-            losses.append(np.asarray(loss)[: len(seeds)])
-            status = f"{label}: epoch {number}/{schedule.epochs}, loss {np.mean(losses[-1]):.4f}"
-            if check is not None:
-                runs, accuracy = check(runs, splits.validation)
-                accuracies.append(np.asarray(accuracy)[: len(seeds)])
-                status += f", validation {100 * np.mean(accuracies[-1]):.2f} %"
-            bar.update(task, advance=1, description=status)
-            if not console.is_terminal and number in (1, schedule.epochs // 2, schedule.epochs):
-                print(status, flush=True)
-    result = jax.jit(spread(final, parallel))(runs, splits.test)
-    progress = runs[0]
-    tested, by_layer = np.asarray(result.network), np.asarray(result.layers)
-    cumulated = np.asarray(result.cumulated)
-    loss_history = np.stack(losses, axis=1)  # [runs, epochs, layers]
-    records = []
-    for i, seed in enumerate(seeds):
-        diverged = not np.isfinite(loss_history[i]).all()
-        records.append(
-            {
-                "seed": seed,
-                "status": "diverged" if diverged else "done",
-                "test_accuracy": None if diverged else float(tested[i]),
-                "validation_accuracy": (
-                    None if diverged or check is None else float(progress.best_accuracy[i])
-                ),
-                "layer_accuracies": None if diverged else by_layer[i].tolist(),
-                "cumulated_accuracies": None if diverged else cumulated[i].tolist(),
-                "selected_epoch": (
-                    schedule.epochs if check is None else int(progress.best_epoch[i])
-                ),
-                "epochs": schedule.epochs,
-                "train_seconds": seconds / len(seeds),
-                "parallel": parallel,
-                "history": {
-                    "loss": loss_history[i].mean(axis=-1).tolist(),
-                    "validation_accuracy": [float(a[i]) for a in accuracies],
-                },
-            }
+    trainer = Trainer(recipe, algorithm, splits, console, label)
+    left = Group(seeds, varied or {})
+    programs: dict[tuple[str, int], Fitted] = {}
+    while left.seeds:
+        begun = checkpoints.info() if checkpoints is not None else None
+        if begun is not None and trainer.described(left, begun) == begun:
+            # As they were begun, even if other memory is free now.
+            way, size, budget = begun["parallel"], len(begun["seeds"]), sys.maxsize
+        else:
+            if parallel == "auto":
+                parallel = trainer.choose(left)
+            way, size, budget = parallel, len(left.seeds), None
+        if (way, size) not in programs:
+            fitted = trainer.fit_memory(left.first(size), way, budget)
+            size = fitted.size
+            programs[way, size] = fitted
+        yield trainer.train(
+            left.first(size), way, programs[way, size].program, checkpoints, every_seconds
         )
-    return records
+        if checkpoints is not None:
+            checkpoints.clear()
+        left = left.after(size)
 
 
 @dataclass(frozen=True)
@@ -186,6 +322,7 @@ def train_settings(
     parallel: str,
     at_once: int,
     names: Mapping[str, Any],
+    every_seconds: float = 60.0,
 ) -> None:
     """Trains every setting on every seed that the folder lacks and records each run.
 
@@ -200,6 +337,7 @@ def train_settings(
       parallel: as in `train_runs`.
       at_once: runs in one program, at most.
       names: further entries of each record.
+      every_seconds: time between snapshots, at least.
     """
     console = Console()
     groups: dict[Recipe, list[Setting]] = {}
@@ -222,7 +360,7 @@ def train_settings(
             }
             first, more = chunk[0][0].name, len({setting.name for setting, _ in chunk}) - 1
             label = f"{algorithm}, {first}" + (f" and {more} more" if more else "")
-            records = train_runs(
+            trained = train_runs(
                 recipe,
                 algorithm,
                 [seed for _, seed in chunk],
@@ -231,9 +369,17 @@ def train_settings(
                 console,
                 label,
                 varied,
+                checkpoints=folder.checkpoints(algorithm),
+                every_seconds=every_seconds,
             )
-            for (setting, _), record in zip(chunk, records, strict=True):
+            left = iter(chunk)
+            own = {**names, "algorithm": algorithm}
+            for records in trained:
                 # A grid's many curves would make its results large, and nobody draws them.
-                del record["history"]
-                own = {"algorithm": algorithm, "setting": setting.name}
-                folder.append({**names, **own, "changes": dict(setting.changes), **record})
+                shortened = [{k: v for k, v in r.items() if k != "history"} for r in records]
+                folder.append(
+                    *(
+                        own | {"setting": setting.name, "changes": dict(setting.changes)} | record
+                        for record, (setting, _) in zip(shortened, left, strict=False)
+                    )
+                )

@@ -28,6 +28,7 @@ from sffa_jax.train import (
     Progress,
     Samples,
     Schedule,
+    close_epoch,
     evaluate,
     keep_best,
     pixel_scale,
@@ -251,8 +252,8 @@ def end_epoch(position: Position) -> tuple[Progress, Float[Array, " layers"]]:
         raise reject(
             "end_epoch", "position", f"have made all {len(position.losses)} steps", position.step
         )
-    progress = position.progress
-    return progress.replace(epoch=progress.epoch + 1), jnp.mean(position.losses, axis=0)
+    progress = close_epoch(position.progress, position.progress.state, position.losses)
+    return progress, jnp.mean(position.losses, axis=0)
 
 
 def stream_epoch(

@@ -165,14 +165,14 @@ def fit_memory(
     size = _number(swept)
     lifted = jax.jit(spread(function, way), donate_argnums=(0,) if donate else ())
     while True:
-        program = lifted.lower(_shapes(swept, size, way), *shared).compile()
+        program = lifted.lower(placed_shapes(swept, size, way), *shared).compile()
         if size == 1 or memory_need(program) <= budget:
             return Fitted(program, size)
         size = -(-size // 2)
 
 
-def _shapes(swept: PyTree, size: int, way: str) -> PyTree:
-    """What `place(take(swept, 0, size), way)` looks like, without making it."""
+def placed_shapes(swept: PyTree, size: int, way: str) -> PyTree:
+    """Shapes and shardings of `place(take(swept, 0, size), way)`, without making it."""
     sharding = None
     if way == "devices":
         mesh = _mesh(size)

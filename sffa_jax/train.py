@@ -102,6 +102,9 @@ class Progress(struct.PyTreeNode):
       best: the state with the highest validation accuracy (the earliest of equals).
       best_accuracy: that accuracy, a fraction; -1 before the first epoch.
       best_epoch: the epoch after which it was reached, from 1.
+      diverged_step: update, from 0 over the whole fit, at which a loss first was not finite; -1
+        while all are.
+      diverged_layer: the first layer whose loss it was; -1 while all are finite.
     """
 
     state: State
@@ -110,6 +113,8 @@ class Progress(struct.PyTreeNode):
     best: State
     best_accuracy: Float[Array, "*runs"]
     best_epoch: Int[Array, "*runs"]
+    diverged_step: Int[Array, "*runs"]
+    diverged_layer: Int[Array, "*runs"]
 
 
 class EpochInfo(NamedTuple):
@@ -175,6 +180,8 @@ def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
         best=state,
         best_accuracy=jnp.float32(-1),
         best_epoch=jnp.int32(0),
+        diverged_step=jnp.int32(-1),
+        diverged_layer=jnp.int32(-1),
     )
 
 
@@ -216,7 +223,22 @@ def train_epoch(
 
     plan = plan_epoch(schedule, progress, samples.images.shape[0])
     state, losses = jax.lax.scan(step, progress.state, plan)
-    return progress.replace(state=state, epoch=progress.epoch + 1), jnp.mean(losses, axis=0)
+    return close_epoch(progress, state, losses), jnp.mean(losses, axis=0)
+
+
+def close_epoch(progress: Progress, state: State, losses: Float[Array, "steps layers"]) -> Progress:
+    """The fit after an epoch that ended in `state`; notes where the first loss was not finite."""
+    bad = ~jnp.isfinite(losses)
+    step = jnp.argmax(jnp.any(bad, axis=1)).astype(jnp.int32)
+    layer = jnp.argmax(bad[step]).astype(jnp.int32)
+    first = jnp.any(bad) & (progress.diverged_step < 0)
+    before = progress.epoch * len(losses)
+    return progress.replace(
+        state=state,
+        epoch=progress.epoch + 1,
+        diverged_step=jnp.where(first, before + step, progress.diverged_step),
+        diverged_layer=jnp.where(first, layer, progress.diverged_layer),
+    )
 
 
 def layer_scores(

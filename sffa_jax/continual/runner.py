@@ -19,6 +19,7 @@ from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
 from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
+from sffa_jax.overlays import Overlay
 from sffa_jax.train import EVALUATION_CHUNK, Samples
 
 MakeStrategy = Callable[[Problem], Strategy]
@@ -154,68 +155,149 @@ def evaluate_tasks(
     return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
 
 
-def run_tasks(
-    model: Model,
-    scenario: Scenario,
-    make_strategy: MakeStrategy,
-    optimiser: optax.GradientTransformation,
-    plan: Plan,
-    key: Key[Array, ""],
-    stream: Stream,
-    training: Samples,
-    test: Samples,
-    *,
-    num_wrong: int | None = None,
-) -> RunResult:
-    """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
+class Course(NamedTuple):
+    """What is learnt and how: all of a run but its key and the data.
 
-    Args:
+    Attributes:
       model, scenario: what learns, and what is asked.
       make_strategy: problem -> strategy.
       optimiser: every module runs it with a state of its own, kept from task to task.
       plan: steps and batches.
-      key: of the whole run.
-      stream: which samples make up each task.
-      training, test: the samples; a validation split may stand in for the test split.
       num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
+    """
+
+    model: Model
+    scenario: Scenario
+    make_strategy: MakeStrategy
+    optimiser: optax.GradientTransformation
+    plan: Plan
+    num_wrong: int | None = None
+
+
+class Data(NamedTuple):
+    """Attributes: stream: which samples make up each task; training, test: the samples; a
+    validation split may stand in for the test split."""
+
+    stream: Stream
+    training: Samples
+    test: Samples
+
+
+class Run(struct.PyTreeNode):
+    """A run under way: all that its next step depends on.
+
+    Attributes:
+      train: what is trained, and the strategy's memory.
+      overlay: the model's, as drawn.
+      key: of all tasks; each folds its number into it.
+    """
+
+    train: TrainState
+    overlay: Overlay | None
+    key: Key[Array, "*runs"]
+
+
+def _problem(course: Course, overlay: Overlay | None, data: Data) -> Problem:
+    return Problem(
+        course.scenario, course.model, overlay, data.training, data.stream, course.num_wrong
+    )
+
+
+class _TaskKeys(NamedTuple):
+    """The random keys of one task."""
+
+    order: Array
+    before: Array
+    steps: Array
+    after: Array
+    new: Array
+
+
+def _task_keys(run: Run, now: Int[Array, ""]) -> _TaskKeys:
+    return _TaskKeys(*jax.random.split(jax.random.fold_in(run.key, now), 5))
+
+
+def begin(course: Course, key: Key[Array, ""], data: Data) -> Run:
+    """A run before its first task."""
+    key_init, key_tasks = jax.random.split(key)
+    training = data.training
+    modules, overlay = course.model.init(key_init, training.scaled(training.images[:1]))
+    strategy = course.make_strategy(_problem(course, overlay, data))
+    opt_states = tuple(course.optimiser.init(module) for module in modules)
+    return Run(TrainState(modules, opt_states, strategy.init(modules)), overlay, key_tasks)
+
+
+def open_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
+    """What the strategy does before a task's first step."""
+    strategy = course.make_strategy(_problem(course, run.overlay, data))
+    keys, state = _task_keys(run, now), run.train
+    if strategy.restart:
+        fresh, _ = course.model.init(keys.new, data.training.scaled(data.training.images[:1]))
+        opt_states = tuple(course.optimiser.init(module) for module in fresh)
+        state = TrainState(fresh, opt_states, state.memory)
+    memory = strategy.before_task(state.memory, keys.before, state.modules, now)
+    return run.replace(train=state.replace(memory=memory))
+
+
+def train_steps(
+    course: Course, run: Run, now: Int[Array, ""], steps: Int[Array, " steps"], data: Data
+) -> tuple[Run, Float[Array, "steps losses"]]:
+    """Some of a task's steps, by number; also each module's mean loss, nats."""
+    stream, plan = data.stream, course.plan
+    problem = _problem(course, run.overlay, data)
+    strategy, keys = course.make_strategy(problem), _task_keys(run, now)
+    count = stream.num_train[now]
+    padding = jnp.arange(stream.train.shape[1]) >= count
+    # A key a pass, so that more passes leave the first ones as they are.
+    passes = jax.vmap(lambda i: jax.random.fold_in(keys.order, i))(jnp.arange(plan.passes))
+    shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(passes)
+    orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
+
+    def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
+        position = i * plan.batch_size + jnp.arange(plan.batch_size)
+        indices = stream.train[now, orders[position // count, position % count]]
+        key = jax.random.fold_in(keys.steps, i)
+        return step(problem, strategy, course.optimiser, state, key, indices, now)
+
+    state, losses = jax.lax.scan(one_step, run.train, steps)
+    return run.replace(train=state), losses
+
+
+def close_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
+    """What the strategy does after a task's last step."""
+    strategy, state = course.make_strategy(_problem(course, run.overlay, data)), run.train
+    memory = strategy.after_task(state.memory, _task_keys(run, now).after, state.modules, now)
+    return run.replace(train=state.replace(memory=memory))
+
+
+def evaluate_run(
+    course: Course, run: Run, now: Int[Array, ""], data: Data
+) -> Float[Array, "scorers tasks"]:
+    """`evaluate_tasks` of a run after task `now`; -1: before the first."""
+    return evaluate_tasks(_problem(course, run.overlay, data), run.train.modules, data.test, now)
+
+
+def run_tasks(course: Course, key: Key[Array, ""], data: Data) -> RunResult:
+    """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
+
+    The steps above in one program. Whoever wants to stop on the way calls them one by one.
+
+    Args:
+      course: what is learnt and how.
+      key: of the whole run.
+      data: the samples, and which of them make up each task.
 
     Returns:
       Accuracies, losses and final state.
     """
-    key_init, key_tasks = jax.random.split(key)
-    modules, overlay = model.init(key_init, training.scaled(training.images[:1]))
-    problem = Problem(scenario, model, overlay, training, stream, num_wrong)
-    strategy = make_strategy(problem)
 
-    def learn(state: TrainState, now: Array) -> tuple[TrainState, tuple[Array, Array]]:
-        key_order, key_before, key_steps, key_after, key_new = jax.random.split(
-            jax.random.fold_in(key_tasks, now), 5
-        )
-        if strategy.restart:
-            fresh, _ = model.init(key_new, training.scaled(training.images[:1]))
-            state = TrainState(fresh, tuple(optimiser.init(m) for m in fresh), state.memory)
-        memory = strategy.before_task(state.memory, key_before, state.modules, now)
-        state = state.replace(memory=memory)
-        count = stream.num_train[now]
-        padding = jnp.arange(stream.train.shape[1]) >= count
-        # A key a pass, so that more passes leave the first ones as they are.
-        keys = jax.vmap(lambda i: jax.random.fold_in(key_order, i))(jnp.arange(plan.passes))
-        shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(keys)
-        orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
+    def learn(run: Run, now: Array) -> tuple[Run, tuple[Array, Array]]:
+        run = open_task(course, run, now, data)
+        run, losses = train_steps(course, run, now, jnp.arange(course.plan.num_steps), data)
+        run = close_task(course, run, now, data)
+        return run, (evaluate_run(course, run, now, data), losses)
 
-        def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
-            position = i * plan.batch_size + jnp.arange(plan.batch_size)
-            indices = stream.train[now, orders[position // count, position % count]]
-            key = jax.random.fold_in(key_steps, i)
-            return step(problem, strategy, optimiser, state, key, indices, now)
-
-        state, losses = jax.lax.scan(one_step, state, jnp.arange(plan.num_steps))
-        memory = strategy.after_task(state.memory, key_after, state.modules, now)
-        state = state.replace(memory=memory)
-        return state, (evaluate_tasks(problem, state.modules, test, now), losses)
-
-    opt_states = tuple(optimiser.init(module) for module in modules)
-    first = TrainState(modules, opt_states, strategy.init(modules))
-    untrained = evaluate_tasks(problem, modules, test, jnp.int32(-1))
-    state, (accuracy, losses) = jax.lax.scan(learn, first, jnp.arange(scenario.num_tasks))
-    return RunResult(jnp.concatenate([untrained[None], accuracy]), losses, state)
+    run = begin(course, key, data)
+    untrained = evaluate_run(course, run, jnp.int32(-1), data)
+    run, (accuracy, losses) = jax.lax.scan(learn, run, jnp.arange(course.scenario.num_tasks))
+    return RunResult(jnp.concatenate([untrained[None], accuracy]), losses, run.train)

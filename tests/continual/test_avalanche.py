@@ -27,7 +27,7 @@ import quadprog
 
 from sffa_jax import data, dense_layers
 from sffa_jax.continual.model import end_to_end
-from sffa_jax.continual.runner import Plan, run_tasks
+from sffa_jax.continual.runner import Course, Data, Plan, run_tasks
 from sffa_jax.continual.scenarios import make_scenario, make_stream
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem
@@ -153,7 +153,9 @@ def ours(strategy, tasks):
     key = jax.random.key(0)
     optimiser = optax.sgd(LEARNING_RATE)
     result = jax.jit(
-        lambda: run_tasks(model, scenario, make, optimiser, plan, key, stream, training, test)
+        lambda: run_tasks(
+            Course(model, scenario, make, optimiser, plan), key, Data(stream, training, test)
+        )
     )()
     key_init, _ = jax.random.split(key)
     start, _ = model.init(key_init, training.scaled(training.images[:1]))

@@ -12,7 +12,19 @@ import pytest
 
 from sffa_jax import Network, data, dense_layers, ffa, overlays, sffa
 from sffa_jax.continual.model import end_to_end, forward_only
-from sffa_jax.continual.runner import Plan, evaluate_tasks, make_plan, run_tasks
+from sffa_jax.continual.runner import (
+    Course,
+    Data,
+    Plan,
+    begin,
+    close_task,
+    evaluate_run,
+    evaluate_tasks,
+    make_plan,
+    open_task,
+    run_tasks,
+    train_steps,
+)
 from sffa_jax.continual.scenarios import make_scenario, make_stream
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem
@@ -67,10 +79,8 @@ def make_run(algorithm, kind, strategy, *, epochs=8, num_wrong=None):
 
     def run(one, training, test):
         key, stream = one
-        return run_tasks(
-            *(model, scenario, make, optax.adam(3e-3), plan, key, stream, training, test),
-            num_wrong=num_wrong,
-        )
+        course = Course(model, scenario, make, optax.adam(3e-3), plan, num_wrong)
+        return run_tasks(course, key, Data(stream, training, test))
 
     return run, both
 
@@ -130,6 +140,34 @@ def test_one_program_serves_every_order_and_repeats_itself():
             np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("strategy", ["replay", "si", "gdumb"])
+def test_a_run_in_pieces_is_the_run_at_once(strategy):
+    scenario, both = streams("class")
+    make = functools.partial(STRATEGIES[strategy], **OPTIONS.get(strategy, {}))
+    plan = Plan(num_steps=5, batch_size=16, passes=1)
+    course = Course(make_model("sffa", scenario), scenario, make, optax.adam(3e-3), plan)
+    shown = Data(first_of(both), TRAINING, TEST)
+    key = jax.random.key(4)
+    whole = jax.jit(functools.partial(run_tasks, course))(key, shown)
+    pieces = {
+        piece.__name__: jax.jit(functools.partial(piece, course))
+        for piece in (begin, open_task, train_steps, close_task, evaluate_run)
+    }
+    run, losses, accuracies = pieces["begin"](key, shown), [], []
+    for task in map(jnp.int32, range(2)):
+        run = pieces["open_task"](run, task, shown)
+        for steps in (jnp.arange(3), jnp.arange(3, 5)):
+            run, found = pieces["train_steps"](run, task, steps, shown)
+            losses.append(found)
+        run = pieces["close_task"](run, task, shown)
+        accuracies.append(pieces["evaluate_run"](run, task, shown))
+    np.testing.assert_allclose(
+        np.concatenate(losses), np.concatenate(whole.losses), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(accuracies, whole.accuracy[1:], atol=0.01)
+    chex.assert_trees_all_close(run.train.modules, whole.state.modules, rtol=1e-3, atol=1e-4)
+
+
 def test_a_layer_learns_the_same_whatever_is_on_top_of_it():
     """Locality through a whole run with a projection or a penalty in play."""
     scenario, both = streams("task")
@@ -139,8 +177,9 @@ def test_a_layer_learns_the_same_whatever_is_on_top_of_it():
         kernels = []
         for hidden in ((24,), (24, 16)):
             model = make_model("sffa", scenario, hidden)
-            run = jax.jit(functools.partial(run_tasks, model, scenario, make, optax.sgd(0.1), plan))
-            result = run(jax.random.key(0), first_of(both), TRAINING, TEST)
+            course = Course(model, scenario, make, optax.sgd(0.1), plan)
+            run = jax.jit(functools.partial(run_tasks, course))
+            result = run(jax.random.key(0), Data(first_of(both), TRAINING, TEST))
             kernels.append(result.state.modules[0]["kernels"]["input"])
         np.testing.assert_allclose(kernels[0], kernels[1], rtol=1e-5, atol=1e-6)
 

@@ -17,20 +17,40 @@ ROOT = Path(__file__).parent.parent.parent
 RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
 
 CASES = """
-import dataclasses, json
+import dataclasses, json, tempfile
 import jax
 from rich.console import Console
 from experiments.options import make_splits
 from experiments.presets import Recipe
 from experiments.training import train_runs
 from sffa_jax import data, sweep
+from sffa_jax.checkpoint import Checkpoints
 
 jax.config.update("jax_num_cpu_devices", 2)
 
-def train(seeds, varied=None, way="map", **changes):
+def train(seeds, varied=None, way="map", checkpoints=None, **changes):
     recipe = dataclasses.replace(Recipe(hidden=(8,), epochs=2, batch_size=64), **changes)
     splits = make_splits(data.load("digits"), recipe, 0.1)
-    return train_runs(recipe, "sffa", seeds, splits, way, Console(quiet=True), "x", varied)
+    groups = train_runs(
+        recipe, "sffa", seeds, splits, way, Console(quiet=True), "x", varied,
+        checkpoints=checkpoints, every_seconds=0,
+    )
+    return [record for records in groups for record in records]
+
+class Killed(Checkpoints):
+    def save(self, *arguments):
+        super().save(*arguments)
+        raise KeyboardInterrupt
+
+def resumed(**options):
+    folder = tempfile.mkdtemp()
+    try:
+        train(**options, checkpoints=Killed(folder))
+    except KeyboardInterrupt:
+        pass
+    ended = train(**options, checkpoints=Checkpoints(folder))
+    assert not Checkpoints(folder).steps()
+    return ended
 
 runs = {
     "together": train([3, 3], {"learning_rate": [1e-3, 1e-2]}),
@@ -39,6 +59,8 @@ runs = {
     "test": train([0], selection="test"),
     "three": train([0, 1, 2]),
     "devices": train([0, 1, 2], way="devices"),
+    "resumed": resumed(seeds=[0, 1, 2], way="devices"),
+    "diverged": train([3, 3], {"learning_rate": [1e-3, 1e30]}),
 }
 sweep.memory_budget = lambda: 1
 runs["chunks"] = train([0, 1, 2], way="devices")
@@ -93,3 +115,20 @@ def test_runs_do_not_depend_on_how_they_are_spread(runs, way):
     np.testing.assert_allclose(losses, expected, rtol=1e-3)
     accuracies = [[run["test_accuracy"] for run in runs[name]] for name in (way, "three")]
     np.testing.assert_allclose(*accuracies, atol=0.01)
+
+
+def test_a_run_that_was_stopped_ends_bit_identical(runs):
+    def without_time(records):
+        return [{**record, "train_seconds": None} for record in records]
+
+    assert without_time(runs["resumed"]) == without_time(runs["devices"])
+
+
+def test_a_run_that_diverges_says_where_and_the_others_go_on(runs):
+    whole, diverged = runs["diverged"]
+    (alone, _) = runs["together"]
+    assert whole["test_accuracy"] == alone["test_accuracy"]
+    assert diverged["status"] == "diverged"
+    assert diverged["test_accuracy"] is None
+    assert diverged["diverged"]["layer"] == 0
+    assert 1 <= diverged["diverged"]["step"] < 20

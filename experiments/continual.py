@@ -293,6 +293,7 @@ class Tested(NamedTuple):
       accuracy, losses: as in `runner.RunResult`.
       stored: floats that the strategy keeps.
       seconds: of training and testing, without compilation.
+      task_seconds: [tasks] of each task's steps alone.
     """
 
     position: int
@@ -300,6 +301,7 @@ class Tested(NamedTuple):
     losses: np.ndarray
     stored: int
     seconds: float
+    task_seconds: np.ndarray
 
 
 class Pieces:
@@ -317,7 +319,6 @@ class Pieces:
         self.course, self.way = course, way
         self.samples = (training, test)
         self.compiled: dict[Any, jax.stages.Compiled] = {}
-        self.seconds = 0.0
 
     def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
         """A piece of the runner, over (what changes, `Swept`) of many runs."""
@@ -330,16 +331,17 @@ class Pieces:
 
         return spread(of_one, self.way)
 
-    def __call__(self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any) -> Any:
-        """Runs a piece for all runs; only this counts as time."""
+    def __call__(
+        self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any
+    ) -> tuple[Any, np.float32]:
+        """Runs a piece for all runs; also the seconds that took, without compilation."""
         arguments = ((changing, swept), *shared, *self.samples)
         name = (piece, *(jnp.shape(x) for x in shared))
         if name not in self.compiled:
             self.compiled[name] = jax.jit(self.lift(piece)).lower(*arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self.compiled[name](*arguments))
-        self.seconds += time.perf_counter() - began
-        return result
+        return result, np.float32(time.perf_counter() - began)
 
 
 class Journey(NamedTuple):
@@ -349,13 +351,15 @@ class Journey(NamedTuple):
       runs: `runner.Run` of each.
       accuracy: [runs, tasks + 1, scorers, tasks]; NaN for what is to come.
       losses: [runs, tasks, steps, losses], likewise.
-      seconds: so far.
+      seconds: [tasks] of each task's steps.
+      other_seconds: of all else.
     """
 
     runs: runner.Run
     accuracy: np.ndarray
     losses: np.ndarray
     seconds: np.ndarray
+    other_seconds: np.ndarray
 
 
 def portions(num_steps: int) -> list[np.ndarray]:
@@ -388,29 +392,35 @@ def run_together(
         return (
             np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
             np.full((number, tasks, course.plan.num_steps, losses.shape[-1]), np.nan, np.float32),
+            np.zeros(tasks, np.float32),
             np.zeros((), np.float32),
         )
 
     def begin() -> Journey:
-        pieces.seconds = 0.0
-        runs = pieces(runner.begin, swept.key, swept)
-        accuracy, losses, seconds = blank(runs)
-        accuracy[:, 0] = pieces(runner.evaluate_run, runs, swept, before)[:number]
-        return Journey(runs, accuracy, losses, seconds + np.float32(pieces.seconds))
+        runs, took = pieces(runner.begin, swept.key, swept)
+        journey = Journey(runs, *blank(runs))
+        untrained, tested_for = pieces(runner.evaluate_run, runs, swept, before)
+        journey.accuracy[:, 0] = untrained[:number]
+        return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
 
     def advance(i: int, journey: Journey) -> Journey:
-        runs, accuracy, losses, seconds = journey
+        runs, other = journey.runs, journey.other_seconds
         task, part = divmod(i, len(parts))
-        now, pieces.seconds = jnp.int32(task), 0.0
+        now = jnp.int32(task)
         if part == 0:
-            runs = pieces(runner.open_task, runs, swept, now)
-        runs, found = pieces(runner.train_steps, runs, swept, now, jnp.asarray(parts[part]))
-        losses[:, task, parts[part]] = found[:number]
+            runs, took = pieces(runner.open_task, runs, swept, now)
+            other = other + took
+        (runs, losses), took = pieces(
+            runner.train_steps, runs, swept, now, jnp.asarray(parts[part])
+        )
+        journey.losses[:, task, parts[part]] = losses[:number]
+        journey.seconds[task] += took
         if part == len(parts) - 1:
-            runs = pieces(runner.close_task, runs, swept, now)
-            tested = pieces(runner.evaluate_run, runs, swept, now)
-            accuracy[:, task + 1] = tested[:number]
-        return Journey(runs, accuracy, losses, seconds + np.float32(pieces.seconds))
+            runs, took = pieces(runner.close_task, runs, swept, now)
+            tested, tested_for = pieces(runner.evaluate_run, runs, swept, now)
+            journey.accuracy[:, task + 1] = tested[:number]
+            other = other + took + tested_for
+        return journey._replace(runs=runs, other_seconds=other)
 
     runs = jax.eval_shape(pieces.lift(runner.begin), (swept.key, swept), *pieces.samples)
     like = Journey(placed_shapes(runs, number, pieces.way), *blank(runs))
@@ -489,9 +499,10 @@ def run_seeds(
         )
         one = jax.tree.map(lambda leaf: leaf[0], done.runs.train.memory)
         stored = stored_floats(one, used.training.images.shape[1])
-        each = float(done.seconds) / size
+        by_task = done.seconds.astype(float) / size
+        each = float(done.other_seconds) / size + float(by_task.sum())
         yield [
-            Tested(start + i, accuracy.astype(float), losses, stored, each)
+            Tested(start + i, accuracy.astype(float), losses, stored, each, by_task)
             for i, (accuracy, losses) in enumerate(zip(done.accuracy, done.losses, strict=True))
         ]
         if checkpoints is not None:
@@ -608,6 +619,7 @@ def main(options: Options) -> None:
                             "class_order": options.order(used.num_classes, seed),
                             "strength": strength,
                             "train_seconds": run.seconds,
+                            "task_seconds": run.task_seconds.tolist(),
                         }
                     )
                 folder.append(*records)

@@ -81,7 +81,7 @@ EXPERIMENTS = {
         *("--scenarios", "class", "--strategies", "replay", "ewc", "--memory", "50"),
     ],
 }
-TIMES = ("train_seconds",)
+TIMES = ("train_seconds", "task_seconds")
 
 
 def results(folder):

@@ -215,6 +215,7 @@ def main(options: Options) -> None:
                 options.parallel,
                 options.seeds,
                 {"dataset": options.dataset},
+                options.checkpoint_seconds,
             )
         path_figure(folder.records, settings, options.algorithms).savefig(
             folder.path / "path.png", bbox_inches="tight"

@@ -192,6 +192,7 @@ def main(options: Options) -> None:
                 options.parallel,
                 options.at_once,
                 {"dataset": options.dataset},
+                options.checkpoint_seconds,
             )
         distribution_figure(folder.records, options.algorithms).savefig(
             folder.path / "distribution.png"

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from commands import read, start
 
-from experiments import continual, continual_report
+from experiments import continual, continual_report, continual_runs
 from experiments.command import execute
+from experiments.continual_options import Options
+from sffa_jax import data
 
 TINY = ("--hidden", "16", "8", "--epochs", "2", "--memory", "20")
 
@@ -67,8 +69,8 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     assert read(tmp_path)[0]["strength"] == tuned["strength"] == best
     assert start("continual", *common, "--seeds", "2", "--out", str(tmp_path)).returncode == 0
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
-    dataset = continual.data.load("digits")
-    used = continual.load_data(continual.Options(), dataset, held_out=True)
+    dataset = data.load("digits")
+    used = continual_runs.load_data(Options(), dataset, held_out=True)
     images = {image.tobytes() for image in np.asarray(used.test.images)}
     rows = dataset.train_images.reshape(len(dataset.train_labels), -1)
     assert images <= {row.tobytes() for row in rows}
@@ -95,9 +97,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
     out = tmp_path / "out"
-    status = execute(
-        continual.main, continual.Options, "continual", [*arguments, "--out", str(out)]
-    )
+    status = execute(continual.main, Options, "continual", [*arguments, "--out", str(out)])
     error = capsys.readouterr().err
     assert status == 2
     assert message in error
@@ -106,7 +106,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
 
 
 def test_the_described_command_repeats_the_run():
-    options = continual.Options(scenarios=("task",), tune=True, out=Path("x"))
+    options = Options(scenarios=("task",), tune=True, out=Path("x"))
     words = "python -m experiments.continual --scenarios task --tune"
     assert options.command("continual") == words
 

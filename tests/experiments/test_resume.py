@@ -15,16 +15,17 @@ from commands import ROOT, read, start
 STOPPED = """
     import dataclasses, json, tempfile
     import jax
-    from experiments import continual
+    from experiments import continual_runs
+    from experiments.continual_options import Options
     from sffa_jax import data
     from sffa_jax.checkpoint import Checkpoints
 
     jax.config.update("jax_num_cpu_devices", 2)
-    continual.PORTION = 4
-    given = continual.Options(
+    continual_runs.PORTION = 4
+    given = Options(
         hidden=(8, 6), epochs=1, memory=20, tasks=2, class_order=(0, 1, 2, 3), checkpoint_seconds=0
     )
-    used = continual.load_data(given.resolve(), data.load("digits"), held_out=False)
+    used = continual_runs.load_data(given.resolve(), data.load("digits"), held_out=False)
 
     class Killed(Checkpoints):
         def save(self, step, *arguments):
@@ -34,8 +35,8 @@ STOPPED = """
 
     def run(checkpoints, way):
         options = dataclasses.replace(given, parallel=way).resolve()
-        cell = continual.Cell("class", "replay", "sffa")
-        groups = continual.run_seeds(options, cell, used, [0, 1], [0.0, 0.0], checkpoints)
+        cell = continual_runs.Cell("class", "replay", "sffa")
+        groups = continual_runs.run_seeds(options, cell, used, [0, 1], [0.0, 0.0], checkpoints)
         return [
             [run.position, run.stored, run.accuracy.tolist(), run.losses.tolist()]
             for group in groups

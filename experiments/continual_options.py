@@ -1,0 +1,184 @@
+"""What the continual-learning experiment is told: its options, and what they build."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+
+from experiments import options as shared
+from experiments.options import check_names
+from sffa_jax import augment, overlays, rules
+from sffa_jax.checks import check_choice, check_integer, check_range
+from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
+from sffa_jax.continual.scenarios import (
+    SCENARIOS,
+    Scenario,
+    class_order,
+)
+from sffa_jax.continual.strategies import STRATEGIES
+from sffa_jax.continual.strategy import Problem, Strategy
+from sffa_jax.layers import dense_layers
+from sffa_jax.network import Network
+
+ALGORITHMS = ("sffa", "ffa", "bp")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # For the embedded digits: 287 images a task.
+    "quick": {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
+    # The paper's and the released code's.
+    "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
+}
+
+OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
+"""Size of the appended label code. Where every class has a label of its own, a strong code keeps
+the neurons of one task from being those of the next; where all tasks share two labels, it only
+hides the image."""
+
+LOSS = {"sffa": "softmax", "ffa": "bce"}
+
+STRENGTHS: dict[str, dict[str, float]] = {
+    "ewc": {"sffa": 1e5, "ffa": 1e5, "bp": 1e5},
+    "si": {"sffa": 1e4, "ffa": 1e4, "bp": 1e3},
+    "mas": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
+    "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
+}
+"""Strengths of the regularising strategies, in the units that their docstrings state."""
+
+FREE_OPTIONS = (*shared.FREE_OPTIONS, "scenarios", "strategies")
+"""Options that do not change any single run, so that a second start may change them."""
+
+
+@dataclass(frozen=True)
+class Options(shared.Common):
+    """Learn a data set's classes a few at a time and see what is forgotten."""
+
+    scenarios: tuple[str, ...] = SCENARIOS
+    """What is asked: class (which of all so far), domain (which of a task's), task (task named)."""
+    strategies: tuple[str, ...] = ("none", "ewc", "si", "mas", "gem", "replay")
+    """Against forgetting: none, ewc, si, mas, lwf, gem, agem, replay, derpp, gdumb, joint."""
+    algorithms: tuple[str, ...] = ALGORITHMS
+    """Algorithms to compare: sffa, ffa, bp."""
+    seeds: int = 3
+    """Number of seeds; the seeds are 0 .. N-1, each with its own weights and class order."""
+    preset: str = "quick"
+    """Sizes: quick (for digits), or protocol (the paper's)."""
+    tasks: int = 5
+    """Tasks that share out the classes."""
+    class_order: tuple[int, ...] | None = None
+    """Classes in the order in which they come, for all seeds; drawn by seed if left out."""
+    hidden: tuple[int, ...] | None = None
+    """Width of each hidden layer; the preset's if left out."""
+    epochs: float | None = None
+    """Passes over each task; the preset's if left out."""
+    batch_size: int | None = None
+    """New images per update; the preset's if left out."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate."""
+    wrong_labels: int | None = 1
+    """Wrong labels an update tries for each image, hard ones first; None: all seen so far."""
+    coupling: str = "local"
+    """Forward-only layers: local (a loss each), or released (one loss of their product)."""
+    memory: int | None = None
+    """Images that replay, derpp, agem and gdumb remember; the preset's if left out."""
+    memory_weight: float | None = None
+    """Replay: weight of a remembered image against a new one; None: all tasks weigh the same."""
+    memory_shift: int = 0
+    """Replay: remembered images are moved by up to this many pixels, anew at each use."""
+    patterns: int = 20
+    """GEM: images remembered of each task."""
+    gem_strength: float = 0.5
+    """GEM: least weight of an earlier task's gradient once a step is projected."""
+    ewc_mode: str = "separate"
+    """EWC: separate (a quadratic a task) or online (one for all)."""
+    tune: bool = False
+    """Choose each regularising strategy's strength on held-out training images first."""
+    validation: float = 1 / 12
+    """Share of the training images that --tune holds out."""
+    parallel: str = "auto"
+    """How seeds are spread: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
+
+    def resolve(self) -> Self:
+        """Fills in the preset's values and checks every option.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        self.check(ALGORITHMS)
+        check_choice("options", "preset", self.preset, PRESETS)
+        check_choice("options", "coupling", self.coupling, COUPLINGS)
+        check_choice("options", "ewc_mode", self.ewc_mode, ("separate", "online"))
+        check_names("scenarios", self.scenarios, SCENARIOS)
+        check_names("strategies", self.strategies, STRATEGIES)
+        minima = {"tasks": 1, "patterns": 1, "memory_shift": 0, "wrong_labels": 1}
+        for name, minimum in minima.items():
+            if getattr(self, name) is not None:
+                check_integer("options", name, getattr(self, name), minimum)
+        check_range("options", "learning_rate", self.learning_rate, above=0)
+        check_range("options", "gem_strength", self.gem_strength, at_least=0)
+        if self.memory_weight is not None:
+            check_range("options", "memory_weight", self.memory_weight, above=0)
+        filled = {
+            name: value
+            for name, value in PRESETS[self.preset].items()
+            if getattr(self, name) is None
+        }
+        for name in ("scenarios", "strategies", "algorithms"):
+            filled[name] = tuple(dict.fromkeys(getattr(self, name)))
+        resolved = dataclasses.replace(self, **filled)
+        check_integer("options", "memory", resolved.memory, 1)
+        check_integer("options", "batch_size", resolved.batch_size, 1)
+        check_range("options", "epochs", resolved.epochs, above=0)
+        assert resolved.hidden is not None
+        dense_layers(resolved.hidden)
+        return resolved
+
+    def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
+        """The order of classes of one seed."""
+        return self.class_order or class_order(num_classes, self.tasks, seed)
+
+    def model(self, algorithm: str, scenario: Scenario) -> Model:
+        """The network of "sffa", "ffa" or "bp", of resolved options."""
+        assert self.hidden is not None
+        layers = dense_layers(self.hidden)
+        if algorithm == "bp":
+            return end_to_end(layers, scenario.num_labels)
+
+        def overlay(key: jax.Array) -> overlays.Overlay:
+            return overlays.appended_gaussian(
+                key, scenario.num_labels, value=OVERLAY_VALUE[scenario.kind]
+            )
+
+        rule = {
+            "sffa": rules.sffa(sharpness=6.0, floor=1.0),
+            "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
+        }[algorithm]
+        network = Network(layers, rule, overlay, scenario.num_labels)
+        return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
+
+    def strategy(
+        self, name: str, shape: Sequence[int], strength: jax.Array
+    ) -> Callable[[Problem], Strategy]:
+        """The strategy of resolved options; `strength` is heeded by those that have one."""
+        own: dict[str, Any] = {"slots": self.memory} if name in REMEMBER else {}
+        if name in STRENGTHS:
+            own["strength"] = strength
+        if name == "ewc":
+            own["mode"] = self.ewc_mode
+        if name == "gem":
+            own |= {"patterns": self.patterns, "strength": self.gem_strength}
+        if name == "replay":
+            own["weight"] = self.memory_weight
+
+        def make(problem: Problem) -> Strategy:
+            if name == "replay" and self.memory_shift:
+                black = -problem.samples.mean / problem.samples.std
+                own["augment"] = augment.shift(shape, self.memory_shift, black)
+            return STRATEGIES[name](problem, **own)
+
+        return make
+
+
+REMEMBER = ("replay", "derpp", "agem", "gdumb")
+"""Strategies with a memory of `--memory` images."""

@@ -1,0 +1,321 @@
+"""The runs of one cell of the continual-learning grid: in pieces, several at once, resumable."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import options as shared
+from experiments.continual_options import Options
+from experiments.presets import Recipe
+from sffa_jax import data
+from sffa_jax.checkpoint import Checkpoints, drive
+from sffa_jax.continual import runner
+from sffa_jax.continual.runner import Course, Plan, make_plan
+from sffa_jax.continual.scenarios import (
+    Scenario,
+    Stream,
+    make_scenario,
+    make_stream,
+)
+from sffa_jax.continual.strategy import stored_floats
+from sffa_jax.sweep import WAYS, available, place, placed_shapes, seed_keys, spread, take
+from sffa_jax.train import Samples
+
+PORTION = 100
+"""Steps of a task in one program, at most; between two, a snapshot can be taken."""
+
+
+class LoadedData(NamedTuple):
+    """A data set as the runs use it: labels to share out over tasks, images on the device."""
+
+    shape: tuple[int, ...]
+    num_classes: int
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    training: Samples
+    test: Samples
+
+
+def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
+    """The published splits; or, to tune, two parts of the training split alone."""
+    recipe = Recipe(selection="validation" if held_out else "last")
+    splits = shared.make_splits(dataset, recipe, options.validation)
+    test = splits.test if splits.validation is None else splits.validation
+    return LoadedData(
+        splits.shape,
+        dataset.num_classes,
+        np.asarray(splits.training.labels),
+        np.asarray(test.labels),
+        splits.training,
+        test,
+    )
+
+
+def stack_streams(streams: Sequence[Stream]) -> Stream:
+    """Streams of several runs, along a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *streams)
+
+
+class Cell(NamedTuple):
+    """One setting of the grid."""
+
+    scenario: str
+    strategy: str
+    algorithm: str
+
+
+def make_course(
+    options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
+) -> Callable[[Any], Course]:
+    """What a cell's runs learn and how, as a function of the strategy's strength."""
+    model = options.model(cell.algorithm, scenario)
+    optimiser = optax.adam(options.learning_rate)
+    # The released code scores every class seen; end to end, one pass gives them all.
+    scores_all = options.coupling == "released" or cell.algorithm == "bp"
+    num_wrong = None if scores_all else options.wrong_labels
+
+    def course(strength: Any) -> Course:
+        make_strategy = options.strategy(cell.strategy, shape, strength)
+        return Course(model, scenario, make_strategy, optimiser, plan, num_wrong)
+
+    return course
+
+
+class Swept(NamedTuple):
+    """What each run of a cell has for itself, stacked.
+
+    Attributes: key: of the run; stream: its tasks; strength: of the strategy, where it has one.
+    """
+
+    key: jax.Array
+    stream: Stream
+    strength: jax.Array
+
+
+class Tested(NamedTuple):
+    """One run, to its end.
+
+    Attributes:
+      position: among the runs asked for.
+      accuracy, losses: as in `runner.RunResult`.
+      stored: floats that the strategy keeps.
+      seconds: of training and testing, without compilation.
+      task_seconds: [tasks] of each task's steps alone.
+    """
+
+    position: int
+    accuracy: np.ndarray
+    losses: np.ndarray
+    stored: int
+    seconds: float
+    task_seconds: np.ndarray
+
+
+class Pieces:
+    """The pieces of a cell's runs as programs over several runs at once, compiled when first used.
+
+    Args:
+      course: strength -> what is learnt and how.
+      way: how runs are spread.
+      training, test: the samples.
+    """
+
+    def __init__(
+        self, course: Callable[[Any], Course], way: str, training: Samples, test: Samples
+    ) -> None:
+        self.course, self.way = course, way
+        self.samples = (training, test)
+        self.compiled: dict[Any, jax.stages.Compiled] = {}
+
+    def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
+        """A piece of the runner, over (what changes, `Swept`) of many runs."""
+
+        def of_one(one: tuple[Any, Swept], *shared: Any) -> Any:
+            changing, own = one
+            *arguments, training, test = shared
+            seen = runner.Data(own.stream, training, test)
+            return piece(self.course(own.strength), changing, *arguments, seen)
+
+        return spread(of_one, self.way)
+
+    def __call__(
+        self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any
+    ) -> tuple[Any, np.float32]:
+        """Runs a piece for all runs; also the seconds that took, without compilation."""
+        arguments = ((changing, swept), *shared, *self.samples)
+        name = (piece, *(jnp.shape(x) for x in shared))
+        if name not in self.compiled:
+            self.compiled[name] = jax.jit(self.lift(piece)).lower(*arguments).compile()
+        began = time.perf_counter()
+        result = jax.block_until_ready(self.compiled[name](*arguments))
+        return result, np.float32(time.perf_counter() - began)
+
+
+class Journey(NamedTuple):
+    """Several runs between two portions of steps: all that a snapshot holds.
+
+    Attributes:
+      runs: `runner.Run` of each.
+      accuracy: [runs, tasks + 1, scorers, tasks]; NaN for what is to come.
+      losses: [runs, tasks, steps, losses], likewise.
+      seconds: [tasks] of each task's steps.
+      other_seconds: of all else.
+    """
+
+    runs: runner.Run
+    accuracy: np.ndarray
+    losses: np.ndarray
+    seconds: np.ndarray
+    other_seconds: np.ndarray
+
+
+def portions(num_steps: int) -> list[np.ndarray]:
+    """A task's steps, in portions of about the same size after which a snapshot can be taken."""
+    return np.array_split(np.arange(num_steps, dtype=np.int32), -(-num_steps // PORTION))
+
+
+def run_together(
+    pieces: Pieces,
+    swept: Swept,
+    course: Course,
+    number: int,
+    checkpoints: Checkpoints | None,
+    info: dict[str, Any],
+    every_seconds: float,
+) -> Journey:
+    """Several runs at once, from wherever an earlier start was stopped."""
+    tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
+    before = jnp.int32(-1)
+
+    def blank(runs: Any) -> tuple[np.ndarray, ...]:
+        """Histories with nothing in them, in the shapes that the pieces give."""
+        now, steps = jnp.int32(0), jnp.asarray(parts[0])
+        tested = jax.eval_shape(
+            pieces.lift(runner.evaluate_run), (runs, swept), now, *pieces.samples
+        )
+        _, losses = jax.eval_shape(
+            pieces.lift(runner.train_steps), (runs, swept), now, steps, *pieces.samples
+        )
+        return (
+            np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
+            np.full((number, tasks, course.plan.num_steps, losses.shape[-1]), np.nan, np.float32),
+            np.zeros(tasks, np.float32),
+            np.zeros((), np.float32),
+        )
+
+    def begin() -> Journey:
+        runs, took = pieces(runner.begin, swept.key, swept)
+        journey = Journey(runs, *blank(runs))
+        untrained, tested_for = pieces(runner.evaluate_run, runs, swept, before)
+        journey.accuracy[:, 0] = untrained[:number]
+        return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
+
+    def advance(i: int, journey: Journey) -> Journey:
+        runs, other = journey.runs, journey.other_seconds
+        task, part = divmod(i, len(parts))
+        now = jnp.int32(task)
+        if part == 0:
+            runs, took = pieces(runner.open_task, runs, swept, now)
+            other = other + took
+        (runs, losses), took = pieces(
+            runner.train_steps, runs, swept, now, jnp.asarray(parts[part])
+        )
+        journey.losses[:, task, parts[part]] = losses[:number]
+        journey.seconds[task] += took
+        if part == len(parts) - 1:
+            runs, took = pieces(runner.close_task, runs, swept, now)
+            tested, tested_for = pieces(runner.evaluate_run, runs, swept, now)
+            journey.accuracy[:, task + 1] = tested[:number]
+            other = other + took + tested_for
+        return journey._replace(runs=runs, other_seconds=other)
+
+    runs = jax.eval_shape(pieces.lift(runner.begin), (swept.key, swept), *pieces.samples)
+    like = Journey(placed_shapes(runs, number, pieces.way), *blank(runs))
+    return drive(
+        begin,
+        advance,
+        tasks * len(parts),
+        checkpoints,
+        info=info,
+        every_seconds=every_seconds,
+        like=like,
+    )
+
+
+def run_seeds(
+    options: Options,
+    cell: Cell,
+    used: LoadedData,
+    seeds: Sequence[int],
+    strengths: Sequence[float],
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[list[Tested]]:
+    """Runs of one cell, each with its seed and strength.
+
+    Args:
+      options: resolved.
+      cell: the setting.
+      used: the data.
+      seeds, strengths: one of each a run.
+      checkpoints: where snapshots of the runs under way are kept; an earlier start's are gone on
+        with.
+
+    Yields:
+      The runs that went together, as they end. Their snapshots are removed when the next are asked
+      for.
+    """
+    orders = [options.order(used.num_classes, seed) for seed in seeds]
+    scenario = make_scenario(cell.scenario, orders[0], options.tasks)
+    streams = stack_streams(
+        [make_stream(used.train_labels, used.test_labels, order, scenario) for order in orders]
+    )
+    assert options.epochs is not None
+    assert options.batch_size is not None
+    # From sizes of classes alone, so that the plan does not depend on which seeds run together.
+    plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
+    course = make_course(options, cell, scenario, plan, used.shape)
+    way = options.parallel
+    on_cpu = jax.default_backend() == "cpu"
+    if way == "auto":
+        way = ("devices" if len(available()) == len(WAYS) else "map") if on_cpu else "vmap"
+    # In a row, runs can be kept as soon as they end: as many at once as work at a time.
+    at_once = {"map": 1, "devices": jax.local_device_count() if on_cpu else len(seeds)}
+    portion = at_once.get(way, len(seeds))
+    swept = Swept(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
+    pieces: dict[tuple[str, int], Pieces] = {}
+    for start in range(0, len(seeds), portion):
+        size = min(portion, len(seeds) - start)
+        # One run alone is the faster with all cores to itself.
+        way = "map" if size == 1 else way
+        group = slice(start, start + size)
+        info = {**cell._asdict(), "seeds": list(seeds[group])}
+        info |= {"strengths": list(strengths[group]), "parallel": way}
+        if checkpoints is not None and checkpoints.info() != info:
+            checkpoints.clear()
+        if (way, size) not in pieces:
+            pieces[way, size] = Pieces(course, way, used.training, used.test)
+        part = place(take(swept, start, size), way)
+        done = run_together(
+            pieces[way, size],
+            part,
+            course(0.0),
+            size,
+            checkpoints,
+            info,
+            options.checkpoint_seconds,
+        )
+        one = jax.tree.map(lambda leaf: leaf[0], done.runs.train.memory)
+        stored = stored_floats(one, used.training.images.shape[1])
+        by_task = done.seconds.astype(float) / size
+        each = float(done.other_seconds) / size + float(by_task.sum())
+        yield [
+            Tested(start + i, accuracy.astype(float), losses, stored, each, by_task)
+            for i, (accuracy, losses) in enumerate(zip(done.accuracy, done.losses, strict=True))
+        ]
+        if checkpoints is not None:
+            checkpoints.clear()

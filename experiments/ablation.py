@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from experiments.command import execute
 from experiments.options import Common, Splits, make_splits, open_folder
-from experiments.presets import PRESETS, Recipe
+from experiments.presets import PRESETS
 from experiments.training import Setting, train_settings
 from sffa_jax import data, report
 from sffa_jax.checks import check_choice, reject
+from sffa_jax.recipe import Recipe
 
 STEPS: dict[str, tuple[str, ...]] = {
     "epoch chosen without the test set": ("selection",),

@@ -29,11 +29,12 @@ from rich.console import Console
 from experiments import benchmark_kernels, benchmark_report, floor
 from experiments.command import execute
 from experiments.options import check_names, flags
-from experiments.presets import ALGORITHMS, PRECISIONS, TWO_PASS, Recipe
+from experiments.presets import TWO_PASS
 from experiments.run_folder import RunFolder
 from experiments.timing import Timed, compiled, in_turn, ratios, records_of
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.negatives import NEGATIVES
+from sffa_jax.recipe import ALGORITHMS, PRECISIONS, Recipe
 from sffa_jax.sweep import available, fastest, place, seed_keys, spread
 from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start, train_epoch
 

@@ -11,7 +11,6 @@ import optax
 
 from experiments import options as shared
 from experiments.continual_options import Options
-from experiments.presets import Recipe
 from sffa_jax import data
 from sffa_jax.checkpoint import Checkpoints, drive
 from sffa_jax.continual import runner
@@ -23,6 +22,7 @@ from sffa_jax.continual.scenarios import (
     make_stream,
 )
 from sffa_jax.continual.strategy import stored_floats
+from sffa_jax.recipe import Recipe
 from sffa_jax.sweep import WAYS, available, place, placed_shapes, seed_keys, spread, take
 from sffa_jax.train import Samples
 

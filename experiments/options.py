@@ -9,11 +9,12 @@ from typing import Annotated, Any, Self
 import numpy as np
 import tyro
 
-from experiments.presets import ALGORITHMS, PRESETS, Recipe
+from experiments.presets import PRESETS
 from experiments.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.learner import Learner
+from sffa_jax.recipe import ALGORITHMS, Recipe
 from sffa_jax.sweep import WAYS
 from sffa_jax.train import Samples, Schedule, make_samples
 

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from experiments import options as shared
 from experiments.command import execute
-from experiments.presets import Recipe
 from experiments.training import Setting, train_settings
 from sffa_jax import report
 from sffa_jax.checks import check_choice, check_integer, check_range
+from sffa_jax.recipe import Recipe
 
 THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("floor", (0.01, 0.1, 1.0))}
 """The grid's one axis that differs between the algorithms: around what each is tuned to."""

@@ -23,11 +23,11 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments import options as shared
 from experiments.command import execute
-from experiments.presets import Recipe
 from sffa_jax import report
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.local import LocalState
+from sffa_jax.recipe import Recipe
 from sffa_jax.sweep import seed_keys, sweep
 from sffa_jax.train import Progress, evaluate, start, train_epoch
 

@@ -15,10 +15,10 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from experiments.options import Splits
-from experiments.presets import CONTINUOUS, Recipe
 from experiments.run_folder import RunFolder
 from sffa_jax.checkpoint import Checkpoints, drive
 from sffa_jax.learner import Learner
+from sffa_jax.recipe import CONTINUOUS, Recipe
 from sffa_jax.sweep import Fitted, fastest, fit_memory, place, placed_shapes, seed_keys, spread
 from sffa_jax.train import Accuracy, Samples, evaluate, keep_best, start, train_epoch
 

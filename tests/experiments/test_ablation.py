@@ -7,7 +7,8 @@ from commands import read, start
 
 from experiments import ablation
 from experiments.command import execute
-from experiments.presets import PRESETS, Recipe
+from experiments.presets import PRESETS
+from sffa_jax.recipe import Recipe
 
 
 @pytest.mark.parametrize("start", PRESETS)

@@ -7,7 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments.presets import CONTINUOUS, PRESETS, Recipe
+from experiments.presets import PRESETS
+from sffa_jax.recipe import CONTINUOUS, Recipe
 
 GOLDEN = Path(__file__).parent / "presets.json"
 

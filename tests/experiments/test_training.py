@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.options import make_splits
-from experiments.presets import Recipe
 from sffa_jax import data
+from sffa_jax.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent.parent
 RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
@@ -21,7 +21,7 @@ import dataclasses, json, tempfile
 import jax
 from rich.console import Console
 from experiments.options import make_splits
-from experiments.presets import Recipe
+from sffa_jax.recipe import Recipe
 from experiments.training import train_runs
 from sffa_jax import data, sweep
 from sffa_jax.checkpoint import Checkpoints

@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 import jax
 import tyro
 
-from sffa_jax.checkpoint import Stopped, graceful_stop
+from sffa_jax.drive import Stopped, graceful_stop
 
 
 class HasDefaults(Protocol):

@@ -21,6 +21,9 @@ from sffa_jax import report
 class Options(shared.Options):
     """Train FFA, SFFA and backprop on every seed and compare their test accuracies."""
 
+    save_networks: bool = False
+    """Keep every run's network under --out, for sffa_jax.checkpoint.load."""
+
 
 def main(options: Options) -> None:
     """Runs what is missing in the output folder and writes its report."""
@@ -49,6 +52,7 @@ def main(options: Options) -> None:
                 label,
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
+                networks=folder.path / "networks" if options.save_networks else None,
             )
             for records in trained:
                 folder.append(*(names | record for record in records))

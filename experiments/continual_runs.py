@@ -12,7 +12,7 @@ import optax
 from experiments import options as shared
 from experiments.continual_options import Options
 from sffa_jax import data
-from sffa_jax.checkpoint import Checkpoints, drive
+from sffa_jax.checkpoint import Checkpoints
 from sffa_jax.continual import runner
 from sffa_jax.continual.runner import Course, Plan, make_plan
 from sffa_jax.continual.scenarios import (
@@ -22,6 +22,7 @@ from sffa_jax.continual.scenarios import (
     make_stream,
 )
 from sffa_jax.continual.strategy import stored_floats
+from sffa_jax.drive import drive
 from sffa_jax.recipe import Recipe
 from sffa_jax.sweep import WAYS, available, place, placed_shapes, seed_keys, spread, take
 from sffa_jax.train import Samples

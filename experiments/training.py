@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,13 @@ from rich.progress import Progress as Bar
 
 from experiments.options import Splits
 from experiments.run_folder import RunFolder
-from sffa_jax.checkpoint import Checkpoints, drive
-from sffa_jax.learner import Learner
+from sffa_jax import checkpoint
+from sffa_jax.checkpoint import Checkpoints
+from sffa_jax.drive import drive
+from sffa_jax.learner import Learner, State
 from sffa_jax.recipe import CONTINUOUS, Recipe
 from sffa_jax.sweep import Fitted, fastest, fit_memory, place, placed_shapes, seed_keys, spread
-from sffa_jax.train import Accuracy, Samples, evaluate, keep_best, start, train_epoch
+from sffa_jax.train import Accuracy, Progress, Samples, evaluate, keep_best, start, train_epoch
 
 TRIAL_STEPS = 8
 """Updates in the trial that decides how runs are spread."""
@@ -81,12 +84,20 @@ class Trainer:
       splits: the data.
       console: where progress is shown; a bar on a terminal, plain lines elsewhere.
       label: names the runs there.
+      networks: folder that receives each run's chosen network, or None.
     """
 
     def __init__(
-        self, recipe: Recipe, algorithm: str, splits: Splits, console: Console, label: str
+        self,
+        recipe: Recipe,
+        algorithm: str,
+        splits: Splits,
+        console: Console,
+        label: str,
+        networks: Path | None = None,
     ) -> None:
         self.recipe, self.algorithm, self.splits = recipe, algorithm, splits
+        self.networks = networks
         self.schedule = splits.schedule(recipe)
         self.console, self.label = console, label
 
@@ -116,8 +127,11 @@ class Trainer:
     def final(self, one: Any, samples: Samples) -> Accuracy:
         """Accuracy of the chosen weights."""
         progress, numbers = one
-        chosen = progress.state if self.splits.validation is None else progress.best
-        return evaluate(self.learner(numbers), chosen, samples)
+        return evaluate(self.learner(numbers), self.chosen(progress), samples)
+
+    def chosen(self, progress: Progress) -> State:
+        """The weights that are tested."""
+        return progress.state if self.splits.validation is None else progress.best
 
     def started(self, group: Group) -> Any:
         """All runs before their first epoch."""
@@ -201,7 +215,27 @@ class Trainer:
                 like=Runs(placed, *history()),
             )
         tested = jax.jit(spread(self.final, parallel))(done.runs, splits.test)
+        self.keep_networks(group, done.runs[0])
         return self.records(group, parallel, done, tested)
+
+    def keep_networks(self, group: Group, progress: Progress) -> None:
+        """Saves each run's chosen network, if that is wanted."""
+        if self.networks is None:
+            return
+        states, training = self.chosen(progress), self.splits.training
+        for i, seed in enumerate(group.seeds):
+            numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
+            trained = checkpoint.Trained(
+                recipe=dataclasses.replace(self.recipe, **numbers),
+                algorithm=self.algorithm,
+                shape=self.splits.shape,
+                num_classes=self.splits.dataset.num_classes,
+                num_samples=len(training.labels),
+                mean=training.mean,
+                std=training.std,
+                state=jax.tree.map(lambda leaf, i=i: leaf[i], states),
+            )
+            checkpoint.save(self.networks / f"{self.algorithm}-{seed}", trained)
 
     def records(
         self, group: Group, parallel: str, done: Runs, tested: Accuracy
@@ -257,11 +291,12 @@ def train_runs(
     *,
     checkpoints: Checkpoints | None = None,
     every_seconds: float = 60.0,
+    networks: Path | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label: as in `Trainer`.
+      recipe, algorithm, splits, console, label, networks: as in `Trainer`.
       seeds: one a run.
       parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
@@ -274,7 +309,7 @@ def train_runs(
       For each group that trained together one record a run, without the names of data set,
       algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label)
+    trainer = Trainer(recipe, algorithm, splits, console, label, networks)
     left = Group(seeds, varied or {})
     programs: dict[tuple[str, int], Fitted] = {}
     while left.seeds:

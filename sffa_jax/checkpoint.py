@@ -1,31 +1,31 @@
-"""Snapshots of a run under way: written whole or not at all, checked when read, kept to a number.
+"""What is kept on disk: snapshots of a run under way, and trained networks.
 
-Orbax writes the arrays; each snapshot also holds a digest of every file, so that a damaged one is
-noticed and the one before it is taken. Nothing in a snapshot is code: arrays, and JSON.
+Each is a folder, written whole or not at all: Orbax writes the arrays, and a seal holds a digest of
+every file, so that a damaged one is noticed. Nothing in it is code: arrays, and JSON.
 """
 
 import hashlib
 import json
+import math
 import os
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int, UInt8
 
-from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.learner import Learner, State
+from sffa_jax.network import Network
+from sffa_jax.recipe import Recipe
+from sffa_jax.train import layer_scores, make_samples
 
 PyTree = Any
-Carry = TypeVar("Carry")
-
 VERSION = 1
 """Of the layout below; another one is not read."""
 
@@ -69,6 +69,11 @@ def _digests(folder: Path) -> dict[str, str]:
     return found
 
 
+def _digest(seal: Mapping[str, Any]) -> str:
+    """SHA-256 of the seal itself."""
+    return hashlib.sha256(json.dumps(seal, sort_keys=True).encode()).hexdigest()
+
+
 def _flush(folder: Path) -> None:
     """Files below a folder are on disk when this returns, not only on their way there."""
     for path in [*folder.rglob("*"), folder]:
@@ -77,6 +82,81 @@ def _flush(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _stored(leaf: Any) -> jax.ShapeDtypeStruct:
+    """What a leaf is on disk, and where it shall be: integers instead of random keys."""
+    if _is_key(leaf):
+        return jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+    sharding = getattr(leaf, "sharding", None)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _write(final: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
+    """A sealed folder, there whole or not at all, on disk when this returns."""
+    # Imported here: most programs that use the library save nothing.
+    import orbax.checkpoint as ocp
+
+    new = final.with_name(f".{final.name}.new")
+    if new.exists():
+        shutil.rmtree(new)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(new / ARRAYS, _plain(tree))
+    seal = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
+    seal["files"] = _digests(new)
+    (new / SEAL).write_text(json.dumps({"digest": _digest(seal), "seal": seal}, indent=1))
+    _flush(new)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(new, final)
+    _flush(final.parent)
+
+
+def _read_seal(folder: Path) -> dict[str, Any] | None:
+    """A sealed folder's seal, or None if it is damaged or of another version."""
+    try:
+        read = json.loads((folder / SEAL).read_text())
+        seal: dict[str, Any] = read["seal"]
+        whole = read["digest"] == _digest(seal) and seal["version"] == VERSION
+        whole = whole and seal["files"] == _digests(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return seal if whole else None
+
+
+def _read_arrays(folder: Path, seal: Mapping[str, Any], like: PyTree) -> PyTree:
+    """The arrays of a sealed folder, placed as `like` has them."""
+    import orbax.checkpoint as ocp
+
+    expected = _describe(like)
+    if seal["leaves"] != expected:
+        differ = sorted({*seal["leaves"]} ^ {*expected})
+        raise reject(
+            "checkpoint",
+            "like",
+            f"have the structure of {folder}",
+            f"differences in {'; '.join(differ[:4])}",
+            "Use the options that made it, or delete the folder.",
+        )
+    leaves, structure = jax.tree.flatten(like)
+    wanted = {f"{i:05d}": _stored(leaf) for i, leaf in enumerate(leaves)}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        stored = checkpointer.restore(
+            folder / ARRAYS,
+            item=wanted,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+        )
+
+    def place(leaf: Any, values: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return np.asarray(values)
+        if _is_key(leaf):
+            impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
+            values = jax.random.wrap_key_data(values, impl=impl)
+        return jax.device_put(values, getattr(leaf, "sharding", None))
+
+    values = [stored[name] for name in sorted(stored)]
+    return jax.tree.unflatten(structure, list(map(place, leaves, values)))
 
 
 class Checkpoints:
@@ -112,31 +192,18 @@ class Checkpoints:
           ValueError: for a negative number.
           OSError: if the disk is full or cannot be written; earlier snapshots are untouched.
         """
-        # Imported here: most programs that use the library save nothing.
-        import orbax.checkpoint as ocp
-
         check_integer("Checkpoints.save", "step", step, 0)
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.new"):
             shutil.rmtree(leftover)
-        new, final = self.folder / f".{step}.new", self.folder / str(step)
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            checkpointer.save(new / ARRAYS, _plain(tree))
-        seal = {"version": VERSION, "leaves": _describe(tree), "info": dict(info or {})}
-        seal["files"] = _digests(new)
-        (new / SEAL).write_text(json.dumps(seal, indent=1))
-        _flush(new)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(new, final)
-        _flush(self.folder)
+        _write(self.folder / str(step), tree, info or {})
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self.folder / str(old))
 
     def info(self) -> dict[str, Any] | None:
         """What was said of the newest snapshot that is whole; None if there is none."""
         for step in reversed(self.steps()):
-            seal = self._seal(step)
+            seal = _read_seal(self.folder / str(step))
             if seal is not None:
                 return dict(seal["info"])
         return None
@@ -153,167 +220,114 @@ class Checkpoints:
           ValueError: if the snapshot was made of another structure, shape or type.
         """
         for step in reversed(self.steps()):
-            seal = self._seal(step)
-            if seal is None:
-                continue
-            expected = _describe(like)
-            if seal["leaves"] != expected:
-                differ = sorted({*seal["leaves"]} ^ {*expected})
-                raise reject(
-                    "Checkpoints.latest",
-                    "like",
-                    f"have the structure of {self.folder / str(step)}",
-                    f"differences in {'; '.join(differ[:4])}",
-                    "Use the options that made it, or delete the folder.",
-                )
-            return Snapshot(step, self._arrays(step, like), dict(seal["info"]))
+            folder = self.folder / str(step)
+            seal = _read_seal(folder)
+            if seal is not None:
+                return Snapshot(step, _read_arrays(folder, seal, like), dict(seal["info"]))
         return None
 
     def clear(self) -> None:
         """Removes all snapshots and the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _seal(self, step: int) -> dict[str, Any] | None:
-        """A snapshot's seal, or None if it is damaged or of another version."""
-        folder = self.folder / str(step)
-        try:
-            seal: dict[str, Any] = json.loads((folder / SEAL).read_text())
-            whole = seal["version"] == VERSION and seal["files"] == _digests(folder)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return seal if whole else None
 
-    def _arrays(self, step: int, like: PyTree) -> PyTree:
-        import orbax.checkpoint as ocp
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with all that made it, ready to predict.
 
-        leaves, structure = jax.tree.flatten(like)
-        wanted = {f"{i:05d}": _stored(leaf) for i, leaf in enumerate(leaves)}
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            stored = checkpointer.restore(
-                self.folder / str(step) / ARRAYS,
-                item=wanted,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-            )
-
-        def place(leaf: Any, values: Any) -> Any:
-            if isinstance(leaf, np.ndarray):
-                return np.asarray(values)
-            if _is_key(leaf):
-                impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
-                values = jax.random.wrap_key_data(values, impl=impl)
-            return jax.device_put(values, getattr(leaf, "sharding", None))
-
-        values = [stored[name] for name in sorted(stored)]
-        return jax.tree.unflatten(structure, list(map(place, leaves, values)))
-
-
-def _stored(leaf: Any) -> jax.ShapeDtypeStruct:
-    """What a leaf is on disk, and where it shall be: integers instead of random keys."""
-    if _is_key(leaf):
-        return jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
-    sharding = getattr(leaf, "sharding", None)
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-class Stopped(KeyboardInterrupt):
-    """A run was asked to stop, and stopped where it can go on from.
-
-    Attributes: signal: that asked for it.
+    Attributes:
+      recipe: every choice of its training.
+      algorithm: "ffa", "sffa" or "bp".
+      shape: of one image.
+      num_classes: number of labels.
+      num_samples: training images, which the learning rate's decay depends on.
+      mean, std: as in `Samples`.
+      state: the learner's, optimiser states included.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.signal = number
+    recipe: Recipe
+    algorithm: str
+    shape: tuple[int, ...]
+    num_classes: int
+    num_samples: int
+    mean: Array
+    std: Array
+    state: State
+
+    @property
+    def learner(self) -> Learner:
+        """What it was trained by; it can go on from `state`."""
+        return self.recipe.learner(self.algorithm, self.shape, self.num_classes, self.num_samples)
+
+    @property
+    def network(self) -> Network:
+        """The forward-only network; its parameters are `state.params`.
+
+        Raises:
+          ValueError: if it was trained by backpropagation.
+        """
+        check_choice("Trained.network", "algorithm", self.algorithm, ("ffa", "sffa"))
+        return self.recipe.network(self.algorithm, self.shape, self.num_classes)
+
+    def predict(self, images: UInt8[np.ndarray, "samples *shape"]) -> Int[np.ndarray, " samples"]:
+        """The label of each image, pixels 0..255.
+
+        Raises:
+          TypeError: if the images are not uint8.
+          ValueError: for images of another shape.
+        """
+        if images.shape[1:] != self.shape:
+            raise reject("predict", "images", f"be of shape {self.shape} each", images.shape[1:])
+        samples = make_samples(
+            images, np.zeros(len(images), np.int32), num_classes=self.num_classes, mean=0.0, std=1.0
+        ).replace(mean=jnp.asarray(self.mean), std=jnp.asarray(self.std))
+        scores = layer_scores(self.learner, self.state, samples)
+        return np.asarray(jnp.argmax(jnp.sum(scores[self.learner.first_scored :], axis=0), axis=-1))
 
 
-class _Request:
-    """What the handlers and the loops below tell each other."""
-
-    loops = 0
-    signal: int | None = None
-
-
-def _handle(number: int, _: FrameType | None) -> None:
-    if _Request.loops and _Request.signal is None:
-        _Request.signal = number
-        return
-    raise Stopped(number)
-
-
-@contextmanager
-def graceful_stop() -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT let a `drive` save first; a second one stops at once.
-
-    Outside of a `drive` they raise `Stopped` at once. For the main thread only: elsewhere it
-    changes nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        _Request.signal = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def drive(
-    begin: Callable[[], Carry],
-    advance: Callable[[int, Carry], Carry],
-    length: int,
-    checkpoints: Checkpoints | None = None,
-    *,
-    info: Mapping[str, Any] | None = None,
-    every_seconds: float = 60.0,
-    every_steps: int | None = None,
-    like: PyTree | None = None,
-) -> Carry:
-    """Goes through all steps from wherever the last start was stopped.
-
-    Args:
-      begin: makes the carry that the first step takes. Not called if a snapshot is there.
-      advance: (number of the step from 0, carry) -> carry. It must depend on nothing else that
-        differs from start to start; a resumed run then ends bit-identical to an undisturbed one.
-      length: number of steps.
-      checkpoints: where snapshots are kept; None keeps none.
-      info: JSON that goes with each snapshot.
-      every_seconds: time between snapshots, at least.
-      every_steps: steps between snapshots, whatever the time; None: time alone counts.
-      like: structure of the carry, see `Checkpoints.latest`; None: that of `begin`.
-
-    Returns:
-      The carry after the last step. It is not saved: who called keeps what matters and clears
-      the snapshots.
+def save(path: Path | str, trained: Trained) -> None:
+    """Saves a trained network into a folder of its own; what is there is replaced.
 
     Raises:
-      Stopped: if SIGTERM or SIGINT came, see `graceful_stop`; the carry is then on disk.
-      ValueError: for an interval that is negative or no step, or snapshots of another structure.
+      OSError: if the disk is full or cannot be written; what was there is then untouched.
     """
-    check_range("drive", "every_seconds", every_seconds, at_least=0)
-    if every_steps is not None:
-        check_integer("drive", "every_steps", every_steps, 1)
-    number, carry = 0, None
-    if checkpoints is not None:
-        found = checkpoints.latest(jax.eval_shape(begin) if like is None else like)
-        if found is not None:
-            number, carry = found.step, found.tree
-    carry = begin() if carry is None else carry
-    saved = time.monotonic()
-    _Request.loops += 1
-    try:
-        while number < length:
-            carry = advance(number, carry)
-            number += 1
-            asked = _Request.signal
-            due = asked is not None or time.monotonic() - saved >= every_seconds
-            due = due or (every_steps is not None and number % every_steps == 0)
-            if checkpoints is not None and due and number < length:
-                checkpoints.save(number, carry, info)
-                saved = time.monotonic()
-            if asked is not None and number < length:
-                raise Stopped(asked)
-    finally:
-        _Request.loops -= 1
-    return carry
+    final = Path(path).resolve()
+    final.parent.mkdir(parents=True, exist_ok=True)
+    info = {name: getattr(trained, name) for name in ("algorithm", "num_classes", "num_samples")}
+    info |= {"recipe": asdict(trained.recipe), "shape": list(trained.shape)}
+    _write(final, (trained.state, jnp.asarray(trained.mean), jnp.asarray(trained.std)), info)
+
+
+def load(path: Path | str) -> Trained:
+    """A network that `save` saved.
+
+    Raises:
+      ValueError: if there is none, or it is damaged.
+    """
+    folder = Path(path).resolve()
+    seal = _read_seal(folder)
+    if seal is None:
+        raise reject(
+            "load", "path", "be the folder of a saved network, whole and of this version", folder
+        )
+    info = dict(seal["info"])
+    choices: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in info.pop("recipe").items()
+    }
+    for name in choices:
+        check_choice("load", "recipe", name, [field.name for field in fields(Recipe)])
+    recipe, shape = Recipe(**choices), tuple(info.pop("shape"))
+    blank = jnp.zeros((1, math.prod(shape)))
+    learner = recipe.learner(info["algorithm"], shape, info["num_classes"], info["num_samples"])
+    state = learner.init(jax.random.key(0), blank)
+    scales = [_of(place) for place in seal["leaves"][-2:]]
+    state, mean, std = _read_arrays(folder, seal, (state, *scales))
+    return Trained(recipe, shape=shape, mean=mean, std=std, state=state, **info)
+
+
+def _of(described: str) -> jax.ShapeDtypeStruct:
+    """A leaf again from what `_describe` says of it."""
+    dtype, _, shape = described.split(" ", 1)[1].partition("[")
+    lengths = [int(n) for n in shape.rstrip("]").split(",") if n.strip()]
+    return jax.ShapeDtypeStruct(lengths, jnp.dtype(dtype))

@@ -1,6 +1,7 @@
 """Snapshots: whole or not at all, checked, bit-exact; runs that are stopped and go on."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sffa_jax.checkpoint import ARRAYS, SEAL, Checkpoints, Stopped, drive, graceful_stop
+from sffa_jax import predict
+from sffa_jax.checkpoint import ARRAYS, SEAL, Checkpoints, Trained, load, save
+from sffa_jax.drive import Stopped, drive, graceful_stop
+from sffa_jax.recipe import Recipe
 
 
 def tree(value=1.0):
@@ -145,7 +149,9 @@ def test_another_structure_is_named(checkpoints):
 def test_a_snapshot_of_another_version_is_not_read(checkpoints):
     checkpoints.save(1, tree())
     seal = checkpoints.folder / "1" / SEAL
-    seal.write_text(json.dumps(json.loads(seal.read_text()) | {"version": 99}))
+    other = json.loads(seal.read_text())["seal"] | {"version": 99}
+    digest = hashlib.sha256(json.dumps(other, sort_keys=True).encode()).hexdigest()
+    seal.write_text(json.dumps({"digest": digest, "seal": other}))
     assert checkpoints.latest(tree()) is None
 
 
@@ -239,7 +245,8 @@ def test_a_second_signal_stops_at_once(checkpoints):
 
 KILLED = """
     import sys, jax, jax.numpy as jnp
-    from sffa_jax.checkpoint import Checkpoints, drive
+    from sffa_jax.checkpoint import Checkpoints
+from sffa_jax.drive import drive
 
     def begin():
         return jnp.ones(50_000), jax.random.key(0)
@@ -291,3 +298,38 @@ def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):
         folder = copy
     with start(folder) as process:
         assert "begun\n" + process.communicate()[0].removeprefix("begun\n") == undisturbed
+
+
+@pytest.mark.parametrize("algorithm", ["sffa", "ffa", "bp"])
+def test_a_trained_network_comes_back_ready_to_predict(tmp_path, algorithm):
+    recipe = Recipe(hidden=(8, 6), batch_size=16, epochs=1, winners=3)
+    learner = recipe.learner(algorithm, (4, 5), 3, 32)
+    x = jax.random.normal(jax.random.key(0), (16, 20))
+    state = learner.init(jax.random.key(1), x)
+    state, _ = learner.step(state, jax.random.key(2), x, jnp.arange(16) % 3)
+    scale = {"mean": jnp.array([0.4]), "std": jnp.array([0.2])}
+    trained = Trained(recipe, algorithm, (4, 5), 3, 32, **scale, state=state)
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 5)).astype(np.uint8)
+    save(tmp_path / "network", trained)
+    found = load(tmp_path / "network")
+    assert (found.recipe, found.algorithm, found.shape) == (recipe, algorithm, (4, 5))
+    same(found.state, state)
+    scaled = (images.reshape(7, -1) / 255 - 0.4) / 0.2
+    expected = jnp.argmax(learner.scores(state, jnp.float32(scaled)).sum(axis=0), axis=-1)
+    np.testing.assert_array_equal(found.predict(images), expected)
+    if algorithm == "bp":
+        with pytest.raises(ValueError, match="`algorithm` must be one of ffa, sffa, got 'bp'"):
+            _ = found.network
+    else:
+        labels = predict(found.network, found.state.params, jnp.float32(scaled))
+        np.testing.assert_array_equal(labels, expected)
+    with pytest.raises(ValueError, match=r"`images` must be of shape \(4, 5\) each"):
+        found.predict(images[:, :3])
+
+
+def test_what_is_no_saved_network_is_named(tmp_path):
+    with pytest.raises(ValueError, match="`path` must be the folder of a saved network"):
+        load(tmp_path)
+    Checkpoints(tmp_path).save(0, tree(), {"recipe": {"hiden": [3]}})
+    with pytest.raises(ValueError, match="`recipe` must be one of .*, got 'hiden'"):
+        load(tmp_path / "0")

@@ -8,7 +8,7 @@ from pathlib import Path
 ORDER = [
     *("checks", "goodness", "losses", "rules", "overlays", "negatives", "winners", "layers"),
     *("network", "learner", "adversarial", "local", "greedy", "backprop", "augment", "train"),
-    *("recipe", "stream", "sweep", "checkpoint", "report"),
+    *("recipe", "stream", "sweep", "checkpoint", "drive", "report"),
 ]
 PACKAGE = Path(__file__).parent.parent / "sffa_jax"
 

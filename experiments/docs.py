@@ -64,7 +64,7 @@ def accuracies(run: Run, algorithm: str) -> list[float]:
 def changed(run: Run) -> str:
     """The options of a run that are not the command's defaults, as they are typed."""
     usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
-    hidden = ("out", "data_dir", "parallel", "algorithms")
+    hidden = {*shared.FREE_OPTIONS} - {"seeds"}
     said = {name: value for name, value in run.options.items() if name not in hidden}
     words = shared.flags(said, usual)
     return f"`{' '.join(words)}`" if words else "no option"

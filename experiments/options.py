@@ -20,7 +20,7 @@ from sffa_jax.train import Samples, Schedule, make_samples
 
 FREE_OPTIONS = (
     *("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache"),
-    "checkpoint_seconds",
+    *("checkpoint_seconds", "save_networks"),
 )
 """Options that do not change any single run, so that a second start may change them."""
 

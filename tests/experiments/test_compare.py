@@ -11,12 +11,13 @@ from commands import read, start
 from experiments import compare
 from experiments.command import execute, parse
 from experiments.presets import PRESETS
+from sffa_jax import checkpoint, data
 
 TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
 
 
 def test_the_command(tmp_path):
-    run = start("compare", *TINY, "--out", str(tmp_path))
+    run = start("compare", *TINY, "--save-networks", "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     assert "SFFA - Backprop" in run.stdout
     assert f"Report: {tmp_path}" in run.stdout
@@ -32,7 +33,13 @@ def test_the_command(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"]["hidden"] == [8]
     assert config["data"]["source"] == "scikit-learn load_digits"
+    digits = data.load("digits")
+    for record in records:
+        trained = checkpoint.load(tmp_path / "networks" / f"{record['algorithm']}-{record['seed']}")
+        right = trained.predict(digits.test_images) == digits.test_labels
+        assert right.mean() == pytest.approx(record["test_accuracy"])
     names = {path.name for path in tmp_path.iterdir()}
+    assert "checkpoints" not in names
     assert {"summary.csv", "report.html", "accuracy.png", "learning_curves.png"} <= names
 
 

@@ -72,6 +72,12 @@ def test_a_continual_run_goes_on_in_the_middle_of_a_task():
         assert ended[f"stopped_at {way}"] == [3, 4]
         assert ended[f"resumed {way}"] == ended[f"whole {way}"]
         assert len(ended[f"whole {way}"]) == 2
+    # Nor does a run depend on how, or beside which others, it is run.
+    (_, stored, accuracy, losses), other = ended["whole map"]
+    assert ended["whole devices"][0][1:3] == [stored, accuracy]
+    np.testing.assert_allclose(ended["whole devices"][0][3], losses, rtol=1e-3)
+    assert other[2] != accuracy
+    for way in ("map", "devices"):
         assert np.isfinite(np.array(ended[f"whole {way}"][0][3])).all()
 
 

@@ -156,6 +156,24 @@ class Pieces:
         result = jax.block_until_ready(self.compiled[name](*arguments))
         return result, np.float32(time.perf_counter() - began)
 
+    def journey(self, swept: Swept, course: Course, number: int) -> "Journey":
+        """Shapes of `number` runs, and their histories with nothing in them yet."""
+
+        def shapes(piece: Callable[..., Any], changing: Any, *shared: Any) -> Any:
+            return jax.eval_shape(self.lift(piece), (changing, swept), *shared, *self.samples)
+
+        tasks, num_steps, now = course.scenario.num_tasks, course.plan.num_steps, jnp.int32(0)
+        runs = shapes(runner.begin, swept.key)
+        tested = shapes(runner.evaluate_run, runs, now)
+        _, losses = shapes(runner.train_steps, runs, now, jnp.arange(1))
+        return Journey(
+            placed_shapes(runs, number, self.way),
+            np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
+            np.full((number, tasks, num_steps, losses.shape[-1]), np.nan, np.float32),
+            np.zeros(tasks, np.float32),
+            np.zeros((), np.float32),
+        )
+
 
 class Journey(NamedTuple):
     """Several runs between two portions of steps: all that a snapshot holds.
@@ -193,26 +211,10 @@ def run_together(
     tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
     before = jnp.int32(-1)
 
-    def blank(runs: Any) -> tuple[np.ndarray, ...]:
-        """Histories with nothing in them, in the shapes that the pieces give."""
-        now, steps = jnp.int32(0), jnp.asarray(parts[0])
-        tested = jax.eval_shape(
-            pieces.lift(runner.evaluate_run), (runs, swept), now, *pieces.samples
-        )
-        _, losses = jax.eval_shape(
-            pieces.lift(runner.train_steps), (runs, swept), now, steps, *pieces.samples
-        )
-        return (
-            np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
-            np.full((number, tasks, course.plan.num_steps, losses.shape[-1]), np.nan, np.float32),
-            np.zeros(tasks, np.float32),
-            np.zeros((), np.float32),
-        )
-
     def begin() -> Journey:
         runs, took = pieces(runner.begin, swept.key, swept)
-        journey = Journey(runs, *blank(runs))
         untrained, tested_for = pieces(runner.evaluate_run, runs, swept, before)
+        journey = Journey(runs, *map(np.copy, like[1:]))
         journey.accuracy[:, 0] = untrained[:number]
         return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
 
@@ -235,8 +237,7 @@ def run_together(
             other = other + took + tested_for
         return journey._replace(runs=runs, other_seconds=other)
 
-    runs = jax.eval_shape(pieces.lift(runner.begin), (swept.key, swept), *pieces.samples)
-    like = Journey(placed_shapes(runs, number, pieces.way), *blank(runs))
+    like = pieces.journey(swept, course, number)
     return drive(
         begin,
         advance,

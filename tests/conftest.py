@@ -1,6 +1,7 @@
 """Shared settings: shapes in annotations are checked, and ranks never broadcast silently."""
 
 import os
+from pathlib import Path
 
 # Before jax starts, and for the commands that tests start: most of the suite's time is compiling
 # programs that run for milliseconds.
@@ -11,8 +12,13 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Must come before the first import of the package.
-install_import_hook("sffa_jax", "typecheck.checker")
+# Must come before the first import of the package. A recipe's types are those of the command line,
+# while its numbers may be traced.
+MODULES = {path.stem for path in (Path(__file__).parent.parent / "sffa_jax").iterdir()}
+install_import_hook(
+    [f"sffa_jax.{name}" for name in sorted(MODULES - {"recipe", "__init__", "__pycache__"})],
+    "typecheck.checker",
+)
 
 
 # The first example of a property compiles; a deadline would time the compiler.

@@ -246,7 +246,7 @@ def test_a_second_signal_stops_at_once(checkpoints):
 KILLED = """
     import sys, jax, jax.numpy as jnp
     from sffa_jax.checkpoint import Checkpoints
-from sffa_jax.drive import drive
+    from sffa_jax.drive import drive
 
     def begin():
         return jnp.ones(50_000), jax.random.key(0)
@@ -285,6 +285,7 @@ def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):
 
     with start(tmp_path / "undisturbed") as process:
         undisturbed = process.communicate()[0]
+    assert undisturbed.count("\n") == 2
     random = np.random.default_rng(0)
     folder = tmp_path / "killed"
     for kill in range(2):

@@ -240,34 +240,30 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
         ha="left",
         fontsize=11,
     )
+    for axes, strategy in zip(panels[0], strategies, strict=True):
+        axes.set_title(STRATEGY_NAMES[strategy], fontsize=10)
+    for axes, algorithm in zip(panels[:, 0], algorithms, strict=True):
+        axes.set_ylabel(f"{name_of(algorithm)}\nafter task")
+    for axes in panels[-1]:
+        axes.set_xlabel("on task")
     shades = None
-    for row, algorithm in zip(panels, algorithms, strict=True):
-        for axes, strategy in zip(row, strategies, strict=True):
-            runs = of(records, strategy=strategy, algorithm=algorithm)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if not runs:
-                axes.set_visible(False)
-                continue
-            matrix = np.mean([np.array(r["accuracy_matrix"], float) for r in runs], axis=0)
-            shades = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")
-            if len(matrix) <= 6:
-                for (i, j), value in np.ndenumerate(matrix):
-                    if np.isfinite(value):
-                        colour = "black" if value > 0.5 else "white"
-                        axes.text(
-                            *(j, i, f"{100 * value:.0f}"),
-                            ha="center",
-                            va="center",
-                            color=colour,
-                            fontsize=7,
-                        )
-            if row is panels[0]:
-                axes.set_title(STRATEGY_NAMES[strategy], fontsize=10)
-            if axes is row[0]:
-                axes.set_ylabel(f"{name_of(algorithm)}\nafter task")
-            if row is panels[-1]:
-                axes.set_xlabel("on task")
+    cells = itertools.product(algorithms, strategies)
+    for axes, (algorithm, strategy) in zip(panels.flat, cells, strict=True):
+        runs = of(records, strategy=strategy, algorithm=algorithm)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if not runs:
+            axes.set_frame_on(False)
+            continue
+        matrix = np.mean([np.array(r["accuracy_matrix"], float) for r in runs], axis=0)
+        shades = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")
+        if len(matrix) > 6:
+            continue
+        for (i, j), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                colour = "black" if value > 0.5 else "white"
+                middle = {"ha": "center", "va": "center", "fontsize": 7}
+                axes.text(j, i, f"{100 * value:.0f}", color=colour, **middle)
     if shades is not None:
         figure.colorbar(shades, ax=panels.ravel().tolist(), label="%", shrink=0.8)
     return figure

@@ -23,7 +23,7 @@ from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.learner import Learner, State
 from sffa_jax.network import Network
 from sffa_jax.recipe import Recipe
-from sffa_jax.train import layer_scores, make_samples
+from sffa_jax.train import Samples, layer_scores, make_samples
 
 PyTree = Any
 VERSION = 1
@@ -281,8 +281,13 @@ class Trained:
         samples = make_samples(
             images, np.zeros(len(images), np.int32), num_classes=self.num_classes, mean=0.0, std=1.0
         ).replace(mean=jnp.asarray(self.mean), std=jnp.asarray(self.std))
-        scores = layer_scores(self.learner, self.state, samples)
-        return np.asarray(jnp.argmax(jnp.sum(scores[self.learner.first_scored :], axis=0), axis=-1))
+        learner = self.learner
+
+        def labels(state: State, samples: Samples) -> Array:
+            scores = layer_scores(learner, state, samples)[learner.first_scored :]
+            return jnp.argmax(jnp.sum(scores, axis=0), axis=-1)
+
+        return np.asarray(jax.jit(labels)(self.state, samples))
 
 
 def save(path: Path | str, trained: Trained) -> None:
@@ -320,7 +325,7 @@ def load(path: Path | str) -> Trained:
     recipe, shape = Recipe(**choices), tuple(info.pop("shape"))
     blank = jnp.zeros((1, math.prod(shape)))
     learner = recipe.learner(info["algorithm"], shape, info["num_classes"], info["num_samples"])
-    state = learner.init(jax.random.key(0), blank)
+    state = jax.jit(learner.init)(jax.random.key(0), blank)
     scales = [_of(place) for place in seal["leaves"][-2:]]
     state, mean, std = _read_arrays(folder, seal, (state, *scales))
     return Trained(recipe, shape=shape, mean=mean, std=std, state=state, **info)

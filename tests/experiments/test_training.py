@@ -53,14 +53,13 @@ def resumed(**options):
     return ended
 
 runs = {
-    "together": train([3, 3], {"learning_rate": [1e-3, 1e-2]}),
+    "together": train([3, 3, 3], {"learning_rate": [1e-3, 1e-2, 1e30]}),
     "alone": [train([3], learning_rate=rate)[0] for rate in (1e-3, 1e-2)],
     "last": train([0], selection="last"),
     "test": train([0], selection="test"),
     "three": train([0, 1, 2]),
     "devices": train([0, 1, 2], way="devices"),
     "resumed": resumed(seeds=[0, 1, 2], way="devices"),
-    "diverged": train([3, 3], {"learning_rate": [1e-3, 1e30]}),
 }
 sweep.memory_budget = lambda: 1
 runs["chunks"] = train([0, 1, 2], way="devices")
@@ -79,7 +78,7 @@ def runs():
 
 def test_varied_numbers_give_what_single_runs_give(runs):
     """One program for two learning rates ends where two programs end."""
-    losses = {name: [run["history"]["loss"] for run in runs[name]] for name in runs}
+    losses = {name: [run["history"]["loss"] for run in runs[name][:2]] for name in runs}
     np.testing.assert_allclose(losses["together"], losses["alone"], rtol=1e-3)
     assert losses["together"][0] != losses["together"][1]
 
@@ -125,9 +124,8 @@ def test_a_run_that_was_stopped_ends_bit_identical(runs):
 
 
 def test_a_run_that_diverges_says_where_and_the_others_go_on(runs):
-    whole, diverged = runs["diverged"]
-    (alone, _) = runs["together"]
-    assert whole["test_accuracy"] == alone["test_accuracy"]
+    *whole, diverged = runs["together"]
+    assert [run["status"] for run in whole] == ["done", "done"]
     assert diverged["status"] == "diverged"
     assert diverged["test_accuracy"] is None
     assert diverged["diverged"]["layer"] == 0

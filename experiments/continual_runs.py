@@ -297,8 +297,6 @@ def run_seeds(
         group = slice(start, start + size)
         info = {**cell._asdict(), "seeds": list(seeds[group])}
         info |= {"strengths": list(strengths[group]), "parallel": way}
-        if checkpoints is not None and checkpoints.info() != info:
-            checkpoints.clear()
         if (way, size) not in pieces:
             pieces[way, size] = Pieces(course, way, used.training, used.test)
         part = place(take(swept, start, size), way)

@@ -151,10 +151,9 @@ class Trainer:
             )
         return choice.way
 
-    def described(self, group: Group, begun: Mapping[str, Any]) -> dict[str, Any]:
-        """What a snapshot says of the first runs of a group, if they were begun like this."""
-        runs = group.first(len(begun["seeds"])).described()
-        return runs | {"parallel": begun["parallel"], "label": self.label}
+    def described(self, group: Group, parallel: str) -> dict[str, Any]:
+        """What a snapshot says of a group, as JSON."""
+        return group.described() | {"parallel": parallel, "label": self.label}
 
     def fit_memory(self, group: Group, parallel: str, budget: int | None = None) -> Fitted:
         """The program of one epoch, over as many of the runs as fit the memory."""
@@ -210,7 +209,7 @@ class Trainer:
                 advance,
                 epochs,
                 checkpoints,
-                info=group.described() | {"parallel": parallel, "label": self.label},
+                info=self.described(group, parallel),
                 every_seconds=every_seconds,
                 like=Runs(placed, *history()),
             )
@@ -314,9 +313,10 @@ def train_runs(
     programs: dict[tuple[str, int], Fitted] = {}
     while left.seeds:
         begun = checkpoints.info() if checkpoints is not None else None
-        if begun is not None and trainer.described(left, begun) == begun:
+        size = 0 if begun is None else len(begun["seeds"])
+        if begun and trainer.described(left.first(size), begun["parallel"]) == begun:
             # As they were begun, even if other memory is free now.
-            way, size, budget = begun["parallel"], len(begun["seeds"]), sys.maxsize
+            way, budget = begun["parallel"], sys.maxsize
         else:
             if parallel == "auto":
                 parallel = trainer.choose(left)

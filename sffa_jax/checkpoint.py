@@ -208,13 +208,14 @@ class Checkpoints:
                 return dict(seal["info"])
         return None
 
-    def latest(self, like: PyTree) -> Snapshot | None:
+    def latest(self, like: PyTree, info: Mapping[str, Any] | None = None) -> Snapshot | None:
         """The newest snapshot that is whole; None if there is none.
 
         Args:
           like: a pytree of the same structure, of arrays or `jax.ShapeDtypeStruct`s. Leaves that
             have a sharding are restored onto it, NumPy's arrays as such, the others to the default
             device.
+          info: a snapshot of which something else was said is passed over; None: any will do.
 
         Raises:
           ValueError: if the snapshot was made of another structure, shape or type.
@@ -222,7 +223,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             folder = self.folder / str(step)
             seal = _read_seal(folder)
-            if seal is not None:
+            if seal is not None and info in (None, seal["info"]):
                 return Snapshot(step, _read_arrays(folder, seal, like), dict(seal["info"]))
         return None
 
@@ -300,7 +301,9 @@ def save(path: Path | str, trained: Trained) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     info = {name: getattr(trained, name) for name in ("algorithm", "num_classes", "num_samples")}
     info |= {"recipe": asdict(trained.recipe), "shape": list(trained.shape)}
-    _write(final, (trained.state, jnp.asarray(trained.mean), jnp.asarray(trained.std)), info)
+    # float32 goes through JSON unchanged.
+    info |= {name: np.asarray(getattr(trained, name)).tolist() for name in ("mean", "std")}
+    _write(final, trained.state, info)
 
 
 def load(path: Path | str) -> Trained:
@@ -326,13 +329,6 @@ def load(path: Path | str) -> Trained:
     blank = jnp.zeros((1, math.prod(shape)))
     learner = recipe.learner(info["algorithm"], shape, info["num_classes"], info["num_samples"])
     state = jax.jit(learner.init)(jax.random.key(0), blank)
-    scales = [_of(place) for place in seal["leaves"][-2:]]
-    state, mean, std = _read_arrays(folder, seal, (state, *scales))
+    mean, std = (jnp.asarray(info.pop(name), jnp.float32) for name in ("mean", "std"))
+    state = _read_arrays(folder, seal, state)
     return Trained(recipe, shape=shape, mean=mean, std=std, state=state, **info)
-
-
-def _of(described: str) -> jax.ShapeDtypeStruct:
-    """A leaf again from what `_describe` says of it."""
-    dtype, _, shape = described.split(" ", 1)[1].partition("[")
-    lengths = [int(n) for n in shape.rstrip("]").split(",") if n.strip()]
-    return jax.ShapeDtypeStruct(lengths, jnp.dtype(dtype))

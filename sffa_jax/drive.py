@@ -79,7 +79,8 @@ def drive(
         differs from start to start; a resumed run then ends bit-identical to an undisturbed one.
       length: number of steps.
       checkpoints: where snapshots are kept; None keeps none.
-      info: JSON that goes with each snapshot.
+      info: JSON that names the run and goes with each snapshot. Snapshots of another run are
+        removed, not gone on with.
       every_seconds: time between snapshots, at least.
       every_steps: steps between snapshots, whatever the time; None: time alone counts.
       like: structure of the carry, see `Checkpoints.latest`; None: that of `begin`.
@@ -97,9 +98,12 @@ def drive(
         check_integer("drive", "every_steps", every_steps, 1)
     number, carry = 0, None
     if checkpoints is not None:
-        found = checkpoints.latest(jax.eval_shape(begin) if like is None else like)
+        named = dict(info or {})
+        found = checkpoints.latest(jax.eval_shape(begin) if like is None else like, named)
         if found is not None:
             number, carry = found.step, found.tree
+        else:
+            checkpoints.clear()
     carry = begin() if carry is None else carry
     saved = time.monotonic()
     _Request.loops += 1

@@ -77,8 +77,6 @@ def test_the_newest_are_kept(checkpoints):
 
 
 def test_leaves_return_to_their_devices(checkpoints):
-    if jax.device_count() < 2:
-        pytest.skip("needs two devices")
     mesh = Mesh(np.array(jax.devices()[:2]), ("runs",))
     spread = jax.device_put(jnp.arange(8.0), NamedSharding(mesh, PartitionSpec("runs")))
     checkpoints.save(0, {"x": spread})
@@ -210,6 +208,17 @@ def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
 
     same(drive(begin, noted, 7, checkpoints, every_steps=3), expected)
     assert again == [3, 4, 5, 6]
+
+
+def test_a_snapshot_of_another_run_is_not_gone_on_with(checkpoints):
+    expected = drive(begin, advance, 5)
+    checkpoints.save(3, (jnp.float32(9), jax.random.key(9)), {"seeds": [1]})
+    assert checkpoints.latest(begin(), {"seeds": [1]}).step == 3
+    assert checkpoints.latest(begin(), {"seeds": [2]}) is None
+    same(drive(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
+    assert checkpoints.steps() == []
+    checkpoints.save(3, {"of": jnp.zeros(2)}, {"seeds": [1]})
+    same(drive(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
 
 
 def test_without_a_step_left_the_snapshot_is_the_result(checkpoints):

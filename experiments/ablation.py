@@ -11,17 +11,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.command import execute
-from experiments.options import Common, Splits, make_splits, open_folder
+from experiments.options import Common, Splits, load_dataset, make_splits, open_folder
 from experiments.presets import PRESETS
 from experiments.training import Setting, train_settings
-from sffa_jax import data, report
+from sffa_jax import report
 from sffa_jax.checks import check_choice, reject
+from sffa_jax.cluster import leads
 from sffa_jax.recipe import Recipe
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -190,7 +192,7 @@ def main(options: Options) -> None:
     """Trains what is missing in the output folder and writes its report."""
     start, end = options.ends()
     settings = path(start, end, taken_back=options.taken_back)
-    dataset = data.load(options.dataset, options.data_dir)
+    dataset = load_dataset(options)
 
     @cache
     def splits_by(selection: str, scaling: str) -> Splits:
@@ -205,19 +207,22 @@ def main(options: Options) -> None:
         splits_of(setting.recipe).schedule(setting.recipe)
         for algorithm in options.algorithms:
             splits_of(setting.recipe).learner(setting.recipe, algorithm)
+    cells = options.chosen(list(product(options.algorithms, settings)))
     with open_folder(options, "ablation", splits_of(start)) as folder:
         for algorithm in options.algorithms:
             train_settings(
-                settings,
+                [(setting, seeds) for (of, setting), seeds in cells if of == algorithm],
                 algorithm,
-                options.seeds,
                 splits_of,
                 folder,
                 options.parallel,
                 options.seeds,
                 {"dataset": options.dataset},
                 options.checkpoint_seconds,
+                options.devices_per_run,
             )
+        if not leads():
+            return
         path_figure(folder.records, settings, options.algorithms).savefig(
             folder.path / "path.png", bbox_inches="tight"
         )

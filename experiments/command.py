@@ -13,6 +13,8 @@ from typing import Protocol, Self, TypeVar
 import jax
 import tyro
 
+from experiments.options import Common
+from sffa_jax.cluster import connect, leads
 from sffa_jax.drive import Stopped, graceful_stop
 
 
@@ -60,7 +62,8 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
 
 
 def set_up(options: HasDefaults) -> None:
-    """Tells JAX, before it starts, of host devices and of the folder for compiled programs.
+    """Tells JAX, before it starts, of host devices, of the folder for compiled programs and of the
+    other processes of the job.
 
     A CPU counts as a device a core, so that runs can be shared out over the cores; a program for
     one device still uses all of them.
@@ -70,6 +73,8 @@ def set_up(options: HasDefaults) -> None:
     if options.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.resolve()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if isinstance(options, Common):
+        connect(options.coordinator, options.num_processes, options.process_id)
 
 
 def execute(
@@ -88,7 +93,10 @@ def execute(
         parsed = parse(options, name, arguments)
         if arguments is None:  # a process of its own, in which JAX has not started
             set_up(parsed)
-        with graceful_stop():
+        with contextlib.ExitStack() as inside:
+            inside.enter_context(graceful_stop())
+            if not leads():  # what one process says is enough
+                inside.enter_context(contextlib.redirect_stdout(io.StringIO()))
             main(parsed)
     except (ValueError, TypeError) as error:
         if not _is_about_input(error):

@@ -15,6 +15,7 @@ from experiments import options as shared
 from experiments.command import execute
 from experiments.training import train_runs
 from sffa_jax import report
+from sffa_jax.cluster import leads
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def main(options: Options) -> None:
         splits.learner(options.recipe, algorithm)
     console = Console()
     with shared.open_folder(options, "compare", splits) as folder:
-        for algorithm in options.algorithms:
+        for algorithm, seeds in options.chosen(options.algorithms):
             names = {"dataset": options.dataset, "algorithm": algorithm}
-            missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
+            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
             label = report.NAMES[algorithm]
@@ -53,9 +54,12 @@ def main(options: Options) -> None:
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=folder.path / "networks" if options.save_networks else None,
+                devices_per_run=options.devices_per_run,
             )
             for records in trained:
                 folder.append(*(names | record for record in records))
+        if not leads():
+            return
         text = report.report_comparison(folder.path, folder.records, folder.config, command)
         print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
 

@@ -18,8 +18,10 @@ from experiments import continual_report
 from experiments.command import execute
 from experiments.continual_options import FREE_OPTIONS, STRENGTHS, Options
 from experiments.continual_runs import Cell, Tested, load_data, run_seeds
+from experiments.options import load_dataset
 from experiments.run_folder import RunFolder
 from sffa_jax import augment, data
+from sffa_jax.cluster import leads
 from sffa_jax.continual import metrics
 from sffa_jax.continual.scenarios import make_scenario, make_stream
 
@@ -99,7 +101,7 @@ def main(options: Options) -> None:
     """Runs what is missing in the output folder and writes its report."""
     command = options.command("continual")
     options = options.resolve()
-    dataset = data.load(options.dataset, options.data_dir)
+    dataset = load_dataset(options)
     used = load_data(options, dataset, held_out=False)
     # Built first: a wrong option must end the command before it leaves a folder behind.
     order = options.order(dataset.num_classes, 0)
@@ -109,18 +111,20 @@ def main(options: Options) -> None:
         for algorithm in options.algorithms:
             options.model(algorithm, scenario)
     augment.shift(used.shape, options.memory_shift)
-    extra = {"data": {"source": dataset.source, "sha256": dataset.sha256}}
-    given = dataclasses.asdict(options)
-    with RunFolder(options.out, "continual", given, extra=extra, free=FREE_OPTIONS) as folder:
-        cells = [
+    cells = options.chosen(
+        [
             Cell(scenario, strategy, algorithm)
             for scenario in options.scenarios
             for strategy in options.strategies
             for algorithm in options.algorithms
         ]
-        for number, cell in enumerate(cells, 1):
+    )
+    extra = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "command": command}
+    given = dataclasses.asdict(options)
+    with RunFolder(options.folder, "continual", given, extra=extra, free=FREE_OPTIONS) as folder:
+        for number, (cell, seeds) in enumerate(cells, 1):
             names = {"dataset": options.dataset, **cell._asdict()}
-            missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
+            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
             strength = STRENGTHS.get(cell.strategy, {}).get(cell.algorithm)
@@ -145,6 +149,8 @@ def main(options: Options) -> None:
                 f"({len(shown)} seeds, {group[0].seconds:.3g} s each)",
                 flush=True,
             )
+        if not leads():
+            return
         text = continual_report.write(folder.path, folder.records, folder.config, command)
         print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
 

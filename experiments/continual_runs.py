@@ -13,6 +13,7 @@ from experiments import options as shared
 from experiments.continual_options import Options
 from sffa_jax import data
 from sffa_jax.checkpoint import Checkpoints
+from sffa_jax.cluster import fetch
 from sffa_jax.continual import runner
 from sffa_jax.continual.runner import Course, Plan, make_plan
 from sffa_jax.continual.scenarios import (
@@ -24,7 +25,7 @@ from sffa_jax.continual.scenarios import (
 from sffa_jax.continual.strategy import stored_floats
 from sffa_jax.drive import drive
 from sffa_jax.recipe import Recipe
-from sffa_jax.sweep import WAYS, available, place, placed_shapes, seed_keys, spread, take
+from sffa_jax.sweep import available, place, placed_shapes, seed_keys, share, spread, take
 from sffa_jax.train import Samples
 
 PORTION = 100
@@ -123,14 +124,23 @@ class Pieces:
     Args:
       course: strength -> what is learnt and how.
       way: how runs are spread.
+      number: of runs.
+      devices_per_run: that share each batch.
       training, test: the samples.
     """
 
     def __init__(
-        self, course: Callable[[Any], Course], way: str, training: Samples, test: Samples
+        self,
+        course: Callable[[Any], Course],
+        way: str,
+        number: int,
+        devices_per_run: int,
+        training: Samples,
+        test: Samples,
     ) -> None:
-        self.course, self.way = course, way
-        self.samples = (training, test)
+        self.course, self.way, self.number = course, way, number
+        self.devices_per_run = devices_per_run
+        self.samples = share((training, test), way, number, devices_per_run)
         self.compiled: dict[Any, jax.stages.Compiled] = {}
 
     def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,13 +152,14 @@ class Pieces:
             seen = runner.Data(own.stream, training, test)
             return piece(self.course(own.strength), changing, *arguments, seen)
 
-        return spread(of_one, self.way)
+        return spread(of_one, self.way, self.devices_per_run)
 
     def __call__(
         self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any
     ) -> tuple[Any, np.float32]:
         """Runs a piece for all runs; also the seconds that took, without compilation."""
-        arguments = ((changing, swept), *shared, *self.samples)
+        common = share(shared, self.way, self.number, self.devices_per_run)
+        arguments = ((changing, swept), *common, *self.samples)
         name = (piece, *(jnp.shape(x) for x in shared))
         if name not in self.compiled:
             self.compiled[name] = jax.jit(self.lift(piece)).lower(*arguments).compile()
@@ -156,8 +167,8 @@ class Pieces:
         result = jax.block_until_ready(self.compiled[name](*arguments))
         return result, np.float32(time.perf_counter() - began)
 
-    def journey(self, swept: Swept, course: Course, number: int) -> "Journey":
-        """Shapes of `number` runs, and their histories with nothing in them yet."""
+    def journey(self, swept: Swept, course: Course) -> "Journey":
+        """Shapes of the runs, and their histories with nothing in them yet."""
 
         def shapes(piece: Callable[..., Any], changing: Any, *shared: Any) -> Any:
             return jax.eval_shape(self.lift(piece), (changing, swept), *shared, *self.samples)
@@ -166,8 +177,9 @@ class Pieces:
         runs = shapes(runner.begin, swept.key)
         tested = shapes(runner.evaluate_run, runs, now)
         _, losses = shapes(runner.train_steps, runs, now, jnp.arange(1))
+        number = self.number
         return Journey(
-            placed_shapes(runs, number, self.way),
+            placed_shapes(runs, number, self.way, self.devices_per_run),
             np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
             np.full((number, tasks, num_steps, losses.shape[-1]), np.nan, np.float32),
             np.zeros(tasks, np.float32),
@@ -202,20 +214,20 @@ def run_together(
     pieces: Pieces,
     swept: Swept,
     course: Course,
-    number: int,
     checkpoints: Checkpoints | None,
     info: dict[str, Any],
     every_seconds: float,
 ) -> Journey:
     """Several runs at once, from wherever an earlier start was stopped."""
     tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
+    number = pieces.number
     before = jnp.int32(-1)
 
     def begin() -> Journey:
         runs, took = pieces(runner.begin, swept.key, swept)
         untrained, tested_for = pieces(runner.evaluate_run, runs, swept, before)
         journey = Journey(runs, *map(np.copy, like[1:]))
-        journey.accuracy[:, 0] = untrained[:number]
+        journey.accuracy[:, 0] = fetch(untrained)[:number]
         return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
 
     def advance(i: int, journey: Journey) -> Journey:
@@ -228,16 +240,16 @@ def run_together(
         (runs, losses), took = pieces(
             runner.train_steps, runs, swept, now, jnp.asarray(parts[part])
         )
-        journey.losses[:, task, parts[part]] = losses[:number]
+        journey.losses[:, task, parts[part]] = fetch(losses)[:number]
         journey.seconds[task] += took
         if part == len(parts) - 1:
             runs, took = pieces(runner.close_task, runs, swept, now)
             tested, tested_for = pieces(runner.evaluate_run, runs, swept, now)
-            journey.accuracy[:, task + 1] = tested[:number]
+            journey.accuracy[:, task + 1] = fetch(tested)[:number]
             other = other + took + tested_for
         return journey._replace(runs=runs, other_seconds=other)
 
-    like = pieces.journey(swept, course, number)
+    like = pieces.journey(swept, course)
     return drive(
         begin,
         advance,
@@ -283,33 +295,36 @@ def run_seeds(
     course = make_course(options, cell, scenario, plan, used.shape)
     way = options.parallel
     on_cpu = jax.default_backend() == "cpu"
+    per_run = options.devices_per_run
+    alone = jax.process_count() == 1 and per_run == 1
     if way == "auto":
-        way = ("devices" if len(available()) == len(WAYS) else "map") if on_cpu else "vmap"
+        way = ("devices" if "devices" in available() else "map") if on_cpu or not alone else "vmap"
     # In a row, runs can be kept as soon as they end: as many at once as work at a time.
-    at_once = {"map": 1, "devices": jax.local_device_count() if on_cpu else len(seeds)}
+    at_once = {"map": 1, "devices": jax.device_count() // per_run if on_cpu else len(seeds)}
     portion = at_once.get(way, len(seeds))
     swept = Swept(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
     pieces: dict[tuple[str, int], Pieces] = {}
     for start in range(0, len(seeds), portion):
         size = min(portion, len(seeds) - start)
         # One run alone is the faster with all cores to itself.
-        way = "map" if size == 1 else way
+        way = "map" if size == 1 and alone else way
         group = slice(start, start + size)
         info = {**cell._asdict(), "seeds": list(seeds[group])}
         info |= {"strengths": list(strengths[group]), "parallel": way}
         if (way, size) not in pieces:
-            pieces[way, size] = Pieces(course, way, used.training, used.test)
-        part = place(take(swept, start, size), way)
+            pieces[way, size] = Pieces(course, way, size, per_run, used.training, used.test)
+        part = place(take(swept, start, size), way, per_run)
         done = run_together(
             pieces[way, size],
             part,
             course(0.0),
-            size,
             checkpoints,
             info,
             options.checkpoint_seconds,
         )
-        one = jax.tree.map(lambda leaf: leaf[0], done.runs.train.memory)
+        one = jax.eval_shape(
+            lambda many: jax.tree.map(lambda x: x[0], many), done.runs.train.memory
+        )
         stored = stored_floats(one, used.training.images.shape[1])
         by_task = done.seconds.astype(float) / size
         each = float(done.other_seconds) / size + float(by_task.sum())

@@ -1,11 +1,13 @@
 """What every training experiment is told on the command line, and the data it names."""
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
+import jax
 import numpy as np
 import tyro
 
@@ -13,16 +15,27 @@ from experiments.presets import PRESETS
 from experiments.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.cluster import first_alone
 from sffa_jax.learner import Learner
+from sffa_jax.mesh import make_mesh
 from sffa_jax.recipe import ALGORITHMS, Recipe
-from sffa_jax.sweep import WAYS
+from sffa_jax.sweep import WAYS, available, check_way
 from sffa_jax.train import Samples, Schedule, make_samples
+
+Cell = TypeVar("Cell")
 
 FREE_OPTIONS = (
     *("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache"),
-    *("checkpoint_seconds", "save_networks"),
+    *("checkpoint_seconds", "save_networks", "devices_per_run", "shard"),
+    *("coordinator", "num_processes", "process_id"),
 )
 """Options that do not change any single run, so that a second start may change them."""
+
+UNSAID = (
+    *("out", "compilation_cache", "checkpoint_seconds"),
+    *("shard", "coordinator", "num_processes", "process_id"),
+)
+"""Options that a report's command leaves out: whoever repeats it has others."""
 
 MNIST_SCALE = (0.1307, 0.3081)
 """Mean and standard deviation that are typed into many programs, the released code among them."""
@@ -79,6 +92,18 @@ class Common:
     """Folder in which compiled programs are kept, so that a second start compiles nothing."""
     checkpoint_seconds: float = 60.0
     """Time between snapshots of the runs under way, at least; they are kept in --out."""
+    shard: str | None = None
+    """i/n: only the i-th of n parts of all runs (from 1), into --out/shard-i-of-n, for job arrays;
+    experiments.merge joins the parts."""
+    coordinator: str | None = None
+    """Run as one of several processes: HOST:PORT of the first one, or auto (Slurm, Open MPI,
+    Kubernetes, TPU pods)."""
+    num_processes: int | None = None
+    """How many processes there are, where --coordinator is HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+    devices_per_run: int = 1
+    """Devices that share each batch of a run, with --parallel devices."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -101,6 +126,57 @@ class Common:
         check_integer("options", "seeds", self.seeds, 1)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
+        check_integer("options", "devices_per_run", self.devices_per_run, 1)
+        if self.parallel != "auto":
+            check_way("options", self.parallel, self.devices_per_run)
+        make_mesh(1, self.devices_per_run)
+        if jax.process_count() > 1:
+            check_choice("options", "parallel", self.parallel, ("auto", *available()))
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """Which of how many parts of the runs are done here, both from 1; (1, 1) is all.
+
+        Raises:
+          ValueError: if --shard names no part.
+        """
+        if self.shard is None:
+            return 1, 1
+        match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        i, n = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= i <= n:
+            raise reject("options", "shard", "be i/n with 1 <= i <= n", repr(self.shard))
+        return i, n
+
+    def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+        """The cells of a grid that are done here, each with its seeds.
+
+        A part is a stretch of the list of all runs, cell by cell, so that few parts share a cell
+        and compile its program twice.
+        """
+        i, n = self.part()
+        total = len(cells) * self.seeds
+        mine = range((i - 1) * total // n, i * total // n)
+        runs = [divmod(run, self.seeds) for run in mine]
+        return [
+            (cell, seeds)
+            for number, cell in enumerate(cells)
+            if (seeds := [seed for of, seed in runs if of == number])
+        ]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the results go: --out, or this part's folder in it.
+
+        Raises:
+          ValueError: for a part without --out.
+        """
+        if self.shard is None:
+            return self.out
+        if self.out is None:
+            raise reject("options", "out", "be given with --shard", None)
+        i, n = self.part()
+        return self.out / f"shard-{i}-of-{n}"
 
     def flat(self) -> dict[str, Any]:
         """Every option by the name it has on the command line."""
@@ -112,11 +188,7 @@ class Common:
 
     def command(self, name: str) -> str:
         """The command that repeats the run."""
-        said = {
-            option: value
-            for option, value in self.flat().items()
-            if option not in ("out", "compilation_cache", "checkpoint_seconds")
-        }
+        said = {option: value for option, value in self.flat().items() if option not in UNSAID}
         return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
 
 
@@ -225,9 +297,14 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
     return Splits(dataset, training, choosing[recipe.selection](), test)
 
 
+def load_dataset(options: Common) -> data.Dataset:
+    """The options' data set; of several processes the first downloads it, then all read it."""
+    return first_alone(lambda: data.load(options.dataset, options.data_dir))
+
+
 def load_splits(options: Options) -> Splits:
     """Loads the options' data set and splits it as their recipe asks."""
-    dataset = data.load(options.dataset, options.data_dir)
+    dataset = load_dataset(options)
     return make_splits(dataset, options.recipe, options.validation)
 
 
@@ -238,5 +315,9 @@ def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
       ValueError: if the folder cannot be used, or holds the results of other options or data.
     """
     return RunFolder(
-        options.out, name, options.flat(), extra={"data": splits.record}, free=FREE_OPTIONS
+        options.folder,
+        name,
+        options.flat(),
+        extra={"data": splits.record, "command": options.command(name)},
+        free=FREE_OPTIONS,
     )

@@ -23,6 +23,7 @@ from experiments.command import execute
 from experiments.training import Setting, train_settings
 from sffa_jax import report
 from sffa_jax.checks import check_choice, check_integer, check_range
+from sffa_jax.cluster import leads
 from sffa_jax.recipe import Recipe
 
 THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("floor", (0.01, 0.1, 1.0))}
@@ -181,19 +182,22 @@ def main(options: Options) -> None:
     def splits_of(_: Recipe) -> shared.Splits:
         return splits
 
+    cells = options.chosen([(name, setting) for name in grids for setting in grids[name]])
     with shared.open_folder(options, "robustness", splits) as folder:
-        for algorithm, settings in grids.items():
+        for algorithm in options.algorithms:
             train_settings(
-                settings,
+                [(setting, seeds) for (of, setting), seeds in cells if of == algorithm],
                 algorithm,
-                options.seeds,
                 splits_of,
                 folder,
                 options.parallel,
                 options.at_once,
                 {"dataset": options.dataset},
                 options.checkpoint_seconds,
+                options.devices_per_run,
             )
+        if not leads():
+            return
         distribution_figure(folder.records, options.algorithms).savefig(
             folder.path / "distribution.png"
         )

@@ -16,6 +16,7 @@ import filelock
 import jax
 
 from sffa_jax.checkpoint import Checkpoints
+from sffa_jax.cluster import agree, leads
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
@@ -67,6 +68,9 @@ def _environment() -> dict[str, Any]:
 class RunFolder:
     """An output folder held by this process; use it as a context manager.
 
+    Of several processes that run one program, process 0 alone reads and writes the folder; the
+    others learn from it what is there.
+
     Attributes:
       path: the folder.
       config: what `config.json` says.
@@ -95,7 +99,33 @@ class RunFolder:
           ValueError: if the folder cannot be used, was made by other options, is in use by
             another process, or holds a damaged record.
         """
-        self.path = path or Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+        new = _plain({"experiment": name, "options": options} | dict(extra or {}))
+        self._lock: filelock.FileLock | None = None
+
+        def open_all() -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+            dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+            self.path = path or dated
+            self._take()
+            try:
+                return str(self.path), self._open_config(new, free), self._open_records()
+            except BaseException:
+                self._release()
+                raise
+
+        opened, self.config, self.records = agree(open_all)
+        self.path = Path(opened)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # not there, or still in use
+                (self.path / "checkpoints").rmdir()
+        self._release()
+
+    def _take(self) -> None:
+        """Makes the folder and holds it until `_release`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.path / ".lock")
@@ -106,21 +136,10 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise ValueError(f"--out {self.path} cannot be written: {error}.") from None
-        try:
-            new = _plain({"experiment": name, "options": options} | dict(extra or {}))
-            self.config = self._open_config(new, free)
-            self.records = self._open_records()
-        except BaseException:
+
+    def _release(self) -> None:
+        if self._lock is not None:
             self._lock.release()
-            raise
-
-    def __enter__(self) -> "RunFolder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # not there, or still in use
-            (self.path / "checkpoints").rmdir()
-        self._lock.release()
 
     def _open_config(self, new: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
         file = self.path / "config.json"
@@ -173,7 +192,12 @@ class RunFolder:
         return records
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file so that it is there whole or not at all, on disk when this returns."""
+        """Writes a file so that it is there whole or not at all, on disk when this returns.
+
+        Process 0 does, whichever is asked.
+        """
+        if not leads():
+            return
         temporary = self.path / f".{name}.new"
         with temporary.open("w") as file:
             file.write(text)
@@ -185,7 +209,7 @@ class RunFolder:
         """Adds finished runs to `results.jsonl`, all of them or none, on disk when this returns."""
         self.records += [_plain(record) for record in records]
         lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
-        self.write("results.jsonl", "".join(lines))
+        agree(lambda: self.write("results.jsonl", "".join(lines)))
 
     def checkpoints(self, name: str) -> Checkpoints:
         """Where the snapshots of runs under way are kept until their records are here."""

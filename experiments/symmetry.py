@@ -26,6 +26,7 @@ from experiments.command import execute
 from sffa_jax import report
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice, reject
+from sffa_jax.cluster import leads
 from sffa_jax.local import LocalState
 from sffa_jax.recipe import Recipe
 from sffa_jax.sweep import seed_keys, sweep
@@ -261,9 +262,9 @@ def main(options: Options) -> None:
         splits.schedule(recipe)
         splits.learner(recipe, algorithm)
     with shared.open_folder(options, "symmetry", splits) as folder:
-        for (algorithm, setting), recipe in recipes.items():
+        for ((algorithm, setting), recipe), seeds in options.chosen(list(recipes.items())):
             names = {"dataset": options.dataset, "algorithm": algorithm, "setting": setting}
-            missing = [s for s in range(options.seeds) if not folder.is_done(**names, seed=s)]
+            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
             print(f"{report.NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
@@ -273,6 +274,8 @@ def main(options: Options) -> None:
             for seed, of_seed, right in zip(missing, norms, accuracy, strict=True):
                 measured = {"gradient_norms": of_seed.tolist(), "probe_accuracy": float(right)}
                 folder.append({**names, "seed": seed, **measured})
+        if not leads():
+            return
         balance = [r for r in folder.records if r["setting"] not in size_settings()]
         sizes = [r for r in folder.records if r["setting"] in size_settings()]
         landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}

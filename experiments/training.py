@@ -19,10 +19,21 @@ from experiments.options import Splits
 from experiments.run_folder import RunFolder
 from sffa_jax import checkpoint
 from sffa_jax.checkpoint import Checkpoints
+from sffa_jax.cluster import fetch
 from sffa_jax.drive import drive
 from sffa_jax.learner import Learner, State
 from sffa_jax.recipe import CONTINUOUS, Recipe
-from sffa_jax.sweep import Fitted, fastest, fit_memory, place, placed_shapes, seed_keys, spread
+from sffa_jax.sweep import (
+    Fitted,
+    available,
+    fastest,
+    fit_memory,
+    place,
+    placed_shapes,
+    seed_keys,
+    share,
+    spread,
+)
 from sffa_jax.train import Accuracy, Progress, Samples, evaluate, keep_best, start, train_epoch
 
 TRIAL_STEPS = 8
@@ -85,6 +96,7 @@ class Trainer:
       console: where progress is shown; a bar on a terminal, plain lines elsewhere.
       label: names the runs there.
       networks: folder that receives each run's chosen network, or None.
+      devices_per_run: that share each batch.
     """
 
     def __init__(
@@ -95,9 +107,10 @@ class Trainer:
         console: Console,
         label: str,
         networks: Path | None = None,
+        devices_per_run: int = 1,
     ) -> None:
         self.recipe, self.algorithm, self.splits = recipe, algorithm, splits
-        self.networks = networks
+        self.networks, self.devices_per_run = networks, devices_per_run
         self.schedule = splits.schedule(recipe)
         self.console, self.label = console, label
 
@@ -143,6 +156,8 @@ class Trainer:
         steps = self.schedule.steps_per_epoch(len(training.labels))
         few = self.schedule.batch_size * min(TRIAL_STEPS, steps)
         short = training.replace(images=training.images[:few], labels=training.labels[:few])
+        if self.devices_per_run > 1 or len(available()) == 1:
+            return available()[-1]
         choice = fastest(self.epoch, self.started(group), short)
         measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
         if measured:
@@ -159,7 +174,13 @@ class Trainer:
         """The program of one epoch, over as many of the runs as fit the memory."""
         runs = jax.eval_shape(lambda: self.started(group))
         return fit_memory(
-            self.epoch, parallel, runs, self.splits.training, budget=budget, donate=True
+            self.epoch,
+            parallel,
+            runs,
+            self.splits.training,
+            budget=budget,
+            donate=True,
+            devices_per_run=self.devices_per_run,
         )
 
     def train(
@@ -179,11 +200,16 @@ class Trainer:
             nothing = np.full((*shape, layers), np.nan, np.float32)
             return nothing, np.full(shape, np.nan, np.float32), np.zeros((), np.float32)
 
-        placed = placed_shapes(jax.eval_shape(lambda: self.started(group)), number, parallel)
+        devices = self.devices_per_run
+        started = jax.eval_shape(lambda: self.started(group))
+        placed = placed_shapes(started, number, parallel, devices)
+        training, validation, test = share(
+            (splits.training, splits.validation, splits.test), parallel, number, devices
+        )
         check = None
-        if splits.validation is not None:
-            validating = jax.jit(spread(self.validate, parallel), donate_argnums=0)
-            check = validating.lower(placed, splits.validation).compile()
+        if validation is not None:
+            validating = jax.jit(spread(self.validate, parallel, devices), donate_argnums=0)
+            check = validating.lower(placed, validation).compile()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         with Bar(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(self.label, total=epochs)
@@ -191,13 +217,13 @@ class Trainer:
             def advance(i: int, carry: Runs) -> Runs:
                 runs, losses, accuracies, seconds = carry
                 began = time.perf_counter()
-                runs, loss = jax.block_until_ready(epoch(runs, splits.training))
+                runs, loss = jax.block_until_ready(epoch(runs, training))
                 seconds = seconds + np.float32(time.perf_counter() - began)
-                losses[i] = np.asarray(loss)[:number]
+                losses[i] = fetch(loss)[:number]
                 status = f"{self.label}: epoch {i + 1}/{epochs}, loss {np.mean(losses[i]):.4f}"
                 if check is not None:
-                    runs, accuracy = check(runs, splits.validation)
-                    accuracies[i] = np.asarray(accuracy)[:number]
+                    runs, accuracy = check(runs, validation)
+                    accuracies[i] = fetch(accuracy)[:number]
                     status += f", validation {100 * np.mean(accuracies[i]):.2f} %"
                 bar.update(task, completed=i + 1, description=status)
                 if not self.console.is_terminal and i + 1 in (1, epochs // 2, epochs):
@@ -205,7 +231,7 @@ class Trainer:
                 return Runs(runs, losses, accuracies, seconds)
 
             done = drive(
-                lambda: Runs(place(self.started(group), parallel), *history()),
+                lambda: Runs(place(self.started(group), parallel, devices), *history()),
                 advance,
                 epochs,
                 checkpoints,
@@ -213,15 +239,15 @@ class Trainer:
                 every_seconds=every_seconds,
                 like=Runs(placed, *history()),
             )
-        tested = jax.jit(spread(self.final, parallel))(done.runs, splits.test)
+        tested = jax.jit(spread(self.final, parallel, devices))(done.runs, test)
         self.keep_networks(group, done.runs[0])
-        return self.records(group, parallel, done, tested)
+        return self.records(group, parallel, done, fetch(tested))
 
     def keep_networks(self, group: Group, progress: Progress) -> None:
         """Saves each run's chosen network, if that is wanted."""
         if self.networks is None:
             return
-        states, training = self.chosen(progress), self.splits.training
+        states, training = fetch(self.chosen(progress)), self.splits.training
         for i, seed in enumerate(group.seeds):
             numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
             trained = checkpoint.Trained(
@@ -241,6 +267,8 @@ class Trainer:
     ) -> list[dict[str, Any]]:
         """What is kept of each run."""
         progress, epochs, number = done.runs[0], self.schedule.epochs, len(group.seeds)
+        # All but the weights.
+        progress = fetch(progress.replace(state=None, best=None))
         chosen = self.splits.validation is not None
         records = []
         for i, seed in enumerate(group.seeds):
@@ -291,11 +319,12 @@ def train_runs(
     checkpoints: Checkpoints | None = None,
     every_seconds: float = 60.0,
     networks: Path | None = None,
+    devices_per_run: int = 1,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label, networks: as in `Trainer`.
+      recipe, algorithm, splits, console, label, networks, devices_per_run: as in `Trainer`.
       seeds: one a run.
       parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
@@ -308,7 +337,7 @@ def train_runs(
       For each group that trained together one record a run, without the names of data set,
       algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label, networks)
+    trainer = Trainer(recipe, algorithm, splits, console, label, networks, devices_per_run)
     left = Group(seeds, varied or {})
     programs: dict[tuple[str, int], Fitted] = {}
     while left.seeds:
@@ -349,49 +378,49 @@ class Setting:
 
 
 def train_settings(
-    settings: Sequence[Setting],
+    settings: Sequence[tuple[Setting, Sequence[int]]],
     algorithm: str,
-    seeds: int,
     splits_of: Callable[[Recipe], Splits],
     folder: RunFolder,
     parallel: str,
     at_once: int,
     names: Mapping[str, Any],
     every_seconds: float = 60.0,
+    devices_per_run: int = 1,
 ) -> None:
-    """Trains every setting on every seed that the folder lacks and records each run.
+    """Trains every setting on each of its seeds that the folder lacks and records each run.
 
     Settings that differ in `CONTINUOUS` numbers alone are compiled once and run together.
 
     Args:
-      settings: the grid.
+      settings: the grid, each setting with its seeds.
       algorithm: "ffa", "sffa" or "bp".
-      seeds: number of seeds.
       splits_of: the data as a recipe asks for it.
       folder: receives a record a run, with `setting` and `changes`.
-      parallel: as in `train_runs`.
+      parallel, devices_per_run: as in `train_runs`.
       at_once: runs in one program, at most.
       names: further entries of each record.
       every_seconds: time between snapshots, at least.
     """
     console = Console()
-    groups: dict[Recipe, list[Setting]] = {}
+    groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
     usual = {name: getattr(Recipe(), name) for name in CONTINUOUS}
-    for setting in settings:
-        groups.setdefault(dataclasses.replace(setting.recipe, **usual), []).append(setting)
+    for setting, seeds in settings:
+        same = dataclasses.replace(setting.recipe, **usual)
+        groups.setdefault(same, []).append((setting, seeds))
     for group in groups.values():
         runs = [
             (setting, seed)
-            for setting in group
-            for seed in range(seeds)
+            for setting, seeds in group
+            for seed in seeds
             if not folder.is_done(algorithm=algorithm, setting=setting.name, seed=seed)
         ]
         for chunk in (runs[i : i + at_once] for i in range(0, len(runs), at_once)):
-            recipe = group[0].recipe
+            recipe = group[0][0].recipe
             varied = {
                 name: [getattr(setting.recipe, name) for setting, _ in chunk]
                 for name in CONTINUOUS
-                if len({getattr(setting.recipe, name) for setting in group}) > 1
+                if len({getattr(setting.recipe, name) for setting, _ in group}) > 1
             }
             first, more = chunk[0][0].name, len({setting.name for setting, _ in chunk}) - 1
             label = f"{algorithm}, {first}" + (f" and {more} more" if more else "")
@@ -406,6 +435,7 @@ def train_settings(
                 varied,
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=every_seconds,
+                devices_per_run=devices_per_run,
             )
             left = iter(chunk)
             own = {**names, "algorithm": algorithm}

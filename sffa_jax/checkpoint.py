@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Int, UInt8
 
 from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.cluster import agree
 from sffa_jax.learner import Learner, State
 from sffa_jax.network import Network
 from sffa_jax.recipe import Recipe
@@ -98,18 +99,26 @@ def _write(final: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
     import orbax.checkpoint as ocp
 
     new = final.with_name(f".{final.name}.new")
-    if new.exists():
-        shutil.rmtree(new)
+
+    def clean() -> None:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if new.exists():
+            shutil.rmtree(new)
+
+    def close() -> None:
+        seal = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
+        seal["files"] = _digests(new)
+        (new / SEAL).write_text(json.dumps({"digest": _digest(seal), "seal": seal}, indent=1))
+        _flush(new)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(new, final)
+        _flush(final.parent)
+
+    agree(clean)
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(new / ARRAYS, _plain(tree))
-    seal = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
-    seal["files"] = _digests(new)
-    (new / SEAL).write_text(json.dumps({"digest": _digest(seal), "seal": seal}, indent=1))
-    _flush(new)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(new, final)
-    _flush(final.parent)
+    agree(close)
 
 
 def _read_seal(folder: Path) -> dict[str, Any] | None:
@@ -193,20 +202,32 @@ class Checkpoints:
           OSError: if the disk is full or cannot be written; earlier snapshots are untouched.
         """
         check_integer("Checkpoints.save", "step", step, 0)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*.new"):
-            shutil.rmtree(leftover)
         _write(self.folder / str(step), tree, info or {})
-        for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self.folder / str(old))
+
+        def forget() -> None:
+            for leftover in self.folder.glob(".*.new"):
+                shutil.rmtree(leftover)
+            for old in self.steps()[: -self.keep]:
+                shutil.rmtree(self.folder / str(old))
+
+        agree(forget)
+
+    def newest(self, info: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]] | None:
+        """Number and seal of the newest whole snapshot, of those of which `info` was said."""
+
+        def find() -> tuple[int, dict[str, Any]] | None:
+            for step in reversed(self.steps()):
+                seal = _read_seal(self.folder / str(step))
+                if seal is not None and info in (None, seal["info"]):
+                    return step, seal
+            return None
+
+        return agree(find)
 
     def info(self) -> dict[str, Any] | None:
         """What was said of the newest snapshot that is whole; None if there is none."""
-        for step in reversed(self.steps()):
-            seal = _read_seal(self.folder / str(step))
-            if seal is not None:
-                return dict(seal["info"])
-        return None
+        found = self.newest()
+        return None if found is None else dict(found[1]["info"])
 
     def latest(self, like: PyTree, info: Mapping[str, Any] | None = None) -> Snapshot | None:
         """The newest snapshot that is whole; None if there is none.
@@ -220,16 +241,16 @@ class Checkpoints:
         Raises:
           ValueError: if the snapshot was made of another structure, shape or type.
         """
-        for step in reversed(self.steps()):
-            folder = self.folder / str(step)
-            seal = _read_seal(folder)
-            if seal is not None and info in (None, seal["info"]):
-                return Snapshot(step, _read_arrays(folder, seal, like), dict(seal["info"]))
-        return None
+        found = self.newest(info)
+        if found is None:
+            return None
+        step, seal = found
+        arrays = _read_arrays(self.folder / str(step), seal, like)
+        return Snapshot(step, arrays, dict(seal["info"]))
 
     def clear(self) -> None:
         """Removes all snapshots and the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        agree(lambda: shutil.rmtree(self.folder, ignore_errors=True))
 
 
 @dataclass(frozen=True)
@@ -298,7 +319,6 @@ def save(path: Path | str, trained: Trained) -> None:
       OSError: if the disk is full or cannot be written; what was there is then untouched.
     """
     final = Path(path).resolve()
-    final.parent.mkdir(parents=True, exist_ok=True)
     info = {name: getattr(trained, name) for name in ("algorithm", "num_classes", "num_samples")}
     info |= {"recipe": asdict(trained.recipe), "shape": list(trained.shape)}
     # float32 goes through JSON unchanged.

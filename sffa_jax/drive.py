@@ -12,6 +12,7 @@ import jax
 
 from sffa_jax.checkpoint import Checkpoints, PyTree
 from sffa_jax.checks import check_integer, check_range
+from sffa_jax.cluster import highest
 
 Carry = TypeVar("Carry")
 
@@ -111,13 +112,14 @@ def drive(
         while number < length:
             carry = advance(number, carry)
             number += 1
-            asked = _Request.signal
-            due = asked is not None or time.monotonic() - saved >= every_seconds
-            due = due or (every_steps is not None and number % every_steps == 0)
+            # A signal to one process stops them all, and all save at the same step.
+            late = time.monotonic() - saved >= every_seconds
+            asked, due = highest(_Request.signal or 0, int(late))
+            due = due or asked or (every_steps is not None and number % every_steps == 0)
             if checkpoints is not None and due and number < length:
                 checkpoints.save(number, carry, info)
                 saved = time.monotonic()
-            if asked is not None and number < length:
+            if asked and number < length:
                 raise Stopped(asked)
     finally:
         _Request.loops -= 1

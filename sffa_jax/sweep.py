@@ -3,6 +3,9 @@
 On GPUs and TPUs `vmap` fills the chip. On CPUs a batched matrix product is slower than a loop of
 plain ones; there a loop on each of several host devices tends to win (`devices`), since small
 products leave cores idle. `fastest` measures, `auto` uses what it says.
+
+`devices` goes over all devices of all processes, see `mesh`; each takes whole runs, or a group of
+`devices_per_run` shares the batches of one.
 """
 
 import time
@@ -13,42 +16,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Key
 
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.cluster import fetch, highest
+from sffa_jax.mesh import SEED, everywhere, make_mesh, over_runs, put
 
 PyTree = Any
-AXIS = "runs"
 
 
-def _vmap(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+def _vmap(function: Callable[..., PyTree], _: int) -> Callable[..., PyTree]:
     return lambda swept, *shared: jax.vmap(lambda one: function(one, *shared))(swept)
 
 
-def _map(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+def _map(function: Callable[..., PyTree], _: int) -> Callable[..., PyTree]:
     return lambda swept, *shared: jax.lax.map(lambda one: function(one, *shared), swept)
 
 
-def _devices(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+def _devices(function: Callable[..., PyTree], devices_per_run: int) -> Callable[..., PyTree]:
     """Each device takes as many runs; together on an accelerator, in a row on a host device."""
-    on_device = _map if jax.default_backend() == "cpu" else _vmap
+    on_device = (_map if jax.default_backend() == "cpu" else _vmap)(function, 1)
 
     def many(swept: PyTree, *shared: PyTree) -> PyTree:
-        mesh = _mesh(_number(swept))
-        runs, everywhere = PartitionSpec(AXIS), PartitionSpec()
+        runs = PartitionSpec(SEED)
         return jax.shard_map(
-            on_device(function),
-            mesh=mesh,
-            in_specs=(runs, *[everywhere] * len(shared)),
+            on_device,
+            mesh=make_mesh(_number(swept), devices_per_run),
+            in_specs=(runs, *[PartitionSpec()] * len(shared)),
             out_specs=runs,
+            # Within a run, XLA shares the work out by what `mesh.split_batch` asks for.
+            axis_names={SEED},
             check_vma=False,
         )(swept, *shared)
 
     return many
 
 
-WAYS: dict[str, Callable[[Callable[..., PyTree]], Callable[..., PyTree]]] = {
+WAYS: dict[str, Callable[[Callable[..., PyTree], int], Callable[..., PyTree]]] = {
     "vmap": _vmap,
     "map": _map,
     "devices": _devices,
@@ -56,19 +61,25 @@ WAYS: dict[str, Callable[[Callable[..., PyTree]], Callable[..., PyTree]]] = {
 
 
 def available() -> tuple[str, ...]:
-    """The ways that differ here: `devices` where there is more than one."""
-    return tuple(way for way in WAYS if way != "devices" or jax.local_device_count() > 1)
+    """The ways that differ here: `devices` where there is more than one, and no other where there
+    are several processes."""
+    if jax.process_count() > 1:
+        return ("devices",)
+    return tuple(way for way in WAYS if way != "devices" or jax.device_count() > 1)
+
+
+def check_way(where: str, way: str, devices_per_run: int = 1) -> None:
+    """Raises ValueError unless runs can be spread in this way."""
+    check_choice(where, "way", way, WAYS)
+    check_integer(where, "devices_per_run", devices_per_run, 1)
+    if way != "devices" and devices_per_run > 1:
+        raise reject(
+            where, "way", f"be devices, for {devices_per_run} devices to share a run", repr(way)
+        )
 
 
 def _number(swept: PyTree) -> int:
     return int(jax.tree.leaves(swept)[0].shape[0])
-
-
-def _mesh(runs: int) -> Mesh:
-    """As many devices as share the runs evenly in the fewest rounds."""
-    devices = jax.local_devices()
-    rounds = -(-runs // len(devices))
-    return Mesh(np.array(devices[: -(-runs // rounds)]), (AXIS,))
 
 
 def take(swept: PyTree, start: int, size: int) -> PyTree:
@@ -77,44 +88,68 @@ def take(swept: PyTree, start: int, size: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[order], swept)
 
 
-def place(swept: PyTree, way: str) -> PyTree:
+def place(swept: PyTree, way: str, devices_per_run: int = 1) -> PyTree:
     """Makes swept arrays ready for `spread(..., way)`.
 
     For `devices` that is: the last run repeated until every device has as many, each run's arrays
-    on its device. For the other ways nothing needs to be done.
+    on its device. For the other ways nothing needs to be done. Of several processes each must hold
+    the same arrays.
     """
-    check_choice("place", "way", way, WAYS)
+    check_way("place", way, devices_per_run)
     if way != "devices":
         return swept
     runs = _number(swept)
-    mesh = _mesh(runs)
+    mesh = make_mesh(runs, devices_per_run)
     # Copied one by one: a run that is repeated must not share memory, or it cannot be donated.
-    padded = take(swept, 0, -(-runs // mesh.size) * mesh.size)
-    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXIS)))
+    padded = take(swept, 0, _padded(runs, way, devices_per_run))
+    return put(padded, over_runs(mesh))
 
 
-def spread(function: Callable[..., PyTree], way: str) -> Callable[..., PyTree]:
+def share(shared: PyTree, way: str, runs: int, devices_per_run: int = 1) -> PyTree:
+    """Makes arrays that all of so many runs have in common ready for `spread(..., way)`."""
+    check_way("share", way, devices_per_run)
+    if way != "devices":
+        return shared
+    mesh = make_mesh(runs, devices_per_run)
+    return shared if mesh.size == 1 else put(shared, everywhere(mesh))
+
+
+def _padded(runs: int, way: str, devices_per_run: int) -> int:
+    """Runs that are worked on so that every device has as many."""
+    if way != "devices":
+        return runs
+    groups = make_mesh(runs, devices_per_run).shape[SEED]
+    return -(-runs // groups) * groups
+
+
+def spread(
+    function: Callable[..., PyTree], way: str, devices_per_run: int = 1
+) -> Callable[..., PyTree]:
     """Lifts `function(one, *shared)` to `function(many, *shared)` over the leading axis.
 
     Args:
       function: pure; `one` is any pytree, `shared` are arrays that all runs have in common.
       way: "vmap" (all at once), "map" (one after another, in one program) or "devices" (shared out
-        over this process's devices; the runs come from `place`).
+        over the devices; the runs come from `place`, what they have in common from `share`).
+      devices_per_run: that share the batches of one run, see `mesh.split_batch`.
 
     Raises:
-      ValueError: for another way.
+      ValueError: for another way, or several devices a run in a way other than `devices`.
     """
-    check_choice("spread", "way", way, WAYS)
-    return WAYS[way](function)
+    check_way("spread", way, devices_per_run)
+    return WAYS[way](function, devices_per_run)
 
 
 def memory_budget() -> int:
     """Bytes that a program may take on each device: nine tenths of what the device gives out; on a
-    CPU, of the memory that is free now, shared by the host devices."""
+    CPU, of the memory that is free now, shared by the host devices. The least of all processes."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        return int(0.9 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
-    return int(0.9 * psutil.virtual_memory().available / jax.local_device_count())
+        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    else:
+        free = psutil.virtual_memory().available / jax.local_device_count()
+    (least,) = highest(-int(0.9 * free))
+    return -least
 
 
 def memory_need(program: jax.stages.Compiled) -> int:
@@ -148,11 +183,12 @@ def fit_memory(
     *shared: PyTree,
     budget: int | None = None,
     donate: bool = False,
+    devices_per_run: int = 1,
 ) -> Fitted:
     """Compiles `function` over as many of the runs as fit the memory: all, a half, a quarter, ...
 
     Args:
-      function, way, shared: as in `spread`.
+      function, way, shared, devices_per_run: as in `spread`.
       swept: all runs, not placed; of them only shapes count, so that `jax.eval_shape` serves.
       budget: bytes on each device; None: `memory_budget()`. A single run is not held against it.
       donate: whether the program may write its results over `swept`.
@@ -163,23 +199,31 @@ def fit_memory(
     budget = memory_budget() if budget is None else budget
     check_range("fit_memory", "budget", budget, above=0)
     size = _number(swept)
-    lifted = jax.jit(spread(function, way), donate_argnums=(0,) if donate else ())
+    lifted = jax.jit(spread(function, way, devices_per_run), donate_argnums=(0,) if donate else ())
     while True:
-        program = lifted.lower(placed_shapes(swept, size, way), *shared).compile()
+        runs = placed_shapes(swept, size, way, devices_per_run)
+        common = shared_shapes(shared, way, size, devices_per_run)
+        program = lifted.lower(runs, *common).compile()
         if size == 1 or memory_need(program) <= budget:
             return Fitted(program, size)
         size = -(-size // 2)
 
 
-def placed_shapes(swept: PyTree, size: int, way: str) -> PyTree:
+def placed_shapes(swept: PyTree, size: int, way: str, devices_per_run: int = 1) -> PyTree:
     """Shapes and shardings of `place(take(swept, 0, size), way)`, without making it."""
-    sharding = None
-    if way == "devices":
-        mesh = _mesh(size)
-        size, sharding = -(-size // mesh.size) * mesh.size, NamedSharding(mesh, PartitionSpec(AXIS))
+    sharding = over_runs(make_mesh(size, devices_per_run)) if way == "devices" else None
+    padded = _padded(size, way, devices_per_run)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype, sharding=sharding),
+        lambda leaf: jax.ShapeDtypeStruct((padded, *leaf.shape[1:]), leaf.dtype, sharding=sharding),
         swept,
+    )
+
+
+def shared_shapes(shared: PyTree, way: str, runs: int, devices_per_run: int = 1) -> PyTree:
+    """Shapes and shardings of `share(shared, way, runs)`, without making it."""
+    sharding = everywhere(make_mesh(runs, devices_per_run)) if way == "devices" else None
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding), shared
     )
 
 
@@ -220,16 +264,16 @@ def fastest(
     for way in ways:
         program, size = fit_memory(function, way, swept, *shared)
         if size == _number(swept):
-            programs[way] = (program, place(swept, way))
+            programs[way] = (program, place(swept, way), share(shared, way, size))
     if len(programs) < 2:
         return Choice(next(iter(programs), "map"), {})
     seconds = dict.fromkeys(programs, float("inf"))
     began = time.perf_counter()
     done = -1  # the first round touches fresh memory
     while done < repeats or time.perf_counter() - began < at_least:
-        for way, (program, placed) in programs.items():
+        for way, (program, placed, common) in programs.items():
             start = time.perf_counter()
-            jax.block_until_ready(program(placed, *shared))
+            jax.block_until_ready(program(placed, *common))
             if done >= 0:
                 seconds[way] = min(seconds[way], time.perf_counter() - start)
         done += 1
@@ -290,6 +334,8 @@ def sweep(
     program, size = fit_memory(lambda one: run(*one), parallel, swept, budget=budget)
     runs = len(keys)
     chunks = [program(place(take(swept, i, size), parallel)) for i in range(0, runs, size)]
+    if jax.process_count() > 1:
+        chunks = list(map(fetch, chunks))
     if len(chunks) == 1:
         return jax.tree.map(lambda leaf: leaf[:runs], chunks[0])
     chunks = [jax.tree.map(lambda leaf: leaf[:size], chunk) for chunk in chunks]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from sffa_jax.augment import Augmentation
 from sffa_jax.checks import check_integer, reject
 from sffa_jax.learner import Learner, State
+from sffa_jax.mesh import split_batch
 from sffa_jax.overlays import check_labels
 
 EVALUATION_CHUNK = 500
@@ -218,6 +219,7 @@ def train_epoch(
 
     def step(state: State, planned: Plan) -> tuple[State, Array]:
         images, labels = samples.images[planned.indices], samples.labels[planned.indices]
+        images, labels = split_batch((images, labels))
         batch = samples.replace(images=images, labels=labels)
         return update(learner, schedule, state, planned.keys, batch)
 
@@ -251,7 +253,7 @@ def layer_scores(
     # The last chunk is filled up with the first samples, whose scores are dropped again.
     indices = (jnp.arange(num_chunks * chunk) % num_samples).reshape(num_chunks, chunk)
     scores = jax.lax.map(
-        lambda i: learner.scores(state, samples.scaled(samples.images[i])), indices
+        lambda i: learner.scores(state, samples.scaled(split_batch(samples.images[i]))), indices
     )
     layers, classes = scores.shape[1], scores.shape[-1]
     return jnp.moveaxis(scores, 1, 0).reshape(layers, -1, classes)[:, :num_samples]

@@ -6,7 +6,18 @@ import sys
 from pathlib import Path
 
 ORDER = [
-    *("checks", "goodness", "losses", "rules", "overlays", "negatives", "winners", "layers"),
+    *(
+        "checks",
+        "cluster",
+        "mesh",
+        "goodness",
+        "losses",
+        "rules",
+        "overlays",
+        "negatives",
+        "winners",
+        "layers",
+    ),
     *("network", "learner", "adversarial", "local", "greedy", "backprop", "augment", "train"),
     *("recipe", "stream", "sweep", "checkpoint", "drive", "report"),
 ]

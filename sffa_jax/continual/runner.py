@@ -19,6 +19,7 @@ from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
 from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
+from sffa_jax.mesh import split_batch
 from sffa_jax.overlays import Overlay
 from sffa_jax.train import EVALUATION_CHUNK, Samples
 
@@ -91,7 +92,7 @@ def step(
 ) -> tuple[TrainState, Float[Array, " losses"]]:
     """One update of every module by its own loss, with what the strategy adds."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
-    batch = strategy.batch(state.memory, key_batch, problem.batch(indices, now))
+    batch = split_batch(strategy.batch(state.memory, key_batch, problem.batch(indices, now)))
     batch = problem.with_candidates(key_candidates, state.modules, batch)
     own, losses = jax.grad(problem.loss, has_aux=True)(state.modules, batch)
     gradients = strategy.gradients(state.memory, state.modules, own, batch)
@@ -124,7 +125,7 @@ def evaluate_tasks(
 
     def right(indices: Array) -> Array:
         batch = Batch(
-            test.scaled(test.images[indices]),
+            test.scaled(split_batch(test.images[indices])),
             stream.test_places[indices],
             jnp.ones(indices.shape),
             now,

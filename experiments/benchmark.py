@@ -34,15 +34,22 @@ from experiments.run_folder import RunFolder
 from experiments.timing import Timed, compiled, in_turn, ratios, records_of
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.negatives import NEGATIVES
+from sffa_jax.pipeline import pipelined_epoch
 from sffa_jax.recipe import ALGORITHMS, PRECISIONS, Recipe
-from sffa_jax.sweep import available, fastest, place, seed_keys, spread
+from sffa_jax.sweep import available, fastest, place, seed_keys, share, spread
 from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start, train_epoch
 
-CASES = ("networks", "winners", "sparse", "precision", "linear", "sweep", "memory")
+CASES = (
+    *("networks", "winners", "sparse", "precision", "linear", "sweep", "memory"),
+    *("pipeline",),
+)
 DEPTHS = (1, 2, 4, 8)
 
 Parts = dict[str, Callable[[], list[dict[str, Any]]]]
 """What a case consists of: each part is measured, and recorded, by itself."""
+
+PIPELINES = (2, 4)
+"""Devices, each with a layer of its own."""
 
 TRIAL_STEPS = 8
 """Updates of a sweep's runs."""
@@ -54,7 +61,7 @@ class Options:
 
     cases: tuple[str, ...] = CASES
     """What to measure: networks (an epoch, scoring, compiling), winners, sparse, precision, linear,
-    sweep, memory."""
+    sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host devices)."""
     networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
     """Networks, as depth x width."""
     winners: int = 15
@@ -345,6 +352,45 @@ def measure_sweep(options: Options, width: int, number: int) -> list[dict[str, A
     return [record | {"auto": chosen} for record in records_of(programs, options.repeats)]
 
 
+def pipelines(options: Options) -> Parts:
+    """One network over several devices, by how many there are."""
+    return {
+        f"{devices} devices": partial(measure_pipeline, options, devices)
+        for devices in PIPELINES
+        if jax.device_count() % devices == 0
+    }
+
+
+def measure_pipeline(options: Options, devices: int) -> list[dict[str, Any]]:
+    """A network with a layer a device: its layers in a pipeline, its batches shared out, and all of
+    it on one device, which on a CPU has all cores to itself."""
+    samples = random_samples(options, options.images)
+    recipe = recipe_of(options, (options.memory_width,) * devices)
+    epoch, first = epoch_of(recipe, "sffa", samples, options.classes)
+    network = recipe.network("sffa", (options.features, 1), options.classes)
+    optimiser = recipe.optimiser(recipe.steps("sffa", options.images))
+    streamed = pipelined_epoch(network, optimiser, Schedule(1, options.batch_size))
+    run = jax.tree.map(lambda leaf: leaf[None], first)
+    shared_out = spread(epoch, "devices", devices)
+    programs = {
+        "one device": compiled(epoch, first, samples)[0],
+        "layers": compiled(lambda *a: (streamed(*a)[0].state, streamed(*a)[1]), first, samples)[0],
+        "data": compiled(
+            shared_out,
+            place(run, "devices", devices),
+            share(samples, "devices", 1, devices),
+        )[0],
+    }
+    names = {"case": "pipeline", "algorithm": "sffa", "hidden": list(recipe.hidden)}
+    return records_of(
+        [
+            Timed(names | {"parallel": way, "devices": devices}, call, {})
+            for way, call in programs.items()
+        ],
+        options.repeats,
+    )
+
+
 def memories(options: Options) -> Parts:
     """Memory of an update, by algorithm and depth."""
     return {
@@ -386,6 +432,7 @@ PARTS: dict[str, Callable[[Options], Parts]] = {
     "linear": lambda o: {"": partial(measure_linear, o)},
     "sweep": sweeps,
     "memory": memories,
+    "pipeline": pipelines,
 }
 
 EMPTY: dict[str, Any] = dict.fromkeys(

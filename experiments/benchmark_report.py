@@ -120,6 +120,21 @@ def small_table(records: Sequence[Record]) -> Table:
     return table
 
 
+def pipeline_table(records: Sequence[Record]) -> Table:
+    """One network over several devices, in each way, against one device."""
+    table = [["Layers = devices", "Width", "Over the devices", "Epoch, s", "Times one device"]]
+    found = of(records, "pipeline")
+    for devices in dict.fromkeys(r["devices"] for r in found):
+        median = {
+            r["parallel"]: float(np.median(r["seconds"])) for r in found if r["devices"] == devices
+        }
+        width = next(r["hidden"][0] for r in found if r["devices"] == devices)
+        for way, seconds in median.items():
+            ratio = f"{seconds / median['one device']:.2f}"
+            table.append([str(devices), str(width), way, f"{seconds:.3g}", ratio])
+    return table
+
+
 def sweep_table(records: Sequence[Record]) -> Table:
     """Each way of running seeds together, against runs one by one."""
     found = of(records, "sweep")
@@ -213,6 +228,7 @@ def tables(records: Sequence[Record]) -> dict[str, Table]:
         "Scoring all images against all labels": networks_table(records, "score"),
         "Kernels": small_table(records),
         "Sweeps": sweep_table(records) if of(records, "sweep") else [[]],
+        "One network over several devices": pipeline_table(records),
         "Scratch memory of one update": memory_table(records) if of(records, "memory") else [[]],
     }
     return {title: table for title, table in found.items() if len(table) > 1}

@@ -232,6 +232,7 @@ KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
     "scoring": benchmarked("Scoring all images against all labels"),
     "kernels": benchmarked("Kernels"),
     "sweeps": benchmarked("Sweeps"),
+    "pipeline": benchmarked("One network over several devices"),
     "scratch": benchmarked("Scratch memory of one update"),
 }
 

@@ -24,17 +24,16 @@ from sffa_jax.train import Samples, Schedule, make_samples
 
 Cell = TypeVar("Cell")
 
-FREE_OPTIONS = (
-    *("out", "data_dir", "seeds", "algorithms", "parallel", "compilation_cache"),
-    *("checkpoint_seconds", "save_networks", "devices_per_run", "shard"),
-    *("coordinator", "num_processes", "process_id"),
+PLACES = (
+    *("out", "data_dir", "parallel", "compilation_cache", "checkpoint_seconds"),
+    *("shard", "coordinator", "num_processes", "process_id", "devices_per_run"),
 )
+"""Options that say where and how runs are made, not which."""
+
+FREE_OPTIONS = (*PLACES, "seeds", "algorithms", "save_networks")
 """Options that do not change any single run, so that a second start may change them."""
 
-UNSAID = (
-    *("out", "compilation_cache", "checkpoint_seconds"),
-    *("shard", "coordinator", "num_processes", "process_id"),
-)
+UNSAID = {*PLACES} - {"data_dir", "parallel", "devices_per_run"}
 """Options that a report's command leaves out: whoever repeats it has others."""
 
 MNIST_SCALE = (0.1307, 0.3081)

@@ -22,6 +22,7 @@ from jaxtyping import Array, Int, UInt8
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.cluster import agree
 from sffa_jax.learner import Learner, State
+from sffa_jax.mesh import put
 from sffa_jax.network import Network
 from sffa_jax.recipe import Recipe
 from sffa_jax.train import Samples, layer_scores, make_samples
@@ -48,6 +49,9 @@ def _is_key(leaf: Any) -> bool:
 def _plain(tree: PyTree) -> dict[str, Any]:
     """The leaves by number, random keys as the integers they are made of."""
     leaves = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree)]
+    if jax.process_count() > 1:  # what each process holds whole, one of them writes
+        local = [isinstance(x, jax.Array) and x.is_fully_addressable for x in leaves]
+        leaves = [np.asarray(x) if own else x for x, own in zip(leaves, local, strict=True)]
     return {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}
 
 
@@ -90,6 +94,8 @@ def _stored(leaf: Any) -> jax.ShapeDtypeStruct:
     if _is_key(leaf):
         return jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
     sharding = getattr(leaf, "sharding", None)
+    if jax.process_count() > 1 and sharding is not None and sharding.is_fully_addressable:
+        sharding = None
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
@@ -162,7 +168,11 @@ def _read_arrays(folder: Path, seal: Mapping[str, Any], like: PyTree) -> PyTree:
         if _is_key(leaf):
             impl = jax.random.key_impl(jnp.empty((), leaf.dtype))
             values = jax.random.wrap_key_data(values, impl=impl)
-        return jax.device_put(values, getattr(leaf, "sharding", None))
+        sharding = getattr(leaf, "sharding", None)
+        if sharding is None or sharding.is_fully_addressable:
+            return jax.device_put(values, sharding)
+        # What spans processes was read where it belongs; keys were read whole by all.
+        return put(values, sharding) if values.is_fully_addressable else values
 
     values = [stored[name] for name in sorted(stored)]
     return jax.tree.unflatten(structure, list(map(place, leaves, values)))

@@ -199,6 +199,19 @@ class Recipe:
             steps.append(augment.input_dropout(self.input_dropout))
         return Schedule(self.epochs, self.batch_size, augment.chain(steps))
 
+    def steps(self, algorithm: str, num_samples: int) -> int:
+        """Updates of each layer over the whole training."""
+        steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
+        one_by_one = self.layer_schedule == "greedy" and algorithm != "bp"
+        return -(-steps // len(self.hidden)) if one_by_one else steps
+
+    def optimiser(self, steps: int) -> optax.GradientTransformation:
+        """AdamW, its rate constant or decaying over so many updates."""
+        rate = self.learning_rate
+        if self.decay == "cosine":
+            rate = optax.cosine_decay_schedule(rate, steps)
+        return optax.adamw(rate, weight_decay=self.weight_decay)
+
     def learner(
         self, algorithm: str, shape: Sequence[int], classes: int, num_samples: int
     ) -> Learner:
@@ -213,13 +226,8 @@ class Recipe:
         Raises:
           ValueError: for a choice that cannot be used.
         """
-        steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
-        if self.layer_schedule == "greedy" and algorithm != "bp":
-            steps = -(-steps // len(self.hidden))
-        rate = self.learning_rate
-        if self.decay == "cosine":
-            rate = optax.cosine_decay_schedule(rate, steps)
-        optimiser = optax.adamw(rate, weight_decay=self.weight_decay)
+        steps = self.steps(algorithm, num_samples)
+        optimiser = self.optimiser(steps)
         if algorithm == "bp":
             layers = dense_layers(
                 self.hidden,

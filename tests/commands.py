@@ -1,6 +1,8 @@
 """Starting an experiment as a user does, and reading what it wrote."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +24,50 @@ def start(name, *arguments):
 def read(folder):
     """The records of an output folder."""
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def free_address():
+    """HOST:PORT where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def open_together(command, *, devices=1, processes=2):
+    """Starts the processes of one job on this machine, `command(address, process)` each."""
+    address = free_address()
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    return [
+        subprocess.Popen(
+            [sys.executable, *command(address, process)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(processes)
+    ]
+
+
+def experiment_together(name, *arguments, devices=1, processes=2):
+    """Starts `python -m experiments.NAME` as several processes."""
+
+    def command(address, process):
+        job = ["--coordinator", address, "--num-processes", str(processes)]
+        return ["-m", f"experiments.{name}", *arguments, *job, "--process-id", str(process)]
+
+    return open_together(command, devices=devices, processes=processes)
+
+
+def end(jobs, timeout=240):
+    """Status, standard output and standard error of each process, once all have ended."""
+    try:
+        said = [job.communicate(timeout=timeout) for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+    return [(job.returncode, *texts) for job, texts in zip(jobs, said, strict=True)]

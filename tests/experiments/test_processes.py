@@ -1,0 +1,91 @@
+"""One device, eight, or two processes: the same runs, and one folder of results."""
+
+import os
+import signal
+import time
+from unittest import mock
+
+import pytest
+from commands import end, experiment_together, read, start
+
+COMPARE = ["--hidden", "16", "--epochs", "2", "--seeds", "3", "--batch-size", "64"]
+COMPARE += ["--algorithms", "sffa", "bp"]
+CONTINUAL = ["--hidden", "12", "8", "--epochs", "12", "--seeds", "2", "--memory", "50"]
+CONTINUAL += ["--scenarios", "class", "--strategies", "replay", "--algorithms", "sffa"]
+
+
+def runs(folder, *fields):
+    """Each run's fields, by algorithm and seed."""
+    found = {(r["algorithm"], r["seed"]): [r[f] for f in fields] for r in read(folder)}
+    assert len(found) == len(read(folder))
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """One device, one process."""
+    out = tmp_path_factory.mktemp("alone")
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    with mock.patch.dict(os.environ, environment):
+        run = start("compare", *COMPARE, "--parallel", "map", "--out", str(out))
+    assert run.returncode == 0, run.stderr
+    return runs(out, "test_accuracy", "layer_accuracies", "history")
+
+
+def test_eight_devices(alone, tmp_path):
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    with mock.patch.dict(os.environ, environment):
+        run = start("compare", *COMPARE, "--parallel", "devices", "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    assert runs(tmp_path, "test_accuracy", "layer_accuracies", "history") == alone
+
+
+def test_two_processes(alone, tmp_path):
+    jobs = experiment_together("compare", *COMPARE, "--out", str(tmp_path), "--save-networks")
+    ended = end(jobs)
+    assert [status for status, *_ in ended] == [0, 0], ended
+    assert runs(tmp_path, "test_accuracy", "layer_accuracies", "history") == alone
+    assert "Report:" in ended[0][1]
+    assert "Report:" not in ended[1][1]
+    assert len(list((tmp_path / "networks").iterdir())) == 6
+    # The folder is whole: a start without company finds nothing to do.
+    again = start("compare", *COMPARE, "--out", str(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert "epoch" not in again.stdout.split("Algorithm")[0]
+
+
+def test_two_processes_stop_together_and_go_on(tmp_path):
+    """A signal to one process stops both; what they saved goes on to the undisturbed end."""
+    given = [*CONTINUAL, "--checkpoint-seconds", "0"]
+    jobs = experiment_together("continual", *given, "--out", str(tmp_path / "two"))
+    folder = tmp_path / "two" / "checkpoints" / "run"
+    late = time.monotonic() + 120
+    while time.monotonic() < late and not list(folder.glob("[1-9]")):
+        time.sleep(0.02)
+    jobs[1].send_signal(signal.SIGTERM)
+    ended = end(jobs)
+    assert [status for status, *_ in ended] == [128 + signal.SIGTERM] * 2, ended
+    assert list(folder.glob("[1-9]"))
+    assert not (tmp_path / "two" / "results.jsonl").exists()
+    ended = end(experiment_together("continual", *given, "--out", str(tmp_path / "two")))
+    assert [status for status, *_ in ended] == [0, 0], ended
+    # Each device's program is the same: so is every bit. Against --parallel map, whose loop is
+    # compiled otherwise, sums can differ in the last bit.
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    with mock.patch.dict(os.environ, environment):
+        given = [*CONTINUAL, "--parallel", "devices"]
+        whole = start("continual", *given, "--out", str(tmp_path / "one"))
+    assert whole.returncode == 0, whole.stderr
+    fields = ("accuracy_matrix", "layer_accuracies", "task_losses", "stored_floats")
+    assert runs(tmp_path / "two", *fields) == runs(tmp_path / "one", *fields)
+
+
+def test_bad_input_ends_every_process(tmp_path):
+    out = tmp_path / "file"
+    out.write_text("")
+    ended = end(experiment_together("compare", *COMPARE, "--out", str(out)))
+    assert [status for status, *_ in ended] == [2, 2]
+    assert all("cannot be written" in said for *_, said in ended)
+    ended = end(experiment_together("compare", *COMPARE, "--parallel", "vmap"))
+    assert [status for status, *_ in ended] == [2, 2]
+    assert all("`parallel` must be one of auto, devices, got 'vmap'" in s for *_, s in ended)

@@ -1,0 +1,112 @@
+"""How well the goodness tells right labels from wrong ones, and what it is worth as a
+probability."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from sffa_jax.checks import check_integer
+
+
+def auroc(right: Float[Array, " right"], wrong: Float[Array, " wrong"]) -> Float[Array, ""]:
+    """Probability that a right label's log-odds are above a wrong one's; ties count half."""
+    ordered = jnp.sort(wrong)
+    below = jnp.searchsorted(ordered, right, side="left")
+    up_to = jnp.searchsorted(ordered, right, side="right")
+    return jnp.mean((below + up_to) / (2 * wrong.shape[0]), dtype=jnp.float32)
+
+
+class Reliability(NamedTuple):
+    """A reliability diagram.
+
+    Attributes:
+      confidence: [bins] mean probability of the cases in each bin; 0 in an empty one.
+      frequency: [bins] share of them that came true.
+      share: [bins] of all cases.
+    """
+
+    confidence: Float[Array, " bins"]
+    frequency: Float[Array, " bins"]
+    share: Float[Array, " bins"]
+
+
+def reliability(
+    probabilities: Float[Array, " cases"], outcomes: Bool[Array, " cases"], *, bins: int = 15
+) -> Reliability:
+    """Cases by probability, in bins of equal width over [0, 1].
+
+    Raises:
+      ValueError: for no bins.
+    """
+    check_integer("reliability", "bins", bins, 1)
+    place = jnp.clip((probabilities * bins).astype(jnp.int32), 0, bins - 1)
+    counts, sums, true = (
+        jax.ops.segment_sum(values, place, bins)
+        for values in (
+            jnp.ones(probabilities.shape, jnp.float32),
+            probabilities.astype(jnp.float32),
+            outcomes.astype(jnp.float32),
+        )
+    )
+    filled = jnp.maximum(counts, 1)
+    return Reliability(sums / filled, true / filled, counts / probabilities.shape[0])
+
+
+def calibration_error(diagram: Reliability) -> Float[Array, ""]:
+    """Expected calibration error: mean distance of frequency and confidence over all cases.
+
+    Reference: Naeini et al. 2015, AAAI; Guo et al. 2017, arXiv:1706.04599, equation 3.
+    """
+    return jnp.sum(diagram.share * jnp.abs(diagram.frequency - diagram.confidence))
+
+
+class Histograms(NamedTuple):
+    """Log-odds of right and of wrong labels.
+
+    Attributes:
+      edges: [bins + 1], the same for both.
+      right, wrong: [bins] shares that add up to 1.
+    """
+
+    edges: Float[np.ndarray, " edges"]
+    right: Float[np.ndarray, " bins"]
+    wrong: Float[np.ndarray, " bins"]
+
+    @property
+    def overlap(self) -> float:
+        """Area that both have in common, of 1."""
+        return float(np.minimum(self.right, self.wrong).sum())
+
+
+def histograms(
+    right: Float[Array, " right"], wrong: Float[Array, " wrong"], *, bins: int = 60
+) -> Histograms:
+    """Both kinds in bins of equal width over the range of both.
+
+    Raises:
+      ValueError: for no bins.
+    """
+    check_integer("histograms", "bins", bins, 1)
+    kinds = [np.asarray(right, np.float64), np.asarray(wrong, np.float64)]
+    edges = np.histogram_bin_edges(np.concatenate(kinds), bins)
+    shares = [np.histogram(kind, edges)[0] / len(kind) for kind in kinds]
+    return Histograms(edges, *shares)
+
+
+def right_and_wrong(
+    scores: Float[Array, "samples classes"], labels: Int[Array, " samples"]
+) -> tuple[Float[Array, " samples"], Float[Array, " others"]]:
+    """Log-odds of each sample's own label, and of all its wrong ones."""
+    num_samples, classes = scores.shape
+    right = jnp.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
+    others = (labels[:, None] + jnp.arange(1, classes)[None]) % classes
+    return right, jnp.take_along_axis(scores, others, axis=1).reshape(num_samples * (classes - 1))
+
+
+def agreement(scores: Float[Array, "layers samples classes"]) -> Float[Array, "layers layers"]:
+    """Share of the samples for which two layers predict the same label."""
+    labels = jnp.argmax(scores, axis=-1)
+    return jnp.mean(labels[:, None] == labels[None], axis=-1, dtype=jnp.float32)

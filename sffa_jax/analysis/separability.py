@@ -1,0 +1,67 @@
+"""How well latents [samples, units] keep classes apart: what a layer would be worth to others."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from sffa_jax.analysis.specialisation import class_means
+
+
+class Labelled(NamedTuple):
+    """Attributes: h: [samples, units] latents; labels: [samples]."""
+
+    h: np.ndarray
+    labels: np.ndarray
+
+
+def fisher_ratio(
+    h: Float[Array, "samples units"], labels: Int[Array, " samples"], num_classes: int
+) -> Float[Array, ""]:
+    """Trace of the scatter between classes over that within them. Every class has samples.
+
+    Reference: Fukunaga 1990, "Introduction to statistical pattern recognition", section 10.2.
+    """
+    means = class_means(h, labels, num_classes)
+    between = jnp.sum(jnp.square(means[labels] - jnp.mean(h, axis=0, keepdims=True)))
+    within = jnp.sum(jnp.square(h - means[labels]))
+    return between / within
+
+
+# What follows is scikit-learn's; imported where it is used, since it loads slowly.
+
+
+def silhouette(data: Labelled, *, at_most: int = 2000) -> float:
+    """Mean silhouette with Euclidean distances, on the first `at_most` samples: it compares all
+    pairs.
+
+    Reference: Rousseeuw 1987, J. Comput. Appl. Math. 20.
+    """
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(data.h[:at_most], data.labels[:at_most]))
+
+
+def _right(model: Any, train: Labelled, test: Labelled) -> float:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return float(make_pipeline(StandardScaler(), model).fit(*train).score(*test))
+
+
+def linear_probe(train: Labelled, test: Labelled) -> float:
+    """Accuracy of a linear classifier (ridge, closed form) on standardised latents.
+
+    Reference: Alain & Bengio 2016, arXiv:1610.01644.
+    """
+    from sklearn.linear_model import RidgeClassifier
+
+    return _right(RidgeClassifier(alpha=100.0), train, test)
+
+
+def nearest_neighbours(train: Labelled, test: Labelled, *, k: int = 5) -> float:
+    """Accuracy of the k nearest neighbours in standardised latents."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return _right(KNeighborsClassifier(k), train, test)

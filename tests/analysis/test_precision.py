@@ -1,0 +1,70 @@
+"""How well goodness tells labels apart, against scikit-learn and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_auc_score
+
+from sffa_jax.analysis import precision
+
+VALUES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=8)
+
+
+@given(right=VALUES, wrong=VALUES)
+def test_auroc(right, wrong):
+    """Few distinct values, so that there are ties."""
+    truth = [1] * len(right) + [0] * len(wrong)
+    found = precision.auroc(jnp.array(right), jnp.array(wrong))
+    np.testing.assert_allclose(found, roc_auc_score(truth, right + wrong), atol=1e-6)
+
+
+def test_reliability():
+    key = jax.random.key(0)
+    probabilities = jax.random.uniform(key, (5000,))
+    outcomes = jax.random.bernoulli(jax.random.fold_in(key, 1), probabilities**2)
+    diagram = precision.reliability(probabilities, outcomes, bins=10)
+    frequency, confidence = calibration_curve(outcomes, probabilities, n_bins=10)
+    np.testing.assert_allclose(diagram.frequency, frequency, rtol=1e-5)
+    np.testing.assert_allclose(diagram.confidence, confidence, rtol=1e-5)
+    np.testing.assert_allclose(jnp.sum(diagram.share), 1, rtol=1e-6)
+    # p against p^2: the mean distance is 1/2 - 1/3.
+    np.testing.assert_allclose(precision.calibration_error(diagram), 1 / 6, atol=0.02)
+
+
+def test_calibration_by_hand():
+    probabilities = jnp.array([0.1, 0.1, 0.9, 1.0])
+    outcomes = jnp.array([False, True, True, True])
+    diagram = precision.reliability(probabilities, outcomes, bins=2)
+    np.testing.assert_allclose(diagram.share, [0.5, 0.5])
+    np.testing.assert_allclose(precision.calibration_error(diagram), 0.5 * 0.4 + 0.5 * 0.05)
+
+
+def test_histograms():
+    found = precision.histograms(jnp.array([0.0, 1.0, 3.9]), jnp.array([0.5, -4.0, -4.0]), bins=2)
+    np.testing.assert_allclose(found.right, [0, 1], atol=1e-6)
+    np.testing.assert_allclose(found.wrong, [2 / 3, 1 / 3])
+    np.testing.assert_allclose(found.overlap, 1 / 3)
+    assert len(found.edges) == 3
+
+
+def test_right_and_wrong():
+    right, wrong = precision.right_and_wrong(jnp.arange(6.0).reshape(2, 3), jnp.array([1, 0]))
+    np.testing.assert_array_equal(right, [1, 3])
+    np.testing.assert_array_equal(wrong, [2, 0, 4, 5])
+
+
+def test_agreement():
+    scores = jax.nn.one_hot(jnp.array([[0, 1, 2, 2], [0, 1, 1, 1]]), 3)
+    np.testing.assert_allclose(precision.agreement(scores), [[1, 0.5], [0.5, 1]])
+
+
+@pytest.mark.parametrize("measure", [precision.reliability, precision.histograms])
+def test_bad_arguments(measure):
+    with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
+        measure(
+            jnp.ones(2), jnp.ones(2, bool if measure is precision.reliability else float), bins=0
+        )

@@ -40,6 +40,9 @@ TRIAL_STEPS = 8
 """Updates in the trial that decides how runs are spread."""
 
 
+Watch = Callable[[State, Samples], dict[str, jax.Array]]
+
+
 class Group(NamedTuple):
     """Runs that are trained together.
 
@@ -76,12 +79,14 @@ class Runs(NamedTuple):
     Attributes:
       runs: `Progress` and numbers of each run.
       losses: [epochs, runs, layers] mean loss of each epoch, nats; NaN for those to come.
+      watched: [epochs, runs, ...] of each thing that is watched, likewise.
       accuracies: [epochs, runs] on the validation split, likewise.
       seconds: of training so far.
     """
 
     runs: Any
     losses: np.ndarray
+    watched: dict[str, np.ndarray]
     accuracies: np.ndarray
     seconds: np.ndarray
 
@@ -97,6 +102,8 @@ class Trainer:
       label: names the runs there.
       networks: folder that receives each run's chosen network, or None.
       devices_per_run: that share each batch.
+      watch: what else is measured after each epoch, on the validation split (the training split
+        where there is none): arrays by name, which go into the records' history.
     """
 
     def __init__(
@@ -108,9 +115,10 @@ class Trainer:
         label: str,
         networks: Path | None = None,
         devices_per_run: int = 1,
+        watch: Watch | None = None,
     ) -> None:
         self.recipe, self.algorithm, self.splits = recipe, algorithm, splits
-        self.networks, self.devices_per_run = networks, devices_per_run
+        self.networks, self.devices_per_run, self.watch = networks, devices_per_run, watch
         self.schedule = splits.schedule(recipe)
         self.console, self.label = console, label
 
@@ -136,6 +144,10 @@ class Trainer:
         progress, numbers = one
         accuracy = evaluate(self.learner(numbers), progress.state, samples).network
         return (keep_best(progress, accuracy), numbers), accuracy
+
+    def look(self, one: Any, samples: Samples) -> dict[str, jax.Array]:
+        """What is watched."""
+        return {} if self.watch is None else self.watch(one[0].state, samples)
 
     def final(self, one: Any, samples: Samples) -> Accuracy:
         """Accuracy of the chosen weights."""
@@ -195,10 +207,12 @@ class Trainer:
         splits, epochs, number = self.splits, self.schedule.epochs, len(group.seeds)
         layers = 1 if self.algorithm == "bp" else len(self.recipe.hidden)
 
-        def history() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            shape = (epochs, number)
-            nothing = np.full((*shape, layers), np.nan, np.float32)
-            return nothing, np.full(shape, np.nan, np.float32), np.zeros((), np.float32)
+        def nothing(*shape: int) -> np.ndarray:
+            return np.full((epochs, number, *shape), np.nan, np.float32)
+
+        def history() -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray]:
+            watched = {name: nothing(*found.shape[1:]) for name, found in looked.items()}
+            return nothing(layers), watched, nothing(), np.zeros((), np.float32)
 
         devices = self.devices_per_run
         started = jax.eval_shape(lambda: self.started(group))
@@ -206,6 +220,9 @@ class Trainer:
         training, validation, test = share(
             (splits.training, splits.validation, splits.test), parallel, number, devices
         )
+        seen = training if validation is None else validation
+        look = jax.jit(spread(self.look, parallel, devices)).lower(placed, seen).compile()
+        looked = jax.eval_shape(spread(self.look, parallel, devices), placed, seen)
         check = None
         if validation is not None:
             validating = jax.jit(spread(self.validate, parallel, devices), donate_argnums=0)
@@ -215,7 +232,7 @@ class Trainer:
             task = bar.add_task(self.label, total=epochs)
 
             def advance(i: int, carry: Runs) -> Runs:
-                runs, losses, accuracies, seconds = carry
+                runs, losses, watched, accuracies, seconds = carry
                 began = time.perf_counter()
                 runs, loss = jax.block_until_ready(epoch(runs, training))
                 seconds = seconds + np.float32(time.perf_counter() - began)
@@ -225,10 +242,12 @@ class Trainer:
                     runs, accuracy = check(runs, validation)
                     accuracies[i] = fetch(accuracy)[:number]
                     status += f", validation {100 * np.mean(accuracies[i]):.2f} %"
+                for name, found in fetch(look(runs, seen)).items():
+                    watched[name][i] = found[:number]
                 bar.update(task, completed=i + 1, description=status)
                 if not self.console.is_terminal and i + 1 in (1, epochs // 2, epochs):
                     print(status, flush=True)
-                return Runs(runs, losses, accuracies, seconds)
+                return Runs(runs, losses, watched, accuracies, seconds)
 
             done = drive(
                 lambda: Runs(place(self.started(group), parallel, devices), *history()),
@@ -294,6 +313,7 @@ class Trainer:
                     "history": {
                         "loss": done.losses[:, i].mean(axis=-1).tolist(),
                         "validation_accuracy": done.accuracies[:, i].tolist() if chosen else [],
+                        **{name: found[:, i].tolist() for name, found in done.watched.items()},
                     },
                 }
             )
@@ -320,11 +340,12 @@ def train_runs(
     every_seconds: float = 60.0,
     networks: Path | None = None,
     devices_per_run: int = 1,
+    watch: Watch | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label, networks, devices_per_run: as in `Trainer`.
+      recipe, algorithm, splits, console, label, networks, devices_per_run, watch: as in `Trainer`.
       seeds: one a run.
       parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
@@ -337,7 +358,7 @@ def train_runs(
       For each group that trained together one record a run, without the names of data set,
       algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label, networks, devices_per_run)
+    trainer = Trainer(recipe, algorithm, splits, console, label, networks, devices_per_run, watch)
     left = Group(seeds, varied or {})
     programs: dict[tuple[str, int], Fitted] = {}
     while left.seeds:

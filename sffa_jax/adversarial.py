@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sffa_jax.checks import check_range
+
 
 def perturb(
     losses: Callable[[Float[Array, "batch features"]], Float[Array, " batch"]],
@@ -22,9 +24,13 @@ def perturb(
     Returns:
       The moved samples; no gradient flows through the move. A sample of zero gradient stays.
 
+    Raises:
+      ValueError: for a negative length.
+
     Reference: Goodfellow, Shlens & Szegedy 2015, arXiv:1412.6572, with the Euclidean norm instead
     of the largest coordinate (Miyato et al. 2016, arXiv:1605.07725, equation 3).
     """
+    check_range("perturb", "size", size, at_least=0)
     gradient = jax.grad(lambda x: jnp.sum(losses(x)))(x)
     length = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=-1, keepdims=True))
     return jax.lax.stop_gradient(x + size * gradient / jnp.maximum(length, 1e-12))

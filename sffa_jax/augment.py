@@ -43,10 +43,13 @@ def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) ->
         a feature.
 
     Raises:
-      ValueError: for no image's shape, or a move below 0 or as large as the image.
+      ValueError: for no image's shape, a move below 0 or as large as the image, or a background
+        that is not finite.
     """
     height, width, channels = check_image_shape("shift", shape)
     check_integer("shift", "pixels", pixels, 0)
+    if not getattr(background, "shape", ()):
+        check_range("shift", "background", background)
     if pixels >= min(height, width):
         raise reject("shift", "pixels", f"be below the images' {min(height, width)} pixels", pixels)
 

@@ -4,37 +4,84 @@ Every message reads ``<function>: `<argument>` must <rule>, got <value>. <What t
 that a user sees what was wrong and what to change without reading a traceback.
 """
 
-from collections.abc import Collection, Sequence
+import operator
+from collections.abc import Collection, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+LARGEST = 2**31 - 1
+"""Of anything that is counted: JAX's whole numbers have 32 bits."""
+
+FINITE = float(np.finfo(np.float32).max)
+"""Beyond it, a number is infinite where JAX computes with it."""
+
+
+def _message(where: str, argument: str, rule: str, got: object, advice: str) -> str:
+    message = f"{where}: `{argument}` must {rule}, got {got}."
+    return f"{message} {advice}" if advice else message
 
 
 def reject(where: str, argument: str, rule: str, got: object, advice: str = "") -> ValueError:
     """The error to raise: names the argument, the rule it breaks, its value and the way out."""
-    message = f"{where}: `{argument}` must {rule}, got {got}."
-    return ValueError(f"{message} {advice}" if advice else message)
+    return ValueError(_message(where, argument, rule, got, advice))
 
 
 def check_choice(where: str, argument: str, value: object, choices: Collection[str]) -> None:
     """Raises ValueError unless `value` is one of the names in `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise reject(where, argument, f"be one of {', '.join(sorted(choices))}", repr(value))
 
 
-def check_integer(where: str, argument: str, value: object, minimum: int, advice: str = "") -> None:
-    """Raises TypeError unless `value` is a whole number, ValueError if it is below `minimum`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{where}: `{argument}` must be a whole number, got {value!r}. {advice}")
-    if value.__index__() < minimum:
+def check_integer(where: str, argument: str, value: Any, minimum: int, advice: str = "") -> None:
+    """Raises TypeError unless `value` is a whole number, ValueError if it is below `minimum` or
+    above `LARGEST`."""
+    try:
+        number = operator.index(value)
+    except TypeError:  # also what a traced value raises: its number is not known
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(_message(where, argument, "be a whole number", repr(value), advice))
+    if number < minimum:
         raise reject(where, argument, f"be at least {minimum}", value, advice)
+    if number > LARGEST:
+        raise reject(where, argument, f"be at most {LARGEST}", value, advice)
+
+
+def check_integers(
+    where: str, argument: str, values: Iterable[int], minimum: int, advice: str = ""
+) -> tuple[int, ...]:
+    """The whole numbers in `values`; raises TypeError if it holds none, else as `check_integer`."""
+    try:
+        numbers = None if isinstance(values, str | bytes) else tuple(values)
+    except TypeError:
+        numbers = None
+    if numbers is None:
+        rule = "be a sequence of whole numbers"
+        raise TypeError(_message(where, argument, rule, repr(values), advice))
+    for number in numbers:
+        check_integer(where, argument, number, minimum, advice)
+    return numbers
 
 
 def check_image_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int]:
-    """Height, width and channels of (height, width[, channels]); ValueError for another shape."""
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise reject(where, "shape", "be (height, width[, channels])", tuple(shape))
-    return shape[0], shape[1], shape[2] if len(shape) == 3 else 1
+    """Height, width and channels of (height, width[, channels]); ValueError for another shape,
+    TypeError for one that is not made of whole numbers."""
+    sizes = check_integers(where, "shape", shape, 1)
+    if len(sizes) not in (2, 3):
+        raise reject(where, "shape", "be (height, width[, channels])", sizes)
+    return sizes[0], sizes[1], sizes[2] if len(sizes) == 3 else 1
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Real):
+        return not isinstance(value, bool)
+    if getattr(value, "shape", None) != ():
+        return False
+    return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
 def check_range(
@@ -47,18 +94,24 @@ def check_range(
     at_most: float | None = None,
     advice: str = "",
 ) -> None:
-    """Raises ValueError unless the number lies in the range; NaN lies in none.
+    """Raises TypeError unless `value` is a number, ValueError unless it lies in the range and is
+    finite (in float32); NaN is neither.
 
     A traced value passes: its number is not known yet, and a sweep traces hyperparameters.
     """
     if isinstance(value, jax.core.Tracer):
         return
+    if not _is_number(value):
+        raise TypeError(_message(where, argument, "be a number", repr(value), advice))
+    number = value if isinstance(value, Real) else float(value)
     bounds = [
-        ("above", above, lambda bound: value > bound),
-        ("at least", at_least, lambda bound: value >= bound),
-        ("at most", at_most, lambda bound: value <= bound),
+        ("above", above, lambda bound: number > bound),
+        ("at least", at_least, lambda bound: number >= bound),
+        ("at most", at_most, lambda bound: number <= bound),
     ]
     stated = [(word, bound, holds) for word, bound, holds in bounds if bound is not None]
-    if not all(holds(bound) for _, bound, holds in stated):
-        rule = "be a number " + " and ".join(f"{word} {bound:g}" for word, bound, _ in stated)
-        raise reject(where, argument, rule, value, advice)
+    inside = all(holds(bound) for _, bound, holds in stated)
+    if not inside or not abs(number) <= FINITE:
+        rules = [f"{word} {bound:g}" for word, bound, _ in stated]
+        rule = " and ".join(["finite in float32"] * inside + rules)
+        raise reject(where, argument, f"be a number {rule}", value, advice)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_choice, reject
+from sffa_jax.checks import check_choice, check_range, reject
 
 
 def _norm(h: Array) -> Array:
@@ -58,12 +58,14 @@ def energy(
       Log-odds that each sample is positive, in nats.
 
     Raises:
-      ValueError: for an unknown measure.
+      ValueError: for an unknown measure or a number out of range.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares). Differs from it: the
     mean, as in the released SFFA code, so that one threshold serves every width; the sharpness
     (1 there).
     """
+    check_range("energy", "threshold", threshold)
+    check_range("energy", "sharpness", sharpness, above=0)
     return sharpness * (_measure("energy", measure)(h) - threshold)
 
 
@@ -112,11 +114,13 @@ def polar_ratio(
       Log-odds that each sample is positive, in nats; 0 at zero activity.
 
     Raises:
-      ValueError: if the number of units is odd, or for an unknown measure.
+      ValueError: if the number of units is odd, for an unknown measure or a number out of range.
 
     Reference: Terres-Escudero et al., CoLLAs 2024, arXiv:2409.07387. Differs from it: log-odds
     instead of a clipped probability, and the sharpness (1 there).
     """
+    check_range("polar_ratio", "sharpness", sharpness, above=0)
+    check_range("polar_ratio", "floor", floor, above=0)
     plus, minus = map(_measure("polar_ratio", measure), split_polarity(h))
     return sharpness * (jnp.log(plus + floor) - jnp.log(minus + floor))
 
@@ -140,9 +144,11 @@ def polar_difference(
       Log-odds that each sample is positive, in nats; -tau theta at zero activity.
 
     Raises:
-      ValueError: if the number of units is odd, or for an unknown measure.
+      ValueError: if the number of units is odd, for an unknown measure or a number out of range.
 
     Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, section 3.
     """
+    check_range("polar_difference", "threshold", threshold)
+    check_range("polar_difference", "sharpness", sharpness, above=0)
     plus, minus = map(_measure("polar_difference", measure), split_polarity(h))
     return sharpness * (plus - minus - threshold)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, check_integers, reject
 from sffa_jax.overlays import Part
 from sffa_jax.winners import keep_winners
 
@@ -49,11 +49,18 @@ class Layer:
       body: a Flax module with `init` and `apply` that maps [..., d_in] to [..., units].
       activation: applied element-wise to the body's output.
       winners: units that stay active in each half; None keeps all.
+
+    Raises:
+      ValueError: for no winner.
     """
 
     body: nn.Module
     activation: Callable[[Array], Array] = jax.nn.relu
     winners: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.winners is not None:
+            check_integer("Layer", "winners", self.winners, 1, "None keeps all units.")
 
 
 def dense_layers(
@@ -80,10 +87,10 @@ def dense_layers(
     check_choice("dense_layers", "activation", activation, ACTIVATIONS)
     check_choice("dense_layers", "initialiser", initialiser, INITIALISERS)
     check_choice("dense_layers", "precision", precision, DTYPES)
+    hidden = check_integers("dense_layers", "hidden", hidden, 1)
     if not hidden:
         raise reject("dense_layers", "hidden", "name at least one width", "none")
     for units in hidden:
-        check_integer("dense_layers", "hidden", units, 1)
         if winners is not None:
             check_integer("dense_layers", "winners", winners, 1, "Leave it out to keep all units.")
             if winners > units // 2:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sffa_jax.checks import reject
+from sffa_jax.checks import check_range, reject
 
 
 def _check(where: str, log_odds: Array, targets: Array) -> None:
@@ -47,12 +47,13 @@ def binary_cross_entropy(
       Loss in nats, >= 0; log 2 where all log-odds are 0 and there is no margin.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, or for a negative margin.
 
     Reference: Hinton 2022, arXiv:2212.13345, equation 1, with one negative; Terres-Escudero et
     al. 2024, arXiv:2409.07387.
     """
     _check("binary_cross_entropy", log_odds, targets)
+    check_range("binary_cross_entropy", "margin", margin, at_least=0)
     losses = jax.nn.softplus(margin + jnp.where(targets, -log_odds, log_odds))
     return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, _among(targets, allowed)), axis=-1)
 
@@ -78,9 +79,12 @@ def softmax_cross_entropy(
       Loss in nats, >= 0; log(candidates) where all log-odds are equal.
 
     Raises:
-      ValueError: if the shapes differ.
+      ValueError: if the shapes differ, or for a share outside [0, 1].
     """
     _check("softmax_cross_entropy", log_odds, targets)
+    check_range(
+        "softmax_cross_entropy", "label_smoothing", label_smoothing, at_least=0, at_most=1
+    )
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
     mean = jnp.mean(log_odds, axis=-1, where=allowed)
     expected = (1 - label_smoothing) * positive + label_smoothing * mean
@@ -134,8 +138,12 @@ def activity_factor(
       One factor for the whole batch, in (1, 2] for activity >= 0. h+ and h- are the activities of
       the positive and of the negative samples, averaged over units and samples.
 
+    Raises:
+      ValueError: for a rate that is not positive.
+
     Reference: released SFFA code, rate 10.
     """
+    check_range("activity_factor", "rate", rate, above=0)
     mean = jnp.mean(h.reshape(*h.shape[:2], -1), axis=-1)
     kinds = (targets, ~targets)
     total = sum(jnp.sum(jnp.where(kind, mean, 0.0)) / jnp.sum(kind) for kind in kinds)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from sffa_jax.checks import check_integer
+
 Scores = Callable[[], Float[Array, "batch classes"]]
 Negatives = Callable[[Key[Array, ""], Int[Array, " batch"], int, Scores], Array | None]
 
@@ -20,9 +22,13 @@ def uniform(
 ) -> Int[Array, "batch 2"]:
     """One wrong label a sample, each with the same probability.
 
+    Raises:
+      ValueError: for fewer than 2 classes.
+
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
     """
     del scores
+    check_integer("uniform", "num_classes", num_classes, 2)
     # A scaled uniform number: `randint` computes two remainders a draw, slow under vmap.
     u = jax.random.uniform(key, labels.shape)
     shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(labels.dtype), num_classes - 2)
@@ -34,8 +40,12 @@ def hard(
 ) -> Int[Array, "batch 2"]:
     """One wrong label a sample, drawn with probability softmax(scores of the wrong labels).
 
+    Raises:
+      ValueError: for fewer than 2 classes.
+
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3 ("hard" negative labels).
     """
+    check_integer("hard", "num_classes", num_classes, 2)
     wrong = jnp.arange(num_classes)[None] != labels[:, None]
     drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
     return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
@@ -56,6 +66,11 @@ def targets(
     labels: Int[Array, " batch"],
     num_classes: int,
 ) -> Bool[Array, "batch candidates"]:
-    """True where a candidate is the sample's own label."""
+    """True where a candidate is the sample's own label.
+
+    Raises:
+      ValueError: for fewer than 2 classes.
+    """
+    check_integer("targets", "num_classes", num_classes, 2)
     classes = jnp.arange(num_classes)[None] if candidates is None else candidates
     return classes == labels[:, None]

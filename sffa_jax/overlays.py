@@ -57,11 +57,13 @@ def corner_one_hot(d_in: int, num_classes: int, *, value: float = 1.0) -> Overla
       value: the code's value at the label, in units of the scaled input; 0 elsewhere.
 
     Raises:
-      ValueError: if the code does not fit into the input.
+      ValueError: if the code does not fit into the input, or its value is not finite.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
     """
+    check_integer("corner_one_hot", "d_in", d_in, 1)
     check_integer("corner_one_hot", "num_classes", num_classes, 2)
+    check_range("corner_one_hot", "value", value)
     if num_classes > d_in:
         raise reject(
             "corner_one_hot",
@@ -91,13 +93,15 @@ def appended_pattern(
       value: what "on" is, in units of the scaled input.
 
     Raises:
-      ValueError: for a size below 1 or a density outside (0, 1].
+      ValueError: for fewer than 2 classes, a size below 1, a density outside (0, 1] or a value that
+        is not finite.
 
     Reference: the released SFFA code (size 100, density 0.1).
     """
     check_integer("appended_pattern", "num_classes", num_classes, 2)
     check_integer("appended_pattern", "size", size, 1)
     check_range("appended_pattern", "density", density, above=0, at_most=1)
+    check_range("appended_pattern", "value", value)
     on = jax.random.bernoulli(key, density, (num_classes, size))
     return Overlay(appended=value * on.astype(jnp.float32))
 
@@ -105,9 +109,14 @@ def appended_pattern(
 def appended_gaussian(
     key: Key[Array, ""], num_classes: int, *, size: int = 100, value: float | Array = 1.0
 ) -> Overlay:
-    """As `appended_pattern`, with entries value * N(0, 1): no two classes share a code."""
+    """As `appended_pattern`, with entries value * N(0, 1): no two classes share a code.
+
+    Raises:
+      ValueError: for fewer than 2 classes, a size below 1 or a value that is not finite.
+    """
     check_integer("appended_gaussian", "num_classes", num_classes, 2)
     check_integer("appended_gaussian", "size", size, 1)
+    check_range("appended_gaussian", "value", value)
     return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
 
 
@@ -200,6 +209,7 @@ def overlay_inputs(
 
 def check_labels(where: str, labels: Array | np.ndarray, num_classes: int) -> None:
     """Raises ValueError unless all (concrete) labels lie in [0, num_classes)."""
+    check_integer(where, "num_classes", num_classes, 1)
     values = np.asarray(labels)
     if values.size and (values.min() < 0 or values.max() >= num_classes):
         raise reject(

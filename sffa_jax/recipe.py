@@ -12,9 +12,9 @@ import optax
 
 from sffa_jax import augment, overlays, rules
 from sffa_jax.backprop import backprop_learner
-from sffa_jax.checks import check_choice, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.greedy import greedy_learner
-from sffa_jax.layers import dense_layers
+from sffa_jax.layers import Layer, dense_layers
 from sffa_jax.learner import Learner
 from sffa_jax.local import local_learner
 from sffa_jax.network import Network
@@ -134,6 +134,8 @@ class Recipe:
         check_range("options", "learning_rate", self.learning_rate, above=0)
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
         check_range("options", "overlay_value", self.overlay_value, above=0)
+        check_range("options", "input_dropout", self.input_dropout, at_least=0, at_most=0.99)
+        check_integer("options", "shift", self.shift, 0)
         if self.adversarial is not None and self.layer_schedule == "greedy":
             raise reject("options", "adversarial", "be None in greedy training", self.adversarial)
 
@@ -174,16 +176,20 @@ class Recipe:
             )
         return lambda key: overlays.appended_gaussian(key, classes, size=size, value=value)
 
+    def layers(self, algorithm: str) -> tuple[Layer, ...]:
+        """The hidden layers of one algorithm; those trained end to end have no winners."""
+        return dense_layers(
+            self.hidden,
+            activation=self.activation,
+            winners={"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
+            initialiser=self.initialiser,
+            precision=self.precision,
+        )
+
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
         """The forward-only network of "ffa" or "sffa" for images of this shape."""
         return Network(
-            layers=dense_layers(
-                self.hidden,
-                activation=self.activation,
-                winners=self.winners if algorithm == "sffa" else self.ffa_winners,
-                initialiser=self.initialiser,
-                precision=self.precision,
-            ),
+            layers=self.layers(algorithm),
             rule=self.rule(algorithm),
             overlay=self.make_overlay(shape, classes),
             num_classes=classes,
@@ -229,14 +235,8 @@ class Recipe:
         steps = self.steps(algorithm, num_samples)
         optimiser = self.optimiser(steps)
         if algorithm == "bp":
-            layers = dense_layers(
-                self.hidden,
-                activation=self.activation,
-                initialiser=self.initialiser,
-                precision=self.precision,
-            )
             return backprop_learner(
-                layers,
+                self.layers("bp"),
                 classes,
                 optimiser,
                 label_smoothing=self.label_smoothing,

@@ -173,6 +173,7 @@ def polar_ffa(
 
     Reference: Terres-Escudero et al. 2024, arXiv:2408.09210.
     """
+    check_range("polar_ffa", "threshold", threshold)
     check_range("polar_ffa", "sharpness", sharpness, above=0)
     log_odds = partial(
         goodness.polar_difference, threshold=threshold, sharpness=sharpness, measure=measure
@@ -193,6 +194,8 @@ def _rule(
     polar: bool,
 ) -> LocalRule:
     """Puts a rule together from its goodness and the choices that all rules share."""
+    for name in choices:
+        check_choice(where, "choices", name, Choices.__annotations__)
     loss, prediction = choices.get("loss", "bce"), choices.get("prediction", "log_odds")
     margin, smoothing = choices.get("margin", 0.0), choices.get("label_smoothing", 0.0)
     clip, rate = choices.get("clip"), choices.get("activity_rate")

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax import data
-from sffa_jax.checks import reject
+from sffa_jax.checks import check_integer, reject
 from sffa_jax.learner import Learner, State
 from sffa_jax.overlays import check_labels
 from sffa_jax.train import (
@@ -235,9 +235,11 @@ def advance(
       num_steps: how many; None: to the epoch's end.
 
     Raises:
-      ValueError: if a batch is larger than the split.
+      ValueError: if a batch is larger than the split, or for a negative number of steps.
       DataError: if a record is damaged.
     """
+    if num_steps is not None:
+        check_integer("advance", "num_steps", num_steps, 0)
     plan = _plan_epoch(schedule, position.progress, len(stream))
     done = int(position.step)
     end = len(plan.keys) if num_steps is None else done + num_steps

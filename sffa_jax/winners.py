@@ -139,6 +139,7 @@ def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
 
     Reference: Terres-Escudero et al. 2024, released code (k = 15 of each 700).
     """
+    check_integer("keep_winners", "k", k, 1)
     half = split_polarity(h)[0].shape[-1]
     if k > half:
         raise reject(

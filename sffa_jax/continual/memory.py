@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from sffa_jax.checks import check_integer
+
 EMPTY = -1
 
 
@@ -28,7 +30,12 @@ class Reservoir(struct.PyTreeNode):
 
 
 def empty_reservoir(slots: int) -> Reservoir:
-    """A reservoir that holds nothing yet."""
+    """A reservoir that holds nothing yet.
+
+    Raises:
+      ValueError: for no slot.
+    """
+    check_integer("empty_reservoir", "slots", slots, 1)
     return Reservoir(
         jnp.zeros(slots, jnp.int32), jnp.full(slots, EMPTY, jnp.int32), jnp.full(slots, -jnp.inf)
     )
@@ -51,7 +58,11 @@ def insert(
       image, place: of each new sample; place -1 is padding.
       priority: random, uniform in [0, 1), drawn once a sample.
       num_classes: upper bound on the places.
+
+    Raises:
+      ValueError: for no class.
     """
+    check_integer("insert", "num_classes", num_classes, 1)
     slots = reservoir.image.shape[0]
     both = Reservoir(
         jnp.concatenate([reservoir.image, image]),
@@ -77,7 +88,12 @@ def insert(
 
 
 def draw_slots(key: Key[Array, ""], reservoir: Reservoir, size: int) -> Int[Array, " size"]:
-    """Random filled slots, none twice before each has come once (slot 0 if none is filled)."""
+    """Random filled slots, none twice before each has come once (slot 0 if none is filled).
+
+    Raises:
+      ValueError: for a negative size.
+    """
+    check_integer("draw_slots", "size", size, 0)
     filled = reservoir.filled
     order = jnp.argsort(jnp.where(filled, jax.random.uniform(key, filled.shape), 2.0))
     return order[jnp.arange(size) % jnp.maximum(jnp.sum(filled), 1)]

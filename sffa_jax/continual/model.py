@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from sffa_jax import losses
 from sffa_jax.backprop import init_layers, logits, with_read_out
-from sffa_jax.checks import check_choice
+from sffa_jax.checks import check_choice, check_integer
 from sffa_jax.layers import Layer, Params
 from sffa_jax.network import Network, NetworkParams, activities, init_network
 from sffa_jax.overlays import Overlay
@@ -134,7 +134,11 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
 
     A label that is no candidate is left out of the softmax; with a task's own labels as candidates,
     the read-out is one head a task.
+
+    Raises:
+      ValueError: for fewer than 2 labels.
     """
+    check_integer("end_to_end", "num_labels", num_labels, 2)
     layers = with_read_out(layers, num_labels)
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from sffa_jax.checks import check_range
+
 
 class _Search(NamedTuple):
     """Attributes: v: feasible point; free: variables not held at 0; rounds: solves so far."""
@@ -34,8 +36,12 @@ def nonnegative_minimum(
     Returns:
       v. With n below ten or so, a handful of solves.
 
+    Raises:
+      ValueError: for a negative ridge.
+
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23.
     """
+    check_range("nonnegative_minimum", "ridge", ridge, at_least=0)
     n = slope.shape[0]
     # In units in which P has a diagonal of 1 and q is at most 1: the tolerance then has a meaning.
     diagonal = jnp.diagonal(curvature)

@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, check_integers, reject
 
 SCENARIOS = ("class", "domain", "task")
 
@@ -123,9 +123,11 @@ def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
     """A random order of all classes.
 
     Raises:
-      ValueError: if the classes cannot be shared out evenly.
+      ValueError: if the classes cannot be shared out evenly, or for a negative seed.
     """
+    check_integer("class_order", "num_classes", num_classes, 2)
     check_integer("class_order", "num_tasks", num_tasks, 1)
+    check_integer("class_order", "seed", seed, 0)
     if num_classes % num_tasks or num_classes < 2 * num_tasks:
         raise reject(
             "class_order",
@@ -138,9 +140,14 @@ def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
 
 
 def make_scenario(kind: str, order: Sequence[int], num_tasks: int) -> Scenario:
-    """The scenario in which `num_tasks` tasks share out the classes of `order`."""
+    """The scenario in which `num_tasks` tasks share out the classes of `order`.
+
+    Raises:
+      ValueError: if they cannot be shared out evenly, or as `Scenario`.
+    """
     check_integer("make_scenario", "num_tasks", num_tasks, 1)
-    if len(order) % num_tasks:
+    order = check_integers("make_scenario", "order", order, 0)
+    if not order or len(order) % num_tasks:
         raise reject(
             "make_scenario",
             "order",
@@ -173,6 +180,7 @@ def make_stream(
         another number of classes than the scenario's.
     """
     wanted = scenario.num_tasks * scenario.classes_per_task
+    order = check_integers("make_stream", "order", order, 0)
     if len(order) != wanted or len(set(order)) != wanted:
         raise reject("make_stream", "order", f"name {wanted} different classes", list(order))
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1

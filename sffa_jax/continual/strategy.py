@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from sffa_jax.checks import check_integer
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
 from sffa_jax.overlays import Overlay
@@ -103,7 +104,12 @@ class Problem(NamedTuple):
 
         Drawn by how likely the first module finds them. A first layer scores all labels at next to
         no cost; those above it, which cost a product a label, learn from the hard ones.
+
+        Raises:
+          ValueError: for no wrong label.
         """
+        if self.num_wrong is not None:
+            check_integer("Problem", "num_wrong", self.num_wrong, 1, "None: all that compete.")
         if self.num_wrong is None or self.scenario.num_candidates <= 1 + self.num_wrong:
             return batch
         scores = self.model.outputs(modules, self.overlay, batch.x, None)[0]
@@ -197,7 +203,12 @@ def zeros_like(modules: Modules) -> Modules:
 
 
 def stored_floats(memory: Memory, image_size: int) -> int:
-    """What a strategy keeps, in floats. An index into the training images counts as the image."""
+    """What a strategy keeps, in floats. An index into the training images counts as the image.
+
+    Raises:
+      ValueError: for an image without a pixel.
+    """
+    check_integer("stored_floats", "image_size", image_size, 1)
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(memory):
         is_image = any(getattr(entry, "name", None) == "image" for entry in path)

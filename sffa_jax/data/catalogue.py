@@ -16,7 +16,7 @@ NAMES = ("digits", *PUBLISHED)
 
 def check_name(name: str) -> None:
     """Raises DataError unless `load` knows a set of that name; reads nothing."""
-    if name not in NAMES and not NAME.fullmatch(name):
+    if not isinstance(name, str) or (name not in NAMES and not NAME.fullmatch(name)):
         raise DataError(
             f"load: `dataset` must be one of {', '.join(sorted(NAMES))} or tfds:NAME (a set that "
             f"tensorflow-datasets knows), got {name!r}."

@@ -3,12 +3,22 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
 
 class DataError(ValueError):
     """Data that is missing or is not what it should be."""
+
+
+def check_whole(where: str, argument: str, value: Any, minimum: int | None = None) -> None:
+    """Raises DataError unless `value` is a whole number, and at least `minimum`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or (minimum is not None and value < minimum):
+        least = "" if minimum is None else f" of at least {minimum}"
+        raise DataError(f"{where}: `{argument}` must be a whole number{least}, got {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sffa_jax.data.dataset import DataError
+from sffa_jax.data.dataset import DataError, check_whole
 
 
 def to_grey(images: np.ndarray) -> np.ndarray:
@@ -45,8 +45,8 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
     # Imported here: only protocols that change the size need it.
     from PIL import Image
 
-    if min(height, width) < 1:
-        raise DataError(f"resize: the new size must be positive, got {height} x {width}.")
+    check_whole("resize", "height", height, 1)
+    check_whole("resize", "width", width, 1)
     grey = _channels("resize", images) == 1
     # Pillow's bilinear filter is widened by the scale: it averages where an image shrinks.
     small = [

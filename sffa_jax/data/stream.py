@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sffa_jax.data.dataset import DataError
+from sffa_jax.data.dataset import DataError, check_whole
 from sffa_jax.data.records import Records
 
 
@@ -61,12 +61,17 @@ def batches(
       each step from `start`.
 
     Raises:
-      DataError: if the processes cannot share a batch evenly. A damaged record raises it
-        when its batch is reached.
+      DataError: if the processes cannot share a batch evenly, or for a number out of range. A
+        damaged record raises it when its batch is reached.
     """
     # Imported here: only streams need it.
     import grain
 
+    check_whole("batches", "start", start, 0)
+    check_whole("batches", "process", process)
+    check_whole("batches", "num_processes", num_processes, 1)
+    check_whole("batches", "threads", reading.threads, 0)
+    check_whole("batches", "buffer", reading.buffer, 1)
     num_steps, batch_size = order.shape
     if not 0 <= process < num_processes or batch_size % num_processes:
         raise DataError(

@@ -34,7 +34,11 @@ def project(gradient: Params, references: Params, strength: float | Array = 0.0)
       gradient: g, a pytree.
       references: the same with a leading axis of references; a zero reference forbids nothing.
       strength: least v; above 0 the result leans towards the references.
+
+    Raises:
+      ValueError: for a negative strength.
     """
+    check_range("project", "strength", strength, at_least=0)
     gram = jax.vmap(lambda a: jax.vmap(lambda b: inner(a, b))(references))(references)
     agreement = jax.vmap(lambda a: inner(a, gradient))(references)
     # With v = strength + u, u >= 0.

@@ -50,6 +50,9 @@ def replay(
         which all tasks seen so far weigh the same, as they would in joint training.
       augment: (key, images) -> images, applied to the memory's images at each draw.
 
+    Raises:
+      ValueError: for a number out of range.
+
     Reference: Chaudhry et al. 2019, On Tiny Episodic Memories, arXiv:1902.10486; weight 1 and no
     augmentation there.
     """

@@ -1,0 +1,230 @@
+"""What the layers of FFA, SFFA and backprop make of images: sparsity, specialisation, precision.
+
+    python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
+
+trains each algorithm on each seed as `compare` does, measures every layer on test images, and draws
+the networks of the first seed. The paper's claims (SFFA's latents are sparser and more specialised,
+its goodness more precise) are differences to FFA, paired by seed.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from rich.console import Console
+
+from experiments import latents_report
+from experiments import options as shared
+from experiments.command import execute
+from experiments.training import Watch, train_runs
+from sffa_jax import checkpoint, report
+from sffa_jax.analysis import latents, precision, separability, sparsity, specialisation
+from sffa_jax.checks import check_integer
+from sffa_jax.cluster import leads
+from sffa_jax.learner import State
+from sffa_jax.network import activities, predict
+from sffa_jax.recipe import Recipe
+from sffa_jax.train import Samples
+
+CHUNK = 500
+"""Images that go through a network at once."""
+
+
+@dataclass(frozen=True)
+class Options(shared.Options):
+    """Measure and draw what the layers of FFA, SFFA and backprop make of images."""
+
+    seeds: int = 5
+    """Number of seeds; the seeds are 0 .. N-1."""
+    probes: int = 5000
+    """Test images that are measured, at most; probes learn from as many training images."""
+    embedded: int = 1000
+    """Test images in the pictures of embedded latents, at most."""
+
+    def resolve(self) -> "Options":
+        """Checks every option."""
+        for name in ("probes", "embedded"):
+            check_integer("options", name, getattr(self, name), 50)
+        return super().resolve()
+
+
+def first(samples: Samples, number: int) -> Samples:
+    """The first samples of a split."""
+    return samples.replace(images=samples.images[:number], labels=samples.labels[:number])
+
+
+def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+    """`function` over [batch, ...], some rows at a time, so that activity of all labels fits."""
+    rows = [function(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+
+
+class Seen:
+    """A trained network as it is looked at.
+
+    Attributes:
+      scale: images as the network sees them -> rows.
+      hidden: scaled images -> activity of each layer, [batch, units]; with the label that the
+        network predicts, where it takes one.
+      unlabelled: the same, without a label.
+      log_odds: scaled images -> [layers, batch, classes]; None for backprop.
+    """
+
+    def __init__(self, recipe: Recipe, algorithm: str, shape: Sequence[int], classes: int) -> None:
+        self.algorithm = algorithm
+        self.network = None
+        if algorithm == "bp":
+            layers = recipe.layers(algorithm)
+            self.hidden = self.unlabelled = lambda state, x: latents.end_to_end(
+                layers, state.params, x
+            )
+            return
+        network = self.network = recipe.network(algorithm, shape, classes)
+
+        def hidden(state: State, x: jax.Array) -> list[jax.Array]:
+            labels = predict(network, state.params, x)
+            return latents.with_label(network, state.params, x, labels)
+
+        self.hidden = hidden
+        self.unlabelled = lambda state, x: latents.without_label(network, state.params, x)
+
+    def log_odds(self, state: State, x: jax.Array) -> jax.Array:
+        """[batch, layers, classes] of a forward-only network."""
+        network = self.network
+        assert network is not None
+        layers = [network.rule.goodness(h) for h in activities(network, state.params, x)]
+        return jnp.stack(layers, axis=1)
+
+
+def by_layer(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Array]:
+    """How sparse and how specialised one layer's activity is: scalars."""
+    means = specialisation.class_means(h, labels, classes)
+    return {
+        "hoyer": jnp.nanmean(sparsity.hoyer(h)),
+        "treves_rolls": jnp.nanmean(sparsity.treves_rolls(h)),
+        "active_share": jnp.mean(sparsity.active_share(h)),
+        "dead_share": jnp.mean(sparsity.dead_units(h), dtype=jnp.float32),
+        "selectivity": jnp.mean(specialisation.selectivity(means)),
+        "owned_share": specialisation.owned_share(specialisation.owners(means)),
+        "overlap": specialisation.mean_overlap(specialisation.overlap(means)),
+    }
+
+
+WATCHED = ("hoyer", "owned_share")
+"""What is also measured after every epoch."""
+
+
+def watch(seen: Seen, classes: int, number: int) -> Watch:
+    """Measures a run under way on the first images of a split."""
+
+    def look(state: State, samples: Samples) -> dict[str, jax.Array]:
+        some = first(samples, number)
+        layers = seen.hidden(state, some.scaled(some.images))
+        found = [by_layer(h, some.labels, classes) for h in layers]
+        return {name: jnp.stack([layer[name] for layer in found]) for name in WATCHED}
+
+    return look
+
+
+def measure(
+    seen: Seen, state: State, train: Samples, test: Samples, classes: int
+) -> dict[str, list[float]]:
+    """Every measurement of a trained network, a value a layer."""
+    hidden = jax.jit(Partial(seen.hidden, state))
+    unlabelled = jax.jit(Partial(seen.unlabelled, state))
+    x, labels = test.scaled(test.images), np.asarray(test.labels)
+    found: list[dict[str, float]] = []
+    bare, known = chunked(unlabelled, x), chunked(unlabelled, train.scaled(train.images))
+    for h, of_test, of_train in zip(chunked(hidden, x), bare, known, strict=True):
+        scalars = jax.jit(partial(by_layer, classes=classes))(h, test.labels)
+        learnt = separability.Labelled(of_train, np.asarray(train.labels))
+        asked = separability.Labelled(of_test, labels)
+        found.append(
+            {name: float(value) for name, value in scalars.items()}
+            | {
+                "fisher": float(separability.fisher_ratio(of_test, test.labels, classes)),
+                "silhouette": separability.silhouette(asked),
+                "linear_probe": separability.linear_probe(learnt, asked),
+                "neighbours": separability.nearest_neighbours(learnt, asked),
+            }
+        )
+    if seen.network is not None:
+        scores = np.moveaxis(chunked(jax.jit(Partial(seen.log_odds, state)), x), 1, 0)
+        agreement = np.asarray(precision.agreement(scores))
+        for k, (layer, of_layer) in enumerate(zip(found, scores, strict=True)):
+            right, wrong = precision.right_and_wrong(of_layer, test.labels)
+            # As many wrong labels as right ones, or calibration would be that of a rare event.
+            some = wrong[:: classes - 1][: len(right)]
+            cases = jax.nn.sigmoid(jnp.concatenate([right, some]))
+            outcomes = jnp.arange(len(cases)) < len(right)
+            diagram = precision.reliability(cases, outcomes)
+            layer |= {
+                "auroc": float(precision.auroc(right, wrong)),
+                "calibration_error": float(precision.calibration_error(diagram)),
+                "goodness_overlap": precision.histograms(right, wrong).overlap,
+                "agreement": float((agreement[k].sum() - 1) / max(1, len(agreement) - 1)),
+            }
+    return {name: [layer[name] for layer in found] for name in found[0]}
+
+
+def main(options: Options) -> None:
+    """Trains and measures what is missing in the output folder and writes its report."""
+    command = options.command("latents")
+    options = options.resolve()
+    splits = shared.load_splits(options)
+    classes = splits.dataset.num_classes
+    splits.schedule(options.recipe)
+    seen = {}
+    for algorithm in options.algorithms:
+        splits.learner(options.recipe, algorithm)
+        seen[algorithm] = Seen(options.recipe, algorithm, splits.shape, classes)
+    train, test = first(splits.training, options.probes), first(splits.test, options.probes)
+    with shared.open_folder(options, "latents", splits) as folder:
+        networks = folder.path / "networks"
+        for algorithm, seeds in options.chosen(options.algorithms):
+            names = {"dataset": options.dataset, "algorithm": algorithm}
+            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
+            if not missing:
+                continue
+            trained = train_runs(
+                options.recipe,
+                algorithm,
+                missing,
+                splits,
+                options.parallel,
+                Console(),
+                report.NAMES[algorithm],
+                checkpoints=folder.checkpoints(algorithm),
+                every_seconds=options.checkpoint_seconds,
+                networks=networks,
+                devices_per_run=options.devices_per_run,
+                watch=watch(seen[algorithm], classes, CHUNK),
+            )
+            for records in trained:
+                for record in records:
+                    if record["status"] == "done":
+                        state = checkpoint.load(networks / f"{algorithm}-{record['seed']}").state
+                        record["layers"] = measure(seen[algorithm], state, train, test, classes)
+                folder.append(*(names | record for record in records))
+        if not leads():
+            return
+        text = latents_report.write(
+            folder.path,
+            folder.records,
+            folder.config,
+            command,
+            {name: (one, networks / f"{name}-0") for name, one in seen.items()},
+            splits,
+            options.embedded,
+        )
+        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "latents"))

@@ -1,0 +1,531 @@
+"""Forward-only learning as scikit-learn estimators, for rows of features of any scale.
+
+`SFFAClassifier` and `FFAClassifier` differ in the rule alone. Both learn by `local_learner`, take
+new classes at any time (`partial_fit`) and replay a small class-balanced memory of samples then.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, no_type_check
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, Shaped
+from scipy.special import softmax
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sffa_jax import rules
+from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.layers import dense_layers
+from sffa_jax.learner import Learner
+from sffa_jax.local import LayerState, LocalState, local_learner
+from sffa_jax.network import Network, NetworkParams, activities
+from sffa_jax.overlays import Overlay
+from sffa_jax.rules import LocalRule
+
+CHUNK = 256
+"""Rows scored at a time. Every chunk is filled up to it: one program serves any number of rows, and
+a row's result does not depend on the rows beside it."""
+
+FORMAT = 1
+"""Of the files that `save` writes."""
+
+
+class _Design(NamedTuple):
+    """What programs are compiled for. Numbers are arguments of theirs instead, so that a search
+    over learning rates or sharpnesses compiles once."""
+
+    rule: Callable[..., LocalRule]
+    hidden: tuple[int, ...]
+    activation: str
+    winners: int | None
+    negatives: str
+    loss: str
+
+    def network(self, numbers: dict[str, Any], codes: Float[Array, "classes code"]) -> Network:
+        rule = self.rule(loss=self.loss, **numbers)
+        layers = dense_layers(self.hidden, activation=self.activation, winners=self.winners)
+        return Network(layers, rule, lambda _: Overlay(appended=codes), codes.shape[0])
+
+    def learner(
+        self, numbers: dict[str, Any], rate: Any, codes: Float[Array, "classes code"]
+    ) -> Learner:
+        network = self.network(numbers, codes)
+        return local_learner(network, optax.adam(rate), negatives=self.negatives)
+
+
+class _Counts(NamedTuple):
+    """Attributes: new: rows to pass over; old: remembered rows behind them; fresh: new rows in each
+    batch, the rest of it is remembered ones."""
+
+    new: Any
+    old: Any
+    fresh: Any
+
+
+@partial(jax.jit, static_argnames="design")
+def _start(
+    design: _Design,
+    numbers: dict[str, Any],
+    codes: Float[Array, "classes code"],
+    key: Key[Array, ""],
+    x: Float[Array, "1 features"],
+) -> LocalState:
+    state: LocalState = design.learner(numbers, 1.0, codes).init(key, x)
+    return state
+
+
+@partial(jax.jit, static_argnames=("design", "batch_size"))
+def _epoch(
+    design: _Design,
+    batch_size: int,
+    numbers: dict[str, Any],
+    rate: Any,
+    state: LocalState,
+    key: Key[Array, ""],
+    x: Float[Array, "capacity features"],
+    labels: Int[Array, " capacity"],
+    counts: _Counts,
+) -> tuple[LocalState, Float[Array, " layers"]]:
+    """One pass over the new rows, shuffled; also the mean loss per layer, nats.
+
+    The counts are no shapes: one program serves all data sets up to the capacity. The last batch is
+    filled up with the first rows of the order, and so is one that is larger than the data.
+    """
+    learner = design.learner(numbers, rate, state.overlay.appended)
+    key_order, key_steps = jax.random.split(key)
+    shuffled = jax.random.uniform(key_order, labels.shape)
+    order = jnp.argsort(jnp.where(jnp.arange(len(labels)) < counts.new, shuffled, 2.0))
+    steps = (counts.new + counts.fresh - 1) // counts.fresh
+    slot = jnp.arange(batch_size)
+
+    def step(i: Array, carry: tuple[LocalState, Array]) -> tuple[LocalState, Array]:
+        key_old, key_step = jax.random.split(jax.random.fold_in(key_steps, i))
+        remembered = jax.random.randint(key_old, slot.shape, 0, jnp.maximum(counts.old, 1))
+        new = order[(i * counts.fresh + slot) % counts.new]
+        rows = jnp.where(slot < counts.fresh, new, counts.new + remembered)
+        state, losses = learner.step(carry[0], key_step, x[rows], labels[rows])
+        return state, carry[1] + losses
+
+    state, total = jax.lax.fori_loop(0, steps, step, (state, jnp.zeros(len(design.hidden))))
+    return state, total / steps
+
+
+@partial(jax.jit, static_argnames="design")
+def _read(
+    design: _Design,
+    numbers: dict[str, Any],
+    params: NetworkParams,
+    x: Float[Array, "rows features"],
+    num_seen: Int[Array, ""],
+) -> tuple[Float[Array, "rows classes"], Float[Array, "rows units"]]:
+    """The sum over layers of every label's log-odds (-inf: label not seen yet), and the activity of
+    all layers under the label with the highest."""
+    network = design.network(numbers, params.overlay.appended)
+    layers = list(activities(network, params, x))
+    scores = sum(network.rule.score(network.rule.goodness(h)) for h in layers)
+    scores = jnp.where(jnp.arange(network.num_classes)[None] < num_seen, scores, -jnp.inf)
+    best = jnp.argmax(scores, axis=-1)[:, None, None]
+    own = [jnp.take_along_axis(h, best, axis=1)[:, 0] for h in layers]
+    return scores, jnp.concatenate(own, axis=-1)
+
+
+def _keep_balanced(
+    places: Int[np.ndarray, " samples"], priority: Float[np.ndarray, " samples"], slots: int
+) -> Int[np.ndarray, " kept"]:
+    """Which samples stay: an equal share of each class, those of the highest priority; what a small
+    class leaves free goes to the others.
+
+    With priorities drawn once a sample, a class keeps a uniform draw of all of its samples ever
+    shown, as in `continual.memory`. (That one is a compiled program over indices into data that
+    stay; here rows come and go.)
+    """
+    order = np.lexsort((-priority, places))
+    rank = np.arange(len(order)) - np.searchsorted(places[order], places[order])
+    return order[np.argsort(rank, kind="stable")][:slots]
+
+
+@dataclass(eq=False, repr=False)
+class _ForwardOnlyClassifier(
+    ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
+):
+    """What both estimators share: all but the rule."""
+
+    hidden_layer_sizes: int | Sequence[int] = (200,)
+    _: KW_ONLY
+    activation: str = "relu"
+    winners: int | None = None
+    negatives: str = "uniform"
+    loss: str = "bce"
+    code_size: int = 100
+    code_scale: float = 1.0
+    learning_rate_init: float = 1e-3
+    batch_size: int = 32
+    max_iter: int = 50
+    partial_iter: int = 1
+    memory_size: int = 500
+    random_state: int | np.random.RandomState | None = None
+
+    _rule: ClassVar[Callable[..., LocalRule]]
+    _rule_numbers: ClassVar[tuple[str, ...]]
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learns from scratch, `max_iter` passes.
+
+        Args:
+          X: [samples, features] finite numbers of any scale.
+          y: [samples] class labels, numbers or strings.
+
+        Returns:
+          The estimator.
+
+        Raises:
+          TypeError, ValueError: for data that scikit-learn would reject, for a parameter out of
+            range, or where the loss does not stay finite.
+        """
+        return self._learn(X, y, (), self.max_iter, reset=True)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Goes on learning, `partial_iter` passes; classes that were not there before are welcome.
+
+        Remembered samples are replayed beside the new ones, as large a share of each batch as makes
+        a remembered class weigh what a class of the new samples weighs.
+
+        Args:
+          X: [samples, features] finite numbers.
+          y: [samples] class labels.
+          classes: labels that may come later, as a hint: each has its column in the results from
+            now on, with probability 0 until a sample of it was seen.
+
+        Returns:
+          The estimator.
+
+        Raises:
+          TypeError, ValueError: as for `fit`.
+        """
+        hint = () if classes is None else (classes,)
+        return self._learn(X, y, hint, self.partial_iter, reset=not hasattr(self, "layers_"))
+
+    def decision_function(self, X: Any) -> Float[np.ndarray, "samples *classes"]:
+        """The log-odds that each label fits, nats, summed over layers.
+
+        Args:
+          X: [samples, features].
+
+        Returns:
+          [samples, classes] in the order of `classes_`, float64, -inf for a class that was hinted
+          at but not seen yet; with two classes [samples], the second's less the first's.
+
+        Raises:
+          ValueError: for data that scikit-learn would reject; NotFittedError before `fit`.
+        """
+        sums = self._sums(X)
+        return sums[:, 1] - sums[:, 0] if len(self.classes_) == 2 else sums
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
+        """Softmax over the classes seen of the sums in `decision_function`.
+
+        Every layer says the same in its own words, and the sum counts it anew each time: take
+        `sklearn.calibration` where the numbers themselves matter.
+
+        Args:
+          X: [samples, features].
+
+        Returns:
+          [samples, classes] in the order of `classes_`, float64, rows sum to 1.
+
+        Raises:
+          ValueError: as for `decision_function`.
+        """
+        return np.asarray(softmax(self._sums(X), axis=1))
+
+    def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
+        """The label with the highest sum of log-odds, [samples], of the type of `classes_`.
+
+        Args:
+          X: [samples, features].
+
+        Raises:
+          ValueError: as for `decision_function`.
+        """
+        best = np.argmax(self._sums(X), axis=1)
+        return np.asarray(self.classes_[best])
+
+    def transform(self, X: Any) -> Float[np.ndarray, "samples units"]:
+        """The latents: every layer's activity under the predicted label, side by side.
+
+        Args:
+          X: [samples, features].
+
+        Returns:
+          [samples, sum of the layers' widths], float32, >= 0 under relu.
+
+        Raises:
+          ValueError: as for `decision_function`.
+        """
+        return self._evaluate(X)[1]
+
+    def save(self, path: Path | str) -> None:
+        """Writes all that prediction and further learning need into one file, without pickle.
+
+        Args:
+          path: of the file (NumPy's npz); what is there is replaced once the new one is whole.
+
+        Raises:
+          NotFittedError: before `fit`.
+          ValueError: if `random_state` is a generator, which has no plain form.
+          OSError: if it cannot be written.
+        """
+        check_is_fitted(self, "layers_")
+        if not (self.random_state is None or hasattr(self.random_state, "__index__")):
+            advice = "What is learnt does not depend on it any more: set_params(random_state=None)."
+            raise reject("save", "random_state", "be a number or None", self.random_state, advice)
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        leaves = jax.tree.leaves(fitted.pop("layers_"))
+        # NumPy keeps strings only of fixed length without pickle; scikit-learn's are objects.
+        arrays = {
+            name: value.astype(str) if value.dtype == object else value
+            for name, value in fitted.items()
+            if isinstance(value, np.ndarray)
+        }
+        head = {
+            "estimator": [type(self).__name__, FORMAT],
+            "parameters": self.get_params(deep=False),
+            "fitted": {name: value for name, value in fitted.items() if name not in arrays},
+        }
+        arrays |= {f"leaf {i:05d}": leaf for i, leaf in enumerate(leaves)}
+        final = Path(path)
+        new = final.with_name(f".{final.name}.new")
+        with new.open("wb") as file:
+            # NumPy's scalars, which searches set, as plain numbers.
+            text = json.dumps(head, default=lambda value: value.tolist())
+            np.savez(file, allow_pickle=False, head=np.array(text), **arrays)
+        os.replace(new, final)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """An estimator of this class that `save` saved; it predicts, and learns on, the same.
+
+        Raises:
+          ValueError: if the file is damaged, or holds something else.
+          OSError: if it cannot be read.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                arrays = dict(file)
+            head = json.loads(str(arrays.pop("head")))
+            kind = head["estimator"]
+        except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+            raise reject("load", "path", "be a whole file that `save` wrote", path) from error
+        if kind != [cls.__name__, FORMAT]:
+            raise reject("load", "path", f"hold a {cls.__name__} of format {FORMAT}", kind)
+        parameters = head["parameters"]
+        if isinstance(parameters["hidden_layer_sizes"], list):
+            parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+        loaded = cls(**parameters)
+        leaves = [arrays.pop(name) for name in sorted(arrays) if name.startswith("leaf ")]
+        if "feature_names_in_" in arrays:
+            arrays["feature_names_in_"] = arrays["feature_names_in_"].astype(object)
+        vars(loaded).update(head["fitted"], **arrays)
+        like = jax.eval_shape(loaded._fresh_state)
+        loaded.layers_ = jax.tree.unflatten(jax.tree.structure(like.layers), leaves)
+        return loaded
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return sum(self._design().hidden)
+
+    def _design(self) -> _Design:
+        hidden = tuple(np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist())
+        choices = (self.activation, self.winners, self.negatives, self.loss)
+        return _Design(type(self)._rule, hidden, *choices)
+
+    def _numbers(self) -> dict[str, float]:
+        return {name: float(getattr(self, name)) for name in self._rule_numbers}
+
+    def _keys(self) -> tuple[Array, Array, Array]:
+        """For label codes, weights and epochs."""
+        codes, weights, epochs = jax.random.split(jax.random.key(self.seed_), 3)
+        return codes, weights, epochs
+
+    def _fresh_state(self) -> LocalState:
+        codes, blank = jnp.asarray(self.label_codes_), jnp.zeros((1, self.n_features_in_))
+        return _start(self._design(), self._numbers(), codes, self._keys()[1], blank)
+
+    def _check_parameters(self) -> None:
+        """Raises for the first parameter that cannot be used. scikit-learn wants that in `fit`."""
+        where, least = type(self).__name__, {"memory_size": 0}
+        for name in ("batch_size", "max_iter", "partial_iter", "memory_size", "code_size"):
+            check_integer(where, name, getattr(self, name), least.get(name, 1))
+        check_range(where, "learning_rate_init", self.learning_rate_init, above=0)
+        check_range(where, "code_scale", self.code_scale, above=0)
+        # The parts check their own choices, which they cannot where numbers are traced.
+        self._design().learner(self._numbers(), self.learning_rate_init, jnp.zeros((2, 1)))
+
+    def _forget(self, X: np.ndarray) -> None:
+        """Before the first sample."""
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.n_iter_, self.n_samples_seen_ = 0, 0
+        self.loss_curve_: list[float] = []
+        self.seen_classes_ = np.zeros(0)
+        self.label_codes_ = np.zeros((0, self.code_size), np.float32)
+        self.mean_, self.var_ = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+        self.memory_X_, self.memory_places_ = X[:0], np.zeros(0, np.int32)
+        self.memory_priority_ = np.zeros(0)
+
+    def _learn(self, X: Any, y: Any, hint: tuple[Any, ...], passes: int, *, reset: bool) -> Self:
+        """Learns from new samples and the memory, `passes` times over the new ones."""
+        self._check_parameters()
+        X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_ = unique_labels(y, *hint, *(() if reset else (self.classes_,)))
+        if reset:
+            self._forget(X)
+        self._count_in(X)
+        places = self._places(y)
+        old, new = len(self.memory_places_), len(X)
+        kinds_old, kinds_new = len(np.unique(self.memory_places_)), len(np.unique(places))
+        replayed = round(self.batch_size * kinds_old / (kinds_old + kinds_new))
+        counts = _Counts(new, old, max(1, self.batch_size - replayed))
+        # Room for a power of two: few shapes to compile for, whatever the number of samples.
+        room = max(CHUNK, 1 << (new + old - 1).bit_length()) - new - old
+        x = np.concatenate([self._scaled(X), self._scaled(self.memory_X_)])
+        x = jnp.asarray(np.pad(x, ((0, room), (0, 0))))
+        labels = jnp.asarray(np.pad(np.concatenate([places, self.memory_places_]), (0, room)))
+
+        state = self._fresh_state() if reset else LocalState(self.layers_, self._overlay())
+        state = state.replace(overlay=self._overlay())
+        design, numbers, rate = self._design(), self._numbers(), float(self.learning_rate_init)
+        keys = jax.random.split(jax.random.fold_in(self._keys()[2], self.n_iter_), passes)
+        losses = []
+        for key in keys:
+            state, loss = _epoch(
+                design, self.batch_size, numbers, rate, state, key, x, labels, counts
+            )
+            losses.append(loss)
+        curve = np.mean(jax.device_get(losses), axis=1)
+        if not np.all(np.isfinite(curve)):
+            where, advice = type(self).__name__, "The loss did not stay finite."
+            raise reject(where, "learning_rate_init", "be smaller", self.learning_rate_init, advice)
+        self._remember(X, places)
+        self.layers_: tuple[LayerState, ...] = jax.device_get(state.layers)
+        self.loss_curve_ = [*self.loss_curve_, *curve.tolist()]
+        self.n_iter_ += passes
+        return self
+
+    def _count_in(self, X: Float[np.ndarray, "samples features"]) -> None:
+        """Takes samples into the mean and the variance of all seen (Chan et al. 1979)."""
+        seen, new = self.n_samples_seen_, len(X)
+        total = seen + new
+        step = X.mean(axis=0, dtype=np.float64) - self.mean_
+        inner = (seen * self.var_ + new * X.var(axis=0, dtype=np.float64)) / total
+        self.mean_ = self.mean_ + step * new / total
+        self.var_ = inner + np.square(step) * seen * new / total**2
+        self.n_samples_seen_ = total
+
+    def _scaled(self, X: Float[np.ndarray, "samples features"]) -> Float[np.ndarray, "samples features"]:
+        std = np.sqrt(self.var_)
+        # A feature that varies by less than it is rounded by is constant.
+        std = np.where(std > 1e-7 * np.abs(self.mean_), std, 1.0)
+        return ((X - self.mean_) / std).astype(np.float32)
+
+    def _places(self, y: Shaped[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
+        """Each label's place in the order in which classes came, new ones with a code each.
+
+        A code depends on the place alone, not on how many classes there are.
+        """
+        y, seen = (labels.astype(self.classes_.dtype) for labels in (y, self.seen_classes_))
+        arrived = self.classes_[np.isin(self.classes_, y) & ~np.isin(self.classes_, seen)]
+        self.seen_classes_ = np.concatenate([seen, arrived])
+        # One class alone still needs a wrong label: the code of the second to come.
+        missing = range(len(self.label_codes_), max(2, len(self.seen_classes_)))
+        keys = [jax.random.fold_in(self._keys()[0], place) for place in missing]
+        size, scale = self.label_codes_.shape[1], np.float32(self.code_scale)
+        drawn = [scale * np.asarray(jax.random.normal(key, (size,))) for key in keys]
+        self.label_codes_ = np.concatenate([self.label_codes_, np.reshape(drawn, (-1, size))])
+        order = np.argsort(self.seen_classes_)
+        return order[np.searchsorted(self.seen_classes_, y, sorter=order)].astype(np.int32)
+
+    def _overlay(self) -> Overlay:
+        return Overlay(appended=jnp.asarray(self.label_codes_))
+
+    def _remember(
+        self, X: Float[np.ndarray, "samples features"], places: Int[np.ndarray, " samples"]
+    ) -> None:
+        """Shows the memory new samples."""
+        priority = np.random.default_rng([self.seed_, self.n_iter_]).random(len(X))
+        X = np.concatenate([self.memory_X_, X])
+        places = np.concatenate([self.memory_places_, places])
+        priority = np.concatenate([self.memory_priority_, priority])
+        kept = _keep_balanced(places, priority, self.memory_size)
+        self.memory_X_, self.memory_places_ = X[kept], places[kept]
+        self.memory_priority_ = priority[kept]
+
+    def _evaluate(
+        self, X: Any
+    ) -> tuple[Float[np.ndarray, "samples seen"], Float[np.ndarray, "samples units"]]:
+        """The sum of log-odds of each class seen, in the order they came; and the latents."""
+        check_is_fitted(self, "layers_")
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        design, numbers, num_seen = self._design(), self._numbers(), len(self.seen_classes_)
+        params = NetworkParams(tuple(layer.params for layer in self.layers_), self._overlay())
+        x = np.pad(self._scaled(X), ((0, -len(X) % CHUNK), (0, 0)))
+        chunks = [
+            _read(design, numbers, params, x[start : start + CHUNK], num_seen)
+            for start in range(0, len(x), CHUNK)
+        ]
+        scores, latents = (np.concatenate(part)[: len(X)] for part in zip(*chunks, strict=True))
+        return scores[:, :num_seen], latents
+
+    def _sums(self, X: Any) -> Float[np.ndarray, "samples classes"]:
+        """The sum of log-odds of each class, in the order of `classes_`."""
+        scores = self._evaluate(X)[0]
+        sums = np.full((len(scores), len(self.classes_)), -np.inf)
+        sums[:, np.searchsorted(self.classes_, self.seen_classes_)] = scores
+        return sums
+
+
+# scikit-learn checks parameters in `fit`, and takes whatever it is given before: so must the tests,
+# which else check types.
+@no_type_check
+@dataclass(eq=False, repr=False, kw_only=True)
+class SFFAClassifier(_ForwardOnlyClassifier):
+    """The Symmetric Forward-Forward Algorithm as a scikit-learn classifier and transformer."""
+
+    sharpness: float = 6.0
+    floor: float = 1.0
+
+    _rule: ClassVar = staticmethod(rules.sffa)
+    _rule_numbers: ClassVar = ("sharpness", "floor")
+
+
+@no_type_check
+@dataclass(eq=False, repr=False, kw_only=True)
+class FFAClassifier(_ForwardOnlyClassifier):
+    """The Forward-Forward Algorithm as a scikit-learn classifier and transformer."""
+
+    sharpness: float = 20.0
+    threshold: float = 0.3
+
+    _rule: ClassVar = staticmethod(rules.ffa)
+    _rule_numbers: ClassVar = ("sharpness", "threshold")

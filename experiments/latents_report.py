@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from sffa_jax import checkpoint, report
@@ -230,6 +231,7 @@ def training_figure(records: Records) -> Figure:
                 epochs, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2
             )
         each.set_xlabel("Epoch")
+        each.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(frameon=False, fontsize=8)
     return figure
 

@@ -19,7 +19,7 @@ ORDER = [
         "layers",
     ),
     *("network", "learner", "adversarial", "local", "greedy", "backprop", "augment", "train"),
-    *("pipeline",),
+    *("estimator", "pipeline"),
     *("recipe", "stream", "sweep", "checkpoint", "drive", "report"),
 ]
 PACKAGE = Path(__file__).parent.parent / "sffa_jax"

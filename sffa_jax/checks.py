@@ -103,7 +103,7 @@ def check_range(
         return
     if not _is_number(value):
         raise TypeError(_message(where, argument, "be a number", repr(value), advice))
-    number = value if isinstance(value, Real) else float(value)
+    number: Any = value if isinstance(value, Real) else float(value)
     bounds = [
         ("above", above, lambda bound: number > bound),
         ("at least", at_least, lambda bound: number >= bound),

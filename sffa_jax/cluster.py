@@ -55,7 +55,7 @@ def connect(
                 f"({error})",
             ) from None
         return
-    host, _, port = coordinator.rpartition(":")
+    host, _, port = coordinator.rpartition(":") if isinstance(coordinator, str) else ("", "", "")
     if not host or not port.isdigit():
         raise reject("connect", "coordinator", "be HOST:PORT or auto", repr(coordinator))
     for name, value in (("num_processes", num_processes), ("process_id", process_id)):

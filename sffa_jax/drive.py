@@ -92,8 +92,9 @@ def drive(
 
     Raises:
       Stopped: if SIGTERM or SIGINT came, see `graceful_stop`; the carry is then on disk.
-      ValueError: for an interval that is negative or no step, or snapshots of another structure.
+      ValueError: for a negative length, an interval that is negative or no step, or snapshots of another structure.
     """
+    check_integer("drive", "length", length, 0)
     check_range("drive", "every_seconds", every_seconds, at_least=0)
     if every_steps is not None:
         check_integer("drive", "every_steps", every_steps, 1)

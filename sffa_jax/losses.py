@@ -82,9 +82,7 @@ def softmax_cross_entropy(
       ValueError: if the shapes differ, or for a share outside [0, 1].
     """
     _check("softmax_cross_entropy", log_odds, targets)
-    check_range(
-        "softmax_cross_entropy", "label_smoothing", label_smoothing, at_least=0, at_most=1
-    )
+    check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
     mean = jnp.mean(log_odds, axis=-1, where=allowed)
     expected = (1 - label_smoothing) * positive + label_smoothing * mean

@@ -13,6 +13,7 @@ import optax
 from sffa_jax import augment, overlays, rules
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.goodness import MEASURES
 from sffa_jax.greedy import greedy_learner
 from sffa_jax.layers import Layer, dense_layers
 from sffa_jax.learner import Learner
@@ -129,13 +130,18 @@ class Recipe:
             ("selection", SELECTIONS),
             ("scaling", SCALINGS),
             ("precision", PRECISIONS),
+            ("ffa_measure", MEASURES),
         ):
             check_choice("options", name, getattr(self, name), choices)
-        check_range("options", "learning_rate", self.learning_rate, above=0)
+        for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_sharpness"):
+            check_range("options", name, getattr(self, name), above=0)
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
-        check_range("options", "overlay_value", self.overlay_value, above=0)
+        check_range("options", "overlay_density", self.overlay_density, above=0, at_most=1)
         check_range("options", "input_dropout", self.input_dropout, at_least=0, at_most=0.99)
+        check_integer("options", "overlay_size", self.overlay_size, 1)
         check_integer("options", "shift", self.shift, 0)
+        if self.ffa_winners is not None:
+            check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
         if self.adversarial is not None and self.layer_schedule == "greedy":
             raise reject("options", "adversarial", "be None in greedy training", self.adversarial)
 

@@ -19,7 +19,7 @@ import psutil
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Key
 
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 from sffa_jax.cluster import fetch, highest
 from sffa_jax.mesh import SEED, everywhere, make_mesh, over_runs, put
 
@@ -108,6 +108,7 @@ def place(swept: PyTree, way: str, devices_per_run: int = 1) -> PyTree:
 def share(shared: PyTree, way: str, runs: int, devices_per_run: int = 1) -> PyTree:
     """Makes arrays that all of so many runs have in common ready for `spread(..., way)`."""
     check_way("share", way, devices_per_run)
+    check_integer("share", "runs", runs, 1)
     if way != "devices":
         return shared
     mesh = make_mesh(runs, devices_per_run)
@@ -254,10 +255,15 @@ def fastest(
       at_least: seconds that the trial goes on for, however short the work is: short runs vary more.
 
     Raises:
-      ValueError: for no repeats.
+      ValueError: for no repeats, an endless trial, or another way.
     """
     check_integer("fastest", "repeats", repeats, 1)
+    check_range("fastest", "at_least", at_least, at_least=0)
     ways = available() if ways is None else ways
+    if not ways:
+        raise reject("fastest", "ways", "name at least one way", "none")
+    for way in ways:
+        check_way("fastest", way)
     if len(ways) == 1 or _number(swept) == 1:
         return Choice(ways[0], {})
     programs = {}
@@ -343,5 +349,12 @@ def sweep(
 
 
 def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:
-    """One key a seed; a seed's key does not depend on which other seeds there are."""
+    """One key a seed; a seed's key does not depend on which other seeds there are.
+
+    Raises:
+      TypeError, ValueError: unless all seeds are whole numbers from 0 to 2^31 - 1.
+    """
+    seeds = check_integers("seed_keys", "seeds", seeds, 0)
+    if not seeds:
+        raise reject("seed_keys", "seeds", "name at least one seed", seeds)
     return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))

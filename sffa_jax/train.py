@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from sffa_jax.augment import Augmentation
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_image_shape, check_integer, reject
 from sffa_jax.learner import Learner, State
 from sffa_jax.mesh import split_batch
 from sffa_jax.overlays import check_labels
@@ -83,11 +83,31 @@ def make_samples(
 def pixel_scale(
     mean: float | np.ndarray, std: float | np.ndarray, image_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation as flat rows of pixels take them: one value, or one a pixel for colour."""
-    rows = [
-        np.ravel(value if np.ndim(value) == 0 else np.broadcast_to(value, image_shape))
-        for value in (mean, std)
-    ]
+    """Mean and deviation as flat rows of pixels take them: one value, or one a pixel for colour.
+
+    A deviation of 0 (a channel of one value) divides by 1.
+
+    Raises:
+      TypeError: for what is no number.
+      ValueError: for one that is not finite, a negative deviation, or another number of channels.
+    """
+    check_image_shape("pixel_scale", image_shape)
+    rows = []
+    for name, value in (("mean", mean), ("std", std)):
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "iuf":
+            raise TypeError(f"pixel_scale: `{name}` must be numbers, got {value!r}.")
+        numbers = numbers.astype(np.float64)
+        with np.errstate(over="ignore"):
+            finite = bool(np.isfinite(numbers.astype(np.float32)).all())
+        if not finite or (name == "std" and (numbers < 0).any()):
+            rule = "be finite and not negative" if name == "std" else "be finite"
+            raise reject("pixel_scale", name, rule, repr(value))
+        if numbers.ndim and numbers.shape[-1:] != tuple(image_shape[2:]):
+            raise reject("pixel_scale", name, f"fit images of {tuple(image_shape)}", repr(value))
+        rows.append(
+            np.ravel(numbers if not numbers.ndim else np.broadcast_to(numbers, image_shape))
+        )
     return rows[0].astype(np.float32), np.where(rows[1] > 0, rows[1], 1).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sffa_jax.data.damage import reading
+from sffa_jax.data.damage import read_up_to, reading
 from sffa_jax.data.dataset import DataError
 from sffa_jax.data.folder import find, missing
 from sffa_jax.data.pickles import parse_python_batch
@@ -125,7 +125,7 @@ def _unpack(archive: Path, form: Form) -> dict[str, bytes]:
         for member in members:
             opened = members.extractfile(member) if member.isfile() else None
             if opened is not None and member.name in wanted:
-                content = opened.read(min(member.size, LARGEST))
+                content = read_up_to(opened, min(member.size, LARGEST))
                 if len(content) < member.size:
                     raise DataError(
                         f"read_cifar10: {archive} is truncated in {member.name}. Fetch it again."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sffa_jax.data.damage import reading
+from sffa_jax.data.damage import read_up_to, reading
 from sffa_jax.data.dataset import DataError
 from sffa_jax.data.folder import find, missing
 
@@ -72,22 +72,18 @@ def parse_idx(file: io.BufferedIOBase, ndim: int, path: object) -> np.ndarray:
         raise DataError(f"read_idx: {path} is truncated in its header.")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     expected = math.prod(shape)
-    blocks, wanted = [], min(expected, LARGEST)
-    while wanted and (block := file.read(min(wanted, 1 << 24))):
-        blocks.append(block)
-        wanted -= len(block)
-    got = sum(map(len, blocks))
-    if got < expected:
+    content = read_up_to(file, min(expected, LARGEST))
+    if len(content) < expected:
         raise DataError(
             f"read_idx: {path} is truncated: its header announces {expected} values of "
-            f"shape {shape}, got {got}. Fetch the file again."
+            f"shape {shape}, got {len(content)}. Fetch the file again."
         )
     if file.read(1):
         raise DataError(
             f"read_idx: {path} holds more than the {expected} values of shape {shape} that "
             "its header announces. Fetch the file again."
         )
-    return np.frombuffer(b"".join(blocks), np.uint8).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def read_idx_set(name: str, folder: Path) -> dict[str, np.ndarray]:

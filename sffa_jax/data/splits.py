@@ -48,13 +48,13 @@ def stratified_split(
 def _named(where: str, argument: str, classes: Iterable[int]) -> list[int]:
     """The classes in `classes`; DataError if it is no sequence of whole numbers."""
     try:
-        named = list(classes)
+        named = None if isinstance(classes, str | bytes) else list(classes)
     except TypeError:
-        raise DataError(
-            f"{where}: `{argument}` must be a sequence of classes, got {classes!r}."
-        ) from None
+        named = None
+    if named is None:
+        raise DataError(f"{where}: `{argument}` must be a sequence of classes, got {classes!r}.")
     for label in named:
-        check_whole(where, argument, label)
+        check_whole(where, argument, label, 0)
     return [int(label) for label in named]
 
 
@@ -89,14 +89,13 @@ def task_splits(labels: np.ndarray, tasks: Sequence[Sequence[int]]) -> list[np.n
     Raises:
       DataError: if a class is in two tasks, or as `class_subset`.
     """
-    if not isinstance(tasks, Iterable):
+    if isinstance(tasks, str | bytes) or not isinstance(tasks, Iterable):
         raise DataError(f"task_splits: `tasks` must be a sequence of sequences, got {tasks!r}.")
     groups = [_named("task_splits", "tasks", classes) for classes in tasks]
     named = [label for classes in groups for label in classes]
     if len(set(named)) < len(named):
         raise DataError(
-            "task_splits: `tasks` must share no class, got "
-            f"{', '.join(map(str, groups))}."
+            f"task_splits: `tasks` must share no class, got {', '.join(map(str, groups))}."
         )
     return [class_subset(labels, classes) for classes in groups]
 
@@ -108,9 +107,9 @@ def draw_tasks(num_classes: int, num_tasks: int, seed: int) -> list[list[int]]:
       DataError: if the classes cannot be shared out evenly, or for a negative seed.
     """
     check_whole("draw_tasks", "num_classes", num_classes, 1)
-    check_whole("draw_tasks", "num_tasks", num_tasks, 1)
+    check_whole("draw_tasks", "num_tasks", num_tasks)
     check_whole("draw_tasks", "seed", seed, 0)
-    if num_classes % num_tasks:
+    if num_tasks < 1 or num_classes % num_tasks:
         raise DataError(
             f"draw_tasks: `num_tasks` must divide the {num_classes} classes, got {num_tasks}."
         )

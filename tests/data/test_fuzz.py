@@ -1,6 +1,7 @@
 """Readers on thousands of damaged files: a right answer or a DataError, and little memory."""
 
 import gzip
+import struct
 import tracemalloc
 
 import numpy as np
@@ -104,3 +105,50 @@ def test_damaged_files(tmp_path, key):
 @pytest.mark.parametrize("key", SETS)
 def test_ten_thousand_damaged_files(tmp_path, key):
     fuzz(tmp_path, key, 10_000 // len(SETS))
+
+
+def forged_idx(content):
+    """Every axis as long as its four bytes can say: up to 2^96 values."""
+    header = 4 + 4 * content[3]
+    return content[:4] + b"\xff" * (header - 4) + content[header:]
+
+
+def forged_tar(content):
+    """The first batch 8 GiB long, with a right checksum."""
+    begin = content.index(b"data_batch_1") // 512 * 512
+    header = bytearray(content[begin : begin + 512])
+    header[124:136], header[148:156] = b"7" * 11 + b"\0", b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return content[:begin] + header + content[begin + 512 :]
+
+
+FORGED = {
+    "idx": ("mnist", {k: forged_idx(v) for k, v in IDX.items()}),
+    "gzipped idx": ("mnist", {f"{k}.gz": gzip.compress(forged_idx(v)) for k, v in IDX.items()}),
+    "zip": (
+        "emnist_letters",
+        {"gzip.zip": emnist_zip({k: forged_idx(v) for k, v in EMNIST.items()})},
+    ),
+    "binary tar": ("cifar10", {"cifar-10-binary.tar": forged_tar(tar_bytes(BINARY, "w"))}),
+    "python": (
+        "cifar10",
+        {
+            k: v.replace(b"T" + struct.pack("<I", 3072), b"T" + struct.pack("<I", 2**31 - 1))
+            for k, v in PYTHON.items()
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("key", FORGED)
+def test_a_forged_size_reserves_no_memory(tmp_path, key):
+    name, files = FORGED[key]
+    assert files != SETS[key][1]
+    write_files(tmp_path / name, files)
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DataError, match="truncated|pickle|end of data"):
+            data.load(name, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < MEMORY
+    finally:
+        tracemalloc.stop()

@@ -92,7 +92,8 @@ def drive(
 
     Raises:
       Stopped: if SIGTERM or SIGINT came, see `graceful_stop`; the carry is then on disk.
-      ValueError: for a negative length, an interval that is negative or no step, or snapshots of another structure.
+      ValueError: for a negative length, an interval that is negative or no step, or snapshots of
+        another structure.
     """
     check_integer("drive", "length", length, 0)
     check_range("drive", "every_seconds", every_seconds, at_least=0)

@@ -1,29 +1,29 @@
-"""Results as a reader wants them: a table with intervals, paired tests, figures, one page.
+"""Results as a reader wants them: tables with intervals, paired tests, figures.
 
 Everything is made from the records in `results.jsonl` and from `config.json` alone, so that a
 report can be made again from what is on disk.
 """
 
-import base64
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
-# Okabe and Ito's colours, told apart by colour-blind readers; the markers serve print.
-STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#666666", "^")}
+from sffa_jax.page import Picture, Section
 
+NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
+# Okabe and Ito's colours, told apart by colour-blind readers and on light and dark ground; the
+# markers serve print.
+STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#808080", "^")}
 
 SELECTION = {
     "validation": "The weights of each run are those of the epoch with the highest validation "
@@ -183,23 +183,18 @@ def tests_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return table
 
 
-def as_text(table: Sequence[Sequence[str]]) -> str:
-    """A table as aligned plain text."""
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
-    """An empty figure in the project's style; `width` in inches."""
-    figure = Figure(figsize=(width, 4.0), layout="constrained", dpi=150)
+    """An empty figure with horizontal lines; `width` in inches."""
+    figure = Figure(figsize=(width, 4.0))
     axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title)
+    axes.grid(axis="y")
     return figure, axes
+
+
+def ink() -> str:
+    """The colour of lines that are no data: that of the text."""
+    return str(rcParams["text.color"])
 
 
 def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
@@ -262,119 +257,76 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     if lowest < 100:
         # The first epochs would squeeze all that differs into a line at the top.
         axes.set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Validation accuracy, %")
     return figure
 
 
-@dataclass(frozen=True)
-class ReportFigure:
-    """A PNG in the run's folder and the sentence under it."""
+def raw_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Every run of a comparison: its accuracies in percent, layer by layer."""
+    table = [["Algorithm", "Seed", "Test, %", "Validation, %", "Layer by layer, %", "Best epoch"]]
+    for r in records:
+        done = r["test_accuracy"] is not None
+        table.append(
+            [
+                NAMES.get(r["algorithm"], r["algorithm"]),
+                str(r["seed"]),
+                f"{100 * r['test_accuracy']:.2f}" if done else r["status"],
+                _percent(r["validation_accuracy"]),
+                ", ".join(f"{100 * a:.2f}" for a in r["layer_accuracies"]) if done else "-",
+                str(r["selected_epoch"]) if done else "-",
+            ]
+        )
+    return table
 
-    file: str
-    caption: str
 
-
-def write_page(
-    folder: Path,
-    *,
-    title: str,
-    lead: str,
-    tables: Mapping[str, Sequence[Sequence[str]]],
-    figures: Sequence[ReportFigure],
-    config: Mapping[str, Any],
-    command: str,
-) -> Path:
-    """Writes `report.html`: one file that needs no network, light or dark, narrow or wide.
+def comparison(
+    records: Sequence[Mapping[str, Any]], config: Mapping[str, Any], command: str
+) -> Section:
+    """What there is to say of a comparison of algorithms.
 
     Args:
-      folder: where the figures lie and the page goes.
-      title, lead: heading and the paragraph under it.
-      tables: by heading; the first row of each is its header.
-      figures: PNG files in `folder`; they are embedded.
-      config: shown as it is.
-      command: repeats the run.
-
-    Returns:
-      The page's path. All text is escaped.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sffa_jax", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
-        title=title,
-        lead=lead,
-        tables=tables,
-        figures=[
-            (base64.b64encode((folder / figure.file).read_bytes()).decode(), figure.caption)
-            for figure in figures
-        ],
-        config=json.dumps(config, indent=2, ensure_ascii=False),
-        command=command,
-    )
-    path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
-
-
-def report_comparison(
-    folder: Path, records: Sequence[Mapping[str, Any]], config: Mapping[str, Any], command: str
-) -> str:
-    """Writes `summary.csv`, the figures and `report.html` of a comparison.
-
-    Returns:
-      The tables as plain text.
+      records: of the runs.
+      config: its `options.selection` says how the epoch was chosen.
+      command: repeats the runs.
 
     Raises:
       ValueError: if there is no record.
     """
     if not records:
-        raise ValueError("report_comparison: `records` must hold at least one run, got none.")
+        raise ValueError("comparison: `records` must hold at least one run, got none.")
     # Seeds that were added on a later start stand among their algorithm's runs all the same.
     order = list(dict.fromkeys([*NAMES, *(record["algorithm"] for record in records)]))
     records = sorted(records, key=lambda r: (order.index(r["algorithm"]), r["seed"]))
-    summary(records).to_csv(folder / "summary.csv", index=False)
-    accuracy_figure(records).savefig(folder / "accuracy.png")
-    figures = [ReportFigure("accuracy.png", "Test accuracy of every seed, and the mean.")]
-    if any(record["history"]["validation_accuracy"] for record in records):
-        learning_figure(records).savefig(folder / "learning_curves.png")
-        caption = "Validation accuracy as training goes on."
-        figures.append(ReportFigure("learning_curves.png", caption))
-    table, tests = results_table(records), tests_table(records)
-    raw = [["Algorithm", "Seed", "Test, %", "Validation, %", "Layer by layer, %", "Best epoch"]]
-    for r in records:
-        done = r["test_accuracy"] is not None
-        raw.append(
-            [
-                NAMES.get(r["algorithm"], r["algorithm"]),
-                str(r["seed"]),
-                f"{100 * r['test_accuracy']:.2f}" if done else r["status"],
-                "-"
-                if r["validation_accuracy"] is None
-                else f"{100 * r['validation_accuracy']:.2f}",
-                ", ".join(f"{100 * a:.2f}" for a in r["layer_accuracies"]) if done else "-",
-                str(r["selected_epoch"]) if done else "-",
-            ]
+    pictures = [
+        Picture(
+            "accuracy.png",
+            "Test accuracy of every seed, and the mean.",
+            partial(accuracy_figure, records),
         )
-    tables = {"Results": table} | ({"Paired tests": tests} if len(tests) > 1 else {})
+    ]
+    if any(record["history"]["validation_accuracy"] for record in records):
+        caption = "Validation accuracy as training goes on."
+        draw = partial(learning_figure, records)
+        pictures.append(Picture("learning_curves.png", caption, draw))
+    tests = tests_table(records)
     dataset = records[0]["dataset"]
     selection = config.get("options", {}).get("selection", "validation")
-    write_page(
-        folder,
-        title=f"{', '.join(dict.fromkeys(row[0] for row in raw[1:]))} on {dataset}",
+    named = (NAMES.get(name, name) for name in dict.fromkeys(r["algorithm"] for r in records))
+    return Section(
+        title=f"{', '.join(named)} on {dataset}",
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
             "A paired test compares two algorithms on the same seeds."
         ),
-        tables=tables | {"Every run": raw},
-        figures=figures,
+        tables={"Results": results_table(records)}
+        | ({"Paired tests": tests} if len(tests) > 1 else {})
+        | {"Run by run": raw_table(records)},
+        pictures=pictures,
+        records=records,
+        summary=summary(records),
         config=config,
         command=command,
     )
-    return "\n\n".join(as_text(t) for t in tables.values())

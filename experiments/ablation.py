@@ -10,20 +10,23 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.command import execute
 from experiments.options import Common, Splits, load_dataset, make_splits, open_folder
 from experiments.presets import PRESETS
+from experiments.results import Results, held, publish, restored
 from experiments.training import Setting, train_settings
 from sffa_jax import report
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.cluster import leads
+from sffa_jax.page import Picture, Section
 from sffa_jax.recipe import Recipe
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -184,8 +187,41 @@ def path_figure(records: Records, settings: Sequence[Setting], algorithms: Seque
         )
     axes.set_xticks(range(len(along)), along, rotation=35, ha="right", fontsize=8)
     axes.set_ylabel("Test accuracy, %")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
+
+
+def section(results: Results) -> Section:
+    """What there is to say of the runs."""
+    options: Options = restored(Options, results.options)
+    records, settings = results.records, path(*options.ends(), taken_back=options.taken_back)
+    tables = {
+        f"{report.NAMES[algorithm]}: what each change buys": effects(records, settings, algorithm)
+        for algorithm in options.algorithms
+    }
+    rows = [[title.partition(":")[0], *row] for title, t in tables.items() for row in t[1:]]
+    head = next(iter(tables.values()))[0]
+    return Section(
+        title=f"From {options.start} to {options.end} on {options.dataset}",
+        lead=(
+            "Each step adds one change to all those before it; 'without' is the end of the "
+            "path with that one change undone. Differences are paired by seed, with 95 % "
+            "intervals. The first step's epoch is chosen on the test set if the preset says so "
+            "(released does): its accuracy is too high by that choice."
+        ),
+        tables=tables,
+        pictures=[
+            Picture(
+                "path.png",
+                "Mean and 95 % interval over seeds.",
+                partial(path_figure, records, settings, options.algorithms),
+            )
+        ],
+        records=records,
+        summary=pd.DataFrame(rows, columns=["Algorithm", *head]),
+        config=results.config,
+        command=results.command,
+    )
 
 
 def main(options: Options) -> None:
@@ -223,32 +259,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        path_figure(folder.records, settings, options.algorithms).savefig(
-            folder.path / "path.png", bbox_inches="tight"
-        )
-        tables = {
-            f"{report.NAMES[algorithm]}: what each change buys": effects(
-                folder.records, settings, algorithm
-            )
-            for algorithm in options.algorithms
-        }
-        page = report.write_page(
-            folder.path,
-            title=f"From {options.start} to {options.end} on {options.dataset}",
-            lead=(
-                "Each step adds one change to all those before it; 'without' is the end of the "
-                "path with that one change undone. Differences are paired by seed, with 95 % "
-                "intervals. The first step's epoch is chosen on the test set if the preset says so "
-                "(released does): its accuracy is too high by that choice."
-            ),
-            tables=tables,
-            figures=[report.ReportFigure("path.png", "Mean and 95 % interval over seeds.")],
-            config=folder.config,
-            command=options.command("ablation"),
-        )
-        for table in tables.values():
-            print(f"\n{report.as_text(table)}")
-        print(f"\nReport: {page}")
+        publish(folder, section(held(folder, options.command("ablation"))))
 
 
 if __name__ == "__main__":

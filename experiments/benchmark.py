@@ -30,6 +30,7 @@ from experiments import benchmark_kernels, benchmark_report, floor
 from experiments.command import execute
 from experiments.options import check_names, flags
 from experiments.presets import TWO_PASS
+from experiments.results import held, publish
 from experiments.run_folder import RunFolder
 from experiments.timing import Timed, compiled, in_turn, ratios, records_of
 from sffa_jax.checks import check_choice, check_integer, reject
@@ -472,10 +473,7 @@ def main(options: Options) -> None:
                 folder.append({"group": group, "last": i == len(measured) - 1} | EMPTY | record)
         if "networks" in options.cases and find_spec("torch") is None:
             console.print("pip install 'sffa_jax[torch]' adds PyTorch beside.", highlight=False)
-        # Of a group that was begun twice, only the whole one counts.
-        records = benchmark_report.whole(folder.records)
-        text = benchmark_report.write(folder.path, records, folder.config, options.command())
-        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+        publish(folder, benchmark_report.section(held(folder, options.command())))
 
 
 if __name__ == "__main__":

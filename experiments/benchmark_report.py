@@ -1,14 +1,16 @@
 """The benchmark's tables and figures, made from its records alone."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.results import Results
 from sffa_jax import report
+from sffa_jax.page import Picture, Section
 
 Record = Mapping[str, Any]
 Table = list[list[str]]
@@ -181,19 +183,18 @@ def memory_table(records: Sequence[Record]) -> Table:
 def linear_figure(records: Sequence[Record]) -> Figure:
     """Seconds an epoch against samples, classes and depth, with the straight line through them."""
     found = of(records, "linear")
-    figure = Figure(figsize=(9, 3), layout="constrained", dpi=150)
+    figure = Figure(figsize=(9, 3))
     titles = {"samples": "Training images", "classes": "Labels, all compared", "depth": "Layers"}
     for axes, (axis, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         rows = [r for r in found if r["axis"] == axis]
         x = np.array([r["value"] for r in rows], float)
         y = np.array([np.median(r["seconds"]) for r in rows])
         slope, offset = np.polyfit(x, y, 1)
-        axes.plot(x, slope * x + offset, color="#999999", linewidth=1)
+        axes.plot(x, slope * x + offset, color=report.ink(), linewidth=1)
         axes.plot(x, y, "o", color=report.STYLES["sffa"][0])
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
-        axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("Seconds an epoch")
     figure.suptitle("SFFA's cost grows linearly", x=0.01, ha="left", fontsize=11)
     return figure
@@ -217,7 +218,7 @@ def memory_figure(records: Sequence[Record]) -> Figure:
     axes.set_xlabel("Layers")
     axes.set_ylabel("MiB beyond parameters and optimiser")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
 
 
@@ -234,36 +235,32 @@ def tables(records: Sequence[Record]) -> dict[str, Table]:
     return {title: table for title, table in found.items() if len(table) > 1}
 
 
-def write(folder: Path, records: Sequence[Record], config: Mapping[str, Any], command: str) -> str:
-    """Writes `summary.csv`, the figures and `report.html`; returns the tables as plain text."""
+def section(results: Results) -> Section:
+    """What there is to say of the runs; of a group that was begun twice, the whole one counts."""
+    records = whole(results.records)
     rows = [
         {k: v for k, v in r.items() if not isinstance(v, list) or k == "hidden"} for r in records
     ]
     medians = np.array([np.median(r["seconds"] or [np.nan]) for r in records])
-    summary = (
-        pd.DataFrame(rows)
-        .assign(median_seconds=medians)
-        .drop(columns=["seconds", "last"], errors="ignore")
-    )
-    summary.to_csv(folder / "summary.csv", index=False)
-    figures = []
+    pictures = []
     if of(records, "linear"):
-        linear_figure(records).savefig(folder / "linear.png")
-        figures.append(report.ReportFigure("linear.png", "Time an epoch, SFFA."))
+        draw = partial(linear_figure, records)
+        pictures.append(Picture("linear.png", "Time an epoch, SFFA.", draw))
     if of(records, "memory"):
-        memory_figure(records).savefig(folder / "memory.png")
-        figures.append(report.ReportFigure("memory.png", "Scratch memory by depth."))
-    found = tables(records)
-    report.write_page(
-        folder,
+        draw = partial(memory_figure, records)
+        pictures.append(Picture("memory.png", "Scratch memory by depth.", draw))
+    return Section(
         title="Speed and memory",
         lead="Medians over rounds in which all programs of a network ran once; in brackets the "
         "least and the greatest ratio of a round. The floor is the matrix products and the "
         "optimiser's update alone. PyTorch: how many times longer the same takes, written the "
         "obvious way.",
-        tables=found,
-        figures=figures,
-        config=config,
-        command=command,
+        tables=tables(records),
+        pictures=pictures,
+        records=records,
+        summary=pd.DataFrame(rows)
+        .assign(median_seconds=medians)
+        .drop(columns=["seconds", "last"], errors="ignore"),
+        config=results.config,
+        command=results.command,
     )
-    return "\n\n".join(f"{title}\n{report.as_text(table)}" for title, table in found.items())

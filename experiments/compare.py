@@ -13,6 +13,7 @@ from rich.console import Console
 
 from experiments import options as shared
 from experiments.command import execute
+from experiments.results import publish
 from experiments.training import train_runs
 from sffa_jax import report
 from sffa_jax.cluster import leads
@@ -60,8 +61,7 @@ def main(options: Options) -> None:
                 folder.append(*(names | record for record in records))
         if not leads():
             return
-        text = report.report_comparison(folder.path, folder.records, folder.config, command)
-        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+        publish(folder, report.comparison(folder.records, folder.config, command))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from experiments.command import execute
 from experiments.continual_options import FREE_OPTIONS, STRENGTHS, Options
 from experiments.continual_runs import Cell, Tested, load_data, run_seeds
 from experiments.options import load_dataset
+from experiments.results import held, publish
 from experiments.run_folder import RunFolder
 from sffa_jax import augment, data
 from sffa_jax.cluster import leads
@@ -151,8 +152,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        text = continual_report.write(folder.path, folder.records, folder.config, command)
-        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+        publish(folder, continual_report.section(held(folder, command)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.results import Results
 from sffa_jax import report
+from sffa_jax.page import Picture, Section
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -184,7 +186,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     strategies = present(records, "strategy")
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.6, 2.7 * rows + 0.7), layout="constrained", dpi=150)
+    figure = Figure(figsize=(3.2 * columns + 0.6, 2.7 * rows + 0.7))
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
@@ -198,9 +200,8 @@ def curves_figure(records: Records, scenario: str) -> Figure:
         if strategy is None:
             axes.set_visible(False)
             continue
-        axes.set_title(STRATEGY_NAMES[strategy], loc="left", fontsize=10)
-        axes.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(STRATEGY_NAMES[strategy], fontsize=10)
+        axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for algorithm in present(records, "algorithm"):
             runs = of(records, strategy=strategy, algorithm=algorithm)
@@ -214,16 +215,14 @@ def curves_figure(records: Records, scenario: str) -> Figure:
             )
             handles[name_of(algorithm)] = line
             if len(runs) > 1:
-                bands = [report.interval(column) for column in curves.T]
+                bands = [report.interval(column.tolist()) for column in curves.T]
                 low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
                 axes.fill_between(tasks, low, high, color=colour, alpha=0.2, linewidth=0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Accuracy, %")
     for axes in panels[-1]:
         axes.set_xlabel("Tasks learnt")
-    figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False
-    )
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -232,7 +231,7 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
     records = of(records, scenario=scenario)
     strategies, algorithms = present(records, "strategy"), present(records, "algorithm")
     size = (1.9 * len(strategies) + 1.2, 1.9 * len(algorithms) + 0.9)
-    figure = Figure(figsize=size, layout="constrained", dpi=150)
+    figure = Figure(figsize=size)
     panels = figure.subplots(len(algorithms), len(strategies), squeeze=False)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on each task after each task, %",
@@ -241,7 +240,7 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
         fontsize=11,
     )
     for axes, strategy in zip(panels[0], strategies, strict=True):
-        axes.set_title(STRATEGY_NAMES[strategy], fontsize=10)
+        axes.set_title(STRATEGY_NAMES[strategy], loc="center", fontsize=10)
     for axes, algorithm in zip(panels[:, 0], algorithms, strict=True):
         axes.set_ylabel(f"{name_of(algorithm)}\nafter task")
     for axes in panels[-1]:
@@ -269,39 +268,40 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
     return figure
 
 
-def write(folder: Path, records: Records, config: Mapping[str, Any], command: str) -> str:
-    """Writes `summary.csv`, the figures and `report.html`; returns the tables as plain text.
+def section(results: Results) -> Section:
+    """What there is to say of a grid of runs.
 
     Raises:
       ValueError: if there is no record.
     """
-    if not records:
+    if not results.records:
         raise ValueError("continual_report: `records` must hold at least one run, got none.")
-    records = ordered(records)
+    records = ordered(results.records)
     cells = summary(records)
-    cells.to_csv(folder / "summary.csv", index=False)
     tables = {"Accuracy over all tasks, in the end": accuracy_table(records)}
     tests = tests_table(records)
     if len(tests) > 1:
         tables["Paired tests"] = tests
     if len(cells):
         tables["Forgetting, transfer and cost"] = measures_table(cells)
-    figures = []
+    pictures = []
     for scenario in present(of(records), "scenario"):
-        curves, matrices = f"curves_{scenario}.png", f"matrices_{scenario}.png"
-        curves_figure(records, scenario).savefig(folder / curves)
-        matrices_figure(records, scenario).savefig(folder / matrices)
         name = SCENARIO_NAMES[scenario]
-        figures += [
-            report.ReportFigure(curves, f"Accuracy over the tasks seen so far, {name}."),
-            report.ReportFigure(
-                matrices, f"Accuracy on each task (across) after each task (down), {name}."
+        pictures += [
+            Picture(
+                f"curves_{scenario}.png",
+                f"Accuracy over the tasks seen so far, {name}.",
+                partial(curves_figure, records, scenario),
+            ),
+            Picture(
+                f"matrices_{scenario}.png",
+                f"Accuracy on each task (across) after each task (down), {name}.",
+                partial(matrices_figure, records, scenario),
             ),
         ]
     diverged = sum(record["status"] != "done" for record in records)
     dataset = records[0]["dataset"]
-    report.write_page(
-        folder,
+    return Section(
         title=f"Continual learning on {dataset}",
         lead=(
             f"{len(records)} runs on {dataset}"
@@ -313,8 +313,9 @@ def write(folder: Path, records: Records, config: Mapping[str, Any], command: st
             "strategy keeps, an image counting as its pixels. Time includes the evaluations."
         ),
         tables=tables,
-        figures=figures,
-        config=config,
-        command=command,
+        pictures=pictures,
+        records=records,
+        summary=cells,
+        config=results.config,
+        command=results.command,
     )
-    return "\n\n".join(report.as_text(table) for table in tables.values())

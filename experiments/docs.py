@@ -6,46 +6,35 @@ A table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->`; wh
 is made anew from the named folders under `results/`. A test holds that nothing would change.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments import ablation, benchmark_report, continual_report, robustness, symmetry
 from experiments import options as shared
+from experiments.results import Results, read, restored
 from sffa_jax import report
 
 ROOT = Path(__file__).parent.parent
 TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One folder of results. Attributes: name: under `results/`; config, records: its content."""
-
-    name: str
-    config: dict[str, Any]
-    records: list[dict[str, Any]]
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Every option; those that later versions added have their preset's value."""
-        given = self.config["options"]
-        if self.config["experiment"] == "continual":
-            return given
-        return shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
+def load(name: str) -> Results:
+    """The folder `name` under `results/`; options that later versions added have their preset's
+    value."""
+    found = read(ROOT / "results" / name)
+    given = found.options
+    if found.experiment in ("compare", "latents", "robustness", "symmetry"):
+        given = shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
+    return replace(found, config=found.config | {"options": given})
 
 
-def load(name: str) -> Run:
-    """Reads a folder of results."""
-    folder = ROOT / "results" / name
-    lines = (folder / "results.jsonl").read_text().splitlines()
-    config = json.loads((folder / "config.json").read_text())
-    return Run(name, config, [json.loads(line) for line in lines])
+def name_of(run: Results) -> str:
+    """Under `results/`."""
+    return run.path.relative_to(ROOT / "results").as_posix()
 
 
 def percent(values: Sequence[float]) -> str:
@@ -56,12 +45,12 @@ def percent(values: Sequence[float]) -> str:
     )
 
 
-def accuracies(run: Run, algorithm: str) -> list[float]:
+def accuracies(run: Results, algorithm: str) -> list[float]:
     """Test accuracy of every seed that did not diverge."""
     return list(report.accuracies(run.records)[algorithm].values())
 
 
-def changed(run: Run) -> str:
+def changed(run: Results) -> str:
     """The options of a run that are not the command's defaults, as they are typed."""
     usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
     hidden = {*shared.FREE_OPTIONS} - {"seeds"}
@@ -70,19 +59,19 @@ def changed(run: Run) -> str:
     return f"`{' '.join(words)}`" if words else "no option"
 
 
-def device(run: Run) -> str:
+def device(run: Results) -> str:
     """Where it ran."""
     found = run.config["device"]
     return f"{found['host_cores']} cores" if found["platform"] == "cpu" else found["kind"]
 
 
-def comparison(runs: Sequence[Run]) -> list[list[str]]:
+def comparison(runs: Sequence[Results]) -> list[list[str]]:
     """A row a run of `compare`."""
     table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
     for run in runs:
         hidden = "-".join(map(str, run.options["hidden"]))
         results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
-        made = f"{changed(run)} ([raw](results/{run.name}))"
+        made = f"{changed(run)} ([raw](results/{name_of(run)}))"
         table.append(
             [
                 f"{run.options['dataset']}, {hidden}",
@@ -95,16 +84,16 @@ def comparison(runs: Sequence[Run]) -> list[list[str]]:
     return table
 
 
-def tests(runs: Sequence[Run]) -> list[list[str]]:
+def tests(runs: Sequence[Results]) -> list[list[str]]:
     """The paired tests of runs of `compare`."""
     table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     for run in runs:
         for row in report.tests_table(run.records)[1:]:
-            table.append([run.name, *row])
+            table.append([name_of(run), *row])
     return table
 
 
-def depth(runs: Sequence[Run]) -> list[list[str]]:
+def depth(runs: Sequence[Results]) -> list[list[str]]:
     """Accuracy by layer and cumulated, a row a run and algorithm."""
     table = [["Layers", "Algorithm", "All layers", "Each layer alone", "Layers up to it"]]
     for run in runs:
@@ -121,15 +110,10 @@ def depth(runs: Sequence[Run]) -> list[list[str]]:
     return table
 
 
-def ablated(runs: Sequence[Run]) -> list[list[str]]:
+def ablated(runs: Sequence[Results]) -> list[list[str]]:
     """What each change buys."""
     (run,) = runs
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in run.config["options"].items()
-        if name in ablation.Options.__dataclass_fields__
-    }
-    options = ablation.Options(**given)
+    options: ablation.Options = restored(ablation.Options, run.options)
     settings = ablation.path(*options.ends(), taken_back=options.taken_back)
     table: list[list[str]] = []
     for algorithm in options.algorithms:
@@ -137,21 +121,21 @@ def ablated(runs: Sequence[Run]) -> list[list[str]]:
     return table
 
 
-def robust(runs: Sequence[Run]) -> list[list[str]]:
+def robust(runs: Sequence[Results]) -> list[list[str]]:
     """Quartiles over a grid of settings."""
     (run,) = runs
     algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
     return robustness.distribution_table(run.records, algorithms, 0.9)
 
 
-def by_value(runs: Sequence[Run]) -> list[list[str]]:
+def by_value(runs: Sequence[Results]) -> list[list[str]]:
     """Medians with one choice of the grid held fixed."""
     (run,) = runs
     algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
     return robustness.by_value_table(run.records, algorithms)
 
 
-def sizes(runs: Sequence[Run]) -> list[list[str]]:
+def sizes(runs: Sequence[Results]) -> list[list[str]]:
     """SFFA's gradient at several sharpnesses and floors."""
     (run,) = runs
     return symmetry.size_table(run.records)
@@ -176,7 +160,7 @@ PUBLISHED = {
 figures. By data set, scenario and strategy."""
 
 
-def continual(runs: Sequence[Run]) -> list[list[str]]:
+def continual(runs: Sequence[Results]) -> list[list[str]]:
     """Accuracy over all tasks in the end, a row a run, scenario and strategy."""
     table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
     for run in runs:
@@ -189,7 +173,7 @@ def continual(runs: Sequence[Run]) -> list[list[str]]:
                 cells.append(percent(found) if found else "-")
             table.append(
                 [
-                    f"[{run.name.removeprefix('continual/')}](results/{run.name})",
+                    f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
                     continual_report.SCENARIO_NAMES[scenario].removesuffix("-incremental"),
                     continual_report.STRATEGY_NAMES[strategy],
                     *cells,
@@ -199,7 +183,7 @@ def continual(runs: Sequence[Run]) -> list[list[str]]:
     return table
 
 
-def continual_cost(runs: Sequence[Run]) -> list[list[str]]:
+def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     """Forgetting, memory and time of the class scenario's cells."""
     (run,) = runs
     records = continual_report.ordered(run.records)
@@ -208,17 +192,17 @@ def continual_cost(runs: Sequence[Run]) -> list[list[str]]:
     return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
 
 
-def benchmarked(title: str) -> Callable[[Sequence[Run]], list[list[str]]]:
+def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
     """A table of the benchmark's report, by its title there."""
 
-    def table(runs: Sequence[Run]) -> list[list[str]]:
+    def table(runs: Sequence[Results]) -> list[list[str]]:
         (run,) = runs
         return benchmark_report.tables(benchmark_report.whole(run.records))[title]
 
     return table
 
 
-KINDS: dict[str, Callable[[Sequence[Run]], list[list[str]]]] = {
+KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "comparison": comparison,
     "tests": tests,
     "depth": depth,

@@ -3,8 +3,8 @@
     python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
 
 trains each algorithm on each seed as `compare` does, measures every layer on test images, and draws
-the networks of the first seed. The paper's claims (SFFA's latents are sparser and more specialised,
-its goodness more precise) are differences to FFA, paired by seed.
+the networks of the first seed (from `pictures-ALGORITHM.npz`). The paper's claims (SFFA's latents
+are sparser and more specialised, its goodness more precise) are differences to FFA, paired by seed.
 """
 
 import sys
@@ -22,9 +22,11 @@ from rich.console import Console
 from experiments import latents_report
 from experiments import options as shared
 from experiments.command import execute
+from experiments.results import held, publish
 from experiments.training import Watch, train_runs
 from sffa_jax import checkpoint, report
 from sffa_jax.analysis import latents, precision, separability, sparsity, specialisation
+from sffa_jax.checkpoint import Trained
 from sffa_jax.checks import check_integer
 from sffa_jax.cluster import leads
 from sffa_jax.learner import State
@@ -173,6 +175,48 @@ def measure(
     return {name: [layer[name] for layer in found] for name in found[0]}
 
 
+def embed(h: np.ndarray) -> np.ndarray:
+    """Latents in the plane, [samples, 2], by t-SNE from their principal components."""
+    from sklearn.manifold import TSNE
+
+    return np.asarray(TSNE(init="pca", random_state=0).fit_transform(h))
+
+
+def gather(
+    seen: Seen, trained: Trained, splits: shared.Splits, test: Samples, embedded: int
+) -> dict[str, np.ndarray]:
+    """What the pictures of one network show, as arrays.
+
+    Returns:
+      For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2];
+      of a forward-only network `right_k` and `wrong_k` [bins], shares of the log-odds between
+      `edges_k`. `fields` [classes, *image]: weights on the pixels of the first layer's most
+      selective neuron for each class. `labels` [embedded].
+    """
+    state, classes = trained.state, trained.num_classes
+    x, labels = test.scaled(test.images), test.labels
+    found = {"labels": np.asarray(labels[:embedded])}
+    for k, h in enumerate(chunked(jax.jit(Partial(seen.hidden, state)), x)):
+        found[f"means_{k}"] = np.asarray(specialisation.class_means(h, labels, classes))
+    for k, h in enumerate(chunked(jax.jit(Partial(seen.unlabelled, state)), x[:embedded])):
+        found[f"points_{k}"] = embed(h)
+    if seen.network is not None:
+        odds = chunked(jax.jit(Partial(seen.log_odds, state)), x)
+        for k, of_layer in enumerate(np.moveaxis(odds, 1, 0)):
+            right, wrong = precision.right_and_wrong(jnp.asarray(of_layer), labels)
+            histograms = precision.histograms(right, wrong)
+            for name in ("right", "wrong", "edges"):
+                found[f"{name}_{k}"] = np.asarray(getattr(histograms, name))
+    layers = state.params if seen.network is None else state.params.layers
+    kernel = np.asarray(layers[0]["kernels"]["input"])[: int(np.prod(splits.shape))]
+    means = found["means_0"]
+    share = means / np.maximum(means.sum(axis=0), 1e-12)
+    # Among neurons that do answer: a selective one that hardly ever fires says little.
+    share[:, means.max(axis=0) < 0.1 * means.max()] = 0
+    found["fields"] = kernel[:, share.argmax(axis=1)].T.reshape(classes, *splits.shape)
+    return found
+
+
 def main(options: Options) -> None:
     """Trains and measures what is missing in the output folder and writes its report."""
     command = options.command("latents")
@@ -214,16 +258,13 @@ def main(options: Options) -> None:
                 folder.append(*(names | record for record in records))
         if not leads():
             return
-        text = latents_report.write(
-            folder.path,
-            folder.records,
-            folder.config,
-            command,
-            {name: (one, networks / f"{name}-0") for name, one in seen.items()},
-            splits,
-            options.embedded,
-        )
-        print(f"\n{text}\n\nReport: {folder.path / 'report.html'}")
+        for algorithm, one in seen.items():
+            network, file = networks / f"{algorithm}-0", folder.path / f"pictures-{algorithm}.npz"
+            if network.exists() and not file.exists():
+                first_seed = checkpoint.load(network)
+                arrays: dict[str, Any] = gather(one, first_seed, splits, test, options.embedded)
+                np.savez_compressed(file, **arrays)
+        publish(folder, latents_report.section(held(folder, command)))
 
 
 if __name__ == "__main__":

@@ -2,23 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from sffa_jax import checkpoint, report
-from sffa_jax.analysis import precision, specialisation
-from sffa_jax.checkpoint import Trained
-
-if TYPE_CHECKING:
-    from experiments.latents import Seen
-    from experiments.options import Splits
+from experiments.results import Results
+from sffa_jax import report
+from sffa_jax.page import Picture, Section
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -114,21 +107,22 @@ def claims_table(records: Records) -> list[list[str]]:
 
 def panels(titles: Sequence[str], height: float = 3.2, width: float = 3.4) -> tuple[Figure, Any]:
     """A figure with a picture for each title, side by side."""
-    figure = Figure(figsize=(width * len(titles), height), layout="constrained", dpi=150)
+    figure = Figure(figsize=(width * len(titles), height))
     axes = figure.subplots(1, len(titles), squeeze=False)[0]
     for each, title in zip(axes, titles, strict=True):
-        each.set_title(title, loc="left", fontsize=10)
+        each.set_title(title)
     return figure, axes
 
 
-def activity_figure(means: Mapping[str, np.ndarray]) -> Figure:
-    """Mean activity by class, units ordered by the class they answer most.
+Gathered = Mapping[str, Mapping[str, np.ndarray]]
+"""For each algorithm the arrays of its `pictures-ALGORITHM.npz`, see `latents.gather`."""
 
-    Args:
-      means: for each algorithm [classes, units].
-    """
-    figure, axes = panels([report.NAMES[a] for a in means])
-    for each, mean in zip(axes, means.values(), strict=True):
+
+def activity_figure(found: Gathered, layer: int) -> Figure:
+    """Mean activity by class, units ordered by the class they answer most."""
+    figure, axes = panels([report.NAMES[a] for a in found])
+    for each, arrays in zip(axes, found.values(), strict=True):
+        mean = arrays[f"means_{layer}"]
         best = mean.argmax(axis=0)
         # Within a class the most selective first; silent units last.
         total = mean.sum(axis=0)
@@ -144,13 +138,14 @@ def activity_figure(means: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def embedding_figure(points: Mapping[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """Embedded latents, coloured and lettered by class: {algorithm: [samples, 2]}."""
-    figure, axes = panels([report.NAMES[a] for a in points])
-    for each, place in zip(axes, points.values(), strict=True):
-        each.scatter(*place.T, c=labels, cmap="tab10", s=3, linewidths=0, alpha=0.7)
+def embedding_figure(found: Gathered, layer: int) -> Figure:
+    """Embedded latents, coloured and numbered by class."""
+    figure, axes = panels([report.NAMES[a] for a in found])
+    for each, arrays in zip(axes, found.values(), strict=True):
+        points, labels = arrays[f"points_{layer}"], arrays["labels"]
+        each.scatter(*points.T, c=labels, cmap="tab10", s=3, linewidths=0, alpha=0.7)
         for label in np.unique(labels):
-            middle = np.median(place[labels == label], axis=0)
+            middle = np.median(points[labels == label], axis=0)
             each.text(
                 *middle,
                 str(label),
@@ -158,6 +153,7 @@ def embedding_figure(points: Mapping[str, np.ndarray], labels: np.ndarray) -> Fi
                 va="center",
                 fontsize=9,
                 fontweight="bold",
+                color="black",
                 bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
             )
         each.set_xticks([])
@@ -165,47 +161,40 @@ def embedding_figure(points: Mapping[str, np.ndarray], labels: np.ndarray) -> Fi
     return figure
 
 
-def fields_figure(
-    kernels: Mapping[str, np.ndarray],
-    means: Mapping[str, np.ndarray],
-    shape: Sequence[int],
-) -> Figure:
+def fields_figure(found: Gathered) -> Figure:
     """Weights on the pixels of each class's most selective neuron, a row an algorithm."""
-    classes = next(iter(means.values())).shape[0]
-    size = (0.8 * classes, 0.95 * len(kernels))
-    figure = Figure(figsize=size, layout="constrained", dpi=150)
-    grid = figure.subplots(len(kernels), classes, squeeze=False)
-    for row, (algorithm, kernel) in zip(grid, kernels.items(), strict=True):
-        mean = means[algorithm]
-        share = mean / np.maximum(mean.sum(axis=0), 1e-12)
-        # Among neurons that do answer: a selective one that hardly ever fires says little.
-        share[:, mean.max(axis=0) < 0.1 * mean.max()] = 0
-        for label, axes in enumerate(row):
-            weights = kernel[: int(np.prod(shape)), share[label].argmax()].reshape(shape)
-            weights = weights if weights.ndim == 2 else weights.mean(axis=-1)
+    classes = len(next(iter(found.values()))["fields"])
+    figure = Figure(figsize=(0.8 * classes, 0.95 * len(found)))
+    grid = figure.subplots(len(found), classes, squeeze=False)
+    for row, (algorithm, arrays) in zip(grid, found.items(), strict=True):
+        for label, (axes, field) in enumerate(zip(row, arrays["fields"], strict=True)):
+            weights = field if field.ndim == 2 else field.mean(axis=-1)
             most = np.abs(weights).max()
             axes.imshow(weights, cmap="PuOr_r", vmin=-most, vmax=most)
             axes.set_xticks([])
             axes.set_yticks([])
-            if algorithm == next(iter(kernels)):
-                axes.set_title(str(label), fontsize=8)
+            if algorithm == next(iter(found)):
+                axes.set_title(str(label), loc="center", fontsize=8)
         row[0].set_ylabel(report.NAMES[algorithm], fontsize=8)
     return figure
 
 
-def goodness_figure(found: Mapping[str, precision.Histograms]) -> Figure:
-    """Log-odds of right and of wrong labels, by algorithm."""
-    figure, axes = panels([report.NAMES[a] for a in found], width=4.2)
-    for each, histogram in zip(axes, found.values(), strict=True):
-        for shares, colour, style, name in (
-            (histogram.right, "#0072B2", "-", "right label"),
-            (histogram.wrong, "#D55E00", "--", "wrong labels"),
+def goodness_figure(found: Gathered, layer: int) -> Figure:
+    """Log-odds of right and of wrong labels, by forward-only algorithm."""
+    scored = {name: arrays for name, arrays in found.items() if "edges_0" in arrays}
+    figure, axes = panels([report.NAMES[a] for a in scored], width=4.2)
+    for each, arrays in zip(axes, scored.values(), strict=True):
+        edges = arrays[f"edges_{layer}"]
+        for kind, colour, style, name in (
+            ("right", "#0072B2", "-", "right label"),
+            ("wrong", "#D55E00", "--", "wrong labels"),
         ):
-            each.stairs(shares, histogram.edges, color=colour, linestyle=style, label=name)
-            each.stairs(shares, histogram.edges, color=colour, alpha=0.2, fill=True)
+            shares = arrays[f"{kind}_{layer}"]
+            each.stairs(shares, edges, color=colour, linestyle=style, label=name)
+            each.stairs(shares, edges, color=colour, alpha=0.2, fill=True)
         each.set_xlabel("Log-odds")
         each.set_ylabel("Share")
-        each.legend(frameon=False, fontsize=8)
+        each.legend(fontsize=8)
     return figure
 
 
@@ -232,115 +221,54 @@ def training_figure(records: Records) -> Figure:
             )
         each.set_xlabel("Epoch")
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(fontsize=8)
     return figure
 
 
-def embed(h: np.ndarray) -> np.ndarray:
-    """Latents in the plane, [samples, 2], by t-SNE from their principal components."""
-    from sklearn.manifold import TSNE
-
-    return np.asarray(TSNE(init="pca", random_state=0).fit_transform(h))
-
-
-def pictures(
-    folder: Path,
-    networks: Mapping[str, tuple["Seen", Trained]],
-    splits: "Splits",
-    embedded: int,
-) -> list[report.ReportFigure]:
-    """Draws one trained network of each algorithm."""
-    from experiments.latents import chunked, first
-
-    test, classes = first(splits.test, 5000), splits.dataset.num_classes
-    x, labels = test.scaled(test.images), np.asarray(test.labels)
-    hidden = {
-        name: chunked(jax.jit(partial(seen.hidden, trained.state)), x)
-        for name, (seen, trained) in networks.items()
-    }
-    bare = {
-        name: chunked(jax.jit(partial(seen.unlabelled, trained.state)), x[:embedded])
-        for name, (seen, trained) in networks.items()
-    }
-    odds = {
-        name: chunked(jax.jit(partial(seen.log_odds, trained.state)), x)
-        for name, (seen, trained) in networks.items()
-        if seen.network is not None
-    }
-    figures = []
-
-    def add(file: str, caption: str, figure: Figure) -> None:
-        figure.savefig(folder / file)
-        figures.append(report.ReportFigure(file, caption))
-
-    for layer in range(max(map(len, hidden.values()))):
-        means = {
-            name: np.asarray(
-                specialisation.class_means(jnp.asarray(h[layer]), test.labels, classes)
-            )
-            for name, h in hidden.items()
-        }
+def pictures(found: Gathered) -> list[Picture]:
+    """Of one trained network of each algorithm."""
+    listed = []
+    layers = sum(name.startswith("means_") for name in next(iter(found.values())))
+    for layer in range(layers):
         number = layer + 1
-        add(
-            f"activity_layer_{number}.png",
-            f"Layer {number}: each neuron's mean activity by class, as shares, neurons ordered by "
-            "the class they answer most (first seed, test images with the label predicted).",
-            activity_figure(means),
+        listed.append(
+            Picture(
+                f"activity_layer_{number}.png",
+                f"Layer {number}: each neuron's mean activity by class, as shares, neurons ordered "
+                "by the class they answer most (first seed, test images with the label predicted).",
+                partial(activity_figure, found, layer),
+            )
         )
         if layer == 0:
-            kernels = {
-                name: np.asarray(
-                    (trained.state.params.layers if seen.network else trained.state.params)[0][
-                        "kernels"
-                    ]["input"]
+            listed.append(
+                Picture(
+                    "receptive_fields.png",
+                    "Weights on the pixels of the neuron that is most selective for each class "
+                    "(orange: excites, violet: inhibits).",
+                    partial(fields_figure, found),
                 )
-                for name, (seen, trained) in networks.items()
-            }
-            add(
-                "receptive_fields.png",
-                "Weights on the pixels of the neuron that is most selective for each class "
-                "(orange: excites, violet: inhibits).",
-                fields_figure(kernels, means, splits.shape),
             )
-        add(
-            f"embedding_layer_{number}.png",
-            f"Layer {number}: latents of test images without a label, embedded by t-SNE.",
-            embedding_figure({n: embed(h[layer]) for n, h in bare.items()}, labels[:embedded]),
+        listed.append(
+            Picture(
+                f"embedding_layer_{number}.png",
+                f"Layer {number}: latents of test images without a label, embedded by t-SNE.",
+                partial(embedding_figure, found, layer),
+            )
         )
-        if odds:
-            add(
-                f"goodness_layer_{number}.png",
-                f"Layer {number}: log-odds of right and of wrong labels.",
-                goodness_figure(
-                    {
-                        name: precision.histograms(
-                            *precision.right_and_wrong(jnp.asarray(of[:, layer]), test.labels)
-                        )
-                        for name, of in odds.items()
-                    }
-                ),
+        if any("edges_0" in arrays for arrays in found.values()):
+            listed.append(
+                Picture(
+                    f"goodness_layer_{number}.png",
+                    f"Layer {number}: log-odds of right and of wrong labels.",
+                    partial(goodness_figure, found, layer),
+                )
             )
-    return figures
+    return listed
 
 
-def write(
-    folder: Path,
-    records: Records,
-    config: Mapping[str, Any],
-    command: str,
-    kept: Mapping[str, tuple["Seen", Path]],
-    splits: "Splits",
-    embedded: int,
-) -> str:
-    """Writes `summary.csv`, figures and `report.html`; returns the tables as plain text.
-
-    Args:
-      folder, records, config, command: of the run.
-      kept: for each algorithm how to look at its networks, and where the first seed's is saved.
-      splits: the data.
-      embedded: images in the embeddings.
-    """
-    report.summary(records).to_csv(folder / "summary.csv", index=False)
+def section(results: Results) -> Section:
+    """What there is to say of the runs; pictures of networks that were looked at."""
+    records = results.records
     done = [r for r in records if "layers" in r]
     claims = claims_table(done)
     tables = {
@@ -348,27 +276,24 @@ def write(
         **({"The paper's claims": claims} if len(claims) > 1 else {}),
         "Measurements": measures_table(done),
     }
-    networks = {
-        name: (seen, checkpoint.load(path)) for name, (seen, path) in kept.items() if path.exists()
+    files = {
+        a: results.path / f"pictures-{a}.npz" for a in dict.fromkeys(r["algorithm"] for r in done)
     }
-    figures = []
+    found = {a: dict(np.load(file)) for a, file in files.items() if file.exists()}
+    shown = pictures(found) if found else []
     if done:
-        training_figure(done).savefig(folder / "training.png")
         caption = "First layer through training, on validation images; band: range over seeds."
-        figures = [
-            *pictures(folder, networks, splits, embedded),
-            report.ReportFigure("training.png", caption),
-        ]
-    report.write_page(
-        folder,
-        title=f"Latents of FFA, SFFA and backprop on {config['options']['dataset']}",
+        shown.append(Picture("training.png", caption, partial(training_figure, done)))
+    return Section(
+        title=f"Latents of FFA, SFFA and backprop on {results.options['dataset']}",
         lead="Every layer of every trained network, measured on test images. Sparsity and "
         "specialisation are those of activity with the label that the network predicts; what keeps "
         "classes apart is measured on images without a label, so that nothing is read off it. "
         "Mean and half of the 95 % interval over seeds; differences are paired by seed.",
         tables=tables,
-        figures=figures,
-        config=config,
-        command=command,
+        pictures=shown,
+        records=records,
+        summary=report.summary(records),
+        config=results.config,
+        command=results.command,
     )
-    return "\n\n".join(f"{title}\n{report.as_text(table)}" for title, table in tables.items())

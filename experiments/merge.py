@@ -7,7 +7,6 @@ and every part must be there. The experiment's own command, which is printed, th
 left to run and writes the report.
 """
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import tyro
 
 from experiments.command import execute
 from experiments.options import PLACES
+from experiments.results import read
 from experiments.run_folder import RunFolder
 from sffa_jax.checks import reject
 
@@ -72,22 +72,6 @@ def find_parts(folder: Path) -> list[Path]:
     return [found[i] for i in sorted(found)]
 
 
-def read_part(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Configuration and records of a part.
-
-    Raises:
-      ValueError: if they cannot be read.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        file = folder / "results.jsonl"
-        # A part may be smaller than a run.
-        lines = file.read_text().splitlines() if file.exists() else []
-        return config, [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"merge: {folder} cannot be read: {error}. Run that part again.") from None
-
-
 def compared(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts must have in common."""
     options = {k: v for k, v in config["options"].items() if k not in PLACES}
@@ -96,20 +80,23 @@ def compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(options: Options) -> None:
     """Joins the parts and says which command writes the report."""
-    parts = [(path, *read_part(path)) for path in find_parts(options.parts)]
-    first = parts[0][1]
+    parts = [read(path) for path in find_parts(options.parts)]
+    first = parts[0].config
     records: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for path, config, found in parts:
-        ours, theirs = compared(first), compared(config)
+    for part in parts:
+        ours, theirs = compared(first), compared(part.config)
         differ = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
         if differ:
             raise reject(
-                "merge", "parts", "be made by the same options and data", f"{path}: other {differ}"
+                "merge",
+                "parts",
+                "be made by the same options and data",
+                f"{part.path}: other {differ}",
             )
-        for record in found:
+        for record in part.records:
             run = tuple(record.get(name) for name in IDENTITY)
             if run in records:
-                raise reject("merge", "parts", "hold each run once", f"{run} again in {path}")
+                raise reject("merge", "parts", "hold each run once", f"{run} again in {part.path}")
             records[run] = record
     given = {**first["options"], **dict.fromkeys(PLACES)}
     extra: dict[str, Any] = {name: first[name] for name in ("data", "command") if name in first}

@@ -13,17 +13,21 @@ import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments import options as shared
 from experiments.command import execute
+from experiments.results import Results, held, publish
 from experiments.training import Setting, train_settings
 from sffa_jax import report
 from sffa_jax.checks import check_choice, check_integer, check_range
 from sffa_jax.cluster import leads
+from sffa_jax.page import Picture, Section
 from sffa_jax.recipe import Recipe
 
 THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("floor", (0.01, 0.1, 1.0))}
@@ -155,11 +159,42 @@ def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequen
             linewidth=1,
             label=f"{report.NAMES[algorithm]}, median {np.median(values):.1f}",
         )
-    axes.axvline(50, color="black", linewidth=0.8, linestyle=":")
+    axes.axvline(50, color=report.ink(), linewidth=0.8, linestyle=":")
     axes.set_xlabel("Share of settings that are no better, %")
     axes.set_ylabel("Test accuracy, %")
-    axes.legend(frameon=False)
+    axes.legend()
     return figure
+
+
+def section(results: Results) -> Section:
+    """What there is to say of the runs."""
+    options, records = results.options, results.records
+    algorithms = list(dict.fromkeys(record["algorithm"] for record in records))
+    distribution = distribution_table(records, algorithms, options["failed_below"])
+    head, *rows = distribution
+    return Section(
+        title=f"Robustness of FFA and SFFA on {options['dataset']}",
+        lead=(
+            "Each setting of the grid is one training run on the same data; the epoch is "
+            "chosen on a validation split, the setting is not chosen at all. A diverged run "
+            "counts as 0 % right."
+        ),
+        tables={
+            "Distribution over the grid": distribution,
+            "One choice held fixed": by_value_table(records, algorithms),
+        },
+        pictures=[
+            Picture(
+                "distribution.png",
+                "A dot a setting.",
+                partial(distribution_figure, records, algorithms),
+            )
+        ],
+        records=records,
+        summary=pd.DataFrame(rows, columns=head),
+        config=results.config,
+        command=results.command,
+    )
 
 
 def main(options: Options) -> None:
@@ -198,25 +233,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        distribution_figure(folder.records, options.algorithms).savefig(
-            folder.path / "distribution.png"
-        )
-        table = distribution_table(folder.records, options.algorithms, options.failed_below)
-        by_value = by_value_table(folder.records, options.algorithms)
-        page = report.write_page(
-            folder.path,
-            title=f"Robustness of FFA and SFFA on {options.dataset}",
-            lead=(
-                "Each setting of the grid is one training run on the same data; the epoch is "
-                "chosen on a validation split, the setting is not chosen at all. A diverged run "
-                "counts as 0 % right."
-            ),
-            tables={"Distribution over the grid": table, "One choice held fixed": by_value},
-            figures=[report.ReportFigure("distribution.png", "A dot a setting.")],
-            config=folder.config,
-            command=command,
-        )
-        print(f"\n{report.as_text(table)}\n\n{report.as_text(by_value)}\n\nReport: {page}")
+        publish(folder, section(held(folder, command)))
 
 
 if __name__ == "__main__":

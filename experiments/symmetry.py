@@ -12,22 +12,26 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments import options as shared
 from experiments.command import execute
+from experiments.results import Results, held, publish, restored
 from sffa_jax import report
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.cluster import leads
 from sffa_jax.local import LocalState
+from sffa_jax.page import Picture, Section
 from sffa_jax.recipe import Recipe
 from sffa_jax.sweep import seed_keys, sweep
 from sffa_jax.train import Progress, evaluate, start, train_epoch
@@ -62,7 +66,7 @@ class Options(shared.Options):
 
 def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
     """A row an algorithm: loss (colour) and the way downhill (arrows), for either sample."""
-    figure = Figure(figsize=(8.6, 3.8 * len(landscapes)), layout="constrained", dpi=150)
+    figure = Figure(figsize=(8.6, 3.8 * len(landscapes)))
     grid = figure.subplots(len(landscapes), 2, squeeze=False)
     for row, (name, land) in zip(grid, landscapes.items(), strict=True):
         for kind, axes in enumerate(row):
@@ -78,7 +82,7 @@ def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
                 **{"color": "white", "edgecolor": "black", "linewidth": 0.5, "width": 0.009},
             )
             sample = ("positive", "negative")[kind]
-            axes.set_title(f"{report.NAMES[name]}: {sample} sample", loc="left", fontsize=11)
+            axes.set_title(f"{report.NAMES[name]}: {sample} sample")
             axes.set_aspect("equal")
             axes.set_xlabel("activity of the positive neuron")
             axes.set_ylabel("activity of the negative neuron")
@@ -124,12 +128,12 @@ def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
         )
         low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
         axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.axhline(1, color=report.ink(), linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epochs trained (0: untrained)")
     axes.set_ylabel("Ratio (1: balanced)")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend()
     return figure
 
 
@@ -172,7 +176,7 @@ def gradient_sizes(records: Sequence[Mapping[str, Any]], setting: str) -> np.nda
 
 def size_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     """Gradient through training, one panel for the sharpness, one for the floor."""
-    figure = Figure(figsize=(8.6, 3.8), layout="constrained", dpi=150)
+    figure = Figure(figsize=(8.6, 3.8))
     panels = figure.subplots(1, 2, sharey=True)
     titles = ("Sharpness τ (other choices the preset's)", "Floor ε (other choices the preset's)")
     for axes, symbol, title in zip(panels, "τε", titles, strict=True):
@@ -184,11 +188,10 @@ def size_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
             mean = np.exp(np.log(sizes).mean(axis=0))
             axes.plot(epochs, mean, color=shade, marker="osD^"[i], markersize=4, label=name)
         axes.set_yscale("log")
-        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_title(title)
         axes.set_xlabel("Epochs trained (0: untrained)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False, fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend()
     panels[0].set_ylabel("Norm of the gradient, first layer")
     return figure
 
@@ -237,6 +240,48 @@ def train_and_measure(
     return np.asarray(norms), np.asarray(accuracy)
 
 
+def section(results: Results) -> Section:
+    """What there is to say of the runs."""
+    options: Options = restored(Options, results.options)
+    published = dataclasses.replace(options.recipe, **PUBLISHED)
+    balance = [r for r in results.records if r["setting"] not in size_settings()]
+    sizes = [r for r in results.records if r["setting"] in size_settings()]
+    landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
+    pictures = [
+        Picture(
+            "landscape.png",
+            "Loss over the activity of one positive and one negative neuron; arrows point "
+            "downhill. SFFA's two pictures are mirror images of each other, FFA's are not.",
+            partial(landscape_figure, landscapes),
+        )
+    ]
+    for layer in range(np.shape(balance[0]["gradient_norms"])[1]):
+        caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
+        draw = partial(ratio_figure, balance, layer)
+        pictures.append(Picture(f"gradient_ratio_layer_{layer + 1}.png", caption, draw))
+    tables = {"Imbalance": imbalance_table(balance)}
+    if sizes:
+        caption = "Size of SFFA's gradient on the first layer, at other sharpnesses and floors."
+        pictures.append(Picture("gradient_size.png", caption, partial(size_figure, sizes)))
+        tables["Sharpness and floor"] = size_table(sizes)
+    head, *rows = tables["Imbalance"]
+    return Section(
+        title=f"Symmetry of FFA and SFFA on {options.dataset}",
+        lead=(
+            "The ratio compares the gradient of the mean loss of positive samples with that of "
+            "negative ones, on the same validation images, layer by layer. 1 is balance; an "
+            "imbalance of 2 means that one kind pulls twice as hard as the other, whichever it "
+            "is (mean over the epochs, with a 95 % interval over seeds)."
+        ),
+        tables=tables,
+        pictures=pictures,
+        records=results.records,
+        summary=pd.DataFrame(rows, columns=head),
+        config=results.config,
+        command=results.command,
+    )
+
+
 def main(options: Options) -> None:
     """Trains what is missing in the output folder and writes figures and report."""
     command = options.command("symmetry")
@@ -276,47 +321,7 @@ def main(options: Options) -> None:
                 folder.append({**names, "seed": seed, **measured})
         if not leads():
             return
-        balance = [r for r in folder.records if r["setting"] not in size_settings()]
-        sizes = [r for r in folder.records if r["setting"] in size_settings()]
-        landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
-        landscape_figure(landscapes).savefig(folder.path / "landscape.png")
-        figures = [
-            report.ReportFigure(
-                "landscape.png",
-                "Loss over the activity of one positive and one negative neuron; arrows point "
-                "downhill. SFFA's two pictures are mirror images of each other, FFA's are not.",
-            )
-        ]
-        layers = np.shape(balance[0]["gradient_norms"])[1]
-        for layer in range(layers):
-            file = f"gradient_ratio_layer_{layer + 1}.png"
-            ratio_figure(balance, layer).savefig(folder.path / file)
-            caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
-            figures.append(report.ReportFigure(file, caption))
-        table = imbalance_table(balance)
-        tables = {"Imbalance": table}
-        if sizes:
-            size_figure(sizes).savefig(folder.path / "gradient_size.png")
-            caption = "Size of SFFA's gradient on the first layer, at other sharpnesses and floors."
-            figures.append(report.ReportFigure("gradient_size.png", caption))
-            tables["Sharpness and floor"] = size_table(sizes)
-        page = report.write_page(
-            folder.path,
-            title=f"Symmetry of FFA and SFFA on {options.dataset}",
-            lead=(
-                "The ratio compares the gradient of the mean loss of positive samples with that of "
-                "negative ones, on the same validation images, layer by layer. 1 is balance; an "
-                "imbalance of 2 means that one kind pulls twice as hard as the other, whichever it "
-                "is (mean over the epochs, with a 95 % interval over seeds)."
-            ),
-            tables=tables,
-            figures=figures,
-            config=folder.config,
-            command=command,
-        )
-        for shown in tables.values():
-            print(f"\n{report.as_text(shown)}")
-        print(f"\nReport: {page}")
+        publish(folder, section(held(folder, command)))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def repeat_run(part):
         (lambda p: (p.parent / "shard-1-of-3").mkdir(), "divisions into [3, 4] parts"),
         (change_config, "other ['epochs']"),
         (repeat_run, "must hold each run once"),
-        (lambda p: (p / "config.json").unlink(), "cannot be read"),
+        (lambda p: (p / "config.json").unlink(), "holds no results that can be read"),
     ],
 )
 def test_parts_that_do_not_fit(copied, tmp_path, capsys, damage, message):

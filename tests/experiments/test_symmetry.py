@@ -19,7 +19,7 @@ def test_the_command(tmp_path):
     files = {path.name for path in tmp_path.iterdir()}
     assert {"landscape.png", "gradient_ratio_layer_1.png", "gradient_ratio_layer_2.png"} <= files
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 8
 
 
 def test_backprop_has_no_local_loss(tmp_path, capsys):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import continual_report
+from experiments import continual_neurons, continual_report
 from experiments.command import execute
 from experiments.continual_options import FREE_OPTIONS, STRENGTHS, Options
 from experiments.continual_runs import Cell, Tested, load_data, run_seeds
@@ -67,6 +67,7 @@ def record_of(options: Options, cell: Cell, run: Tested) -> dict[str, Any]:
         "forgetting": metrics.forgetting(matrix) if finite else None,
         "backward_transfer": metrics.backward_transfer(matrix) if finite else None,
         "forward_transfer": forward if finite else None,
+        "neurons": continual_neurons.record_of(run.neurons),
         "stored_floats": run.stored,
         "steps": losses.shape[0] * losses.shape[1],
         "task_losses": losses.mean(axis=(1, 2)).tolist(),

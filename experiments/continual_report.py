@@ -10,30 +10,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments import continual_neurons
+from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.results import Results
 from sffa_jax import report
 from sffa_jax.page import Picture, Section
 
 Records = Sequence[Mapping[str, Any]]
 
-SCENARIO_NAMES = {
-    "class": "class-incremental",
-    "domain": "domain-incremental",
-    "task": "task-incremental",
-}
-STRATEGY_NAMES = {
-    "none": "none",
-    "ewc": "EWC",
-    "si": "SI",
-    "mas": "MAS",
-    "lwf": "LwF",
-    "gem": "GEM",
-    "agem": "A-GEM",
-    "replay": "Replay",
-    "derpp": "DER++",
-    "gdumb": "GDumb",
-    "joint": "joint (upper bound)",
-}
 ORDER = {
     "scenario": list(SCENARIO_NAMES),
     "strategy": list(STRATEGY_NAMES),
@@ -284,6 +268,9 @@ def section(results: Results) -> Section:
         tables["Paired tests"] = tests
     if len(cells):
         tables["Forgetting, transfer and cost"] = measures_table(cells)
+    neurons = continual_neurons.table(of(records))
+    if len(neurons) > 1:
+        tables["Neurons in the end, and what becomes of them in a later task"] = neurons
     pictures = []
     for scenario in present(of(records), "scenario"):
         name = SCENARIO_NAMES[scenario]
@@ -299,6 +286,18 @@ def section(results: Results) -> Section:
                 partial(matrices_figure, records, scenario),
             ),
         ]
+        for layer in range(continual_neurons.depth(of(records, scenario=scenario))):
+            pictures.append(
+                Picture(
+                    f"neurons_{scenario}_layer_{layer + 1}.png",
+                    f"What became of layer {layer + 1}'s neurons during each task, {name}: shares, "
+                    "mean over seeds. A neuron is a class's if more than half of its activity is "
+                    "for that class; reused: another class's than before.",
+                    partial(
+                        continual_neurons.turnover_figure, of(records, scenario=scenario), layer
+                    ),
+                )
+            )
     diverged = sum(record["status"] != "done" for record in records)
     dataset = records[0]["dataset"]
     return Section(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments import continual_neurons
 from experiments import options as shared
 from experiments.continual_options import Options
 from sffa_jax import data
@@ -105,6 +106,8 @@ class Tested(NamedTuple):
     Attributes:
       position: among the runs asked for.
       accuracy, losses: as in `runner.RunResult`.
+      neurons: what was seen of them before the first task and after each, see
+        `continual_neurons.look`.
       stored: floats that the strategy keeps.
       seconds: of training and testing, without compilation.
       task_seconds: [tasks] of each task's steps alone.
@@ -113,9 +116,17 @@ class Tested(NamedTuple):
     position: int
     accuracy: np.ndarray
     losses: np.ndarray
+    neurons: dict[str, Any]
     stored: int
     seconds: float
     task_seconds: np.ndarray
+
+
+def test(
+    course: Course, run: runner.Run, now: jax.Array, data: runner.Data
+) -> tuple[jax.Array, dict[str, Any]]:
+    """Accuracies after task `now`, and a look at the neurons."""
+    return runner.evaluate_run(course, run, now, data), continual_neurons.look(course, run, data)
 
 
 class Pieces:
@@ -175,12 +186,13 @@ class Pieces:
 
         tasks, num_steps, now = course.scenario.num_tasks, course.plan.num_steps, jnp.int32(0)
         runs = shapes(runner.begin, swept.key)
-        tested = shapes(runner.evaluate_run, runs, now)
+        tested, looked = shapes(test, runs, now)
         _, losses = shapes(runner.train_steps, runs, now, jnp.arange(1))
         number = self.number
         return Journey(
             placed_shapes(runs, number, self.way, self.devices_per_run),
             np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
+            jax.tree.map(lambda x: np.zeros((number, tasks + 1, *x.shape[1:]), x.dtype), looked),
             np.full((number, tasks, num_steps, losses.shape[-1]), np.nan, np.float32),
             np.zeros(tasks, np.float32),
             np.zeros((), np.float32),
@@ -193,6 +205,7 @@ class Journey(NamedTuple):
     Attributes:
       runs: `runner.Run` of each.
       accuracy: [runs, tasks + 1, scorers, tasks]; NaN for what is to come.
+      neurons: `continual_neurons.look`'s, with the same leading axes; 0 for what is to come.
       losses: [runs, tasks, steps, losses], likewise.
       seconds: [tasks] of each task's steps.
       other_seconds: of all else.
@@ -200,6 +213,7 @@ class Journey(NamedTuple):
 
     runs: runner.Run
     accuracy: np.ndarray
+    neurons: dict[str, Any]
     losses: np.ndarray
     seconds: np.ndarray
     other_seconds: np.ndarray
@@ -223,11 +237,19 @@ def run_together(
     number = pieces.number
     before = jnp.int32(-1)
 
+    def note(journey: Journey, row: int, tested: Any) -> None:
+        accuracy, neurons = fetch(tested)
+        journey.accuracy[:, row] = accuracy[:number]
+        for rows, new in zip(
+            jax.tree.leaves(journey.neurons), jax.tree.leaves(neurons), strict=True
+        ):
+            rows[:, row] = new[:number]
+
     def begin() -> Journey:
         runs, took = pieces(runner.begin, swept.key, swept)
-        untrained, tested_for = pieces(runner.evaluate_run, runs, swept, before)
-        journey = Journey(runs, *map(np.copy, like[1:]))
-        journey.accuracy[:, 0] = fetch(untrained)[:number]
+        untrained, tested_for = pieces(test, runs, swept, before)
+        journey = Journey(runs, *jax.tree.map(np.copy, like[1:]))
+        note(journey, 0, untrained)
         return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
 
     def advance(i: int, journey: Journey) -> Journey:
@@ -244,8 +266,8 @@ def run_together(
         journey.seconds[task] += took
         if part == len(parts) - 1:
             runs, took = pieces(runner.close_task, runs, swept, now)
-            tested, tested_for = pieces(runner.evaluate_run, runs, swept, now)
-            journey.accuracy[:, task + 1] = fetch(tested)[:number]
+            tested, tested_for = pieces(test, runs, swept, now)
+            note(journey, task + 1, tested)
             other = other + took + tested_for
         return journey._replace(runs=runs, other_seconds=other)
 
@@ -329,8 +351,16 @@ def run_seeds(
         by_task = done.seconds.astype(float) / size
         each = float(done.other_seconds) / size + float(by_task.sum())
         yield [
-            Tested(start + i, accuracy.astype(float), losses, stored, each, by_task)
-            for i, (accuracy, losses) in enumerate(zip(done.accuracy, done.losses, strict=True))
+            Tested(
+                start + i,
+                done.accuracy[i].astype(float),
+                done.losses[i],
+                jax.tree.map(lambda rows, i=i: rows[i], done.neurons),
+                stored,
+                each,
+                by_task,
+            )
+            for i in range(size)
         ]
         if checkpoints is not None:
             checkpoints.clear()

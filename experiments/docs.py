@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import ablation, benchmark_report, continual_report, robustness, symmetry
 from experiments import options as shared
+from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.results import Results, read, restored
 from sffa_jax import report
 
@@ -174,8 +175,8 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
-                    continual_report.SCENARIO_NAMES[scenario].removesuffix("-incremental"),
-                    continual_report.STRATEGY_NAMES[strategy],
+                    SCENARIO_NAMES[scenario].removesuffix("-incremental"),
+                    STRATEGY_NAMES[strategy],
                     *cells,
                     PUBLISHED.get((run.options["dataset"], scenario, strategy), ""),
                 ]

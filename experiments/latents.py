@@ -24,13 +24,14 @@ from experiments import options as shared
 from experiments.command import execute
 from experiments.results import held, publish
 from experiments.training import Watch, train_runs
-from sffa_jax import checkpoint, report
-from sffa_jax.analysis import latents, precision, separability, sparsity, specialisation
+from sffa_jax import backprop, checkpoint, report
+from sffa_jax.analysis import precision, separability, sparsity, specialisation
+from sffa_jax.analysis.latents import without_label
 from sffa_jax.checkpoint import Trained
 from sffa_jax.checks import check_integer
 from sffa_jax.cluster import leads
 from sffa_jax.learner import State
-from sffa_jax.network import activities, predict
+from sffa_jax.network import activities, latents, predict
 from sffa_jax.recipe import Recipe
 from sffa_jax.train import Samples
 
@@ -83,7 +84,7 @@ class Seen:
         self.network = None
         if algorithm == "bp":
             layers = recipe.layers(algorithm)
-            self.hidden = self.unlabelled = lambda state, x: latents.end_to_end(
+            self.hidden = self.unlabelled = lambda state, x: backprop.latents(
                 layers, state.params, x
             )
             return
@@ -91,10 +92,10 @@ class Seen:
 
         def hidden(state: State, x: jax.Array) -> list[jax.Array]:
             labels = predict(network, state.params, x)
-            return latents.with_label(network, state.params, x, labels)
+            return latents(network, state.params, x, labels)
 
         self.hidden = hidden
-        self.unlabelled = lambda state, x: latents.without_label(network, state.params, x)
+        self.unlabelled = lambda state, x: without_label(network, state.params, x)
 
     def log_odds(self, state: State, x: jax.Array) -> jax.Array:
         """[batch, layers, classes] of a forward-only network."""

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from experiments import continual_report
 from experiments.command import execute
+from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.results import Results, read
 from experiments.sections import SECTIONS
 from sffa_jax import page, report
@@ -75,10 +76,9 @@ def compared(run: Results) -> list[Case]:
 def learnt_in_tasks(run: Results) -> list[Case]:
     """Every scenario and strategy of a continual grid."""
     records = continual_report.ordered(run.records)
-    names, strategies = continual_report.SCENARIO_NAMES, continual_report.STRATEGY_NAMES
     return [
         Case(
-            f"{named(run)}, {names[scenario]}, {strategies[strategy]}",
+            f"{named(run)}, {SCENARIO_NAMES[scenario]}, {STRATEGY_NAMES[strategy]}",
             continual_report.by_seed(
                 continual_report.of(records, scenario=scenario, strategy=strategy)
             ),

@@ -31,6 +31,23 @@ def logits(
     return h
 
 
+def latents(
+    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+) -> list[Float[Array, "batch units"]]:
+    """Activity of each hidden layer, flat.
+
+    Args:
+      layers: the hidden ones.
+      params: of these, and of further layers that are not looked at (the read-out's).
+      x: scaled images.
+    """
+    h, found = x, []
+    for layer, own in zip(layers, params, strict=False):
+        h = activity(layer, own, (Part("input", h, "sample"),))[:, 0]
+        found.append(h.reshape(x.shape[0], -1))
+    return found
+
+
 def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
     """The hidden layers and a linear read-out on top of them."""
     return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))

@@ -125,6 +125,17 @@ def activities(
         inputs = next_input(network, h, overlaid, candidates)
 
 
+def latents(
+    network: Network,
+    params: NetworkParams,
+    x: Float[Array, "batch *input"],
+    labels: Int[Array, " batch"],
+) -> list[Float[Array, "batch units"]]:
+    """Each layer's activity, flat, for samples with one label each."""
+    layers = activities(network, params, x, labels[:, None])
+    return [h[:, 0].reshape(x.shape[0], -1) for h in layers]
+
+
 def layer_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "layers batch classes"]:

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from sffa_jax import backprop
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.layers import dense_layers
 
@@ -39,3 +40,12 @@ def test_label_smoothing_spreads_the_target():
     targets = 0.7 * np.eye(3)[np.array(LABELS)] + 0.1
     _, loss = learner.step(state, jax.random.key(2), X, LABELS)
     np.testing.assert_allclose(loss[0], -np.mean(np.sum(targets * log_p, axis=1)), rtol=1e-5)
+
+
+def test_latents():
+    layers = backprop.with_read_out(dense_layers((8, 6)), 3)
+    params = backprop.init_layers(layers, jax.random.key(0), X)
+    first, second = backprop.latents(layers[:-1], params, X)
+    kernels = [p["kernels"]["input"] for p in params]
+    np.testing.assert_allclose(first, jax.nn.relu(X @ kernels[0]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(second, jax.nn.relu(first @ kernels[1]), rtol=1e-4, atol=1e-6)

@@ -120,3 +120,17 @@ def test_input_skip_matches_numpy(joint):
     ):
         picked = np.take_along_axis(np.array(h), np.array(chosen)[:, :, None], axis=1)
         np.testing.assert_allclose(some, picked, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["appended", "corner"])
+def test_latents_are_the_activities_of_one_label(name):
+    overlay = {
+        "appended": lambda key: overlays.appended_gaussian(key, NUM_CLASSES, size=4),
+        "corner": lambda key: overlays.corner_one_hot(12, NUM_CLASSES),
+    }[name]
+    net = network.Network(dense_layers((8, 6)), sffa(floor=0.1), overlay, NUM_CLASSES)
+    params = network.init_network(net, jax.random.key(0), X)
+    labels = jnp.array([0, 2, 1, 2])
+    found = network.latents(net, params, X, labels)
+    for h, every in zip(found, network.activities(net, params, X), strict=True):
+        np.testing.assert_allclose(h, every[jnp.arange(4), labels], rtol=1e-5)

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from sffa_jax import losses
+from sffa_jax import backprop, losses
 from sffa_jax.backprop import init_layers, logits, with_read_out
 from sffa_jax.checks import check_choice, check_integer
 from sffa_jax.layers import Layer, Params
-from sffa_jax.network import Network, NetworkParams, activities, init_network
+from sffa_jax.network import Network, NetworkParams, activities, init_network, latents
 from sffa_jax.overlays import Overlay
 
 Modules = tuple[Params, ...]
@@ -41,6 +41,8 @@ class Model(NamedTuple):
         module, or one for all where the modules are coupled.
       scores: [modules, batch, candidates] -> what each module adds to a label's score.
       first_scored: first module whose score counts.
+      hidden: (modules, overlay, x, labels [batch]) -> activity [batch, units] of each hidden layer,
+        of images with one label each where the network takes one; None where it has no such layer.
     """
 
     init: Callable[[Key[Array, ""], Array], tuple[Modules, Overlay | None]]
@@ -48,6 +50,7 @@ class Model(NamedTuple):
     loss: Callable[[Array, Array, Array], Array]
     scores: Callable[[Array], Array]
     first_scored: int = 0
+    hidden: Callable[[Modules, Overlay | None, Array, Array], list[Array]] | None = None
 
 
 def _by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
@@ -119,6 +122,10 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
         layers = activities(network, NetworkParams(modules, overlay), x, candidates)
         return jnp.stack([network.rule.goodness(h) for h in layers])
 
+    def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
+        assert overlay is not None
+        return latents(network, NetworkParams(modules, overlay), x, labels)
+
     released = coupling == "released"
     return Model(
         init,
@@ -126,6 +133,7 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
         product_loss if released else LOSSES[loss],
         jax.nn.log_sigmoid if released else network.rule.score,
         network.first_scored,
+        hidden,
     )
 
 
@@ -139,7 +147,7 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
       ValueError: for fewer than 2 labels.
     """
     check_integer("end_to_end", "num_labels", num_labels, 2)
-    layers = with_read_out(layers, num_labels)
+    hidden_layers, layers = layers, with_read_out(layers, num_labels)
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:
         return (init_layers(layers, key, x),), None
@@ -153,4 +161,8 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
             everything = jnp.take_along_axis(everything, candidates, axis=-1)
         return everything[None]
 
-    return Model(init, outputs, softmax_loss, lambda scores: scores)
+    def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
+        del overlay, labels
+        return backprop.latents(hidden_layers, modules[0], x)
+
+    return Model(init, outputs, softmax_loss, lambda scores: scores, hidden=hidden)

@@ -1,17 +1,15 @@
-"""What each layer makes of a sample."""
+"""What each layer makes of an image without a label."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sffa_jax import backprop, overlays, rules
+from sffa_jax import overlays, rules
 from sffa_jax.analysis import latents
 from sffa_jax.layers import dense_layers
-from sffa_jax.network import Network, activities, init_network
+from sffa_jax.network import Network, init_network
 
 X = jax.random.normal(jax.random.key(1), (5, 12))
-LABELS = jnp.array([0, 2, 1, 2, 0])
 OVERLAYS = {
     "appended": lambda key: overlays.appended_gaussian(key, 3, size=4),
     "corner": lambda key: overlays.corner_one_hot(12, 3),
@@ -23,15 +21,6 @@ def network_of(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_with_a_label(overlay):
-    network = network_of(overlay)
-    params = init_network(network, jax.random.key(0), X)
-    found = latents.with_label(network, params, X, LABELS)
-    for h, every in zip(found, activities(network, params, X), strict=True):
-        np.testing.assert_allclose(h, every[jnp.arange(5), LABELS], rtol=1e-5)
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_without_a_label(overlay):
     network = network_of(overlay)
     params = init_network(network, jax.random.key(0), X)
@@ -40,12 +29,3 @@ def test_without_a_label(overlay):
     kernel = params.layers[0]["kernels"]["input"]
     np.testing.assert_allclose(first, jax.nn.relu(kept @ kernel), rtol=1e-4, atol=1e-6)
     assert second.shape == (5, 6)
-
-
-def test_end_to_end():
-    layers = backprop.with_read_out(dense_layers((8, 6)), 3)
-    params = backprop.init_layers(layers, jax.random.key(0), X)
-    first, second = latents.end_to_end(layers[:-1], params, X)
-    kernels = [p["kernels"]["input"] for p in params]
-    np.testing.assert_allclose(first, jax.nn.relu(X @ kernels[0]), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(second, jax.nn.relu(first @ kernels[1]), rtol=1e-4, atol=1e-6)

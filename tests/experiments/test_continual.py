@@ -46,7 +46,7 @@ def test_the_command_and_a_second_start(tmp_path):
     assert records[0]["class_order"] != records[-1]["class_order"]
     names = {path.name for path in tmp_path.iterdir()}
     assert {"summary.csv", "report.html", "curves_class.png", "matrices_task.png"} <= names
-    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 8
+    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 16
 
 
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):

@@ -56,6 +56,7 @@ def main(options: Options) -> None:
                 every_seconds=options.checkpoint_seconds,
                 networks=folder.path / "networks" if options.save_networks else None,
                 devices_per_run=options.devices_per_run,
+                events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
             )
             for records in trained:
                 folder.append(*(names | record for record in records))

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from experiments import continual_neurons, continual_report
 from experiments.command import execute
@@ -77,6 +78,11 @@ def record_of(options: Options, cell: Cell, run: Tested) -> dict[str, Any]:
     }
 
 
+def label_of(cell: Cell) -> str:
+    """A cell for people."""
+    return f"{cell.scenario}, {cell.strategy}, {continual_report.name_of(cell.algorithm)}"
+
+
 def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder) -> float:
     """The strength with the best final accuracy on held-out training images, kept in a file."""
     usual = STRENGTHS[cell.strategy][cell.algorithm]
@@ -87,7 +93,15 @@ def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder)
             return float(line["strength"])
     strengths = [usual * factor for factor in TUNING_FACTORS]
     used = load_data(options, dataset, held_out=True)
-    runs = run_seeds(options, cell, used, [TUNING_SEED] * len(strengths), strengths)
+    runs = run_seeds(
+        options,
+        cell,
+        used,
+        [TUNING_SEED] * len(strengths),
+        strengths,
+        console=Console(),
+        label=f"{label_of(cell)}, tuning",
+    )
     accuracies = [
         metrics.average_accuracy(run.accuracy[1:, 0]) if np.isfinite(run.losses).all() else -1.0
         for group in runs
@@ -123,7 +137,15 @@ def main(options: Options) -> None:
     )
     extra = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "command": command}
     given = dataclasses.asdict(options)
-    with RunFolder(options.folder, "continual", given, extra=extra, free=FREE_OPTIONS) as folder:
+    console = Console()
+    with RunFolder(
+        options.folder,
+        "continual",
+        given,
+        extra=extra,
+        free=FREE_OPTIONS,
+        tensorboard=options.tensorboard,
+    ) as folder:
         for number, (cell, seeds) in enumerate(cells, 1):
             names = {"dataset": options.dataset, **cell._asdict()}
             missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
@@ -133,9 +155,19 @@ def main(options: Options) -> None:
             if options.tune and strength is not None:
                 strength = tune(options, cell, dataset, folder)
             strengths = [strength or 0.0] * len(missing)
-            checkpoints = folder.checkpoints("run")
+            groups = run_seeds(
+                options,
+                cell,
+                used,
+                missing,
+                strengths,
+                folder.checkpoints("run"),
+                console=console,
+                label=f"[{number}/{len(cells)}] {label_of(cell)}",
+                events=folder.events((*cell, f"seed-{seed}") for seed in missing),
+            )
             shown = []
-            for group in run_seeds(options, cell, used, missing, strengths, checkpoints):
+            for group in groups:
                 records = []
                 for run in group:
                     seed = missing[run.position]
@@ -146,8 +178,7 @@ def main(options: Options) -> None:
                 shown += [record["test_accuracy"] for record in records]
             mean = np.mean([a for a in shown if a is not None] or [np.nan])
             print(
-                f"[{number}/{len(cells)}] {cell.scenario}, {cell.strategy}, "
-                f"{continual_report.name_of(cell.algorithm)}: {100 * mean:.2f} % "
+                f"[{number}/{len(cells)}] {label_of(cell)}: {100 * mean:.2f} % "
                 f"({len(shown)} seeds, {group[0].seconds:.3g} s each)",
                 flush=True,
             )

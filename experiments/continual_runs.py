@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from rich.console import Console
 
 from experiments import continual_neurons
 from experiments import options as shared
 from experiments.continual_options import Options
+from experiments.watching import Watcher, by_layer
 from sffa_jax import data
 from sffa_jax.checkpoint import Checkpoints
 from sffa_jax.cluster import fetch
@@ -224,6 +228,28 @@ def portions(num_steps: int) -> list[np.ndarray]:
     return np.array_split(np.arange(num_steps, dtype=np.int32), -(-num_steps // PORTION))
 
 
+def seen_so_far(journey: Journey, task: int) -> np.ndarray:
+    """Mean accuracy over the tasks up to one, after it: [runs, scorers]."""
+    return journey.accuracy[:, task + 1, :, : task + 1].mean(axis=-1, dtype=float)
+
+
+def scalars(journey: Journey, run: int, i: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """What TensorBoard sees of a run's i-th portion of steps: losses by update, counted from 0
+    over all tasks; after a task's last portion accuracies, by the number of tasks learnt."""
+    num_steps = journey.losses.shape[2]
+    parts = portions(num_steps)
+    task, part = divmod(i, len(parts))
+    for step in parts[part]:
+        yield task * num_steps + int(step), by_layer("loss", journey.losses[run, task, step])
+    if part == len(parts) - 1:
+        network, *layers = seen_so_far(journey, task)[run]
+        found = {"average_accuracy/network": float(network)}
+        found |= by_layer("average_accuracy", np.array(layers))
+        of_tasks = journey.accuracy[run, task + 1, 0, : task + 1]
+        found |= {f"accuracy/task_{j}": float(value) for j, value in enumerate(of_tasks, 1)}
+        yield task + 1, found
+
+
 def run_together(
     pieces: Pieces,
     swept: Swept,
@@ -231,6 +257,7 @@ def run_together(
     checkpoints: Checkpoints | None,
     info: dict[str, Any],
     every_seconds: float,
+    watcher: Watcher,
 ) -> Journey:
     """Several runs at once, from wherever an earlier start was stopped."""
     tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
@@ -269,6 +296,13 @@ def run_together(
             tested, tested_for = pieces(test, runs, swept, now)
             note(journey, task + 1, tested)
             other = other + took + tested_for
+        learnt = task + (part == len(parts) - 1)
+        watcher.show(
+            task + (part + 1) / len(parts),
+            journey.losses[:, task, parts[part]].mean(axis=1, dtype=float),
+            seen_so_far(journey, learnt - 1) if learnt else None,
+        )
+        watcher.write(i, partial(scalars, journey))
         return journey._replace(runs=runs, other_seconds=other)
 
     like = pieces.journey(swept, course)
@@ -290,6 +324,10 @@ def run_seeds(
     seeds: Sequence[int],
     strengths: Sequence[float],
     checkpoints: Checkpoints | None = None,
+    *,
+    console: Console,
+    label: str,
+    events: Sequence[Path] | None = None,
 ) -> Iterator[list[Tested]]:
     """Runs of one cell, each with its seed and strength.
 
@@ -300,6 +338,8 @@ def run_seeds(
       seeds, strengths: one of each a run.
       checkpoints: where snapshots of the runs under way are kept; an earlier start's are gone on
         with.
+      console, label: where and as what progress is shown.
+      events: folder of each run's TensorBoard events; None: none are kept.
 
     Yields:
       The runs that went together, as they end. Their snapshots are removed when the next are asked
@@ -336,14 +376,26 @@ def run_seeds(
         if (way, size) not in pieces:
             pieces[way, size] = Pieces(course, way, size, per_run, used.training, used.test)
         part = place(take(swept, start, size), way, per_run)
-        done = run_together(
-            pieces[way, size],
-            part,
-            course(0.0),
-            checkpoints,
-            info,
-            options.checkpoint_seconds,
-        )
+        which = f"run {start + 1}" if size == 1 else f"runs {start + 1}-{start + size}"
+        shown = label if size == len(seeds) else f"{label}, {which}/{len(seeds)}"
+        with Watcher(
+            console,
+            shown,
+            scenario.num_tasks,
+            "task",
+            "tasks so far",
+            events and events[group],
+            keep=False,  # the grid is long, and each cell leaves a line
+        ) as watcher:
+            done = run_together(
+                pieces[way, size],
+                part,
+                course(0.0),
+                checkpoints,
+                info,
+                options.checkpoint_seconds,
+                watcher,
+            )
         one = jax.eval_shape(
             lambda many: jax.tree.map(lambda x: x[0], many), done.runs.train.memory
         )

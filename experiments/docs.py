@@ -13,7 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import ablation, benchmark_report, continual_report, robustness, symmetry
+from experiments import (
+    ablation,
+    benchmark_report,
+    continual_neurons,
+    continual_report,
+    latents_report,
+    robustness,
+    symmetry,
+)
 from experiments import options as shared
 from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.results import Results, read, restored
@@ -193,6 +201,28 @@ def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
 
 
+def claims(runs: Sequence[Results]) -> list[list[str]]:
+    """The paper's claims about latents, a row a run, measurement and layer."""
+    table: list[list[str]] = []
+    for run in runs:
+        head, *rows = latents_report.claims_table(run.records)
+        table += [] if table else [["Run", *head]]
+        table += [[name_of(run).removeprefix("latents/"), *row] for row in rows]
+    return table
+
+
+def measures(runs: Sequence[Results]) -> list[list[str]]:
+    """Every measurement of the layers of one run."""
+    (run,) = runs
+    return latents_report.measures_table(run.records)
+
+
+def neurons(runs: Sequence[Results]) -> list[list[str]]:
+    """What becomes of neurons in a continual run."""
+    (run,) = runs
+    return continual_neurons.table(continual_report.ordered(run.records))
+
+
 def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
     """A table of the benchmark's report, by its title there."""
 
@@ -213,6 +243,9 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "sizes": sizes,
     "continual": continual,
     "continual_cost": continual_cost,
+    "claims": claims,
+    "measures": measures,
+    "neurons": neurons,
     "training": benchmarked("Training, one epoch"),
     "scoring": benchmarked("Scoring all images against all labels"),
     "kernels": benchmarked("Kernels"),

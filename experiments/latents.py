@@ -31,7 +31,7 @@ from sffa_jax.checkpoint import Trained
 from sffa_jax.checks import check_integer
 from sffa_jax.cluster import leads
 from sffa_jax.learner import State
-from sffa_jax.network import activities, latents, predict
+from sffa_jax.network import latents, layer_log_odds, predict
 from sffa_jax.recipe import Recipe
 from sffa_jax.train import Samples
 
@@ -83,7 +83,7 @@ class Seen:
         self.algorithm = algorithm
         self.network = None
         if algorithm == "bp":
-            layers = recipe.layers(algorithm)
+            layers = recipe.layers(algorithm, shape)
             self.hidden = self.unlabelled = lambda state, x: backprop.latents(
                 layers, state.params, x
             )
@@ -99,10 +99,8 @@ class Seen:
 
     def log_odds(self, state: State, x: jax.Array) -> jax.Array:
         """[batch, layers, classes] of a forward-only network."""
-        network = self.network
-        assert network is not None
-        layers = [network.rule.goodness(h) for h in activities(network, state.params, x)]
-        return jnp.stack(layers, axis=1)
+        assert self.network is not None
+        return jnp.moveaxis(layer_log_odds(self.network, state.params, x), 0, 1)
 
 
 def by_layer(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Array]:
@@ -249,6 +247,7 @@ def main(options: Options) -> None:
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
                 devices_per_run=options.devices_per_run,
+                events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
                 watch=watch(seen[algorithm], classes, CHUNK),
             )
             for records in trained:

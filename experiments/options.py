@@ -26,7 +26,7 @@ Cell = TypeVar("Cell")
 
 PLACES = (
     *("out", "data_dir", "parallel", "compilation_cache", "checkpoint_seconds"),
-    *("shard", "coordinator", "num_processes", "process_id", "devices_per_run"),
+    *("shard", "coordinator", "num_processes", "process_id", "devices_per_run", "tensorboard"),
 )
 """Options that say where and how runs are made, not which."""
 
@@ -103,6 +103,8 @@ class Common:
     """Which of them this is, from 0."""
     devices_per_run: int = 1
     """Devices that share each batch of a run, with --parallel devices."""
+    tensorboard: bool = False
+    """Keep loss and accuracies of the runs under way for TensorBoard, in --out/tensorboard."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -307,16 +309,24 @@ def load_splits(options: Options) -> Splits:
     return make_splits(dataset, options.recipe, options.validation)
 
 
+UNWATCHED = ("symmetry",)
+"""Experiments whose runs are one program from their start to their end."""
+
+
 def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
     """The output folder of resolved options, new or continued, as a context manager.
 
     Raises:
-      ValueError: if the folder cannot be used, or holds the results of other options or data.
+      ValueError: if the folder cannot be used, or holds the results of other options or data, or
+        if TensorBoard is asked for where it would see nothing.
     """
+    if options.tensorboard and name in UNWATCHED:
+        raise reject(name, "tensorboard", "be left out: runs are not seen under way", True)
     return RunFolder(
         options.folder,
         name,
         options.flat(),
         extra={"data": splits.record, "command": options.command(name)},
         free=FREE_OPTIONS,
+        tensorboard=options.tensorboard,
     )

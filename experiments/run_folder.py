@@ -1,12 +1,14 @@
 """The folder that an experiment writes: `config.json`, `results.jsonl`, and resuming them."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def file_name(name: str) -> str:
+    """A name of small letters, digits and `._-` that no other name has.
+
+    What had to be changed ends in a digest of the name.
+    """
+    plain = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")[:120]
+    if plain and plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _git_commit() -> str | None:
@@ -85,6 +98,7 @@ class RunFolder:
         *,
         extra: Mapping[str, Any] | None = None,
         free: Collection[str] = (),
+        tensorboard: bool = False,
     ) -> None:
         """Creates the folder, or continues the one that is there.
 
@@ -94,6 +108,7 @@ class RunFolder:
           options: every option, as `config.json` records them.
           extra: further entries for `config.json`.
           free: options that may differ on a second start: they do not change a single run.
+          tensorboard: whether `events` are wanted.
 
         Raises:
           ValueError: if the folder cannot be used, was made by other options, is in use by
@@ -101,6 +116,7 @@ class RunFolder:
         """
         new = _plain({"experiment": name, "options": options} | dict(extra or {}))
         self._lock: filelock.FileLock | None = None
+        self._tensorboard = tensorboard
 
         def open_all() -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
             dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -214,6 +230,13 @@ class RunFolder:
     def checkpoints(self, name: str) -> Checkpoints:
         """Where the snapshots of runs under way are kept until their records are here."""
         return Checkpoints(self.path / "checkpoints" / name)
+
+    def events(self, runs: Iterable[Sequence[str]]) -> list[Path] | None:
+        """Where the TensorBoard events of runs go, each named by some words; None if they are not
+        wanted."""
+        if not self._tensorboard:
+            return None
+        return [self.path / "tensorboard" / "-".join(map(file_name, words)) for words in runs]
 
     def is_done(self, **fields: Any) -> bool:
         """Whether a finished run has these values."""

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from experiments.options import Splits
 from experiments.run_folder import RunFolder
+from experiments.watching import Watcher, by_layer
 from sffa_jax import checkpoint
 from sffa_jax.checkpoint import Checkpoints
 from sffa_jax.cluster import fetch
@@ -49,18 +49,24 @@ class Group(NamedTuple):
     Attributes:
       seeds: one a run.
       varied: numbers of the recipe that differ, one value a run.
+      events: folder of each run's TensorBoard events; None: none are kept.
     """
 
     seeds: Sequence[int]
     varied: Mapping[str, Sequence[float]]
+    events: Sequence[Path] | None = None
 
     def first(self, size: int) -> "Group":
         """The first runs."""
-        return Group(self.seeds[:size], {name: v[:size] for name, v in self.varied.items()})
+        return self._part(slice(size))
 
     def after(self, size: int) -> "Group":
         """All runs but the first."""
-        return Group(self.seeds[size:], {name: v[size:] for name, v in self.varied.items()})
+        return self._part(slice(size, None))
+
+    def _part(self, part: slice) -> "Group":
+        varied = {name: values[part] for name, values in self.varied.items()}
+        return Group(self.seeds[part], varied, self.events and self.events[part])
 
     def described(self) -> dict[str, Any]:
         """As JSON."""
@@ -81,6 +87,7 @@ class Runs(NamedTuple):
       losses: [epochs, runs, layers] mean loss of each epoch, nats; NaN for those to come.
       watched: [epochs, runs, ...] of each thing that is watched, likewise.
       accuracies: [epochs, runs] on the validation split, likewise.
+      layer_accuracies: [epochs, runs, layers] there by each layer alone, likewise.
       seconds: of training so far.
     """
 
@@ -88,6 +95,7 @@ class Runs(NamedTuple):
     losses: np.ndarray
     watched: dict[str, np.ndarray]
     accuracies: np.ndarray
+    layer_accuracies: np.ndarray
     seconds: np.ndarray
 
 
@@ -140,10 +148,10 @@ class Trainer:
         return (progress, numbers), loss
 
     def validate(self, one: Any, samples: Samples) -> Any:
-        """Keeps the weights if they are the best so far."""
+        """Keeps the weights if they are the best so far; accuracy of network and layers."""
         progress, numbers = one
-        accuracy = evaluate(self.learner(numbers), progress.state, samples).network
-        return (keep_best(progress, accuracy), numbers), accuracy
+        found = evaluate(self.learner(numbers), progress.state, samples)
+        return (keep_best(progress, found.network), numbers), (found.network, found.layers)
 
     def look(self, one: Any, samples: Samples) -> dict[str, jax.Array]:
         """What is watched."""
@@ -205,14 +213,15 @@ class Trainer:
     ) -> list[dict[str, Any]]:
         """Trains a group from wherever an earlier start was stopped, and tests it."""
         splits, epochs, number = self.splits, self.schedule.epochs, len(group.seeds)
-        layers = 1 if self.algorithm == "bp" else len(self.recipe.hidden)
+        layers = 1 if self.algorithm == "bp" else self.recipe.depth
 
         def nothing(*shape: int) -> np.ndarray:
             return np.full((epochs, number, *shape), np.nan, np.float32)
 
-        def history() -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        def unseen(runs: Any) -> Runs:
             watched = {name: nothing(*found.shape[1:]) for name, found in looked.items()}
-            return nothing(layers), watched, nothing(), np.zeros((), np.float32)
+            seconds = np.zeros((), np.float32)
+            return Runs(runs, nothing(layers), watched, nothing(), nothing(layers), seconds)
 
         devices = self.devices_per_run
         started = jax.eval_shape(lambda: self.started(group))
@@ -227,40 +236,48 @@ class Trainer:
         if validation is not None:
             validating = jax.jit(spread(self.validate, parallel, devices), donate_argnums=0)
             check = validating.lower(placed, validation).compile()
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
-            task = bar.add_task(self.label, total=epochs)
+        with Watcher(
+            self.console, self.label, epochs, "epoch", "validation", group.events
+        ) as watcher:
 
             def advance(i: int, carry: Runs) -> Runs:
-                runs, losses, watched, accuracies, seconds = carry
+                runs, seconds = carry.runs, carry.seconds
                 began = time.perf_counter()
                 runs, loss = jax.block_until_ready(epoch(runs, training))
                 seconds = seconds + np.float32(time.perf_counter() - began)
-                losses[i] = fetch(loss)[:number]
-                status = f"{self.label}: epoch {i + 1}/{epochs}, loss {np.mean(losses[i]):.4f}"
+                carry.losses[i] = fetch(loss)[:number]
+                scored = None
                 if check is not None:
-                    runs, accuracy = check(runs, validation)
-                    accuracies[i] = fetch(accuracy)[:number]
-                    status += f", validation {100 * np.mean(accuracies[i]):.2f} %"
+                    runs, found = check(runs, validation)
+                    network, by_each = (of[:number] for of in fetch(found))
+                    carry.accuracies[i], carry.layer_accuracies[i] = network, by_each
+                    scored = np.column_stack([network, by_each])
                 for name, found in fetch(look(runs, seen)).items():
-                    watched[name][i] = found[:number]
-                bar.update(task, completed=i + 1, description=status)
-                if not self.console.is_terminal and i + 1 in (1, epochs // 2, epochs):
-                    print(status, flush=True)
-                return Runs(runs, losses, watched, accuracies, seconds)
+                    carry.watched[name][i] = found[:number]
+                watcher.show(i + 1, carry.losses[i], scored)
+                watcher.write(i, partial(self.scalars, carry))
+                return carry._replace(runs=runs, seconds=seconds)
 
             done = drive(
-                lambda: Runs(place(self.started(group), parallel, devices), *history()),
+                lambda: unseen(place(self.started(group), parallel, devices)),
                 advance,
                 epochs,
                 checkpoints,
                 info=self.described(group, parallel),
                 every_seconds=every_seconds,
-                like=Runs(placed, *history()),
+                like=unseen(placed),
             )
         tested = jax.jit(spread(self.final, parallel, devices))(done.runs, test)
         self.keep_networks(group, done.runs[0])
         return self.records(group, parallel, done, fetch(tested))
+
+    def scalars(self, history: Runs, run: int, epoch: int) -> list[tuple[int, dict[str, float]]]:
+        """What TensorBoard sees of a run's epoch, counted from 0."""
+        found = by_layer("loss", history.losses[epoch, run])
+        if self.splits.validation is not None:
+            found["validation_accuracy/network"] = float(history.accuracies[epoch, run])
+            found |= by_layer("validation_accuracy", history.layer_accuracies[epoch, run])
+        return [(epoch + 1, found)]
 
     def keep_networks(self, group: Group, progress: Progress) -> None:
         """Saves each run's chosen network, if that is wanted."""
@@ -313,6 +330,9 @@ class Trainer:
                     "history": {
                         "loss": done.losses[:, i].mean(axis=-1).tolist(),
                         "validation_accuracy": done.accuracies[:, i].tolist() if chosen else [],
+                        "validation_layer_accuracies": (
+                            done.layer_accuracies[:, i].tolist() if chosen else []
+                        ),
                         **{name: found[:, i].tolist() for name, found in done.watched.items()},
                     },
                 }
@@ -341,6 +361,7 @@ def train_runs(
     networks: Path | None = None,
     devices_per_run: int = 1,
     watch: Watch | None = None,
+    events: Sequence[Path] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
@@ -353,13 +374,14 @@ def train_runs(
       checkpoints: where snapshots of the runs under way are kept. Runs that an earlier start was
         stopped in go on as they were, spread in the same way, to a bit-identical end.
       every_seconds: time between snapshots, at least.
+      events: folder of each run's TensorBoard events; None: none are kept.
 
     Yields:
       For each group that trained together one record a run, without the names of data set,
       algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
     trainer = Trainer(recipe, algorithm, splits, console, label, networks, devices_per_run, watch)
-    left = Group(seeds, varied or {})
+    left = Group(seeds, varied or {}, events)
     programs: dict[tuple[str, int], Fitted] = {}
     while left.seeds:
         begun = checkpoints.info() if checkpoints is not None else None
@@ -457,6 +479,9 @@ def train_settings(
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=every_seconds,
                 devices_per_run=devices_per_run,
+                events=folder.events(
+                    (algorithm, setting.name, f"seed-{seed}") for setting, seed in chunk
+                ),
             )
             left = iter(chunk)
             own = {**names, "algorithm": algorithm}

@@ -16,9 +16,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer, check_integers, reject
+from sffa_jax.checks import (
+    check_choice,
+    check_image_shape,
+    check_integer,
+    check_integers,
+    reject,
+)
+from sffa_jax.convolution import convolve
 from sffa_jax.overlays import Part
-from sffa_jax.winners import keep_winners
+from sffa_jax.winners import keep_largest, keep_winners
 
 Params = Any
 """Parameters of one layer: a pytree of arrays."""
@@ -42,25 +49,100 @@ DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 @dataclass(frozen=True)
+class Grid:
+    """How a flat row of features is an image, or the feature maps of a layer below.
+
+    Images are flat row by row, their channels last. Maps are flat one after another: the first half
+    of a polar layer's units are then the first half of its maps, whatever their size.
+
+    Attributes:
+      height, width, channels: of the image or the maps.
+      maps: whether the row holds maps.
+    """
+
+    height: int
+    width: int
+    channels: int
+    maps: bool = False
+
+    @property
+    def features(self) -> int:
+        """Of a row."""
+        return self.height * self.width * self.channels
+
+    def read(self, row: Float[Array, "*lead features"]) -> Float[Array, "*lead h w c"]:
+        """A row as a body sees it, channels last.
+
+        Raises:
+          ValueError: for rows of another length.
+        """
+        if row.shape[-1] != self.features:
+            raise reject(
+                "activity",
+                "x",
+                f"have rows of {self.height} x {self.width} x {self.channels} features",
+                f"shape {row.shape}",
+                "Build the network for inputs of this shape.",
+            )
+        size = (self.height, self.width)
+        if self.maps:
+            return jnp.moveaxis(row.reshape(*row.shape[:-1], self.channels, *size), -3, -1)
+        return row.reshape(*row.shape[:-1], *size, self.channels)
+
+
+def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units"]:
+    """Feature maps as a row, one map after another."""
+    return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
+
+
+POOLS: dict[str, Callable[[Array], Array]] = {
+    "max": lambda maps: nn.max_pool(maps, (2, 2), (2, 2)),
+    "mean": lambda maps: nn.avg_pool(maps, (2, 2), (2, 2)),
+}
+"""What halves the size of a layer's maps, [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""
+
+COMPETITIONS = ("layer", "position", "map")
+"""Among which units `Layer.winners` are found."""
+
+
+@dataclass(frozen=True)
 class Layer:
     """What a layer computes.
 
     Attributes:
-      body: a Flax module with `init` and `apply` that maps [..., d_in] to [..., units].
+      body: a Flax module with `init` and `apply` that maps [samples, d_in] to [samples, units], or
+        under a `grid` [samples, height, width, channels] to maps of such a shape or to units.
       activation: applied element-wise to the body's output.
-      winners: units that stay active in each half; None keeps all.
+      winners: units that stay active; None keeps all.
+      grid: how the body sees its input; None: as a flat row.
+      pool: one of `POOLS`, applied to the maps after the activation; None leaves them.
+      competition: among which units there are so many winners: in each half of the "layer", in each
+        half of the channels at each "position", or among the positions of each "map".
+      by_position: whether the goodness is that of each position's channels, its log-odds averaged
+        over positions, or that of all units together.
 
     Raises:
-      ValueError: for no winner.
+      ValueError: for no winner, an unknown name, or what needs maps on a layer without a grid.
     """
 
     body: nn.Module
     activation: Callable[[Array], Array] = jax.nn.relu
     winners: int | None = None
+    grid: Grid | None = None
+    pool: str | None = None
+    competition: str = "layer"
+    by_position: bool = False
 
     def __post_init__(self) -> None:
         if self.winners is not None:
             check_integer("Layer", "winners", self.winners, 1, "None keeps all units.")
+        check_choice("Layer", "competition", self.competition, COMPETITIONS)
+        if self.pool is not None:
+            check_choice("Layer", "pool", self.pool, POOLS)
+        if self.grid is None and (self.pool or self.by_position or self.competition != "layer"):
+            named = ("pool", "by_position", "competition")
+            values = {name: getattr(self, name) for name in named}
+            raise reject("Layer", "grid", f"be given with {values}", None)
 
 
 def dense_layers(
@@ -112,6 +194,80 @@ def dense_layers(
     )
 
 
+def conv_layers(
+    shape: Sequence[int],
+    channels: Sequence[int],
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: str = "SAME",
+    pool: str | None = "max",
+    activation: str = "relu",
+    winners: int | None = None,
+    competition: str = "layer",
+    by_position: bool = False,
+    initialiser: str = "lecun_normal",
+    precision: str = "float32",
+) -> tuple[Layer, ...]:
+    """Convolutional layers without bias, one per number of channels, each on the maps below.
+
+    Args:
+      shape: (height, width) or (height, width, channels) of the images.
+      channels: feature maps of each layer.
+      kernel, stride: side of the square kernel and its step, pixels.
+      padding: "SAME" or "VALID".
+      pool, competition, by_position: as in `Layer`.
+      activation, winners, initialiser, precision: as in `dense_layers`.
+
+    Raises:
+      ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.
+
+    Reference: the released SFFA code's convolutional network is channels (64, 128), kernel 7,
+    stride 2, padding "VALID", no pooling.
+    """
+    height, width, depth = check_image_shape("conv_layers", shape)
+    channels = check_integers("conv_layers", "channels", channels, 1)
+    if not channels:
+        raise reject("conv_layers", "channels", "name at least one layer", "none")
+    check_integer("conv_layers", "kernel", kernel, 1)
+    check_integer("conv_layers", "stride", stride, 1)
+    check_choice("conv_layers", "padding", padding, ("SAME", "VALID"))
+    check_choice("conv_layers", "activation", activation, ACTIVATIONS)
+    check_choice("conv_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("conv_layers", "precision", precision, DTYPES)
+    layers = []
+    grid = Grid(height, width, depth)
+    for features in channels:
+        body = nn.Conv(
+            features,
+            (kernel, kernel),
+            (stride, stride),
+            padding,
+            use_bias=False,
+            kernel_init=INITIALISERS[initialiser],
+            dtype=DTYPES[precision],
+            conv_general_dilated=convolve,
+        )
+        layer = Layer(body, ACTIVATIONS[activation], winners, grid, pool, competition, by_position)
+
+        def size(length: int) -> int:
+            taken = 0 if padding == "SAME" else kernel - 1
+            length = -(-(length - taken) // stride)
+            return length if pool is None else length // 2
+
+        grid = Grid(size(grid.height), size(grid.width), features, maps=True)
+        if min(grid.height, grid.width) < 1:
+            raise reject(
+                "conv_layers",
+                "channels",
+                f"leave something of images of shape {tuple(shape)}",
+                f"{len(channels)} layers",
+                "Take fewer layers, a smaller kernel or stride, or no pooling.",
+            )
+        layers.append(layer)
+    return tuple(layers)
+
+
 def is_affine(body: nn.Module) -> bool:
     """Whether the body is a product with a kernel plus a bias, so that its input factors."""
     if type(body) is nn.Conv:
@@ -130,6 +286,11 @@ def join(
     lead = jnp.broadcast_shapes(*(value.shape[:2] for value in named.values()))
     full = [jnp.broadcast_to(value, lead + value.shape[2:]) for value in named.values()]
     return jnp.concatenate(full, axis=-1) if len(full) > 1 else full[0]
+
+
+def _seen(layer: Layer, value: Array) -> Array:
+    """A flat row as the layer's body sees it."""
+    return value if layer.grid is None else layer.grid.read(value)
 
 
 def _per_candidate(
@@ -155,11 +316,20 @@ def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Par
     An affine body is initialised on the concatenated input, as if it were not factored, and its
     kernel then split by rows, one piece for each name of the inputs.
     """
-    row = jax.eval_shape(lambda: join(inputs, None)[:1, 0])
+    names = {part.name for part in inputs}
+    if layer.grid is not None and len(names) > 1:
+        raise reject(
+            "init_layer",
+            "inputs",
+            "be one image under a convolution, into which the label is written",
+            ", ".join(sorted(names)),
+            "Take an overlay that appends nothing, and no input skip.",
+        )
+    row = jax.eval_shape(lambda: _seen(layer, join(inputs, None)[:1, 0]))
     params = layer.body.init(key, jnp.zeros(row.shape, row.dtype))["params"]
     if not is_affine(layer.body):
         return params
-    sizes = {part.name: part.value.shape[-1] for part in inputs}
+    sizes = {part.name: row.shape[-1] if layer.grid else part.value.shape[-1] for part in inputs}
     edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
     kernels = dict(zip(sizes, jnp.split(params["kernel"], edges, axis=-2), strict=True))
     return {"kernels": kernels} | ({"bias": params["bias"]} if "bias" in params else {})
@@ -170,7 +340,7 @@ def activity(
     params: Params,
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None = None,
-) -> Float[Array, "batch candidates *units"]:
+) -> Float[Array, "batch one_or_candidates *units"]:
     """The layer's activity for each sample and each of its label candidates.
 
     Args:
@@ -180,14 +350,15 @@ def activity(
       candidates: labels to try for each sample; None tries all classes, in class order.
 
     Returns:
-      Activity; the candidate axis has size 1 if no input depends on the label.
+      Activity, maps flat as `flatten_maps` has them; the candidate axis has size 1 if no input
+      depends on the label.
     """
     if is_affine(layer.body):
         linear = layer.body.clone(use_bias=False)
         products = []
         for part in inputs:
-            kernel = params["kernels"][part.name]
-            if part.value.shape[-1] != kernel.shape[-2]:
+            kernel, value = params["kernels"][part.name], _seen(layer, part.value)
+            if value.shape[-1] != kernel.shape[-2]:
                 raise reject(
                     "activity",
                     part.name,
@@ -195,9 +366,9 @@ def activity(
                     f"shape {part.value.shape}",
                     "Build the network for inputs of this shape.",
                 )
-            product = linear.apply({"params": {"kernel": kernel}}, part.value)
+            product = linear.apply({"params": {"kernel": kernel}}, value)
             assert isinstance(product, jax.Array)
-            product = product.astype(part.value.dtype)
+            product = product.astype(value.dtype)
             products.append(_per_candidate(product, part, candidates))
         pre = sum(products[1:], start=products[0])
         if "bias" in params:
@@ -206,9 +377,23 @@ def activity(
         x = join(inputs, candidates)
         # A body of the user's may know one batch axis only.
         flat = x.reshape(math.prod(x.shape[:2]), *x.shape[2:])
-        out = layer.body.apply({"params": params}, flat)
+        out = layer.body.apply({"params": params}, _seen(layer, flat))
         assert isinstance(out, jax.Array)
         out = out.astype(x.dtype)
         pre = out.reshape(*x.shape[:2], *out.shape[1:])
     h = layer.activation(pre)
-    return h if layer.winners is None else keep_winners(h, layer.winners)
+    # Under a grid a body may still end in plain units.
+    if layer.grid is None or h.ndim == 3:
+        return h if layer.winners is None else keep_winners(h, layer.winners)
+    if layer.pool is not None:
+        pooled = POOLS[layer.pool](h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
+        h = pooled.reshape(*h.shape[:2], *pooled.shape[1:])
+    if layer.winners is not None and layer.competition == "position":
+        h = keep_winners(h, layer.winners)
+    h = flatten_maps(h)
+    if layer.winners is None or layer.competition == "position":
+        return h
+    if layer.competition == "layer":
+        return keep_winners(h, layer.winners)
+    by_map = h.reshape(*h.shape[:-1], pre.shape[-1], -1)
+    return keep_largest(by_map, layer.winners).reshape(h.shape)

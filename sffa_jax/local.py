@@ -20,6 +20,7 @@ from sffa_jax.network import (
     init_network,
     label_scores,
     layer_scores,
+    log_odds,
     next_input,
 )
 from sffa_jax.overlays import Overlay, Part, parts
@@ -51,12 +52,12 @@ class LayerInfo(NamedTuple):
     Attributes:
       loss: [batch] local loss, nats.
       log_odds: [batch, candidates].
-      activity: [batch, candidates, *units].
+      activity: [batch, candidates (1 where no input depends on the label), *units].
     """
 
     loss: Float[Array, " batch"]
     log_odds: Float[Array, "batch candidates"]
-    activity: Float[Array, "batch candidates *units"]
+    activity: Float[Array, "batch one_or_candidates *units"]
 
 
 def layer_loss(
@@ -69,11 +70,11 @@ def layer_loss(
 ) -> LayerInfo:
     """The local loss of one layer: a function of this layer's parameters and its input."""
     h = activity(layer, params, inputs, candidates)
-    log_odds = rule.goodness(h)
-    loss = rule.loss(log_odds, is_target)
+    found = log_odds(layer, rule, h, candidates)
+    loss = rule.loss(found, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
-    return LayerInfo(loss, log_odds, h)
+    return LayerInfo(loss, found, h)
 
 
 def layer_step(

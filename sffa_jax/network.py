@@ -63,6 +63,19 @@ class Network:
                     units,
                     "Choose an even layer width.",
                 )
+            shares = (self.rule.classes or 1) * (2 if self.rule.polar else 1)
+            if units % shares:
+                raise reject(
+                    "Network",
+                    "layers",
+                    f"have units that {self.rule.classes} classes can share",
+                    units,
+                    f"Choose a multiple of {shares}.",
+                )
+        if self.rule.classes not in (None, self.num_classes):
+            raise reject(
+                "Network", "rule", f"have groups for {self.num_classes} classes", self.rule.classes
+            )
 
 
 class NetworkParams(struct.PyTreeNode):
@@ -74,7 +87,7 @@ class NetworkParams(struct.PyTreeNode):
 
 def next_input(
     network: Network,
-    h: Float[Array, "batch candidates *units"],
+    h: Float[Array, "batch one_or_candidates *units"],
     overlaid: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
 ) -> tuple[Part, ...]:
@@ -99,6 +112,14 @@ def init_network(
     """Draws overlay and weights for inputs of the shape of `x` (its values do not matter)."""
     key_overlay, key_layers = jax.random.split(key)
     overlay = network.overlay(key_overlay)
+    marks = overlay.pattern is not None or overlay.appended is not None
+    if marks == (network.rule.classes is not None):
+        raise reject(
+            "init_network",
+            "overlay",
+            "be `overlays.unmarked`, since classes own units" if marks else "mark the label",
+            "one that marks it" if marks else "one that marks nothing",
+        )
     overlaid = inputs = parts(overlay, x)
     params = []
     for i, layer in enumerate(network.layers):
@@ -116,7 +137,7 @@ def activities(
     params: NetworkParams,
     x: Float[Array, "batch *input"],
     candidates: Int[Array, "batch candidates"] | None = None,
-) -> Iterator[Float[Array, "batch candidates *units"]]:
+) -> Iterator[Float[Array, "batch one_or_candidates *units"]]:
     """Yields each layer's activity in turn, for the given label candidates (None: all)."""
     overlaid = inputs = parts(params.overlay, x)
     for layer, layer_params in zip(network.layers, params.layers, strict=True):
@@ -136,12 +157,40 @@ def latents(
     return [h[:, 0].reshape(x.shape[0], -1) for h in layers]
 
 
+def log_odds(
+    layer: Layer,
+    rule: LocalRule,
+    h: Float[Array, "batch one_or_candidates units"],
+    candidates: Int[Array, "batch candidates"] | None,
+) -> Float[Array, "batch labels"]:
+    """What a layer's activity says of each sample's label candidates (None: all)."""
+    if layer.by_position:
+        channels = getattr(layer.body, "features", 0)
+        h = jnp.moveaxis(h.reshape(*h.shape[:-1], channels, -1), -1, 1)
+        found = jnp.mean(rule.goodness(h), axis=1)
+    else:
+        found = rule.goodness(h)
+    if rule.classes is None or candidates is None:
+        return found
+    return jnp.take_along_axis(found, candidates, axis=-1)
+
+
+def layer_log_odds(
+    network: Network,
+    params: NetworkParams,
+    x: Float[Array, "batch *input"],
+    candidates: Int[Array, "batch candidates"] | None = None,
+) -> Float[Array, "layers batch candidates"]:
+    """What each layer by itself says of the label candidates (None: all), as log-odds."""
+    layers = zip(network.layers, activities(network, params, x, candidates), strict=True)
+    return jnp.stack([log_odds(layer, network.rule, h, candidates) for layer, h in layers])
+
+
 def layer_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "layers batch classes"]:
     """What each layer by itself says for each label, all labels at once."""
-    rule = network.rule
-    return jnp.stack([rule.score(rule.goodness(h)) for h in activities(network, params, x)])
+    return network.rule.score(layer_log_odds(network, params, x))
 
 
 def label_scores(

@@ -120,6 +120,12 @@ def appended_gaussian(
     return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
 
 
+def unmarked(key: Key[Array, ""] | None = None) -> Overlay:
+    """Leaves the image as it is: for rules whose classes own units, see `rules.owned`."""
+    del key
+    return Overlay()
+
+
 def image_wave(
     key: Key[Array, ""],
     shape: Sequence[int],

@@ -15,7 +15,7 @@ from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.goodness import MEASURES
 from sffa_jax.greedy import greedy_learner
-from sffa_jax.layers import Layer, dense_layers
+from sffa_jax.layers import Layer, conv_layers, dense_layers
 from sffa_jax.learner import Learner
 from sffa_jax.local import local_learner
 from sffa_jax.network import Network
@@ -23,7 +23,7 @@ from sffa_jax.overlays import Overlay
 from sffa_jax.train import Schedule
 
 ALGORITHMS = ("ffa", "sffa", "bp")
-OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave")
+OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units")
 LAYER_SCHEDULES = ("before", "after", "greedy")
 PROBABILITIES = ("ratio", "sigmoid")
 DECAYS = ("constant", "cosine")
@@ -36,8 +36,22 @@ PRECISIONS = ("float32", "bfloat16")
 class Recipe:
     """How networks are built and trained. Backprop heeds what applies to it."""
 
+    channels: tuple[int, ...] = ()
+    """Feature maps of each convolutional layer, below the dense ones, e.g. 64 128."""
+    kernel: int = 3
+    """Side of the convolutional kernels, pixels."""
+    stride: int = 1
+    """Step of the convolutional kernels, pixels."""
+    padding: str = "SAME"
+    """Of convolutions: SAME, or VALID (none)."""
+    pool: str | None = "max"
+    """What halves the maps of each convolutional layer: max, mean, or None."""
+    by_position: bool = False
+    """Goodness of each position's channels, averaged, or of all units of a convolution together."""
+    competition: str = "layer"
+    """Winners of a convolution: in the whole layer, at each position, or in each map."""
     hidden: tuple[int, ...] = (400,)
-    """Width of each hidden layer, e.g. 1400 1400."""
+    """Width of each dense hidden layer, e.g. 1400 1400; none, if there are convolutional ones."""
     activation: str = "relu"
     """Activation of every hidden layer: relu, sigmoid or tanh."""
     initialiser: str = "lecun_normal"
@@ -50,7 +64,8 @@ class Recipe:
     """The same for FFA, whose halves mean nothing; None keeps all."""
 
     overlay: str = "appended_gaussian"
-    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave."""
+    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave; or
+    units: not at all, each class owns a share of every layer's units."""
     overlay_size: int = 100
     """Features that an appended overlay adds."""
     overlay_density: float = 0.1
@@ -174,6 +189,8 @@ class Recipe:
             for length in shape:
                 features *= length
             return lambda _: overlays.corner_one_hot(features, classes, value=value)
+        if self.overlay == "units":
+            return overlays.unmarked
         if self.overlay == "image_wave":
             return lambda key: overlays.image_wave(key, shape, classes)
         if self.overlay == "appended_pattern":
@@ -182,21 +199,41 @@ class Recipe:
             )
         return lambda key: overlays.appended_gaussian(key, classes, size=size, value=value)
 
-    def layers(self, algorithm: str) -> tuple[Layer, ...]:
-        """The hidden layers of one algorithm; those trained end to end have no winners."""
-        return dense_layers(
-            self.hidden,
-            activation=self.activation,
-            winners={"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
-            initialiser=self.initialiser,
-            precision=self.precision,
+    @property
+    def depth(self) -> int:
+        """Hidden layers."""
+        return len(self.channels) + len(self.hidden)
+
+    def layers(self, algorithm: str, shape: Sequence[int]) -> tuple[Layer, ...]:
+        """The hidden layers of one algorithm for images of this shape; those trained end to end
+        have no winners."""
+        common: dict[str, Any] = {
+            "activation": self.activation,
+            "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
+            "initialiser": self.initialiser,
+            "precision": self.precision,
+        }
+        if not self.channels:
+            return dense_layers(self.hidden, **common)
+        convolutions = conv_layers(
+            shape,
+            self.channels,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            pool=self.pool,
+            competition=self.competition,
+            by_position=self.by_position,
+            **common,
         )
+        return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
 
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
         """The forward-only network of "ffa" or "sffa" for images of this shape."""
+        rule = self.rule(algorithm)
         return Network(
-            layers=self.layers(algorithm),
-            rule=self.rule(algorithm),
+            layers=self.layers(algorithm, shape),
+            rule=rules.owned(rule, classes) if self.overlay == "units" else rule,
             overlay=self.make_overlay(shape, classes),
             num_classes=classes,
             first_scored=self.first_scored,
@@ -215,7 +252,7 @@ class Recipe:
         """Updates of each layer over the whole training."""
         steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
         one_by_one = self.layer_schedule == "greedy" and algorithm != "bp"
-        return -(-steps // len(self.hidden)) if one_by_one else steps
+        return -(-steps // self.depth) if one_by_one else steps
 
     def optimiser(self, steps: int) -> optax.GradientTransformation:
         """AdamW, its rate constant or decaying over so many updates."""
@@ -242,7 +279,7 @@ class Recipe:
         optimiser = self.optimiser(steps)
         if algorithm == "bp":
             return backprop_learner(
-                self.layers("bp"),
+                self.layers("bp", shape),
                 classes,
                 optimiser,
                 label_smoothing=self.label_smoothing,

@@ -123,12 +123,22 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
     )
 
 
-def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
-    """Keeps the k largest values of each half of the units and zeroes the rest.
+def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
+    """Keeps the k largest values of each row and zeroes the rest.
 
     Ties at the threshold all stay, so that the result does not depend on the order of units. The
     gradient flows through the winners alone. NaN stays NaN, so that a diverged layer does not pass
     for a silent one.
+
+    Raises:
+      ValueError: for a k out of range.
+    """
+    threshold = kth_largest(jax.lax.stop_gradient(h), k)
+    return jnp.where(h < threshold, 0.0, h)
+
+
+def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
+    """`keep_largest` of each half of the units.
 
     Args:
       h: activity, >= 0.
@@ -150,5 +160,4 @@ def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
             "Choose fewer winners or a wider layer.",
         )
     halves = h.reshape(*h.shape[:-1], 2, half)
-    threshold = kth_largest(jax.lax.stop_gradient(halves), k)
-    return jnp.where(halves < threshold, 0.0, halves).reshape(h.shape)
+    return keep_largest(halves, k).reshape(h.shape)

@@ -134,3 +134,182 @@ def test_torchs_initialiser_is_uniform_within_one_over_root_inputs():
     bound = 1 / np.sqrt(400)
     assert 0.99 * bound < np.abs(kernel).max() <= bound
     np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)
+
+
+IMAGES = jax.random.normal(jax.random.key(4), (3, 6 * 5 * 2))
+GRID = layers.Grid(6, 5, 2)
+
+
+def conv(channels=(4, 6), **options):
+    return layers.conv_layers((6, 5, 2), channels, **{"pool": None, "kernel": 3} | options)
+
+
+def waves():
+    return overlays.image_wave(jax.random.key(5), (6, 5, 2), 4)
+
+
+@pytest.mark.parametrize("candidates", [CANDIDATES[:3], None], ids=["two", "all"])
+def test_a_factored_convolution_is_the_plain_one(candidates):
+    """Of each overlaid image by itself, through Flax's own convolution."""
+    layer = conv()[0]
+    params = layers.init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    tried = jnp.broadcast_to(jnp.arange(4), (3, 4)) if candidates is None else candidates
+    plain = nn.Conv(4, (3, 3), use_bias=False)
+
+    def factored(params):
+        return layers.activity(layer, params, overlays.parts(waves(), IMAGES), candidates)
+
+    def one_by_one(params):
+        found = []
+        for i in range(tried.shape[1]):
+            x = overlays.overlay_inputs(waves(), IMAGES, tried[:, i]).reshape(3, 6, 5, 2)
+            maps = nn.relu(plain.apply({"params": {"kernel": params["kernels"]["input"]}}, x))
+            found.append(jnp.moveaxis(maps, -1, 1).reshape(3, -1))
+        return jnp.stack(found, axis=1)
+
+    np.testing.assert_allclose(factored(params), one_by_one(params), rtol=1e-4, atol=1e-5)
+    weights = jax.random.normal(jax.random.key(3), factored(params).shape)
+    a = jax.grad(lambda p: jnp.sum(weights * factored(p)))(params)["kernels"]["input"]
+    b = jax.grad(lambda p: jnp.sum(weights * one_by_one(p)))(params)["kernels"]["input"]
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
+    layer = conv()[0]
+    params = layers.init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    traced = jax.make_jaxpr(
+        lambda p, x: layers.activity(layer, p, overlays.parts(waves(), x), CANDIDATES[:3])
+    )(params, IMAGES)
+
+    def rows(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                yield equation.invars[0].aval.shape[0]
+            for value in equation.params.values():
+                if hasattr(value, "jaxpr"):
+                    yield from rows(value.jaxpr)
+
+    assert sorted(rows(traced.jaxpr)) == [3, 4]
+
+
+def test_the_first_half_of_a_row_of_maps_is_the_first_half_of_the_maps():
+    maps = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
+    row = layers.flatten_maps(maps)
+    np.testing.assert_array_equal(row[:, : row.shape[1] // 2], layers.flatten_maps(maps[..., :3]))
+    np.testing.assert_array_equal(layers.Grid(3, 4, 6, maps=True).read(row), maps)
+    np.testing.assert_array_equal(GRID.read(IMAGES), IMAGES.reshape(3, 6, 5, 2))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_pooling_by_hand(pool):
+    (layer,) = conv((4,), pool=pool)
+    params = layers.init_layer(layer, jax.random.key(2), (Part("input", IMAGES, "sample"),))
+    found = layers.activity(layer, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    (whole,) = conv((4,))
+    unpooled = layers.activity(whole, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    blocks = np.array(unpooled).reshape(3, 4, 6, 5)[..., :4].reshape(3, 4, 3, 2, 2, 2)
+    expected = getattr(blocks, pool)(axis=(3, 5))
+    np.testing.assert_allclose(found, expected.reshape(3, -1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("competition", layers.COMPETITIONS)
+def test_winners_are_found_where_they_compete(competition):
+    (layer,) = conv((4,), winners=1, competition=competition)
+    (free,) = conv((4,))
+    inputs = (Part("input", IMAGES, "sample"),)
+    params = layers.init_layer(layer, jax.random.key(2), inputs)
+    found = np.array(layers.activity(layer, params, inputs))[:, 0].reshape(3, 4, 30)
+    every = np.array(layers.activity(free, params, inputs))[:, 0].reshape(3, 4, 30)
+    expected = np.zeros_like(every)
+    for sample in range(3):
+        halves = every[sample].reshape(2, 2, 30)
+        best = {
+            "layer": halves == halves.max(axis=(1, 2), keepdims=True),
+            "position": halves == halves.max(axis=1, keepdims=True),
+            "map": halves == halves.max(axis=2, keepdims=True),
+        }[competition]
+        expected[sample] = np.where(best, halves, 0).reshape(4, 30)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        (
+            {"channels": (64, 128), "kernel": 7, "stride": 2, "padding": "VALID"},
+            [(11, 64), (3, 128)],
+        ),
+        ({"channels": (8, 8, 8), "pool": "max"}, [(14, 8), (7, 8), (3, 8)]),
+        ({"channels": (8, 6), "stride": 2}, [(14, 8), (7, 6)]),
+    ],
+)
+def test_the_sizes_of_maps(options, sizes):
+    """The first is the released code's network, on MNIST's images."""
+    built = layers.conv_layers((28, 28), **{"pool": None} | options)
+    inputs = (Part("input", jnp.zeros((1, 784)), "sample"),)
+    for layer, (side, channels) in zip(built, sizes, strict=True):
+        params = layers.init_layer(layer, jax.random.key(0), inputs)
+        h = jax.eval_shape(lambda p, i=inputs, at=layer: layers.activity(at, p, i), params)
+        assert h.shape == (1, 1, side * side * channels)
+        inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)
+
+
+class Separable(nn.Module):
+    """A body of a user's: a depthwise and a pointwise convolution."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(x.shape[-1], (3, 3), feature_group_count=x.shape[-1])(x)
+        return nn.Conv(6, (1, 1))(x)
+
+
+class Attention(nn.Module):
+    """Another: pixels attend to pixels; the result is a plain row of units."""
+
+    @nn.compact
+    def __call__(self, x):
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        tokens = nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=4)(nn.Dense(4)(tokens))
+        return nn.Dense(8)(tokens.mean(axis=1))
+
+
+@pytest.mark.parametrize(("body", "units"), [(Separable(), 180), (Attention(), 8)])
+def test_any_flax_module_is_a_body_of_images(body, units):
+    layer = layers.Layer(body, grid=GRID)
+    parts = overlays.parts(waves(), IMAGES)
+    params = layers.init_layer(layer, jax.random.key(2), parts)
+    found = layers.activity(layer, params, parts, CANDIDATES[:3])
+    assert found.shape == (3, 2, units)
+    x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
+    out = nn.relu(body.apply({"params": params}, x))
+    expected = jnp.moveaxis(out, -1, 1).reshape(3, -1)
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: conv(()), "`channels` must name at least one layer"),
+        (lambda: conv((0,)), "`channels`"),
+        (lambda: conv(kernel=0), "`kernel` must be"),
+        (lambda: conv(stride=0), "`stride` must be"),
+        (lambda: conv(padding="FULL"), "`padding` must be one of SAME, VALID, got 'FULL'"),
+        (lambda: conv(pool="min"), "`pool` must be one of max, mean, got 'min'"),
+        (lambda: conv(competition="x"), "`competition` must be one of layer, map, position"),
+        (lambda: conv((4, 4, 4, 4), pool="max"), "`channels` must leave something of images"),
+        (lambda: layers.Layer(nn.Dense(3), pool="max"), "`grid` must be given with"),
+        (lambda: GRID.read(jnp.zeros((2, 59))), "must have rows of 6 x 5 x 2 features"),
+    ],
+)
+def test_bad_convolutions(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_convolution_takes_no_appended_label():
+    with pytest.raises(ValueError, match="be one image under a convolution"):
+        layers.init_layer(
+            conv()[0],
+            jax.random.key(0),
+            (Part("input", IMAGES, "sample"), Part("label", jnp.zeros((4, 7)), "class")),
+        )

@@ -8,9 +8,10 @@ import oracles
 import pytest
 
 from sffa_jax import ffa, local, network, overlays, sffa
-from sffa_jax.layers import dense_layers
+from sffa_jax.layers import conv_layers, dense_layers
 from sffa_jax.network import next_input
 from sffa_jax.overlays import parts
+from sffa_jax.rules import owned
 
 NUM_CLASSES = 3
 X = jax.random.normal(jax.random.key(0), (4, 12))
@@ -217,3 +218,44 @@ def test_fresh_activity_comes_from_the_updated_layer():
 def test_unknown_negatives():
     with pytest.raises(ValueError, match=r"`negatives` must be one of all, hard, uniform, got 'x'"):
         local.local_learner(build(RULES["ffa"]), optax.sgd(0.1), negatives="x")
+
+
+def convolutional(label):
+    """Two convolutions, the label written into the image or into the units."""
+    layers = conv_layers((4, 3), (6, 12), pool=None)
+    if label == "units":
+        return network.Network(
+            layers, owned(sffa(floor=0.1), NUM_CLASSES), overlays.unmarked, NUM_CLASSES
+        )
+
+    def wave(key):
+        return overlays.image_wave(key, (4, 3), NUM_CLASSES)
+
+    return network.Network(layers, sffa(floor=0.1), wave, NUM_CLASSES)
+
+
+@pytest.mark.parametrize("negatives", ["uniform", "all"])
+@pytest.mark.parametrize("label", ["units", "image"])
+def test_convolutions_learn_and_no_gradient_crosses_them(label, negatives):
+    net = convolutional(label)
+    x = jax.random.normal(jax.random.key(0), (4, 12))
+    params = network.init_network(net, jax.random.key(1), x)
+    is_target = jnp.arange(NUM_CLASSES)[None] == LABELS[:, None]
+
+    def loss_of(k, layers):
+        found = network.layer_log_odds(net, network.NetworkParams(layers, params.overlay), x)
+        return jnp.mean(net.rule.loss(found[k], is_target))
+
+    for k in (0, 1):
+        gradient = jax.grad(lambda layers, k=k: loss_of(k, layers))(params.layers)
+        norms = [max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(g)) for g in gradient]
+        assert norms[k] > 0
+        assert norms[1 - k] == 0
+    learner = local.local_learner(net, optax.adam(1e-2), negatives=negatives)
+    state = learner.init(jax.random.key(2), x)
+    step = jax.jit(learner.step)
+    losses = []
+    for i in range(60):
+        state, loss = step(state, jax.random.key(i), x, LABELS)
+        losses.append(loss)
+    assert np.all(np.mean(losses[-10:], axis=0) < np.mean(losses[:10], axis=0))

@@ -4,8 +4,8 @@ import numpy as np
 import oracles
 import pytest
 
-from sffa_jax import ffa, label_scores, network, overlays, predict, sffa
-from sffa_jax.layers import dense_layers
+from sffa_jax import ffa, label_scores, network, overlays, predict, rules, sffa
+from sffa_jax.layers import conv_layers, dense_layers
 
 X = jax.random.normal(jax.random.key(0), (4, 12))
 NUM_CLASSES = 3
@@ -134,3 +134,62 @@ def test_latents_are_the_activities_of_one_label(name):
     found = network.latents(net, params, X, labels)
     for h, every in zip(found, network.activities(net, params, X), strict=True):
         np.testing.assert_allclose(h, every[jnp.arange(4), labels], rtol=1e-5)
+
+
+def owned_network(layers=None, **changes):
+    settings = {
+        "layers": layers or dense_layers((12, 18)),
+        "rule": rules.owned(sffa(floor=0.1), NUM_CLASSES),
+        "overlay": overlays.unmarked,
+        "num_classes": NUM_CLASSES,
+    }
+    return network.Network(**settings | changes)
+
+
+def test_owned_units_give_all_labels_in_one_pass():
+    net = owned_network()
+    params = network.init_network(net, jax.random.key(0), X)
+    shapes = [h.shape for h in network.activities(net, params, X)]
+    assert shapes == [(4, 1, 12), (4, 1, 18)]
+    found = network.layer_log_odds(net, params, X)
+    assert found.shape == (2, 4, NUM_CLASSES)
+    some = jnp.array([[2, 0], [1, 1], [0, 2], [2, 1]])
+    np.testing.assert_allclose(
+        network.layer_log_odds(net, params, X, some),
+        np.take_along_axis(np.array(found), np.array(some)[None], axis=2),
+    )
+
+
+def test_goodness_by_position_is_the_mean_over_positions():
+    layer = conv_layers((4, 3), (6,), pool=None, by_position=True)[0]
+    net = owned_network((layer,))
+    params = network.init_network(net, jax.random.key(0), X)
+    (h,) = network.activities(net, params, X)
+    found = network.log_odds(layer, net.rule, h, None)
+    maps = h[:, 0].reshape(4, 6, 12)
+    each = [net.rule.goodness(maps[:, :, i][:, None]) for i in range(12)]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: owned_network(dense_layers([8])), "units that 3 classes can share, got 8. .* 6"),
+        (lambda: owned_network(num_classes=4), "`rule` must have groups for 4 classes, got 3"),
+        (
+            lambda: network.init_network(
+                owned_network(overlay=lambda _: overlays.corner_one_hot(12, 3)),
+                jax.random.key(0),
+                X,
+            ),
+            "`overlay` must be `overlays.unmarked`, since classes own units",
+        ),
+        (
+            lambda: network.init_network(owned_network(rule=sffa()), jax.random.key(0), X),
+            "`overlay` must mark the label",
+        ),
+    ],
+)
+def test_bad_owned_networks(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -16,6 +16,7 @@ ORDER = [
         "overlays",
         "negatives",
         "winners",
+        "convolution",
         "layers",
     ),
     *("network", "learner", "adversarial", "local", "greedy", "backprop", "augment", "train"),

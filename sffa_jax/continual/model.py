@@ -20,7 +20,7 @@ from sffa_jax import backprop, losses
 from sffa_jax.backprop import init_layers, logits, with_read_out
 from sffa_jax.checks import check_choice, check_integer
 from sffa_jax.layers import Layer, Params
-from sffa_jax.network import Network, NetworkParams, activities, init_network, latents
+from sffa_jax.network import Network, NetworkParams, init_network, latents, layer_log_odds
 from sffa_jax.overlays import Overlay
 
 Modules = tuple[Params, ...]
@@ -119,8 +119,7 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         assert overlay is not None
-        layers = activities(network, NetworkParams(modules, overlay), x, candidates)
-        return jnp.stack([network.rule.goodness(h) for h in layers])
+        return layer_log_odds(network, NetworkParams(modules, overlay), x, candidates)
 
     def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
         assert overlay is not None

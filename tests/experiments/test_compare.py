@@ -28,7 +28,11 @@ def test_the_command(tmp_path):
     for record in records:
         assert 0.05 < record["test_accuracy"] <= 1
         assert record["history"]["loss"][1] < record["history"]["loss"][0]
-        assert record["validation_accuracy"] == max(record["history"]["validation_accuracy"])
+        history = record["history"]
+        assert record["validation_accuracy"] == max(history["validation_accuracy"])
+        # One layer is the network.
+        by_layer = [[accuracy] for accuracy in history["validation_accuracy"]]
+        assert history["validation_layer_accuracies"] == by_layer
         assert record["train_seconds"] > 0
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"]["hidden"] == [8]

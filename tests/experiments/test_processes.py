@@ -41,13 +41,15 @@ def test_eight_devices(alone, tmp_path):
 
 
 def test_two_processes(alone, tmp_path):
-    jobs = experiment_together("compare", *COMPARE, "--out", str(tmp_path), "--save-networks")
-    ended = end(jobs)
+    kept = ["--out", str(tmp_path), "--save-networks", "--tensorboard"]
+    ended = end(experiment_together("compare", *COMPARE, *kept))
     assert [status for status, *_ in ended] == [0, 0], ended
     assert runs(tmp_path, "test_accuracy", "layer_accuracies", "history") == alone
     assert "Report:" in ended[0][1]
     assert "Report:" not in ended[1][1]
     assert len(list((tmp_path / "networks").iterdir())) == 6
+    # One of them wrote the events.
+    assert len(list((tmp_path / "tensorboard").glob("*/events.*"))) == 6
     # The folder is whole: a start without company finds nothing to do.
     again = start("compare", *COMPARE, "--out", str(tmp_path))
     assert again.returncode == 0, again.stderr

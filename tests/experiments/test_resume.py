@@ -15,6 +15,7 @@ from commands import ROOT, read, start
 STOPPED = """
     import dataclasses, json, tempfile
     import jax
+    from rich.console import Console
     from experiments import continual_runs
     from experiments.continual_options import Options
     from sffa_jax import data
@@ -36,7 +37,9 @@ STOPPED = """
     def run(checkpoints, way):
         options = dataclasses.replace(given, parallel=way).resolve()
         cell = continual_runs.Cell("class", "replay", "sffa")
-        groups = continual_runs.run_seeds(options, cell, used, [0, 1], [0.0, 0.0], checkpoints)
+        groups = continual_runs.run_seeds(
+            options, cell, used, [0, 1], [0.0, 0.0], checkpoints, console=Console(), label="x"
+        )
         return [
             [run.position, run.stored, run.accuracy.tolist(), run.losses.tolist()]
             for group in groups

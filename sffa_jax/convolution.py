@@ -1,0 +1,108 @@
+"""Convolution whose weight gradient is fast on CPU, inside loops too.
+
+XLA's CPU backend runs the gradient of a convolution's kernel as a plain loop wherever it stands in
+a `scan`: a hundred times slower than the forward pass (measured, see docs/performance.md). Here it
+is a row of matrix products there, and XLA's own elsewhere. A forward-only layer needs no other
+gradient.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def convolve(
+    x: Float[Array, "samples h w c_in"],
+    kernel: Float[Array, "k_h k_w c_group c_out"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    **unused: Any,
+) -> Float[Array, "samples h_out w_out c_out"]:
+    """`lax.conv_general_dilated` of images with channels last, to stand for it in `nn.Conv`.
+
+    Args:
+      x: images.
+      kernel: weights.
+      strides: step along rows and columns.
+      padding: "SAME", "VALID", or zeros before and after, rows first.
+      unused: what `nn.Conv` also passes. Dilation and groups are XLA's own matter and make this
+        function step aside.
+    """
+    plain = (
+        all(d == 1 for d in (*unused["lhs_dilation"], *unused["rhs_dilation"]))
+        and unused["feature_group_count"] == 1
+    )
+    if not plain:
+        return lax.conv_general_dilated(x, kernel, strides, padding, **unused)
+    size = kernel.shape[:2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    return _convolve(x, kernel, tuple(strides), tuple(map(tuple, padding)), unused["precision"])
+
+
+def _native(x: Array, kernel: Array, strides: Any, padding: Any, precision: Any) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=DIMENSIONS, precision=precision
+    )
+
+
+_convolve = jax.custom_vjp(_native, nondiff_argnums=(2, 3, 4))
+
+
+def _forward(
+    x: Array, kernel: Array, strides: Any, padding: Any, precision: Any
+) -> tuple[Array, tuple[Array, Array]]:
+    return _native(x, kernel, strides, padding, precision), (x, kernel)
+
+
+def _backward(
+    strides: Any, padding: Any, precision: Any, saved: tuple[Array, Array], g: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    native = partial(_native, strides=strides, padding=padding, precision=precision)
+    (to_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](g)
+
+    def by_xla(x: Array, g: Array) -> Array:
+        return jax.vjp(lambda kernel: native(x, kernel), kernel)[1](g)[0]
+
+    def by_products(x: Array, g: Array) -> Array:
+        return _kernel_gradient(x, g, kernel.shape, strides, padding, precision)
+
+    to_kernel = lax.platform_dependent(x, g, cpu=by_products, default=by_xla)
+    return to_x, to_kernel.astype(kernel.dtype)
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(
+    x: Array, g: Array, shape: tuple[int, ...], strides: Any, padding: Any, precision: Any
+) -> Array:
+    """A product for each row of the kernel: the pixels under that row against the gradient."""
+    rows, columns, c_in, c_out = shape
+    (down, along), (h, w) = strides, g.shape[1:3]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+    def under(start: int, step: int, count: int, axis: int, of: Array) -> Array:
+        return lax.slice_in_dim(of, start, start + (count - 1) * step + 1, step, axis)
+
+    # Columns side by side: as much memory as `columns` images, not rows times as much.
+    beside = jnp.concatenate([under(j, along, w, 2, x) for j in range(columns)], axis=-1)
+    flat = g.reshape(-1, c_out)
+    products = [
+        lax.dot_general(
+            under(i, down, h, 1, beside).reshape(-1, columns * c_in),
+            flat,
+            (((0,), (0,)), ((), ())),
+            precision=precision,
+        )
+        for i in range(rows)
+    ]
+    return jnp.stack(products).reshape(shape)

@@ -169,8 +169,9 @@ def measure(
                 "auroc": float(precision.auroc(right, wrong)),
                 "calibration_error": float(precision.calibration_error(diagram)),
                 "goodness_overlap": precision.histograms(right, wrong).overlap,
-                "agreement": float((agreement[k].sum() - 1) / max(1, len(agreement) - 1)),
             }
+            if len(agreement) > 1:
+                layer["agreement"] = float((agreement[k].sum() - 1) / (len(agreement) - 1))
     return {name: [layer[name] for layer in found] for name in found[0]}
 
 

@@ -1,6 +1,7 @@
 """What every experiment's command line shares: parsing, one-line errors, exit status."""
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -16,6 +17,11 @@ import tyro
 from experiments.options import Common
 from sffa_jax.cluster import connect, leads
 from sffa_jax.drive import Stopped, graceful_stop
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
+"""Errors that say the disk is full or cannot be written."""
+
+KEPT = "What is done is kept; the same --out goes on from there"
 
 
 class HasDefaults(Protocol):
@@ -85,7 +91,8 @@ def execute(
 ) -> int:
     """Runs an experiment and returns its exit status.
 
-    0: done. 2: bad usage or input, with one line on stderr. 130 or 143: interrupted by SIGINT or
+    0: done. 1: the disk is full or cannot be written, with one line on stderr. 2: bad usage or
+    input, likewise. 130 or 143: interrupted by SIGINT or
     SIGTERM; what had ended and what was under way is on disk, and the same command goes on from
     there if it names the same `--out`.
     """
@@ -103,10 +110,13 @@ def execute(
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        print(f"error: {error}. {KEPT}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stopped:
-        print(
-            "interrupted: what is done is kept; the same --out goes on from there", file=sys.stderr
-        )
+        print(f"Interrupted. {KEPT}", file=sys.stderr)
         return 128 + (stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
     return 0
 

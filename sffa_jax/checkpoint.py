@@ -4,12 +4,15 @@ Each is a folder, written whole or not at all: Orbax writes the arrays, and a se
 every file, so that a damaged one is noticed. Nothing in it is code: arrays, and JSON.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,12 +107,17 @@ def _write(final: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
     # Imported here: most programs that use the library save nothing.
     import orbax.checkpoint as ocp
 
-    new = final.with_name(f".{final.name}.new")
+    new, plain = final.with_name(f".{final.name}.new"), _plain(tree)
+    full_disk = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(final))
 
     def clean() -> None:
         final.parent.mkdir(parents=True, exist_ok=True)
         if new.exists():
             shutil.rmtree(new)
+        # Asked first: where the disk fills up under way, Orbax's threads each print a trace.
+        needed = sum(np.size(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(plain))
+        if shutil.disk_usage(final.parent).free < needed:
+            raise full_disk
 
     def close() -> None:
         seal = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
@@ -122,9 +130,26 @@ def _write(final: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         _flush(final.parent)
 
     agree(clean)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(new / ARRAYS, _plain(tree))
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        try:
+            checkpointer.save(new / ARRAYS, plain)
+        except ValueError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise full_disk from error
     agree(close)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """orbax's threads log each failure with its trace, beside the error that it raises."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _read_seal(folder: Path) -> dict[str, Any] | None:

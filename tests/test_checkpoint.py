@@ -347,3 +347,14 @@ def test_what_is_no_saved_network_is_named(tmp_path):
     Checkpoints(tmp_path).save(0, tree(), {"recipe": {"hiden": [3]}})
     with pytest.raises(ValueError, match="`recipe` must be one of .*, got 'hiden'"):
         load(tmp_path / "0")
+
+
+def test_a_full_disk_leaves_earlier_snapshots(monkeypatch, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"a": jnp.arange(3)})
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="No space left on device"):
+        checkpoints.save(2, {"a": jnp.arange(3)})
+    assert checkpoints.steps() == [1]
+    assert not list(tmp_path.glob(".*.new"))

@@ -58,12 +58,19 @@ class Grid:
     Attributes:
       height, width, channels: of the image or the maps.
       maps: whether the row holds maps.
+
+    Raises:
+      ValueError: for a size below 1.
     """
 
     height: int
     width: int
     channels: int
     maps: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "channels"):
+            check_integer("Grid", name, getattr(self, name), 1)
 
     @property
     def features(self) -> int:
@@ -100,6 +107,9 @@ POOLS: dict[str, Callable[[Array], Array]] = {
     "mean": lambda maps: nn.avg_pool(maps, (2, 2), (2, 2)),
 }
 """What halves the size of a layer's maps, [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""
+
+PADDINGS = ("SAME", "VALID")
+"""How convolutions treat an image's edge: zeros around it, or no kernel across it."""
 
 COMPETITIONS = ("layer", "position", "map")
 """Among which units `Layer.winners` are found."""
@@ -231,7 +241,7 @@ def conv_layers(
         raise reject("conv_layers", "channels", "name at least one layer", "none")
     check_integer("conv_layers", "kernel", kernel, 1)
     check_integer("conv_layers", "stride", stride, 1)
-    check_choice("conv_layers", "padding", padding, ("SAME", "VALID"))
+    check_choice("conv_layers", "padding", padding, PADDINGS)
     check_choice("conv_layers", "activation", activation, ACTIVATIONS)
     check_choice("conv_layers", "initialiser", initialiser, INITIALISERS)
     check_choice("conv_layers", "precision", precision, DTYPES)

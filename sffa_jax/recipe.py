@@ -12,10 +12,17 @@ import optax
 
 from sffa_jax import augment, overlays, rules
 from sffa_jax.backprop import backprop_learner
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 from sffa_jax.goodness import MEASURES
 from sffa_jax.greedy import greedy_learner
-from sffa_jax.layers import Layer, conv_layers, dense_layers
+from sffa_jax.layers import (
+    COMPETITIONS,
+    PADDINGS,
+    POOLS,
+    Layer,
+    conv_layers,
+    dense_layers,
+)
 from sffa_jax.learner import Learner
 from sffa_jax.local import local_learner
 from sffa_jax.network import Network
@@ -146,6 +153,8 @@ class Recipe:
             ("scaling", SCALINGS),
             ("precision", PRECISIONS),
             ("ffa_measure", MEASURES),
+            ("padding", PADDINGS),
+            ("competition", COMPETITIONS),
         ):
             check_choice("options", name, getattr(self, name), choices)
         for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_sharpness"):
@@ -153,7 +162,11 @@ class Recipe:
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
         check_range("options", "overlay_density", self.overlay_density, above=0, at_most=1)
         check_range("options", "input_dropout", self.input_dropout, at_least=0, at_most=0.99)
-        check_integer("options", "overlay_size", self.overlay_size, 1)
+        check_integers("options", "channels", self.channels, 1)
+        for name in ("kernel", "stride", "overlay_size"):
+            check_integer("options", name, getattr(self, name), 1)
+        if self.pool is not None:
+            check_choice("options", "pool", self.pool, POOLS)
         check_integer("options", "shift", self.shift, 0)
         if self.ffa_winners is not None:
             check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")

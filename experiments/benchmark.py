@@ -41,7 +41,7 @@ from sffa_jax.sweep import available, fastest, place, seed_keys, share, spread
 from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start, train_epoch
 
 CASES = (
-    *("networks", "winners", "sparse", "precision", "linear", "sweep", "memory"),
+    *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
     *("pipeline",),
 )
 DEPTHS = (1, 2, 4, 8)
@@ -61,8 +61,9 @@ class Options:
     """Time training, scoring and sweeps, and measure their memory."""
 
     cases: tuple[str, ...] = CASES
-    """What to measure: networks (an epoch, scoring, compiling), winners, sparse, precision, linear,
-    sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host devices)."""
+    """What to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
+    precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host
+    devices)."""
     networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
     """Networks, as depth x width."""
     winners: int = 15
@@ -429,6 +430,7 @@ PARTS: dict[str, Callable[[Options], Parts]] = {
     "networks": networks,
     "winners": lambda o: {"": partial(benchmark_kernels.measure_winners, o.repeats)},
     "sparse": lambda o: {"": partial(benchmark_kernels.measure_sparse, o.repeats)},
+    "convolution": lambda o: {"": partial(benchmark_kernels.measure_convolution, o.repeats)},
     "precision": lambda o: {"": partial(measure_precision, o)},
     "linear": lambda o: {"": partial(measure_linear, o)},
     "sweep": sweeps,

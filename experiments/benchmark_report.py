@@ -111,6 +111,11 @@ def small_table(records: Sequence[Record]) -> Table:
             what, _, how = record["algorithm"].partition(", ")
             what += ", 1024x1400 activity of which 30 active, 1400x1400 weights"
             groups.setdefault(what, []).append((how, record))
+        elif record["case"] == "convolution":
+            what, _, how = record["algorithm"].rpartition(", ")
+            groups.setdefault(f"four updates in a loop, 128 images {what}", []).append(
+                (how, record)
+            )
         elif record["case"] == "precision":
             what = "SFFA 1x1400, an epoch"
             groups.setdefault(what, []).append((record["precision"], record))

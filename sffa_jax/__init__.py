@@ -18,7 +18,7 @@ from sffa_jax import (
     train,
 )
 from sffa_jax.backprop import backprop_learner
-from sffa_jax.layers import Layer, dense_layers
+from sffa_jax.layers import Layer, conv_layers, dense_layers
 from sffa_jax.learner import Learner
 from sffa_jax.local import local_learner
 from sffa_jax.network import Network, label_scores, predict
@@ -34,6 +34,7 @@ __all__ = [
     "Network",
     "Schedule",
     "backprop_learner",
+    "conv_layers",
     "data",
     "dense_layers",
     "evaluate",

@@ -8,7 +8,13 @@ import optax
 import pytest
 from commands import read, start
 
-from experiments import benchmark, benchmark_memory, benchmark_report, floor
+from experiments import (
+    benchmark,
+    benchmark_kernels,
+    benchmark_memory,
+    benchmark_report,
+    floor,
+)
 from experiments.command import execute
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.layers import dense_layers
@@ -102,6 +108,16 @@ def test_variants_of_backprop_take_the_same_step():
         found, _ = step(state, jax.random.key(2), x, labels)
         # Adam's first step is the gradient's sign: compare the gradients' own moments.
         chex.assert_trees_all_close(found.opt_state[0].mu, expected.opt_state[0].mu, atol=1e-7)
+
+
+def test_convolutions_are_timed_side_by_side(monkeypatch):
+    tiny = {"6x6, 1 to 2 channels, kernel 3": (6, 1, 2, 3, 1)}
+    monkeypatch.setattr(benchmark_kernels, "CONVOLUTIONS", tiny)
+    records = benchmark_kernels.measure_convolution(1)
+    _, xla, ours = benchmark_report.small_table(records)
+    assert [xla[1], ours[1]] == ["XLA", "rows of products"]
+    assert xla[0] == "four updates in a loop, 128 images 6x6, 1 to 2 channels, kernel 3"
+    assert "1.00" in (xla[3], ours[3])
 
 
 def test_only_whole_cases_count():

@@ -136,17 +136,23 @@ def facts(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def raw_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Every run's own values: all that is a single number or word, a row a run."""
+    """Every run's own values, a row a run: words, numbers and short lists of numbers."""
     names = list(dict.fromkeys(name for record in records for name in record))
-    scalar = (str, bool, int, float, type(None))
-    shown = [n for n in names if all(isinstance(r.get(n), scalar) for r in records)]
-    shown = [n for n in shown if any(r.get(n) is not None for r in records)]
+
+    def short(value: Any) -> bool:
+        if isinstance(value, list):
+            return len(value) <= 10 and all(isinstance(item, int | float) for item in value)
+        return isinstance(value, str | int | float | None)
 
     def cell(value: Any) -> str:
         if value is None:
             return "-"
+        if isinstance(value, list):
+            return ", ".join(map(cell, value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
+    shown = [n for n in names if all(short(r.get(n)) for r in records)]
+    shown = [n for n in shown if any(r.get(n) is not None for r in records)]
     return [
         [name.replace("_", " ") for name in shown],
         *([cell(record.get(name)) for name in shown] for record in records),

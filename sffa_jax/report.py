@@ -264,24 +264,6 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def raw_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Every run of a comparison: its accuracies in percent, layer by layer."""
-    table = [["Algorithm", "Seed", "Test, %", "Validation, %", "Layer by layer, %", "Best epoch"]]
-    for r in records:
-        done = r["test_accuracy"] is not None
-        table.append(
-            [
-                NAMES.get(r["algorithm"], r["algorithm"]),
-                str(r["seed"]),
-                f"{100 * r['test_accuracy']:.2f}" if done else r["status"],
-                _percent(r["validation_accuracy"]),
-                ", ".join(f"{100 * a:.2f}" for a in r["layer_accuracies"]) if done else "-",
-                str(r["selected_epoch"]) if done else "-",
-            ]
-        )
-    return table
-
-
 def comparison(
     records: Sequence[Mapping[str, Any]], config: Mapping[str, Any], command: str
 ) -> Section:
@@ -322,8 +304,7 @@ def comparison(
             "A paired test compares two algorithms on the same seeds."
         ),
         tables={"Results": results_table(records)}
-        | ({"Paired tests": tests} if len(tests) > 1 else {})
-        | {"Run by run": raw_table(records)},
+        | ({"Paired tests": tests} if len(tests) > 1 else {}),
         pictures=pictures,
         records=records,
         summary=summary(records),

@@ -15,7 +15,8 @@ from sffa_jax.page import Picture, Section
 
 EVIL = "<script>alert(1)</script>"
 RECORDS = [
-    {"algorithm": "sffa", "seed": 0, "test_accuracy": 0.91234567, "history": {"loss": [1, 2]}},
+    {"algorithm": "sffa", "seed": 0, "test_accuracy": 0.91234567, "history": {"loss": [1, 2]}}
+    | {"layers": [0.5, 0.25], "long": [0] * 11},
     {"algorithm": EVIL, "seed": 1, "test_accuracy": None, "status": "diverged"},
 ]
 CONFIG = {
@@ -68,9 +69,9 @@ def test_raw_results_are_in_the_page(written):
     lines = gzip.decompress(b64decode(packed)).decode().splitlines()
     assert [json.loads(line) for line in lines] == RECORDS
     assert page.raw_table(RECORDS) == [
-        ["algorithm", "seed", "test accuracy", "status"],
-        ["sffa", "0", "0.912346", "-"],
-        [EVIL, "1", "-", "diverged"],
+        ["algorithm", "seed", "test accuracy", "layers", "status"],
+        ["sffa", "0", "0.912346", "0.5, 0.25", "-"],
+        [EVIL, "1", "-", "-", "diverged"],
     ]
 
 

@@ -10,7 +10,7 @@ import jax
 from experiments import options as shared
 from experiments.options import check_names
 from sffa_jax import augment, overlays, rules
-from sffa_jax.checks import check_choice, check_integer, check_range
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
 from sffa_jax.continual.scenarios import (
     SCENARIOS,
@@ -19,17 +19,24 @@ from sffa_jax.continual.scenarios import (
 )
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem, Strategy
-from sffa_jax.layers import dense_layers
+from sffa_jax.layers import Layer, conv_layers, dense_layers
 from sffa_jax.network import Network
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
+DENSE: dict[str, Any] = {"channels": (), "label": "code"}
+PROTOCOL: dict[str, Any] = {"epochs": 2, "batch_size": 512, "memory": 500}
+
 PRESETS: dict[str, dict[str, Any]] = {
     # For the embedded digits: 287 images a task.
-    "quick": {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
+    "quick": DENSE | {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
     # The paper's and the released code's.
-    "protocol": {"hidden": (1400, 1400), "epochs": 2, "batch_size": 512, "memory": 500},
+    "protocol": DENSE | PROTOCOL | {"hidden": (1400, 1400)},
+    # The released code's convolutional variant.
+    "convolution": PROTOCOL | {"channels": (64, 128), "hidden": (), "label": "wave"},
 }
+
+LABELS = ("code", "wave", "units")
 
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
 """Size of the appended label code. Where every class has a label of its own, a strong code keeps
@@ -63,13 +70,22 @@ class Options(shared.Common):
     seeds: int = 3
     """Number of seeds; the seeds are 0 .. N-1, each with its own weights and class order."""
     preset: str = "quick"
-    """Sizes: quick (for digits), or protocol (the paper's)."""
+    """Sizes: quick (for digits), protocol (the paper's), or convolution (the released code's)."""
     tasks: int = 5
     """Tasks that share out the classes."""
     class_order: tuple[int, ...] | None = None
     """Classes in the order in which they come, for all seeds; drawn by seed if left out."""
+    channels: tuple[int, ...] | None = None
+    """Feature maps of each convolutional layer below the dense ones; the preset's if left out."""
+    kernel: int = 7
+    """Side of the convolutional kernels, pixels."""
+    stride: int = 2
+    """Step of the convolutional kernels, pixels."""
     hidden: tuple[int, ...] | None = None
-    """Width of each hidden layer; the preset's if left out."""
+    """Width of each dense hidden layer; the preset's if left out."""
+    label: str | None = None
+    """Where a label enters: code (appended to a dense network's input), wave (added to the image),
+    units (nowhere: each label owns a share of every layer's units); the preset's if left out."""
     epochs: float | None = None
     """Passes over each task; the preset's if left out."""
     batch_size: int | None = None
@@ -130,22 +146,41 @@ class Options(shared.Common):
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0)
-        assert resolved.hidden is not None
-        dense_layers(resolved.hidden)
+        check_choice("options", "label", resolved.label, LABELS)
+        if resolved.channels and resolved.label == "code":
+            raise reject("options", "label", "be wave or units under convolutions", "'code'")
         return resolved
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
         """The order of classes of one seed."""
         return self.class_order or class_order(num_classes, self.tasks, seed)
 
-    def model(self, algorithm: str, scenario: Scenario) -> Model:
-        """The network of "sffa", "ffa" or "bp", of resolved options."""
+    def layers(self, shape: Sequence[int]) -> tuple[Layer, ...]:
+        """The hidden layers of resolved options for images of this shape."""
         assert self.hidden is not None
-        layers = dense_layers(self.hidden)
+        if not self.channels:
+            return dense_layers(self.hidden)
+        convolutions = conv_layers(
+            shape,
+            self.channels,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding="VALID",
+            pool=None,
+        )
+        return convolutions + (dense_layers(self.hidden) if self.hidden else ())
+
+    def model(self, algorithm: str, scenario: Scenario, shape: Sequence[int]) -> Model:
+        """The network of "sffa", "ffa" or "bp", of resolved options, for images of this shape."""
+        layers = self.layers(shape)
         if algorithm == "bp":
             return end_to_end(layers, scenario.num_labels)
 
         def overlay(key: jax.Array) -> overlays.Overlay:
+            if self.label == "units":
+                return overlays.unmarked()
+            if self.label == "wave":
+                return overlays.image_wave(key, shape, scenario.num_labels)
             return overlays.appended_gaussian(
                 key, scenario.num_labels, value=OVERLAY_VALUE[scenario.kind]
             )
@@ -154,6 +189,8 @@ class Options(shared.Common):
             "sffa": rules.sffa(sharpness=6.0, floor=1.0),
             "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
         }[algorithm]
+        if self.label == "units":
+            rule = rules.owned(rule, scenario.num_labels)
         network = Network(layers, rule, overlay, scenario.num_labels)
         return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
 

@@ -80,7 +80,7 @@ def make_course(
     options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
 ) -> Callable[[Any], Course]:
     """What a cell's runs learn and how, as a function of the strategy's strength."""
-    model = options.model(cell.algorithm, scenario)
+    model = options.model(cell.algorithm, scenario, shape)
     optimiser = optax.adam(options.learning_rate)
     # The released code scores every class seen; end to end, one pass gives them all.
     scores_all = options.coupling == "released" or cell.algorithm == "bp"

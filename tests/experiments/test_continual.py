@@ -1,7 +1,10 @@
+import dataclasses
 import json
 import os
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import read, start
@@ -11,6 +14,7 @@ from experiments.command import execute
 from experiments.continual_options import Options
 from experiments.run_folder import RunFolder
 from sffa_jax import data
+from sffa_jax.continual.scenarios import Scenario
 
 TINY = ("--hidden", "16", "8", "--epochs", "2", "--memory", "20")
 
@@ -153,3 +157,37 @@ def test_the_bounds_hold_and_replay_reaches_the_paper(tmp_path):
         assert found["joint"] == max(found.values())
         assert found["none"] <= min(found.values()) + 0.02
         assert found["replay"] >= floor
+
+
+@pytest.mark.parametrize("label", ["wave", "units"])
+@pytest.mark.parametrize("algorithm", ["sffa", "ffa", "bp"])
+def test_convolutions_answer_all_or_some_labels(label, algorithm):
+    """The preset's network on MNIST's images."""
+    chosen = Options(preset="convolution", label=label)
+    if label == "units":
+        chosen = dataclasses.replace(chosen, channels=(60, 120))
+    options = chosen.resolve()
+    scenario = Scenario("class", 5, 2)
+    model = options.model(algorithm, scenario, (28, 28))
+    x = jnp.zeros((2, 784))
+
+    def everything():
+        modules, overlay = model.init(jax.random.key(0), x)
+        some = jnp.zeros((2, 3), jnp.int32)
+        return (
+            model.outputs(modules, overlay, x, None),
+            model.outputs(modules, overlay, x, some),
+            model.hidden(modules, overlay, x, some[:, 0]),
+        )
+
+    outputs, of_some, hidden = jax.eval_shape(everything)
+    assert outputs.shape == (1 if algorithm == "bp" else 2, 2, 10)
+    assert of_some.shape[-1] == 3
+    first, second = options.channels
+    assert [h.shape for h in hidden] == [(2, 121 * first), (2, 9 * second)]
+
+
+def test_a_label_code_cannot_be_appended_to_an_image(capsys):
+    arguments = ["--preset", "convolution", "--label", "code"]
+    assert execute(continual.main, Options, "continual", arguments) == 2
+    assert "`label` must be wave or units under convolutions, got 'code'" in capsys.readouterr().err

@@ -68,3 +68,22 @@ def test_continuous_choices_may_be_traced(name):
 def test_bad_recipes(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(Recipe(), **changes).check()
+
+
+@pytest.mark.parametrize("overlay", ["image_wave", "corner", "units"])
+@pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
+def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay):
+    """With a dense layer on top, and images of three channels."""
+    recipe = Recipe(
+        channels=(6, 12), hidden=(18,), overlay=overlay, negatives="all", batch_size=8, epochs=1
+    )
+    recipe.check()
+    assert recipe.depth == 3
+    learner = recipe.learner(algorithm, (8, 6, 3), 3, num_samples=32)
+    x = jax.random.normal(jax.random.key(0), (8, 144))
+    labels = jax.numpy.arange(8) % 3
+    state, losses = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
+    assert jax.numpy.isfinite(losses).all()
+    depth = 1 if algorithm == "bp" else 3
+    assert losses.shape == (depth,)
+    assert learner.scores(state, x).shape == (depth, 8, 3)

@@ -78,7 +78,7 @@ def set_up(options: HasDefaults) -> None:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     if options.compilation_cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.resolve()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if isinstance(options, Common):
         connect(options.coordinator, options.num_processes, options.process_id)
 

@@ -265,8 +265,8 @@ def conv_layers(
             length = -(-(length - taken) // stride)
             return length if pool is None else length // 2
 
-        grid = Grid(size(grid.height), size(grid.width), features, maps=True)
-        if min(grid.height, grid.width) < 1:
+        sides = size(grid.height), size(grid.width)
+        if min(sides) < 1:
             raise reject(
                 "conv_layers",
                 "channels",
@@ -274,6 +274,7 @@ def conv_layers(
                 f"{len(channels)} layers",
                 "Take fewer layers, a smaller kernel or stride, or no pooling.",
             )
+        grid = Grid(*sides, features, maps=True)
         layers.append(layer)
     return tuple(layers)
 

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.layer_measures import measures
 from sffa_jax import report
-from sffa_jax.analysis import drift, sparsity, specialisation
+from sffa_jax.analysis import drift, specialisation
 from sffa_jax.continual.runner import Course, Data, Run
 
 Records = Sequence[Mapping[str, Any]]
@@ -40,18 +41,10 @@ COLOURS = dict(zip(TURNOVER, ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#9999
 
 def of_layer(h: Array, places: Int[Array, " probes"], classes: int) -> dict[str, Array]:
     """Measures of one layer's activity, and the owner of each unit."""
-    means = specialisation.class_means(h, places, classes)
-    owners = specialisation.owners(means)
-    values = (
-        jnp.nanmean(sparsity.hoyer(h)),
-        jnp.mean(sparsity.active_share(h)),
-        jnp.mean(sparsity.dead_units(h), dtype=jnp.float32),
-        jnp.mean(specialisation.selectivity(means)),
-        specialisation.owned_share(owners),
-        specialisation.mean_overlap(specialisation.overlap(means)),
-    )
+    found = measures(h, places, classes)
+    owners = specialisation.owners(specialisation.class_means(h, places, classes))
     return {
-        "measures": jnp.stack(values),
+        "measures": jnp.stack([found[name] for name in MEASURE_NAMES]),
         "owned": specialisation.owned_counts(owners, classes),
         "owners": owners,
     }
@@ -86,8 +79,8 @@ def record_of(found: Mapping[str, Any]) -> dict[str, Any]:
     ]
     # [TURNOVER, tasks, layers]; rounded, or JSON would hold every digit of a double.
     turnover = np.stack(turned, axis=-1).astype(float)
-    measures = np.moveaxis(found["measures"].astype(float).round(6), -1, 0).tolist()
-    return dict(zip(MEASURE_NAMES, measures, strict=True)) | {
+    by_name = np.moveaxis(found["measures"].astype(float).round(6), -1, 0).tolist()
+    return dict(zip(MEASURE_NAMES, by_name, strict=True)) | {
         "owned": found["owned"].tolist(),
         "turnover": dict(zip(TURNOVER, turnover.round(6).tolist(), strict=True)),
     }

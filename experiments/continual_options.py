@@ -9,7 +9,7 @@ import jax
 
 from experiments import options as shared
 from experiments.options import check_names
-from sffa_jax import augment, overlays, rules
+from sffa_jax import augment
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
 from sffa_jax.continual.scenarios import (
@@ -19,8 +19,7 @@ from sffa_jax.continual.scenarios import (
 )
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem, Strategy
-from sffa_jax.layers import Layer, conv_layers, dense_layers
-from sffa_jax.network import Network
+from sffa_jax.recipe import Recipe
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
@@ -36,7 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "convolution": PROTOCOL | {"channels": (64, 128), "hidden": (), "label": "wave"},
 }
 
-LABELS = ("code", "wave", "units")
+LABELS = {"code": "appended_gaussian", "wave": "image_wave", "units": "units"}
+"""Where a label can enter, and what a recipe calls that."""
 
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
 """Size of the appended label code. Where every class has a label of its own, a strong code keeps
@@ -155,43 +155,24 @@ class Options(shared.Common):
         """The order of classes of one seed."""
         return self.class_order or class_order(num_classes, self.tasks, seed)
 
-    def layers(self, shape: Sequence[int]) -> tuple[Layer, ...]:
-        """The hidden layers of resolved options for images of this shape."""
+    def model(self, algorithm: str, scenario: Scenario, shape: Sequence[int]) -> Model:
+        """The network of "sffa", "ffa" or "bp", of resolved options, for images of this shape."""
+        assert self.channels is not None
         assert self.hidden is not None
-        if not self.channels:
-            return dense_layers(self.hidden)
-        convolutions = conv_layers(
-            shape,
-            self.channels,
+        assert self.label is not None
+        recipe = Recipe(
+            channels=self.channels,
             kernel=self.kernel,
             stride=self.stride,
             padding="VALID",
             pool=None,
+            hidden=self.hidden,
+            overlay=LABELS[self.label],
+            overlay_value=OVERLAY_VALUE[scenario.kind],
         )
-        return convolutions + (dense_layers(self.hidden) if self.hidden else ())
-
-    def model(self, algorithm: str, scenario: Scenario, shape: Sequence[int]) -> Model:
-        """The network of "sffa", "ffa" or "bp", of resolved options, for images of this shape."""
-        layers = self.layers(shape)
         if algorithm == "bp":
-            return end_to_end(layers, scenario.num_labels)
-
-        def overlay(key: jax.Array) -> overlays.Overlay:
-            if self.label == "units":
-                return overlays.unmarked()
-            if self.label == "wave":
-                return overlays.image_wave(key, shape, scenario.num_labels)
-            return overlays.appended_gaussian(
-                key, scenario.num_labels, value=OVERLAY_VALUE[scenario.kind]
-            )
-
-        rule = {
-            "sffa": rules.sffa(sharpness=6.0, floor=1.0),
-            "ffa": rules.ffa(threshold=0.3, sharpness=20.0),
-        }[algorithm]
-        if self.label == "units":
-            rule = rules.owned(rule, scenario.num_labels)
-        network = Network(layers, rule, overlay, scenario.num_labels)
+            return end_to_end(recipe.layers("bp", shape), scenario.num_labels)
+        network = recipe.network(algorithm, shape, scenario.num_labels)
         return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
 
     def strategy(

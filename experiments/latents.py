@@ -22,10 +22,11 @@ from rich.console import Console
 from experiments import latents_report
 from experiments import options as shared
 from experiments.command import execute
+from experiments.layer_measures import measures
 from experiments.results import held, publish
 from experiments.training import Watch, train_runs
 from sffa_jax import backprop, checkpoint, report
-from sffa_jax.analysis import precision, separability, sparsity, specialisation
+from sffa_jax.analysis import precision, separability, specialisation
 from sffa_jax.analysis.latents import without_label
 from sffa_jax.checkpoint import Trained
 from sffa_jax.checks import check_integer
@@ -103,20 +104,6 @@ class Seen:
         return jnp.moveaxis(layer_log_odds(self.network, state.params, x), 0, 1)
 
 
-def by_layer(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Array]:
-    """How sparse and how specialised one layer's activity is: scalars."""
-    means = specialisation.class_means(h, labels, classes)
-    return {
-        "hoyer": jnp.nanmean(sparsity.hoyer(h)),
-        "treves_rolls": jnp.nanmean(sparsity.treves_rolls(h)),
-        "active_share": jnp.mean(sparsity.active_share(h)),
-        "dead_share": jnp.mean(sparsity.dead_units(h), dtype=jnp.float32),
-        "selectivity": jnp.mean(specialisation.selectivity(means)),
-        "owned_share": specialisation.owned_share(specialisation.owners(means)),
-        "overlap": specialisation.mean_overlap(specialisation.overlap(means)),
-    }
-
-
 WATCHED = ("hoyer", "owned_share")
 """What is also measured after every epoch."""
 
@@ -127,7 +114,7 @@ def watch(seen: Seen, classes: int, number: int) -> Watch:
     def look(state: State, samples: Samples) -> dict[str, jax.Array]:
         some = first(samples, number)
         layers = seen.hidden(state, some.scaled(some.images))
-        found = [by_layer(h, some.labels, classes) for h in layers]
+        found = [measures(h, some.labels, classes) for h in layers]
         return {name: jnp.stack([layer[name] for layer in found]) for name in WATCHED}
 
     return look
@@ -143,7 +130,7 @@ def measure(
     found: list[dict[str, float]] = []
     bare, known = chunked(unlabelled, x), chunked(unlabelled, train.scaled(train.images))
     for h, of_test, of_train in zip(chunked(hidden, x), bare, known, strict=True):
-        scalars = jax.jit(partial(by_layer, classes=classes))(h, test.labels)
+        scalars = jax.jit(partial(measures, classes=classes))(h, test.labels)
         learnt = separability.Labelled(of_train, np.asarray(train.labels))
         asked = separability.Labelled(of_test, labels)
         found.append(

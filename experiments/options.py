@@ -309,19 +309,12 @@ def load_splits(options: Options) -> Splits:
     return make_splits(dataset, options.recipe, options.validation)
 
 
-UNWATCHED = ("symmetry",)
-"""Experiments whose runs are one program from their start to their end."""
-
-
 def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
     """The output folder of resolved options, new or continued, as a context manager.
 
     Raises:
-      ValueError: if the folder cannot be used, or holds the results of other options or data, or
-        if TensorBoard is asked for where it would see nothing.
+      ValueError: if the folder cannot be used, or holds the results of other options or data.
     """
-    if options.tensorboard and name in UNWATCHED:
-        raise reject(name, "tensorboard", "be left out: runs are not seen under way", True)
     return RunFolder(
         options.folder,
         name,

@@ -48,14 +48,14 @@ def read(path: Path) -> Results:
         file = path / "results.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         records = [json.loads(line) for line in lines]
-        found = Results(path, config, records, config.get("command", ""))
-        found.experiment, found.options  # noqa: B018
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not isinstance(config, dict) or not {"experiment", "options"} <= config.keys():
+            raise ValueError("config.json names no experiment with its options")
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} holds no results that can be read: {type(error).__name__}: {error}. Name the "
             "--out of an experiment."
         ) from None
-    return found
+    return Results(path, config, records, config.get("command", ""))
 
 
 def held(folder: RunFolder, command: str) -> Results:

@@ -287,6 +287,8 @@ def main(options: Options) -> None:
     command = options.command("symmetry")
     for algorithm in options.algorithms:
         check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
+    if options.tensorboard:  # a run is one program from its start to its end
+        raise reject("symmetry", "tensorboard", "be left out: runs are not seen under way", True)
     options = options.resolve()
     splits = shared.load_splits(options)
     if options.recipe.layer_schedule == "greedy":

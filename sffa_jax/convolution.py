@@ -1,7 +1,7 @@
 """Convolution whose weight gradient is fast on CPU, inside loops too.
 
 XLA's CPU backend runs the gradient of a convolution's kernel as a plain loop wherever it stands in
-a `scan`: a hundred times slower than the forward pass (measured, see docs/performance.md). Here it
+a `scan`: tens of times slower than the same as matrix products (docs/performance.md). Here it
 is a row of matrix products there, and XLA's own elsewhere. A forward-only layer needs no other
 gradient.
 """
@@ -23,7 +23,7 @@ def convolve(
     kernel: Float[Array, "k_h k_w c_group c_out"],
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    **unused: Any,
+    **options: Any,
 ) -> Float[Array, "samples h_out w_out c_out"]:
     """`lax.conv_general_dilated` of images with channels last, to stand for it in `nn.Conv`.
 
@@ -32,19 +32,19 @@ def convolve(
       kernel: weights.
       strides: step along rows and columns.
       padding: "SAME", "VALID", or zeros before and after, rows first.
-      unused: what `nn.Conv` also passes. Dilation and groups are XLA's own matter and make this
+      options: what `nn.Conv` also passes. Dilation and groups are XLA's own matter and make this
         function step aside.
     """
     plain = (
-        all(d == 1 for d in (*unused["lhs_dilation"], *unused["rhs_dilation"]))
-        and unused["feature_group_count"] == 1
+        all(d == 1 for d in (*options["lhs_dilation"], *options["rhs_dilation"]))
+        and options["feature_group_count"] == 1
     )
     if not plain:
-        return lax.conv_general_dilated(x, kernel, strides, padding, **unused)
+        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
     size = kernel.shape[:2]
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
-    return _convolve(x, kernel, tuple(strides), tuple(map(tuple, padding)), unused["precision"])
+    return _convolve(x, kernel, tuple(strides), tuple(map(tuple, padding)), options["precision"])
 
 
 def _native(x: Array, kernel: Array, strides: Any, padding: Any, precision: Any) -> Array:
@@ -93,7 +93,7 @@ def _kernel_gradient(
     def under(start: int, step: int, count: int, axis: int, of: Array) -> Array:
         return lax.slice_in_dim(of, start, start + (count - 1) * step + 1, step, axis)
 
-    # Columns side by side: as much memory as `columns` images, not rows times as much.
+    # Columns side by side: as much memory as `columns` images, not `rows` times as much.
     beside = jnp.concatenate([under(j, along, w, 2, x) for j in range(columns)], axis=-1)
     flat = g.reshape(-1, c_out)
     products = [

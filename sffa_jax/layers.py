@@ -245,6 +245,12 @@ def conv_layers(
     check_choice("conv_layers", "activation", activation, ACTIVATIONS)
     check_choice("conv_layers", "initialiser", initialiser, INITIALISERS)
     check_choice("conv_layers", "precision", precision, DTYPES)
+
+    def size(length: int) -> int:
+        taken = 0 if padding == "SAME" else kernel - 1
+        length = -(-(length - taken) // stride)
+        return length if pool is None else length // 2
+
     layers = []
     grid = Grid(height, width, depth)
     for features in channels:
@@ -259,12 +265,6 @@ def conv_layers(
             conv_general_dilated=convolve,
         )
         layer = Layer(body, ACTIVATIONS[activation], winners, grid, pool, competition, by_position)
-
-        def size(length: int) -> int:
-            taken = 0 if padding == "SAME" else kernel - 1
-            length = -(-(length - taken) // stride)
-            return length if pool is None else length // 2
-
         sides = size(grid.height), size(grid.width)
         if min(sides) < 1:
             raise reject(

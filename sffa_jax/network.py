@@ -64,7 +64,7 @@ class Network:
                     "Choose an even layer width.",
                 )
             shares = (self.rule.classes or 1) * (2 if self.rule.polar else 1)
-            if units % shares:
+            if self.rule.classes is not None and units % shares:
                 raise reject(
                     "Network",
                     "layers",

@@ -145,10 +145,6 @@ def summary(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None or np.isnan(fraction) else f"{100 * fraction:.2f}"
-
-
 def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The summary for people: a header and one row an algorithm, accuracies in percent."""
     table = [

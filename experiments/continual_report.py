@@ -170,7 +170,8 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     strategies = present(records, "strategy")
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
-    figure = Figure(figsize=(3.2 * columns + 0.6, 2.7 * rows + 0.7))
+    # No narrower than its title.
+    figure = Figure(figsize=(max(7.2, 3.2 * columns + 0.6), 2.7 * rows + 0.7))
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
@@ -214,7 +215,7 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
     """Heat maps of the mean accuracy matrix: an algorithm a row, a strategy a column."""
     records = of(records, scenario=scenario)
     strategies, algorithms = present(records, "strategy"), present(records, "algorithm")
-    size = (1.9 * len(strategies) + 1.2, 1.9 * len(algorithms) + 0.9)
+    size = (max(6.0, 1.9 * len(strategies) + 1.2), 1.9 * len(algorithms) + 0.9)
     figure = Figure(figsize=size)
     panels = figure.subplots(len(algorithms), len(strategies), squeeze=False)
     figure.suptitle(

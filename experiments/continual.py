@@ -125,7 +125,8 @@ def main(options: Options) -> None:
         scenario = make_scenario(kind, order, options.tasks)
         make_stream(used.train_labels, used.test_labels, order, scenario)
         for algorithm in options.algorithms:
-            options.model(algorithm, scenario, used.shape)
+            for strategy in options.strategies:
+                options.model_for(strategy, algorithm, scenario, used.shape)
     augment.shift(used.shape, options.memory_shift)
     cells = options.chosen(
         [

@@ -17,4 +17,12 @@ STRATEGY_NAMES = {
     "derpp": "DER++",
     "gdumb": "GDumb",
     "joint": "joint (upper bound)",
+    "owned": "Owned units: axes",
+    "owned_gradient": "Owned units: gradient",
+    "owned_replay": "Owned units: gradient, Replay",
+    "ncm": "Nearest class mean, pixels",
+    "slda": "Streaming LDA, pixels",
+    "slda_random": "Streaming LDA, random features",
+    "slda_random_maps": "Streaming LDA, random maps",
+    "slda_maps": "Streaming LDA, learnt maps",
 }

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
+import optax
 
 from experiments import options as shared
 from experiments.options import check_names
 from sffa_jax import augment
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.continual import features
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
+from sffa_jax.continual.owned import owned_model
 from sffa_jax.continual.scenarios import (
     SCENARIOS,
     Scenario,
     class_order,
 )
-from sffa_jax.continual.strategies import STRATEGIES
+from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
+from sffa_jax.continual.strategies.owned_gradient import CALIBRATIONS, NEGATIVES
 from sffa_jax.continual.strategy import Problem, Strategy
 from sffa_jax.recipe import Recipe
+from sffa_jax.rules import LocalRule, ffa, sffa
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
@@ -43,6 +48,22 @@ OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
 the neurons of one task from being those of the next; where all tasks share two labels, it only
 hides the image."""
 
+OWNED_RULES: dict[str, LocalRule] = {
+    "sffa": sffa(sharpness=1.0, floor=1e-6),
+    "ffa": ffa(threshold=1.0, sharpness=2.0),
+}
+"""Of owned units: the goodness of a class's group, of images of mean square 1."""
+
+OWN_UNITS = ("owned", "owned_gradient", "owned_replay")
+"""Strategies by goodness alone, which have a group of units for each class."""
+
+READOUTS = ("ncm", "slda", "slda_random", "slda_random_maps", "slda_maps")
+"""Read-outs in closed form, the same whichever the algorithm."""
+
+NAMES = (*STRATEGIES, *OWN_UNITS, *READOUTS)
+
+OPTIMISERS = {"adam": optax.adam, "adagrad": optax.adagrad}
+
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 
 STRENGTHS: dict[str, dict[str, float]] = {
@@ -64,7 +85,9 @@ class Options(shared.Common):
     scenarios: tuple[str, ...] = SCENARIOS
     """What is asked: class (which of all so far), domain (which of a task's), task (task named)."""
     strategies: tuple[str, ...] = ("none", "ewc", "si", "mas", "gem", "replay")
-    """Against forgetting: none, ewc, si, mas, lwf, gem, agem, replay, derpp, gdumb, joint."""
+    """Against forgetting: none, ewc, si, mas, lwf, gem, agem, replay, derpp, gdumb, joint; units
+    that belong to classes: owned, owned_gradient, owned_replay; yardsticks and read-outs: ncm,
+    slda, slda_random, slda_random_maps, slda_maps."""
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: sffa, ffa, bp."""
     seeds: int = 3
@@ -108,6 +131,21 @@ class Options(shared.Common):
     """GEM: least weight of an earlier task's gradient once a step is projected."""
     ewc_mode: str = "separate"
     """EWC: separate (a quadratic a task) or online (one for all)."""
+    negatives: tuple[str, ...] = ("noise", "shuffled", "hybrid", "other")
+    """Owned units, gradient: what a class alone is told from: noise, shuffled, hybrid, or other
+    (the task's other classes)."""
+    calibration: str = "none"
+    """Owned units, gradient: none, or standardised (log-odds on the class's own images)."""
+    axes: int = 20
+    """Owned units: axes of each class."""
+    features: int = 2000
+    """Width of what slda_random, slda_random_maps and slda_maps read."""
+    ridge: float = 1e-3
+    """Streaming LDA: added to the covariance's diagonal, in units of its mean."""
+    optimiser: str = "adam"
+    """Of each module: adam or adagrad."""
+    fresh_optimiser: bool = False
+    """Begin the optimiser's state anew with every task."""
     tune: bool = False
     """Choose each regularising strategy's strength on held-out training images first."""
     validation: float = 1 / 12
@@ -126,8 +164,28 @@ class Options(shared.Common):
         check_choice("options", "coupling", self.coupling, COUPLINGS)
         check_choice("options", "ewc_mode", self.ewc_mode, ("separate", "online"))
         check_names("scenarios", self.scenarios, SCENARIOS)
-        check_names("strategies", self.strategies, STRATEGIES)
-        minima = {"tasks": 1, "patterns": 1, "memory_shift": 0, "wrong_labels": 1}
+        check_names("strategies", self.strategies, NAMES)
+        check_names("negatives", self.negatives, NEGATIVES)
+        check_choice("options", "calibration", self.calibration, CALIBRATIONS)
+        check_choice("options", "optimiser", self.optimiser, OPTIMISERS)
+        check_range("options", "ridge", self.ridge, above=0)
+        backwards = [name for name in self.strategies if name in OWN_UNITS]
+        if backwards and "bp" in self.algorithms:
+            raise reject(
+                "options",
+                "algorithms",
+                f"be sffa or ffa with {', '.join(backwards)}",
+                "'bp'",
+                "A class's goodness is what its units say; backprop has none.",
+            )
+        minima = {
+            "axes": 1,
+            "features": 1,
+            "tasks": 1,
+            "patterns": 1,
+            "memory_shift": 0,
+            "wrong_labels": 1,
+        }
         for name, minimum in minima.items():
             if getattr(self, name) is not None:
                 check_integer("options", name, getattr(self, name), minimum)
@@ -175,8 +233,25 @@ class Options(shared.Common):
         network = recipe.network(algorithm, shape, scenario.num_labels)
         return forward_only(network, loss=LOSS[algorithm], coupling=self.coupling)
 
+    def model_for(
+        self, strategy: str, algorithm: str, scenario: Scenario, shape: Sequence[int]
+    ) -> Model:
+        """The network that a strategy works on: `model`, or one of its own."""
+        if strategy in ("owned_gradient", "owned_replay"):
+            assert self.hidden is not None
+            rule = OWNED_RULES[algorithm]
+            classes = scenario.num_tasks * scenario.classes_per_task
+            return owned_model(self.hidden, classes, rule.goodness, polar=rule.polar)
+        if strategy in ("owned", "ncm", "slda"):
+            return features.pixels()
+        if strategy == "slda_random":
+            return features.random_features(self.features)
+        if strategy in ("slda_random_maps", "slda_maps"):
+            return features.maps(shape, self.features)[0]
+        return self.model(algorithm, scenario, shape)
+
     def strategy(
-        self, name: str, shape: Sequence[int], strength: jax.Array
+        self, name: str, algorithm: str, shape: Sequence[int], strength: jax.Array
     ) -> Callable[[Problem], Strategy]:
         """The strategy of resolved options; `strength` is heeded by those that have one."""
         own: dict[str, Any] = {"slots": self.memory} if name in REMEMBER else {}
@@ -189,11 +264,25 @@ class Options(shared.Common):
         if name == "replay":
             own["weight"] = self.memory_weight
 
+        kind = name
+        if name in ("owned_gradient", "owned_replay"):
+            kind = "owned_gradient"
+            own |= {"shape": shape, "negatives": self.negatives, "calibration": self.calibration}
+            own["slots"] = self.memory if name == "owned_replay" else 0
+        if name == "owned":
+            rule = OWNED_RULES[algorithm]
+            own |= {"units": self.axes, "goodness": rule.goodness, "polar": rule.polar}
+        if name.startswith("slda"):
+            kind = "slda"
+            own["ridge"] = self.ridge
+        if name == "slda_maps":
+            own["feature_loss"] = features.maps(shape, self.features)[1]
+
         def make(problem: Problem) -> Strategy:
             if name == "replay" and self.memory_shift:
                 black = -problem.samples.mean / problem.samples.std
                 own["augment"] = augment.shift(shape, self.memory_shift, black)
-            return STRATEGIES[name](problem, **own)
+            return (STRATEGIES | WITHOUT_OVERWRITING)[kind](problem, **own)
 
         return make
 

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from rich.console import Console
 
 from experiments import continual_neurons
 from experiments import options as shared
-from experiments.continual_options import Options
+from experiments.continual_options import OPTIMISERS, Options
 from experiments.watching import Watcher, by_layer
 from sffa_jax import data
 from sffa_jax.checkpoint import Checkpoints
@@ -80,15 +79,23 @@ def make_course(
     options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
 ) -> Callable[[Any], Course]:
     """What a cell's runs learn and how, as a function of the strategy's strength."""
-    model = options.model(cell.algorithm, scenario, shape)
-    optimiser = optax.adam(options.learning_rate)
+    model = options.model_for(cell.strategy, cell.algorithm, scenario, shape)
+    optimiser = OPTIMISERS[options.optimiser](options.learning_rate)
     # The released code scores every class seen; end to end, one pass gives them all.
     scores_all = options.coupling == "released" or cell.algorithm == "bp"
     num_wrong = None if scores_all else options.wrong_labels
 
     def course(strength: Any) -> Course:
-        make_strategy = options.strategy(cell.strategy, shape, strength)
-        return Course(model, scenario, make_strategy, optimiser, plan, num_wrong)
+        make_strategy = options.strategy(cell.strategy, cell.algorithm, shape, strength)
+        return Course(
+            model,
+            scenario,
+            make_strategy,
+            optimiser,
+            plan,
+            num_wrong,
+            options.fresh_optimiser,
+        )
 
     return course
 

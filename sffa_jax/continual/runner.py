@@ -6,6 +6,7 @@ program, whatever the order of classes, and the last task's steps cost what the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -93,8 +94,12 @@ def step(
     """One update of every module by its own loss, with what the strategy adds."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
     batch = split_batch(strategy.batch(state.memory, key_batch, problem.batch(indices, now)))
-    batch = problem.with_candidates(key_candidates, state.modules, batch)
-    own, losses = jax.grad(problem.loss, has_aux=True)(state.modules, batch)
+    if strategy.loss is None:
+        batch = problem.with_candidates(key_candidates, state.modules, batch)
+        loss = problem.loss
+    else:
+        loss = partial(strategy.loss, state.memory, jax.random.fold_in(key_penalty, 1))
+    own, losses = jax.grad(loss, has_aux=True)(state.modules, batch)
     gradients = strategy.gradients(state.memory, state.modules, own, batch)
     if strategy.penalty is not None:
         pull = jax.grad(strategy.penalty, argnums=2)(
@@ -106,17 +111,23 @@ def step(
         optimiser.update(*module)
         for module in zip(gradients, state.opt_states, state.modules, strict=True)
     ]
-    modules = optax.apply_updates(state.modules, tuple(updates for updates, _ in stepped))
+    updates = strategy.updates(state.memory, tuple(updates for updates, _ in stepped), batch)
+    modules = optax.apply_updates(state.modules, updates)
     memory = strategy.after_step(state.memory, state.modules, modules, own)
     return TrainState(modules, tuple(opt_state for _, opt_state in stepped), memory), losses
 
 
 def evaluate_tasks(
-    problem: Problem, modules: Modules, test: Samples, now: Int[Array, ""]
+    problem: Problem,
+    modules: Modules,
+    test: Samples,
+    now: Int[Array, ""],
+    scores_of: Callable[[Modules, Batch], Array] | None = None,
 ) -> Float[Array, "scorers tasks"]:
     """Accuracy on every task's test samples, by the network and by each module alone.
 
-    In the class scenario, tasks yet to come are not scored and count 0.
+    In the class scenario, tasks yet to come are not scored and count 0. `scores_of` stands in the
+    place of the model's scores.
     """
     stream, scenario, model = problem.stream, problem.scenario, problem.model
     capacity = stream.test.shape[1]
@@ -130,7 +141,10 @@ def evaluate_tasks(
             jnp.ones(indices.shape),
             now,
         )
-        scores = model.scores(problem.outputs(modules, batch))
+        if scores_of is None:
+            scores = model.scores(problem.outputs(modules, batch))
+        else:
+            scores = scores_of(modules, batch)
         total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
         scores = jnp.concatenate([total, scores])
         # argmax takes NaN for the maximum: a diverged network must not pass as the first class.
@@ -162,9 +176,10 @@ class Course(NamedTuple):
     Attributes:
       model, scenario: what learns, and what is asked.
       make_strategy: problem -> strategy.
-      optimiser: every module runs it with a state of its own, kept from task to task.
+      optimiser: every module runs it with a state of its own.
       plan: steps and batches.
       num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
+      fresh_optimiser: whether its state begins anew with every task.
     """
 
     model: Model
@@ -173,6 +188,7 @@ class Course(NamedTuple):
     optimiser: optax.GradientTransformation
     plan: Plan
     num_wrong: int | None = None
+    fresh_optimiser: bool = False
 
 
 class Data(NamedTuple):
@@ -236,6 +252,8 @@ def open_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
         fresh, _ = course.model.init(keys.new, data.training.scaled(data.training.images[:1]))
         opt_states = tuple(course.optimiser.init(module) for module in fresh)
         state = TrainState(fresh, opt_states, state.memory)
+    if course.fresh_optimiser:
+        state = state.replace(opt_states=tuple(map(course.optimiser.init, state.modules)))
     memory = strategy.before_task(state.memory, keys.before, state.modules, now)
     return run.replace(train=state.replace(memory=memory))
 
@@ -275,7 +293,10 @@ def evaluate_run(
     course: Course, run: Run, now: Int[Array, ""], data: Data
 ) -> Float[Array, "scorers tasks"]:
     """`evaluate_tasks` of a run after task `now`; -1: before the first."""
-    return evaluate_tasks(_problem(course, run.overlay, data), run.train.modules, data.test, now)
+    problem = _problem(course, run.overlay, data)
+    strategy, state = course.make_strategy(problem), run.train
+    scores = None if strategy.scores is None else partial(strategy.scores, state.memory)
+    return evaluate_tasks(problem, state.modules, data.test, now, scores)
 
 
 def run_tasks(course: Course, key: Key[Array, ""], data: Data) -> RunResult:

@@ -24,6 +24,11 @@ Memory = Any
 """What a strategy carries along: a pytree of arrays of fixed shape."""
 
 
+UNSEEN = -1e30
+"""Score of a class that has not come yet: finite, since a score that is not says that a network
+diverged."""
+
+
 class Batch(struct.PyTreeNode):
     """Samples to learn from.
 
@@ -99,6 +104,26 @@ class Problem(NamedTuple):
         """Each module's loss of each sample."""
         return self.model.loss(self.outputs(modules, batch), *self.choices(batch))
 
+    def by_label(
+        self, by_class: Float[Array, "modules batch classes"], batch: Batch
+    ) -> Float[Array, "modules batch candidates"]:
+        """Scores of classes, in the order of arrival, as scores of each sample's candidates.
+
+        Where tasks share their labels, a label has the highest score of its classes seen so far.
+        """
+        scenario = self.scenario
+        if scenario.kind == "domain":
+            seen = scenario.task_of(jnp.arange(by_class.shape[-1])) <= batch.now
+            by_class = jnp.where(seen, by_class, UNSEEN)
+            shape = (*by_class.shape[:2], scenario.num_tasks, scenario.classes_per_task)
+            return jnp.max(by_class.reshape(shape), axis=2)
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = scenario.candidates(batch.places)
+        if candidates is None:
+            return by_class
+        return jnp.take_along_axis(by_class, candidates[None], axis=-1)
+
     def with_candidates(self, key: Key[Array, ""], modules: Modules, batch: Batch) -> Batch:
         """The batch with `num_wrong` wrong labels for each sample, where more could compete.
 
@@ -140,6 +165,11 @@ def _as_they_are(memory: Memory, modules: Modules, gradients: Modules, batch: Ba
     return gradients
 
 
+def _any_update(memory: Memory, updates: Modules, batch: Batch) -> Modules:
+    del memory, batch
+    return updates
+
+
 def _unchanged(memory: Memory, *_: Any) -> Memory:
     return memory
 
@@ -154,6 +184,12 @@ class Strategy(NamedTuple):
       penalty: (memory, key, modules, batch) -> scalar that is added to the loss. A sum over modules
         in which each depends on its own parameters.
       gradients: (memory, modules, gradients of the loss, batch) -> gradients to use.
+      loss: (memory, key, modules, batch) -> (scalar whose gradient is each module's own, its terms
+        [losses]), in the place of `Problem.loss`.
+      updates: (memory, updates of the optimiser, batch) -> updates to apply. What is 0 here stays
+        as it is to the last bit, which a gradient of 0 does not promise: optimisers have momentum.
+      scores: (memory, modules, batch) -> [modules, batch, candidates] finite, what each module adds
+        to a label's score in a test, in the place of the model's.
       after_step: (memory, modules before, modules after, gradients of the loss) -> memory.
       after_task: (memory, key, modules, now) -> memory.
       restart: whether every task begins with new weights.
@@ -164,6 +200,9 @@ class Strategy(NamedTuple):
     batch: Callable[[Memory, Array, Batch], Batch] = _only_new
     penalty: Callable[[Memory, Array, Modules, Batch], Array] | None = None
     gradients: Callable[[Memory, Modules, Modules, Batch], Modules] = _as_they_are
+    loss: Callable[[Memory, Array, Modules, Batch], tuple[Array, Array]] | None = None
+    updates: Callable[[Memory, Modules, Batch], Modules] = _any_update
+    scores: Callable[[Memory, Modules, Batch], Array] | None = None
     after_step: Callable[[Memory, Modules, Modules, Modules], Memory] = _unchanged
     after_task: Callable[[Memory, Array, Modules, Array], Memory] = _unchanged
     restart: bool = False

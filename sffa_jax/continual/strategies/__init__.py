@@ -11,9 +11,13 @@ from sffa_jax.continual.strategies.gem import gem
 from sffa_jax.continual.strategies.joint import joint
 from sffa_jax.continual.strategies.lwf import lwf
 from sffa_jax.continual.strategies.mas import mas
+from sffa_jax.continual.strategies.ncm import ncm
 from sffa_jax.continual.strategies.none import none
+from sffa_jax.continual.strategies.owned import owned
+from sffa_jax.continual.strategies.owned_gradient import owned_gradient
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
+from sffa_jax.continual.strategies.slda import slda
 from sffa_jax.continual.strategy import Strategy
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
@@ -30,3 +34,11 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "joint": joint,
 }
 """Every strategy by name: a function of a `Problem` and its own options."""
+
+WITHOUT_OVERWRITING: dict[str, Callable[..., Strategy]] = {
+    "owned": owned,
+    "owned_gradient": owned_gradient,
+    "ncm": ncm,
+    "slda": slda,
+}
+"""Strategies that need a model of their own: what has been learnt is not trained again."""

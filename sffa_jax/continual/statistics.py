@@ -1,0 +1,83 @@
+"""What is kept of classes instead of their samples: counts, means, and one covariance for all."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from sffa_jax.checks import check_range
+
+
+class ClassStatistics(struct.PyTreeNode):
+    """Attributes: count: samples of each class so far; mean: theirs; scatter: sum over all samples
+    of the outer square of their distance to their class's mean, None where it is not asked for."""
+
+    count: Float[Array, "*runs classes"]
+    mean: Float[Array, "*runs classes features"]
+    scatter: Float[Array, "*runs features features"] | None
+
+
+def no_samples(classes: int, features: int, *, scatter: bool = True) -> ClassStatistics:
+    """Statistics of nothing yet."""
+    return ClassStatistics(
+        jnp.zeros(classes),
+        jnp.zeros((classes, features)),
+        jnp.zeros((features, features)) if scatter else None,
+    )
+
+
+def add_samples(
+    statistics: ClassStatistics,
+    z: Float[Array, "batch features"],
+    places: Int[Array, " batch"],
+    weights: Float[Array, " batch"],
+) -> ClassStatistics:
+    """Statistics with more samples; one by one or many at once, the result is the same.
+
+    Args:
+      statistics: so far.
+      z: features of each sample.
+      places: class of each.
+      weights: 0 leaves a sample out, 1 counts it.
+
+    Reference: Chan, Golub & LeVeque 1983 (merging of moments); streaming LDA: Hayes & Kanan 2020,
+    arXiv:1909.01520, which takes the distance to the mean before a sample and that after it.
+    """
+    old = statistics
+    member = jax.nn.one_hot(places, old.count.shape[-1]) * weights[:, None]
+    new_count = jnp.sum(member, axis=0)
+    new_mean = (member.T @ z) / jnp.maximum(new_count, 1)[:, None]
+    count = old.count + new_count
+    step = new_mean - old.mean
+    mean = old.mean + step * (new_count / jnp.maximum(count, 1))[:, None]
+    scatter = old.scatter
+    if scatter is not None:
+        within = (z - new_mean[places]) * weights[:, None]
+        between = step * (old.count * new_count / jnp.maximum(count, 1))[:, None]
+        scatter = scatter + within.T @ within + between.T @ step
+    return ClassStatistics(count, mean, scatter)
+
+
+def nearest_mean(statistics: ClassStatistics) -> tuple[Array, Array]:
+    """Weights [features, classes] and biases [classes] whose highest score is the nearest mean."""
+    mean = statistics.mean
+    return mean.T, -jnp.sum(jnp.square(mean), axis=-1) / 2
+
+
+def discriminant(statistics: ClassStatistics, *, ridge: float | Array) -> tuple[Array, Array]:
+    """Weights and biases of linear discriminant analysis, all classes as likely.
+
+    Args:
+      statistics: with scatter.
+      ridge: is added to the covariance's diagonal, in units of its mean.
+
+    Raises:
+      ValueError: for a ridge that is not positive.
+    """
+    check_range("discriminant", "ridge", ridge, above=0)
+    assert statistics.scatter is not None
+    covariance = statistics.scatter / jnp.maximum(jnp.sum(statistics.count), 1)
+    size = jnp.mean(jnp.diagonal(covariance)) + 1e-12
+    covariance = covariance + ridge * size * jnp.eye(len(covariance))
+    weights = jax.scipy.linalg.solve(covariance, statistics.mean.T, assume_a="pos")
+    return weights, -jnp.sum(statistics.mean.T * weights, axis=0) / 2

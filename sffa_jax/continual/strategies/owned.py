@@ -1,0 +1,87 @@
+"""Ownership without gradients: a class's units are the axes along which its images lie."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float
+
+from sffa_jax.checks import check_integer
+from sffa_jax.continual.model import Modules
+from sffa_jax.continual.owned import seen_by_groups
+from sffa_jax.continual.readout import over_task
+from sffa_jax.continual.strategy import Batch, Problem, Strategy
+
+
+class Owned(struct.PyTreeNode):
+    """Attributes: axes: orthonormal weights of each class's positive units."""
+
+    axes: Float[Array, "*runs classes pixels units"]
+
+
+def owned(
+    problem: Problem,
+    *,
+    goodness: Callable[[Array], Array],
+    polar: bool = True,
+    units: int = 20,
+) -> Strategy:
+    """Gives each class the leading axes of its own images' second moment, once, after its task.
+
+    A group's positive units are these axes. Its negative units are all directions that are left:
+    what no axis takes up of an image of length 1. Nothing but the class's own images is seen, each
+    once; the moment is forgotten when the axes are found. It is the fixed point of Oja's rule.
+
+    Args:
+      problem: what it is used on; images are seen as `owned.seen_by_groups` shows them.
+      goodness: activity [..., units] -> log-odds, from the sum of its squares or, polar, of those
+        of each half: it is shown one unit for all of a kind.
+      polar: whether there are negative units.
+      units: axes of a class.
+
+    Raises:
+      ValueError: for no unit, or more than pixels.
+
+    Reference: CLAFIC, Watanabe 1967; Oja 1983, Subspace Methods of Pattern Recognition. Differs
+    from them: the score is FFA's or SFFA's goodness. Of images of one length, both order classes
+    alike.
+    """
+    scenario = problem.scenario
+    own, classes = scenario.classes_per_task, scenario.num_tasks * scenario.classes_per_task
+    pixels = problem.samples.images.shape[-1]
+    check_integer("owned", "units", units, 1)
+    check_integer("owned", "pixels", pixels, units, "Choose fewer units.")
+
+    def init(modules: Modules) -> Owned:
+        del modules
+        return Owned(jnp.zeros((classes, pixels, units)))
+
+    def loss(memory: Owned, key: Array, modules: Modules, batch: Batch) -> tuple[Array, Array]:
+        del memory, key, batch
+        return jnp.zeros(()), jnp.zeros(len(modules))
+
+    def after_task(memory: Owned, key: Array, modules: Modules, now: Array) -> Owned:
+        del key, modules
+
+        def add(moments: Array, batch: Batch) -> Array:
+            x = seen_by_groups(batch.x)
+            mine = jax.nn.one_hot(batch.places - now * own, own) * batch.weights[:, None]
+            weighted = mine.T[:, :, None] * x[None]
+            return moments + jnp.swapaxes(weighted, 1, 2) @ x
+
+        moments = over_task(problem, now, jnp.zeros((own, pixels, pixels)), add)
+        _, vectors = jnp.linalg.eigh(moments)  # the largest last
+        found = vectors[..., -units:]
+        return Owned(jax.lax.dynamic_update_slice_in_dim(memory.axes, found, now * own, axis=0))
+
+    def scores(memory: Owned, modules: Modules, batch: Batch) -> Array:
+        del modules
+        x = seen_by_groups(batch.x)
+        plus = jnp.sum(jnp.square(jnp.einsum("bi,ciu->bcu", x, memory.axes)), axis=-1)
+        left = jnp.maximum(jnp.sum(jnp.square(x), axis=-1)[:, None] - plus, 0)
+        kinds = [plus, left] if polar else [plus]
+        by_class = goodness(jnp.sqrt(jnp.stack(kinds, axis=-1)))
+        return problem.by_label(by_class[None], batch)
+
+    return Strategy(init=init, loss=loss, after_task=after_task, scores=scores)

@@ -53,8 +53,19 @@ from sffa_jax import (
     train,
     winners,
 )
-from sffa_jax.continual import memory, model, quadratic_programme, runner, scenarios, strategy
-from sffa_jax.continual.strategies import STRATEGIES
+from sffa_jax.continual import (
+    features,
+    impostors,
+    memory,
+    model,
+    owned,
+    quadratic_programme,
+    runner,
+    scenarios,
+    statistics,
+    strategy,
+)
+from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
 from sffa_jax.continual.strategies.gem import project
 from sffa_jax.continual.strategies.replay import draw_batch
 
@@ -584,6 +595,55 @@ CASES = [
         },
         call=built,
     ),
+    *(
+        Case(
+            maker,
+            {"shape": wholes(1)},
+            lambda: {"key": key(), "x": np.ones((3, 16), np.float32), "shape": (4, 4)},
+        )
+        for maker in impostors.IMPOSTORS.values()
+    ),
+    Case(
+        owned.owned_model,
+        {"hidden": wholes(1), "classes": whole(1)},
+        lambda: {"hidden": [8], "classes": 2, "goodness": goodness.polar_ratio, "polar": True},
+    ),
+    Case(features.random_features, {"width": whole(1)}),
+    Case(
+        features.box_means,
+        {"size": whole(1), "parts": whole(1)},
+        lambda: {"size": 4, "parts": 2},
+    ),
+    Case(
+        features.maps,
+        {"shape": wholes(1)} | dict.fromkeys(("width", "kernel", "stride", "grid"), whole(1)),
+        lambda: {"shape": (4, 4), "width": 4, "kernel": 2, "stride": 1, "grid": 2},
+    ),
+    Case(
+        statistics.no_samples,
+        {"classes": whole(1), "features": whole(1)},
+        lambda: {"classes": 2, "features": 2},
+    ),
+    Case(
+        statistics.discriminant,
+        {"ridge": number(above=0)},
+        lambda: {"statistics": statistics.no_samples(2, 2)},
+    ),
+    Case(
+        WITHOUT_OVERWRITING["owned"],
+        {"units": whole(1)},
+        lambda: {"problem": problem(), "goodness": goodness.polar_ratio},
+    ),
+    Case(
+        WITHOUT_OVERWRITING["owned_gradient"],
+        {
+            "shape": wholes(1),
+            "calibration": choice(("none", "standardised")),
+            "slots": whole(0),
+        },
+        lambda: {"problem": problem(), "shape": (2, 2)},
+    ),
+    Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
     Case(rules.ffa, RULE | {"threshold": number(above=0)}),
     Case(rules.sffa, RULE | {"floor": number(above=0)}),
     Case(rules.owned, {"classes": whole(2)}, lambda: {"rule": rules.sffa()}),

@@ -64,6 +64,7 @@ def box_means(size: int, parts: int) -> Float[np.ndarray, "parts size"]:
     Raises:
       ValueError: for more parts than numbers.
     """
+    check_integer("box_means", "size", size, 1)
     check_integer("box_means", "parts", parts, 1)
     if size < parts:
         raise reject("box_means", "parts", f"be at most {size}", parts)

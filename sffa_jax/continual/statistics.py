@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.checks import check_range
+from sffa_jax.checks import check_integer, check_range
 
 
 class ClassStatistics(struct.PyTreeNode):
@@ -18,7 +18,13 @@ class ClassStatistics(struct.PyTreeNode):
 
 
 def no_samples(classes: int, features: int, *, scatter: bool = True) -> ClassStatistics:
-    """Statistics of nothing yet."""
+    """Statistics of nothing yet.
+
+    Raises:
+      ValueError: for no class or no feature.
+    """
+    check_integer("no_samples", "classes", classes, 1)
+    check_integer("no_samples", "features", features, 1)
     return ClassStatistics(
         jnp.zeros(classes),
         jnp.zeros((classes, features)),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.checks import check_choice, check_image_shape, check_integer, reject
 from sffa_jax.continual.impostors import IMPOSTORS
 from sffa_jax.continual.memory import Reservoir, empty_reservoir
 from sffa_jax.continual.model import Modules
@@ -61,6 +61,7 @@ def owned_gradient(
     for name in negatives:
         check_choice("owned_gradient", "negatives", name, NEGATIVES)
     check_choice("owned_gradient", "calibration", calibration, CALIBRATIONS)
+    check_image_shape("owned_gradient", shape)
     check_integer("owned_gradient", "slots", slots, 0, "0: no memory of samples.")
     if not negatives and not slots:
         raise reject("owned_gradient", "negatives", "name what a class is told from", "none")

@@ -67,6 +67,7 @@ from sffa_jax.continual import (
 )
 from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
 from sffa_jax.continual.strategies.gem import project
+from sffa_jax.continual.strategies.owned import leading_axes
 from sffa_jax.continual.strategies.replay import draw_batch
 
 PACKAGE = Path(sffa_jax.__file__).parent
@@ -628,6 +629,11 @@ CASES = [
         statistics.discriminant,
         {"ridge": number(above=0)},
         lambda: {"statistics": statistics.no_samples(2, 2)},
+    ),
+    Case(
+        leading_axes,
+        {"units": whole(1)},
+        lambda: {"key": key(), "moments": np.ones((2, 4, 4), np.float32)},
     ),
     Case(
         WITHOUT_OVERWRITING["owned"],

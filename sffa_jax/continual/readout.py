@@ -117,7 +117,7 @@ def readout(
 
     def scores(memory: list[Readout], modules: Modules, batch: Batch) -> Array:
         layers = features_of(problem, modules, batch.x)
-        by_class = [z @ r.weights + r.bias for z, r in zip(layers, memory, strict=True)]
+        by_class = [z @ r.weights + r.bias[None] for z, r in zip(layers, memory, strict=True)]
         return problem.by_label(jnp.stack(by_class), batch)
 
     return Strategy(

@@ -114,7 +114,7 @@ class Problem(NamedTuple):
         scenario = self.scenario
         if scenario.kind == "domain":
             seen = scenario.task_of(jnp.arange(by_class.shape[-1])) <= batch.now
-            by_class = jnp.where(seen, by_class, UNSEEN)
+            by_class = jnp.where(seen[None, None], by_class, UNSEEN)
             shape = (*by_class.shape[:2], scenario.num_tasks, scenario.classes_per_task)
             return jnp.max(by_class.reshape(shape), axis=2)
         candidates = batch.candidates

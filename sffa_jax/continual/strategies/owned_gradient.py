@@ -90,7 +90,7 @@ def owned_gradient(
         groups = of_task(modules, batch.now)
         found = model.outputs(groups, problem.overlay, jnp.concatenate(images), None)
         found = found.reshape(len(found), len(images), len(x), own)
-        mine = jax.nn.one_hot(batch.places - batch.now * own, own)
+        mine = jax.nn.one_hot(batch.places - batch.now * own, own)[None]
         share = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
         positive = jax.nn.softplus(-jnp.sum(found[:, 0] * mine, axis=-1)) @ share
         low = jax.nn.softplus(found)
@@ -112,11 +112,11 @@ def owned_gradient(
         if calibration == "standardised":
             batch = problem.batch(problem.draw(key_draw, now, CALIBRATION_SAMPLES), now)
             found = model.outputs(modules, problem.overlay, batch.x, None)
-            mine = jax.nn.one_hot(batch.places, classes)
-            count = jnp.maximum(jnp.sum(mine, axis=0), 1)
+            mine = jax.nn.one_hot(batch.places, classes)[None]
+            count = jnp.maximum(jnp.sum(mine, axis=1), 1)
             mean = jnp.sum(found * mine, axis=1) / count
             spread = jnp.sqrt(jnp.sum(jnp.square(found - mean[:, None]) * mine, axis=1) / count)
-            learnt = scenario.task_of(jnp.arange(classes)) == now
+            learnt = scenario.task_of(jnp.arange(classes))[None] == now
             memory = memory.replace(
                 mean=jnp.where(learnt, mean, memory.mean),
                 spread=jnp.where(learnt, jnp.maximum(spread, SMALLEST_SPREAD), memory.spread),

@@ -142,6 +142,9 @@ class Options(shared.Common):
     """Width of what slda_random, slda_random_maps and slda_maps read."""
     ridge: float = 1e-3
     """Streaming LDA: added to the covariance's diagonal, in units of its mean."""
+    winners: int | None = None
+    """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None
+    keeps all."""
     optimiser: str = "adam"
     """Of each module: adam or adagrad."""
     fresh_optimiser: bool = False
@@ -185,6 +188,7 @@ class Options(shared.Common):
             "patterns": 1,
             "memory_shift": 0,
             "wrong_labels": 1,
+            "winners": 1,
         }
         for name, minimum in minima.items():
             if getattr(self, name) is not None:
@@ -225,6 +229,8 @@ class Options(shared.Common):
             padding="VALID",
             pool=None,
             hidden=self.hidden,
+            winners=self.winners,
+            ffa_winners=None if self.winners is None else 2 * self.winners,
             overlay=LABELS[self.label],
             overlay_value=OVERLAY_VALUE[scenario.kind],
         )

@@ -24,6 +24,7 @@ from experiments import (
 )
 from experiments import options as shared
 from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.continual_options import READOUTS
 from experiments.results import Results, read, restored
 from sffa_jax import report
 
@@ -201,6 +202,34 @@ def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
 
 
+def remembering(runs: Sequence[Results]) -> list[list[str]]:
+    """What is remembered without, and with, a memory: a row a data set, strategy and algorithm of
+    the class scenario. A read-out is the same whichever the algorithm."""
+    table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task after it, after the last"]]
+    table[0] += ["Lost, points", "Stored, million floats", "Seconds"]
+    for run in runs:
+        records = continual_report.of(continual_report.ordered(run.records), scenario="class")
+        for strategy, algorithm in dict.fromkeys((r["strategy"], r["algorithm"]) for r in records):
+            mine = continual_report.of(records, strategy=strategy, algorithm=algorithm)
+            first, last = np.array(
+                [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in mine)]
+            ).T
+            read = strategy in READOUTS
+            table.append(
+                [
+                    run.options["dataset"],
+                    STRATEGY_NAMES[strategy],
+                    "-" if read else report.NAMES[algorithm],
+                    percent([r["average_accuracy"] for r in mine]),
+                    f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
+                    f"{100 * (first - last).mean():.2f}",
+                    f"{mine[0]['stored_floats'] / 1e6:.3g}",
+                    f"{np.mean([r['train_seconds'] for r in mine]):.3g}",
+                ]
+            )
+    return table
+
+
 def claims(runs: Sequence[Results]) -> list[list[str]]:
     """The paper's claims about latents, a row a run, measurement and layer."""
     table: list[list[str]] = []
@@ -243,6 +272,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "sizes": sizes,
     "continual": continual,
     "continual_cost": continual_cost,
+    "remembering": remembering,
     "claims": claims,
     "measures": measures,
     "neurons": neurons,

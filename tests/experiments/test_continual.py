@@ -11,7 +11,7 @@ from commands import read, start
 
 from experiments import continual, continual_report, continual_runs
 from experiments.command import execute
-from experiments.continual_options import Options
+from experiments.continual_options import OWN_UNITS, READOUTS, Options
 from experiments.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.continual.scenarios import Scenario
@@ -53,6 +53,20 @@ def test_the_command_and_a_second_start(tmp_path):
     assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 16
 
 
+def test_what_is_remembered_without_a_memory(tmp_path):
+    """Every strategy that overwrites nothing, on the digits; the yardsticks among them."""
+    names = (*OWN_UNITS, *READOUTS)
+    arguments = ["--scenarios", "class", "--strategies", *names, "--algorithms", "sffa"]
+    arguments += ["--seeds", "1", "--hidden", "400", "--epochs", "5", "--features", "320"]
+    run = start("continual", *arguments, "--out", str(tmp_path))
+    assert run.returncode == 0, run.stderr
+    found = {record["strategy"]: record["average_accuracy"] for record in read(tmp_path)}
+    assert set(found) == set(names)
+    assert found["owned"] > found["slda"] > found["ncm"] > 0.85
+    assert min(found["slda_maps"], found["slda_random_maps"]) > found["slda_random"] > 0.94
+    assert min(found["owned_gradient"], found["owned_replay"]) > 0.75
+
+
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
     run = start("continual", *common, "--seeds", "1", "--out", str(tmp_path))
@@ -92,6 +106,14 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--hidden", "7"], "even number of units"),
         (["--epochs", "0"], "`epochs` must be a number above 0"),
         (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
+        (["--strategies", "owned"], "`algorithms` must be sffa or ffa with owned, got 'bp'"),
+        (
+            ["--strategies", "owned_gradient", "--algorithms", "ffa", "--hidden", "15"],
+            "`hidden` must be units that 10 classes can share, got (15,)",
+        ),
+        (["--strategies", "slda_maps", "--features", "20"], "be a multiple of 16 areas, got 20"),
+        (["--negatives", "rotated"], "`negatives` must be one of hybrid, noise, other, shuffled"),
+        (["--optimiser", "sgd"], "`optimiser` must be one of adagrad, adam"),
         (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
     ],
 )

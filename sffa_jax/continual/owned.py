@@ -32,10 +32,15 @@ def group_activities(
     A group of layer k sees the rectified activity, at length 1, of its own class's group below it
     and of no other: what other classes learn later cannot reach it.
     """
-    below = seen_by_groups(x)[None]
+    seen = seen_by_groups(x)
+    below = None
     for module in modules:
-        below = jnp.broadcast_to(below, (len(module["w"]), *below.shape[1:]))
-        h = jnp.einsum("cbi,ciu->cbu", below, module["w"])
+        if below is None:
+            h = jnp.einsum("bi,ciu->cbu", seen, module["w"])
+        else:
+            # A product a group: one product of all, in two devices of a CPU at once, was seen to
+            # wait for ever (jax 0.10.2).
+            h = jnp.stack([x_c @ w_c for x_c, w_c in zip(below, module["w"], strict=True)])
         yield h
         below = jax.lax.stop_gradient(unit_length(jax.nn.relu(h)))
 

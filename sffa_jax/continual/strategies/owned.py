@@ -40,15 +40,16 @@ def leading_axes(
 
     def orthonormal(v: Array) -> Array:
         # A length of 1 first: a class without an image must not divide 0 by 0.
-        v = v / (jnp.sqrt(jnp.sum(jnp.square(v), axis=1, keepdims=True)) + 1e-12)
-        gram = jnp.swapaxes(v, 1, 2) @ v + 1e-6 * jnp.eye(units)[None]
-        lower = jnp.linalg.cholesky(gram)
-        solve = jax.vmap(lambda low, one: jax.scipy.linalg.solve_triangular(low, one, lower=True))
-        return jnp.swapaxes(solve(lower, jnp.swapaxes(v, 1, 2)), 1, 2)
+        v = v / (jnp.sqrt(jnp.sum(jnp.square(v), axis=0, keepdims=True)) + 1e-12)
+        lower = jnp.linalg.cholesky(v.T @ v + 1e-6 * jnp.eye(units))
+        return jax.scipy.linalg.solve_triangular(lower, v.T, lower=True).T
 
-    start = jax.random.normal(key, (*moments.shape[:2], units))
-    axes = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moments @ v), start)
-    return orthonormal(axes)
+    def of_class(one: tuple[Array, Array]) -> Array:
+        moment, start = one
+        found = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moment @ v), start)
+        return orthonormal(found)
+
+    return jax.lax.map(of_class, (moments, jax.random.normal(key, (*moments.shape[:2], units))))
 
 
 def owned(
@@ -98,8 +99,8 @@ def owned(
         def add(moments: Array, batch: Batch) -> Array:
             x = seen_by_groups(batch.x)
             mine = jax.nn.one_hot(batch.places - now * own, own) * batch.weights[:, None]
-            weighted = mine.T[:, :, None] * x[None]
-            return moments + jnp.swapaxes(weighted, 1, 2) @ x
+            # A product a class, for the same reason as in `owned.group_activities`.
+            return moments + jnp.stack([(x * mine[:, c : c + 1]).T @ x for c in range(own)])
 
         moments = over_task(problem, now, jnp.zeros((own, pixels, pixels)), add)
         found = leading_axes(key, moments, units)

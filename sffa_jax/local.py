@@ -70,7 +70,7 @@ def layer_loss(
 ) -> LayerInfo:
     """The local loss of one layer: a function of this layer's parameters and its input."""
     h = activity(layer, params, inputs, candidates)
-    found = log_odds(layer, rule, h, candidates)
+    found = log_odds(layer, rule, params, h, candidates)
     loss = rule.loss(found, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)

@@ -63,18 +63,21 @@ class Network:
                     units,
                     "Choose an even layer width.",
                 )
-            shares = (self.rule.classes or 1) * (2 if self.rule.polar else 1)
-            if self.rule.classes is not None and units % shares:
+            ownership = self.rule.ownership
+            if ownership is not None and units % ownership.divisor:
                 raise reject(
                     "Network",
                     "layers",
-                    f"have units that {self.rule.classes} classes can share",
+                    f"have units that {ownership.classes} classes can share",
                     units,
-                    f"Choose a multiple of {shares}.",
+                    f"Choose a multiple of {ownership.divisor}.",
                 )
-        if self.rule.classes not in (None, self.num_classes):
+        if self.rule.ownership and self.rule.ownership.classes != self.num_classes:
             raise reject(
-                "Network", "rule", f"have groups for {self.num_classes} classes", self.rule.classes
+                "Network",
+                "rule",
+                f"have units for {self.num_classes} classes",
+                self.rule.ownership.classes,
             )
 
 
@@ -113,7 +116,7 @@ def init_network(
     key_overlay, key_layers = jax.random.split(key)
     overlay = network.overlay(key_overlay)
     marks = overlay.pattern is not None or overlay.appended is not None
-    if marks == (network.rule.classes is not None):
+    if marks == (network.rule.ownership is not None):
         raise reject(
             "init_network",
             "overlay",
@@ -123,13 +126,31 @@ def init_network(
     overlaid = inputs = parts(overlay, x)
     params = []
     for i, layer in enumerate(network.layers):
-        params.append(init_layer(layer, jax.random.fold_in(key_layers, i), inputs))
+        key_layer = jax.random.fold_in(key_layers, i)
+        body = init_layer(layer, key_layer, inputs)
         # Shapes are all that the next layer's parameters depend on: nothing is computed.
-        h = jax.eval_shape(
-            lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), params[-1]
-        )
+        h = jax.eval_shape(lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), body)
+        params.append(_with_shares(network.rule, layer, jax.random.fold_in(key_layer, 1), body, h))
         inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid, None)
     return NetworkParams(layers=tuple(params), overlay=overlay)
+
+
+SHARES = "ownership"
+"""Where a layer keeps what its classes own, among its parameters."""
+
+
+def _with_shares(
+    rule: LocalRule, layer: Layer, key: Key[Array, ""], params: Params, h: jax.ShapeDtypeStruct
+) -> Params:
+    if rule.ownership is None:
+        return params
+    units = getattr(layer.body, "features", h.shape[-1]) if layer.by_position else h.shape[-1]
+    shares = rule.ownership.init(key, units)
+    if shares is None:
+        return params
+    if SHARES in params:
+        raise reject("init_network", "layers", "have no parameter of this name", SHARES)
+    return {**params, SHARES: shares}
 
 
 def activities(
@@ -160,6 +181,7 @@ def latents(
 def log_odds(
     layer: Layer,
     rule: LocalRule,
+    params: Params,
     h: Float[Array, "batch one_or_candidates units"],
     candidates: Int[Array, "batch candidates"] | None,
 ) -> Float[Array, "batch labels"]:
@@ -167,10 +189,12 @@ def log_odds(
     if layer.by_position:
         channels = getattr(layer.body, "features", 0)
         h = jnp.moveaxis(h.reshape(*h.shape[:-1], channels, -1), -1, 1)
-        found = jnp.mean(rule.goodness(h), axis=1)
-    else:
-        found = rule.goodness(h)
-    if rule.classes is None or candidates is None:
+    if rule.ownership is not None:
+        h = rule.ownership.neurons(params.get(SHARES), h)
+    found = rule.goodness(h)
+    if layer.by_position:
+        found = jnp.mean(found, axis=1)
+    if rule.ownership is None or candidates is None:
         return found
     return jnp.take_along_axis(found, candidates, axis=-1)
 
@@ -182,8 +206,10 @@ def layer_log_odds(
     candidates: Int[Array, "batch candidates"] | None = None,
 ) -> Float[Array, "layers batch candidates"]:
     """What each layer by itself says of the label candidates (None: all), as log-odds."""
-    layers = zip(network.layers, activities(network, params, x, candidates), strict=True)
-    return jnp.stack([log_odds(layer, network.rule, h, candidates) for layer, h in layers])
+    layers = zip(
+        network.layers, params.layers, activities(network, params, x, candidates), strict=True
+    )
+    return jnp.stack([log_odds(layer, network.rule, p, h, candidates) for layer, p, h in layers])
 
 
 def layer_scores(

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import optax
 
-from sffa_jax import augment, overlays, rules
+from sffa_jax import augment, overlays, ownership, rules
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 from sffa_jax.goodness import MEASURES
@@ -30,7 +30,7 @@ from sffa_jax.overlays import Overlay
 from sffa_jax.train import Schedule
 
 ALGORITHMS = ("ffa", "sffa", "bp")
-OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units")
+OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units", "shares")
 LAYER_SCHEDULES = ("before", "after", "greedy")
 PROBABILITIES = ("ratio", "sigmoid")
 DECAYS = ("constant", "cosine")
@@ -71,8 +71,8 @@ class Recipe:
     """The same for FFA, whose halves mean nothing; None keeps all."""
 
     overlay: str = "appended_gaussian"
-    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave; or
-    units: not at all, each class owns a share of every layer's units."""
+    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave; or not
+    at all: units (each class owns some of every layer's) or shares (each learns what it owns)."""
     overlay_size: int = 100
     """Features that an appended overlay adds."""
     overlay_density: float = 0.1
@@ -202,7 +202,7 @@ class Recipe:
             for length in shape:
                 features *= length
             return lambda _: overlays.corner_one_hot(features, classes, value=value)
-        if self.overlay == "units":
+        if self.overlay in ("units", "shares"):
             return overlays.unmarked
         if self.overlay == "image_wave":
             return lambda key: overlays.image_wave(key, shape, classes)
@@ -244,9 +244,10 @@ class Recipe:
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
         """The forward-only network of "ffa" or "sffa" for images of this shape."""
         rule = self.rule(algorithm)
+        owners = {"units": ownership.groups, "shares": ownership.learned}.get(self.overlay)
         return Network(
             layers=self.layers(algorithm, shape),
-            rule=rules.owned(rule, classes) if self.overlay == "units" else rule,
+            rule=rule if owners is None else rules.owned(rule, owners(classes, rule.polar)),
             overlay=self.make_overlay(shape, classes),
             num_classes=classes,
             first_scored=self.first_scored,

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sffa_jax import goodness, losses
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_range, reject
+from sffa_jax.ownership import Ownership
 
 
 class LocalRule(NamedTuple):
@@ -29,8 +30,7 @@ class LocalRule(NamedTuple):
         the next layer would otherwise merely read off instead of learning features.
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
       polar: whether the units are two groups, so that their number must be even.
-      classes: where each class owns units, see `owned`: their number. None: the label enters the
-        input.
+      ownership: where classes own units, see `owned`. None: the label enters the input.
     """
 
     goodness: Callable[[Array], Array]
@@ -39,7 +39,7 @@ class LocalRule(NamedTuple):
     normalise: Callable[[Array], Array]
     polar: bool
     activity_factor: Callable[[Array, Array], Array] | None = None
-    classes: int | None = None
+    ownership: Ownership | None = None
 
 
 SCORES: dict[str, Callable[[Array], Array]] = {
@@ -184,51 +184,25 @@ def polar_ffa(
     return _rule("polar_ffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
 
 
-def owned(rule: LocalRule, classes: int) -> LocalRule:
-    """The rule on units that belong to classes: class c's log-odds are the goodness of its group.
+def owned(rule: LocalRule, ownership: Ownership) -> LocalRule:
+    """The rule on units that belong to classes: a label's log-odds are the goodness of its own.
 
-    No label enters the input; one pass gives all labels' log-odds, and a unit learns from one
-    class's alone. Each half of a polar layer's units falls into `classes` groups of as many; a
-    class owns one of either half.
+    No label enters the input; one pass gives all labels' log-odds.
 
     Args:
-      rule: whose goodness a group has.
-      classes: number of labels.
-
-    Returns:
-      A rule whose goodness maps activity [..., 1, units] to log-odds [..., classes].
+      rule: whose goodness a class's units have.
+      ownership: whose units are whose, `ownership.groups(...)` or `ownership.learned(...)`.
 
     Raises:
-      ValueError: for fewer than 2 classes, a rule that has groups already or an activity factor,
-        which weighs the activity of one label.
-
-    Reference: competition between groups of channels, Papachristodoulou et al. 2024,
-    arXiv:2312.12668; there the goodness is the mean square and no half is negative.
+      ValueError: for a rule whose units are owned already or that has an activity factor, which
+        weighs the activity of one label.
     """
-    check_integer("owned", "classes", classes, 2)
-    if rule.classes is not None:
-        raise reject("owned", "rule", "have no groups yet", f"a rule of {rule.classes} classes")
+    if rule.ownership is not None:
+        had = f"a rule of {rule.ownership.classes} classes"
+        raise reject("owned", "rule", "have units that no class owns yet", had)
     if rule.activity_factor is not None:
         raise reject("owned", "rule", "have no activity factor", "one", "Set activity_rate=None.")
-    halves = 2 if rule.polar else 1
-    goodness_of_group = partial(_of_groups, rule.goodness, halves, classes)
-    return rule._replace(goodness=goodness_of_group, classes=classes)
-
-
-def _of_groups(log_odds: Callable[[Array], Array], halves: int, classes: int, h: Array) -> Array:
-    if h.shape[-1] % (halves * classes):
-        raise reject(
-            "owned",
-            "h",
-            f"have units that {classes} classes can share" + " in each half" * (halves == 2),
-            f"shape {h.shape}",
-            f"Choose a multiple of {halves * classes} units.",
-        )
-    if h.shape[-2] != 1:
-        raise reject("owned", "h", "carry no label: one candidate", f"shape {h.shape}")
-    groups = h.reshape(*h.shape[:-2], halves, classes, -1)
-    groups = jnp.moveaxis(groups, -3, -2)
-    return log_odds(groups.reshape(*groups.shape[:-2], -1))
+    return rule._replace(ownership=ownership)
 
 
 def _clipped(log_odds: Callable[[Array], Array], bound: float, h: Array) -> Array:

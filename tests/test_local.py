@@ -7,7 +7,7 @@ import optax
 import oracles
 import pytest
 
-from sffa_jax import ffa, local, network, overlays, sffa
+from sffa_jax import ffa, local, network, overlays, ownership, sffa
 from sffa_jax.layers import conv_layers, dense_layers
 from sffa_jax.network import next_input
 from sffa_jax.overlays import parts
@@ -226,12 +226,12 @@ def test_unknown_negatives():
 
 
 def convolutional(label):
-    """Two convolutions, the label written into the image or into the units."""
+    """Two convolutions, the label written into the image, or classes that own units."""
     layers = conv_layers((4, 3), (6, 12), pool=None)
-    if label == "units":
-        return network.Network(
-            layers, owned(sffa(floor=0.1), NUM_CLASSES), overlays.unmarked, NUM_CLASSES
-        )
+    if label != "image":
+        own = {"units": ownership.groups, "shares": ownership.learned}[label](NUM_CLASSES, True)
+        rule = owned(sffa(floor=1e-3), own)
+        return network.Network(layers, rule, overlays.unmarked, NUM_CLASSES)
 
     def wave(key):
         return overlays.image_wave(key, (4, 3), NUM_CLASSES)
@@ -240,7 +240,7 @@ def convolutional(label):
 
 
 @pytest.mark.parametrize("negatives", ["uniform", "all"])
-@pytest.mark.parametrize("label", ["units", "image"])
+@pytest.mark.parametrize("label", ["units", "shares", "image"])
 def test_convolutions_learn_and_no_gradient_crosses_them(label, negatives):
     net = convolutional(label)
     x = jax.random.normal(jax.random.key(0), (4, 12))

@@ -6,6 +6,7 @@ import pytest
 
 from sffa_jax import ffa, label_scores, network, overlays, predict, rules, sffa
 from sffa_jax.layers import conv_layers, dense_layers
+from sffa_jax.ownership import groups, learned
 
 X = jax.random.normal(jax.random.key(0), (4, 12))
 NUM_CLASSES = 3
@@ -139,15 +140,16 @@ def test_latents_are_the_activities_of_one_label(name):
 def owned_network(layers=None, **changes):
     settings = {
         "layers": layers or dense_layers((12, 18)),
-        "rule": rules.owned(sffa(floor=0.1), NUM_CLASSES),
+        "rule": rules.owned(sffa(floor=0.1), groups(NUM_CLASSES, polar=True)),
         "overlay": overlays.unmarked,
         "num_classes": NUM_CLASSES,
     }
     return network.Network(**settings | changes)
 
 
-def test_owned_units_give_all_labels_in_one_pass():
-    net = owned_network()
+@pytest.mark.parametrize("owners", [groups, learned])
+def test_owned_units_give_all_labels_in_one_pass(owners):
+    net = owned_network(rule=rules.owned(sffa(floor=0.1), owners(NUM_CLASSES, polar=True)))
     params = network.init_network(net, jax.random.key(0), X)
     shapes = [h.shape for h in network.activities(net, params, X)]
     assert shapes == [(4, 1, 12), (4, 1, 18)]
@@ -160,14 +162,16 @@ def test_owned_units_give_all_labels_in_one_pass():
     )
 
 
-def test_goodness_by_position_is_the_mean_over_positions():
+@pytest.mark.parametrize("owners", [groups, learned])
+def test_goodness_by_position_is_the_mean_over_positions(owners):
     layer = conv_layers((4, 3), (6,), pool=None, by_position=True)[0]
-    net = owned_network((layer,))
+    own = owners(NUM_CLASSES, polar=True)
+    net = owned_network((layer,), rule=rules.owned(sffa(floor=0.1), own))
     params = network.init_network(net, jax.random.key(0), X)
     (h,) = network.activities(net, params, X)
-    found = network.log_odds(layer, net.rule, h, None)
-    maps = h[:, 0].reshape(4, 6, 12)
-    each = [net.rule.goodness(maps[:, :, i][:, None]) for i in range(12)]
+    found = network.log_odds(layer, net.rule, params.layers[0], h, None)
+    maps, shares = h[:, 0].reshape(4, 6, 12), params.layers[0].get(network.SHARES)
+    each = [net.rule.goodness(own.neurons(shares, maps[:, :, i][:, None])) for i in range(12)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
 
 
@@ -175,7 +179,7 @@ def test_goodness_by_position_is_the_mean_over_positions():
     ("make", "message"),
     [
         (lambda: owned_network(dense_layers([8])), "units that 3 classes can share, got 8. .* 6"),
-        (lambda: owned_network(num_classes=4), "`rule` must have groups for 4 classes, got 3"),
+        (lambda: owned_network(num_classes=4), "`rule` must have units for 4 classes, got 3"),
         (
             lambda: network.init_network(
                 owned_network(overlay=lambda _: overlays.corner_one_hot(12, 3)),

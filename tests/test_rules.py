@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sffa_jax import rules
+from sffa_jax.ownership import groups
 
 
 def test_next_layer_cannot_read_the_goodness():
@@ -108,42 +109,13 @@ def test_bad_choices(make, message):
         make()
 
 
-@pytest.mark.parametrize("polar", [True, False])
-def test_owned_units_by_hand(polar):
-    """Each class's log-odds are the goodness of its own units, half by half."""
-    base = rules.sffa(floor=0.1) if polar else rules.ffa()
-    rule = rules.owned(base, 3)
-    h = jax.random.uniform(jax.random.key(0), (5, 1, 12))
-    found = rule.goodness(h)
-    assert found.shape == (5, 3)
-    for c in range(3):
-        own = [2 * c, 2 * c + 1, 6 + 2 * c, 7 + 2 * c] if polar else list(range(4 * c, 4 * c + 4))
-        np.testing.assert_allclose(found[:, c], base.goodness(h[:, 0, jnp.array(own)]), rtol=1e-5)
-
-
-def test_a_unit_moves_its_own_class_alone():
-    rule = rules.owned(rules.sffa(floor=0.1), 3)
-    slopes = jax.jacobian(lambda h: rule.goodness(h[None, None])[0])(jnp.arange(1.0, 13.0))
-    owner = np.tile(np.repeat(np.arange(3), 2), 2)
-    np.testing.assert_array_equal(slopes != 0, np.arange(3)[:, None] == owner)
-
-
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("rule", "message"),
     [
-        (lambda: rules.owned(rules.sffa(), 1), "`classes` must be"),
-        (lambda: rules.owned(rules.owned(rules.ffa(), 2), 2), "`rule` must have no groups yet"),
-        (lambda: rules.owned(rules.ffa(activity_rate=1.0), 2), "must have no activity factor"),
-        (
-            lambda: rules.owned(rules.sffa(), 3).goodness(jnp.ones((2, 1, 8))),
-            "3 classes can share in each half, got shape .* multiple of 6",
-        ),
-        (
-            lambda: rules.owned(rules.ffa(), 2).goodness(jnp.ones((2, 3, 8))),
-            "must carry no label: one candidate",
-        ),
+        (lambda: rules.owned(rules.ffa(), groups(2, polar=False)), "no class owns yet, .* 2 cl"),
+        (lambda: rules.ffa(activity_rate=1.0), "must have no activity factor"),
     ],
 )
-def test_bad_owned_units(make, message):
+def test_bad_owned_rules(rule, message):
     with pytest.raises(ValueError, match=message):
-        make()
+        rules.owned(rule(), groups(2, polar=False))

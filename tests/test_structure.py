@@ -12,6 +12,7 @@ ORDER = [
         "mesh",
         "goodness",
         "losses",
+        "ownership",
         "rules",
         "overlays",
         "negatives",

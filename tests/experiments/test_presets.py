@@ -70,7 +70,7 @@ def test_bad_recipes(changes, message):
         dataclasses.replace(Recipe(), **changes).check()
 
 
-@pytest.mark.parametrize("overlay", ["image_wave", "corner", "units"])
+@pytest.mark.parametrize("overlay", ["image_wave", "corner", "units", "shares"])
 @pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
 def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay):
     """With a dense layer on top, and images of three channels."""

@@ -50,13 +50,18 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "all wrong labels": ("negatives",),
     "softmax over the labels": ("loss",),
+    "label smoothing": ("label_smoothing",),
+    "first layer not scored": ("first_scored",),
     "input dropout": ("input_dropout",),
     "adversarial images": ("adversarial",),
-    "width": ("hidden",),
+    "layers": ("hidden", "channels", "kernel", "stride", "padding", "pool"),
 }
 """The changes in the order they are made, and the choices each consists of."""
 
-DEEP_ONLY = ("input skip", "normalisation", "prediction rule", "layer schedule")
+DEEP_ONLY = (
+    *("input skip", "normalisation", "prediction rule", "layer schedule"),
+    "first layer not scored",
+)
 """Changes that a network of one layer does not feel."""
 
 WITHOUT = "without: "

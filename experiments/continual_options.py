@@ -10,6 +10,7 @@ import optax
 
 from experiments import options as shared
 from experiments.options import check_names
+from experiments.presets import BEST_CONVOLUTION
 from sffa_jax import augment
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.continual import features
@@ -23,12 +24,14 @@ from sffa_jax.continual.scenarios import (
 from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
 from sffa_jax.continual.strategies.owned_gradient import CALIBRATIONS, NEGATIVES
 from sffa_jax.continual.strategy import Problem, Strategy
+from sffa_jax.layers import POOLS
 from sffa_jax.recipe import Recipe
 from sffa_jax.rules import LocalRule, ffa, sffa
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
-DENSE: dict[str, Any] = {"channels": (), "label": "code"}
+RELEASED: dict[str, Any] = {"kernel": 7, "stride": 2, "pool": "none"}
+DENSE: dict[str, Any] = RELEASED | {"channels": (), "label": "code"}
 PROTOCOL: dict[str, Any] = {"epochs": 2, "batch_size": 512, "memory": 500}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -37,11 +40,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The paper's and the released code's.
     "protocol": DENSE | PROTOCOL | {"hidden": (1400, 1400)},
     # The released code's convolutional variant.
-    "convolution": PROTOCOL | {"channels": (64, 128), "hidden": (), "label": "wave"},
+    "convolution": PROTOCOL | RELEASED | {"channels": (64, 128), "hidden": (), "label": "wave"},
+    # The recipe's `best_convolution`.
+    "best_convolution": PROTOCOL
+    | {"channels": (32, 64, 128), "hidden": (), "label": "shares"}
+    | {"kernel": 3, "stride": 1, "pool": "max"},
 }
 
-LABELS = {"code": "appended_gaussian", "wave": "image_wave", "units": "units"}
+LABELS = {"code": "appended_gaussian", "wave": "image_wave", "units": "units", "shares": "shares"}
 """Where a label can enter, and what a recipe calls that."""
+
+OF_SHARES = ("sharpness", "floor", "ffa_threshold", "ffa_sharpness", "normalise")
+"""What learned shares take from the recipe `best_convolution`."""
 
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
 """Size of the appended label code. Where every class has a label of its own, a strong code keeps
@@ -93,22 +103,27 @@ class Options(shared.Common):
     seeds: int = 3
     """Number of seeds; the seeds are 0 .. N-1, each with its own weights and class order."""
     preset: str = "quick"
-    """Sizes: quick (for digits), protocol (the paper's), or convolution (the released code's)."""
+    """Sizes: quick (for digits), protocol (the paper's), convolution (the released code's), or
+    best_convolution."""
     tasks: int = 5
     """Tasks that share out the classes."""
     class_order: tuple[int, ...] | None = None
     """Classes in the order in which they come, for all seeds; drawn by seed if left out."""
     channels: tuple[int, ...] | None = None
     """Feature maps of each convolutional layer below the dense ones; the preset's if left out."""
-    kernel: int = 7
-    """Side of the convolutional kernels, pixels."""
-    stride: int = 2
-    """Step of the convolutional kernels, pixels."""
+    kernel: int | None = None
+    """Side of the convolutional kernels, pixels; the preset's if left out."""
+    stride: int | None = None
+    """Step of the convolutional kernels, pixels; the preset's if left out."""
+    pool: str | None = None
+    """Halves the maps of each convolutional layer: max or mean; or none, and kernels then do not
+    cross an image's edge; the preset's if left out."""
     hidden: tuple[int, ...] | None = None
     """Width of each dense hidden layer; the preset's if left out."""
     label: str | None = None
     """Where a label enters: code (appended to a dense network's input), wave (added to the image),
-    units (nowhere: each label owns a share of every layer's units); the preset's if left out."""
+    or nowhere: units (each label owns some of every layer's), shares (each learns what it owns);
+    the preset's if left out."""
     epochs: float | None = None
     """Passes over each task; the preset's if left out."""
     batch_size: int | None = None
@@ -209,8 +224,11 @@ class Options(shared.Common):
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0)
         check_choice("options", "label", resolved.label, LABELS)
+        check_choice("options", "pool", resolved.pool, ("none", *POOLS))
         if resolved.channels and resolved.label == "code":
-            raise reject("options", "label", "be wave or units under convolutions", "'code'")
+            raise reject(
+                "options", "label", "be wave, units or shares under convolutions", "'code'"
+            )
         return resolved
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
@@ -222,17 +240,21 @@ class Options(shared.Common):
         assert self.channels is not None
         assert self.hidden is not None
         assert self.label is not None
+        assert self.kernel is not None
+        assert self.stride is not None
+        goodness = {name: getattr(BEST_CONVOLUTION, name) for name in OF_SHARES}
         recipe = Recipe(
             channels=self.channels,
             kernel=self.kernel,
             stride=self.stride,
-            padding="VALID",
-            pool=None,
+            padding="VALID" if self.pool == "none" else "SAME",
+            pool=None if self.pool == "none" else self.pool,
             hidden=self.hidden,
             winners=self.winners,
             ffa_winners=None if self.winners is None else 2 * self.winners,
             overlay=LABELS[self.label],
             overlay_value=OVERLAY_VALUE[scenario.kind],
+            **(goodness if self.label == "shares" else {}),
         )
         if algorithm == "bp":
             return end_to_end(recipe.layers("bp", shape), scenario.num_labels)

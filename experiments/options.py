@@ -198,7 +198,8 @@ class Options(Common):
     """Options of the experiments that train by a recipe."""
 
     preset: str = "two_pass"
-    """Recipe that the options below start from: paper, released, two_pass or best."""
+    """Recipe that the options below start from: paper, released, two_pass or best;
+    released_convolution or best_convolution."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
 
     @classmethod

@@ -77,5 +77,5 @@ def test_bad_ends(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--end", "worst", "--out", str(out)]
     assert execute(ablation.main, ablation.Options, "ablation", arguments) == 2
-    assert "`end` must be one of best, paper, released, two_pass" in capsys.readouterr().err
+    assert "`end` must be one of best, best_convolution, paper, released" in capsys.readouterr().err
     assert not out.exists()

@@ -181,7 +181,7 @@ def test_the_bounds_hold_and_replay_reaches_the_paper(tmp_path):
         assert found["replay"] >= floor
 
 
-@pytest.mark.parametrize("label", ["wave", "units"])
+@pytest.mark.parametrize("label", ["wave", "units", "shares"])
 @pytest.mark.parametrize("algorithm", ["sffa", "ffa", "bp"])
 def test_convolutions_answer_all_or_some_labels(label, algorithm):
     """The preset's network on MNIST's images."""
@@ -209,7 +209,24 @@ def test_convolutions_answer_all_or_some_labels(label, algorithm):
     assert [h.shape for h in hidden] == [(2, 121 * first), (2, 9 * second)]
 
 
+def test_the_best_convolutions_see_small_pieces_and_halve_their_maps():
+    options = Options(preset="best_convolution").resolve()
+    model = options.model("sffa", Scenario("class", 5, 2), (28, 28))
+    x = jnp.zeros((2, 784))
+
+    def answers():
+        modules, overlay = model.init(jax.random.key(0), x)
+        return (
+            model.outputs(modules, overlay, x, None),
+            model.hidden(modules, overlay, x, jnp.zeros(2, jnp.int32)),
+        )
+
+    outputs, hidden = jax.eval_shape(answers)
+    assert outputs.shape == (3, 2, 10)
+    assert [h.shape for h in hidden] == [(2, 196 * 32), (2, 49 * 64), (2, 9 * 128)]
+
+
 def test_a_label_code_cannot_be_appended_to_an_image(capsys):
     arguments = ["--preset", "convolution", "--label", "code"]
     assert execute(continual.main, Options, "continual", arguments) == 2
-    assert "`label` must be wave or units under convolutions, got 'code'" in capsys.readouterr().err
+    assert "`label` must be wave, units or shares under convolutions, got 'code'" in capsys.readouterr().err

@@ -21,11 +21,14 @@ def test_presets_are_what_they_were():
 @pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_takes_a_step(preset, algorithm):
-    hidden = (64, 64) if preset in ("paper", "released") else (16,)
-    recipe = dataclasses.replace(PRESETS[preset], hidden=hidden, batch_size=8, epochs=1)
+    size: dict = {"hidden": (64, 64) if preset in ("paper", "released") else (16,)}
+    shape = (4, 5)
+    if PRESETS[preset].channels:
+        size, shape = {"channels": (4, 6)}, (20, 22)
+    recipe = dataclasses.replace(PRESETS[preset], **size, batch_size=8, epochs=1)
     recipe.check()
-    learner = recipe.learner(algorithm, (4, 5), 3, num_samples=32)
-    x = jax.random.normal(jax.random.key(0), (8, 20))
+    learner = recipe.learner(algorithm, shape, 3, num_samples=32)
+    x = jax.random.normal(jax.random.key(0), (8, shape[0] * shape[1]))
     labels = jax.numpy.arange(8) % 3
     state, losses = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
     assert jax.numpy.isfinite(losses).all()

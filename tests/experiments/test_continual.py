@@ -229,4 +229,5 @@ def test_the_best_convolutions_see_small_pieces_and_halve_their_maps():
 def test_a_label_code_cannot_be_appended_to_an_image(capsys):
     arguments = ["--preset", "convolution", "--label", "code"]
     assert execute(continual.main, Options, "continual", arguments) == 2
-    assert "`label` must be wave, units or shares under convolutions, got 'code'" in capsys.readouterr().err
+    message = "`label` must be wave, units or shares under convolutions, got 'code'"
+    assert message in capsys.readouterr().err

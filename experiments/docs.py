@@ -75,16 +75,21 @@ def device(run: Results) -> str:
     return f"{found['host_cores']} cores" if found["platform"] == "cpu" else found["kind"]
 
 
+def network_of(run: Results) -> str:
+    """Data set and layers of a run of `compare`."""
+    maps = [f"{number} maps" for number in run.options["channels"]]
+    return f"{run.options['dataset']}, {'-'.join(map(str, [*maps, *run.options['hidden']]))}"
+
+
 def comparison(runs: Sequence[Results]) -> list[list[str]]:
     """A row a run of `compare`."""
     table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
     for run in runs:
-        hidden = "-".join(map(str, run.options["hidden"]))
         results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
         made = f"{changed(run)} ([raw](results/{name_of(run)}))"
         table.append(
             [
-                f"{run.options['dataset']}, {hidden}",
+                network_of(run),
                 str(len(results[0])),
                 *map(percent, results),
                 made,
@@ -105,19 +110,9 @@ def tests(runs: Sequence[Results]) -> list[list[str]]:
 
 def depth(runs: Sequence[Results]) -> list[list[str]]:
     """Accuracy by layer and cumulated, a row a run and algorithm."""
-    table = [["Layers", "Algorithm", "All layers", "Each layer alone", "Layers up to it"]]
-    for run in runs:
-        for algorithm in ("ffa", "sffa"):
-            mine = [r for r in run.records if r["algorithm"] == algorithm]
-            columns = [
-                " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in mine], axis=0))
-                for key in ("layer_accuracies", "cumulated_accuracies")
-            ]
-            depth_of = str(len(run.options["hidden"]))
-            table.append(
-                [depth_of, report.NAMES[algorithm], percent(accuracies(run, algorithm)), *columns]
-            )
-    return table
+    tables = [(network_of(run), report.layers_table(run.records)) for run in runs]
+    rows = [[network, *row] for network, table in tables for row in table[1:]]
+    return [["Network", *tables[0][1][0]], *rows]
 
 
 def ablated(runs: Sequence[Results]) -> list[list[str]]:

@@ -179,6 +179,26 @@ def tests_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return table
 
 
+def layers_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Mean test accuracy by layer, in percent, a row a forward-only algorithm.
+
+    Each layer's own log-odds decide in the third column, the sum of its and of all scored ones
+    below it in the last.
+    """
+    table = [["Algorithm", "All layers", "Each layer alone", "Layers up to it"]]
+    for algorithm, of_seed in accuracies(records).items():
+        if algorithm == "bp":
+            continue
+        done = [r for r in records if r["algorithm"] == algorithm and r["seed"] in of_seed]
+        by_layer = (
+            " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in done], axis=0))
+            for key in ("layer_accuracies", "cumulated_accuracies")
+        )
+        everything = str(interval(list(of_seed.values())))
+        table.append([NAMES.get(algorithm, algorithm), everything, *by_layer])
+    return table
+
+
 def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
     """An empty figure with horizontal lines; `width` in inches."""
     figure = Figure(figsize=(width, 4.0))
@@ -289,7 +309,9 @@ def comparison(
         caption = "Validation accuracy as training goes on."
         draw = partial(learning_figure, records)
         pictures.append(Picture("learning_curves.png", caption, draw))
-    tests = tests_table(records)
+    more = {"Paired tests": tests_table(records)}
+    if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
+        more["Test accuracy by layer, %"] = layers_table(records)
     dataset = records[0]["dataset"]
     selection = config.get("options", {}).get("selection", "validation")
     named = (NAMES.get(name, name) for name in dict.fromkeys(r["algorithm"] for r in records))
@@ -300,7 +322,7 @@ def comparison(
             "A paired test compares two algorithms on the same seeds."
         ),
         tables={"Results": results_table(records)}
-        | ({"Paired tests": tests} if len(tests) > 1 else {}),
+        | {title: table for title, table in more.items() if len(table) > 1},
         pictures=pictures,
         records=records,
         summary=summary(records),

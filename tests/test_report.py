@@ -17,6 +17,7 @@ def record(algorithm, seed, accuracy, **changes):
         "test_accuracy": accuracy,
         "validation_accuracy": accuracy,
         "layer_accuracies": [accuracy],
+        "cumulated_accuracies": [accuracy],
         "selected_epoch": 2,
         "epochs": 2,
         "train_seconds": 3.0,
@@ -57,6 +58,18 @@ def test_no_test_without_variance_or_seeds():
 def test_holm_by_hand():
     assert report.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert report.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_layers_by_hand():
+    by_layer = {"layer_accuracies": [0.5, 0.75], "cumulated_accuracies": [0.5, 0.8]}
+    deep = [
+        record("sffa", 0, 0.8, **by_layer),
+        record("sffa", 1, 0.9, layer_accuracies=[0.7, 0.85], cumulated_accuracies=[0.7, 0.9]),
+        record("bp", 0, 0.95),
+    ]
+    text = report.comparison(deep, {"options": {}}, "python -m x").text()
+    assert re.search(r"SFFA +85.00 \[.*\] +60.00 / 80.00 +60.00 / 85.00", text)
+    assert "Each layer alone" not in report.comparison(RECORDS, {"options": {}}, "x").text()
 
 
 def test_the_section_holds_every_number(tmp_path):

@@ -136,6 +136,8 @@ class Recipe:
     """Length by which training images are moved uphill on the (first layer's) loss; None: not."""
     shift: int = 0
     """Largest shift of training images, pixels (augmentation)."""
+    flip: bool = False
+    """Mirror half of the training images left to right (augmentation)."""
     selection: str = "validation"
     """The epoch: best on a validation split, the last (all training images are trained on), or best
     on the test set (the released code; it leaks)."""
@@ -258,6 +260,8 @@ class Recipe:
     def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
         """Epochs, batches and augmentation; `background`: a black pixel's scaled value."""
         steps = [augment.shift(shape, self.shift, background)] if self.shift else []
+        if self.flip:
+            steps.append(augment.flip(shape))
         if self.input_dropout:
             steps.append(augment.input_dropout(self.input_dropout))
         return Schedule(self.epochs, self.batch_size, augment.chain(steps))

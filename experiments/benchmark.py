@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from experiments import benchmark_kernels, benchmark_report, floor
+from experiments import benchmark_convolution, benchmark_kernels, benchmark_report, floor
 from experiments.command import execute
 from experiments.options import check_names, flags
 from experiments.presets import TWO_PASS
@@ -430,7 +430,7 @@ PARTS: dict[str, Callable[[Options], Parts]] = {
     "networks": networks,
     "winners": lambda o: {"": partial(benchmark_kernels.measure_winners, o.repeats)},
     "sparse": lambda o: {"": partial(benchmark_kernels.measure_sparse, o.repeats)},
-    "convolution": lambda o: {"": partial(benchmark_kernels.measure_convolution, o.repeats)},
+    "convolution": lambda o: benchmark_convolution.parts(o.repeats),
     "precision": lambda o: {"": partial(measure_precision, o)},
     "linear": lambda o: {"": partial(measure_linear, o)},
     "sweep": sweeps,

@@ -113,6 +113,7 @@ def small_table(records: Sequence[Record]) -> Table:
             groups.setdefault(what, []).append((how, record))
         elif record["case"] == "convolution":
             what, _, how = record["algorithm"].rpartition(", ")
+            how = NAMES.get(how, how)
             groups.setdefault(f"four updates in a loop, 128 images {what}", []).append(
                 (how, record)
             )
@@ -164,6 +165,17 @@ def sweep_table(records: Sequence[Record]) -> Table:
                 f"{median[auto] / median['single']:.2f}",
             ]
         )
+    return table
+
+
+def maps_table(records: Sequence[Record]) -> Table:
+    """Convolutions' scratch memory of an update by depth."""
+    found = of(records, "maps")
+    depths = list(dict.fromkeys(len(r["channels"]) for r in found))
+    table = [["Algorithm", *(f"{d} convolutions, MiB" for d in depths)]]
+    for algorithm in dict.fromkeys(r["algorithm"] for r in found):
+        mine = [f"{r['temporary_mib']:.0f}" for r in found if r["algorithm"] == algorithm]
+        table.append([NAMES[algorithm], *mine])
     return table
 
 
@@ -235,6 +247,7 @@ def tables(records: Sequence[Record]) -> dict[str, Table]:
         "Kernels": small_table(records),
         "Sweeps": sweep_table(records) if of(records, "sweep") else [[]],
         "One network over several devices": pipeline_table(records),
+        "Scratch memory of convolutions": maps_table(records),
         "Scratch memory of one update": memory_table(records) if of(records, "memory") else [[]],
     }
     return {title: table for title, table in found.items() if len(table) > 1}

@@ -274,6 +274,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "training": benchmarked("Training, one epoch"),
     "scoring": benchmarked("Scoring all images against all labels"),
     "kernels": benchmarked("Kernels"),
+    "maps": benchmarked("Scratch memory of convolutions"),
     "sweeps": benchmarked("Sweeps"),
     "pipeline": benchmarked("One network over several devices"),
     "scratch": benchmarked("Scratch memory of one update"),

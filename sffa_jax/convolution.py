@@ -90,19 +90,15 @@ def _kernel_gradient(
     (down, along), (h, w) = strides, g.shape[1:3]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
 
-    def under(start: int, step: int, count: int, axis: int, of: Array) -> Array:
-        return lax.slice_in_dim(of, start, start + (count - 1) * step + 1, step, axis)
-
-    # Columns side by side: as much memory as `columns` images, not `rows` times as much.
-    beside = jnp.concatenate([under(j, along, w, 2, x) for j in range(columns)], axis=-1)
     flat = g.reshape(-1, c_out)
-    products = [
-        lax.dot_general(
-            under(i, down, h, 1, beside).reshape(-1, columns * c_in),
-            flat,
-            (((0,), (0,)), ((), ())),
-            precision=precision,
-        )
-        for i in range(rows)
-    ]
-    return jnp.stack(products).reshape(shape)
+
+    def of_row(i: Array) -> Array:
+        under = lax.dynamic_slice_in_dim(x, i, (h - 1) * down + 1, 1)[:, ::down]
+        beside = [
+            lax.slice_in_dim(under, j, j + (w - 1) * along + 1, along, 2) for j in range(columns)
+        ]
+        pixels = jnp.concatenate(beside, axis=-1).reshape(-1, columns * c_in)
+        return lax.dot_general(pixels, flat, (((0,), (0,)), ((), ())), precision=precision)
+
+    # One row after another: side by side, XLA would hold the pixels under all rows of all layers.
+    return lax.map(of_row, jnp.arange(rows)).reshape(shape)

@@ -102,9 +102,19 @@ def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units
     return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
 
 
+def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 two w2 two c"]:
+    """Each 2 x 2 block on axes 2 and 4; an odd last row or column is left out.
+
+    A reduction over axes has an element-wise gradient; that of a window is a scatter, which cost a
+    third of an update on CPU (docs/performance.md).
+    """
+    h, w = maps.shape[1] // 2, maps.shape[2] // 2
+    return maps[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, maps.shape[3])
+
+
 POOLS: dict[str, Callable[[Array], Array]] = {
-    "max": lambda maps: nn.max_pool(maps, (2, 2), (2, 2)),
-    "mean": lambda maps: nn.avg_pool(maps, (2, 2), (2, 2)),
+    "max": lambda maps: jnp.max(_in_fours(maps), axis=(2, 4)),
+    "mean": lambda maps: jnp.mean(_in_fours(maps), axis=(2, 4)),
 }
 """What halves the size of a layer's maps, [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""
 

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import chex
@@ -10,12 +11,13 @@ from commands import read, start
 
 from experiments import (
     benchmark,
-    benchmark_kernels,
+    benchmark_convolution,
     benchmark_memory,
     benchmark_report,
     floor,
 )
 from experiments.command import execute
+from experiments.presets import BEST_CONVOLUTION
 from sffa_jax.backprop import backprop_learner
 from sffa_jax.layers import dense_layers
 
@@ -112,12 +114,33 @@ def test_variants_of_backprop_take_the_same_step():
 
 def test_convolutions_are_timed_side_by_side(monkeypatch):
     tiny = {"6x6, 1 to 2 channels, kernel 3": (6, 1, 2, 3, 1)}
-    monkeypatch.setattr(benchmark_kernels, "CONVOLUTIONS", tiny)
-    records = benchmark_kernels.measure_convolution(1)
+    monkeypatch.setattr(benchmark_convolution, "CONVOLUTIONS", tiny)
+    records = benchmark_convolution.measure_gradient(1)
     _, xla, ours = benchmark_report.small_table(records)
     assert [xla[1], ours[1]] == ["XLA", "rows of products"]
     assert xla[0] == "four updates in a loop, 128 images 6x6, 1 to 2 channels, kernel 3"
     assert "1.00" in (xla[3], ours[3])
+
+
+def test_an_update_of_convolutions_stands_beside_its_floor():
+    recipe = dataclasses.replace(BEST_CONVOLUTION, channels=(2, 2), batch_size=4)
+    records = benchmark_convolution.measure_update(1, recipe)
+    _, least, *updates = benchmark_report.small_table(records)
+    assert least[:2] == ["four updates in a loop, 128 images (2, 2) maps", "the convolutions alone"]
+    assert [row[1] for row in updates] == ["SFFA", "FFA", "Backprop"]
+    assert all(record["floor_ratio"] > 0 for record in records[1:])
+
+
+def test_memory_of_convolutions_is_flat_in_depth(monkeypatch):
+    """Forward-only layers need the memory of one, backprop of all."""
+    monkeypatch.setattr(benchmark_convolution, "DEPTHS", (4, 8))
+    found = benchmark_convolution.measure_memory()
+    scratch = {(r["algorithm"], len(r["channels"])): r["temporary_mib"] for r in found}
+    assert scratch["sffa", 8] < 1.3 * scratch["sffa", 4]
+    assert scratch["bp", 8] > 1.5 * scratch["bp", 4]
+    header, *rows = benchmark_report.maps_table(found)
+    assert header == ["Algorithm", "4 convolutions, MiB", "8 convolutions, MiB"]
+    assert [row[0] for row in rows] == ["SFFA", "FFA", "Backprop"]
 
 
 def test_only_whole_cases_count():

@@ -126,7 +126,7 @@ def measure_memory() -> list[dict[str, Any]]:
         for depth in DEPTHS:
             maps: dict[str, Any] = {"channels": (32,) * depth, "pool": None, "first_scored": 0}
             recipe = dataclasses.replace(BEST_CONVOLUTION, **maps)
-            updates, arguments = learning(recipe, algorithm)
+            _, arguments = learning(recipe, algorithm)
             learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
             state, x, labels = arguments
             step = jax.jit(learner.step, donate_argnums=0)

@@ -2,10 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: compare test lint clean
+.PHONY: compare paper test lint docs clean
 
 compare: .venv/ready
 	$(BIN)/python -m experiments.compare $(ARGS)
+
+# DATA=DIR: where the published files lie; they are downloaded if it is left out. QUICK=1: minutes.
+paper: .venv/ready
+	$(BIN)/python -m experiments.paper $(if $(DATA),--data-dir $(DATA)) \
+	  $(if $(QUICK),--quick --out runs/paper_quick) $(ARGS)
 
 test: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -3,7 +3,8 @@
     python -m experiments.docs
 
 A table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->`; what is between them
-is made anew from the named folders under `results/`. A test holds that nothing would change.
+is made anew from the named folders under `results/` (of "reproduced": from those of all its
+claims). A test holds that nothing would change.
 """
 
 import re
@@ -19,6 +20,7 @@ from experiments import (
     continual_neurons,
     continual_report,
     latents_report,
+    reproduction,
     robustness,
     symmetry,
 )
@@ -56,8 +58,8 @@ def percent(values: Sequence[float]) -> str:
 
 
 def accuracies(run: Results, algorithm: str) -> list[float]:
-    """Test accuracy of every seed that did not diverge."""
-    return list(report.accuracies(run.records)[algorithm].values())
+    """Test accuracy of every seed that did not diverge; none, if the algorithm was not run."""
+    return list(report.accuracies(run.records).get(algorithm, {}).values())
 
 
 def changed(run: Results) -> str:
@@ -90,8 +92,8 @@ def comparison(runs: Sequence[Results]) -> list[list[str]]:
         table.append(
             [
                 network_of(run),
-                str(len(results[0])),
-                *map(percent, results),
+                str(max(map(len, results))),
+                *(percent(values) if values else "-" for values in results),
                 made,
                 device(run),
             ]
@@ -291,7 +293,13 @@ def filled(text: str, prefix: str = "") -> str:
     """The text with every table made anew; `prefix` leads from the text's folder to the root."""
 
     def fill(match: re.Match[str]) -> str:
-        table = KINDS[match[2]]([load(name) for name in match[3].split()])
+        names = match[3].split()
+        if match[2] == "reproduced":
+            table = reproduction.table(ROOT / "results", *names)
+        elif match[2] == "time":
+            table = reproduction.time_table(ROOT / "results", names)
+        else:
+            table = KINDS[match[2]]([load(name) for name in names])
         return match[1] + markdown(table).replace("](results/", f"]({prefix}results/") + match[4]
 
     return TABLE.sub(fill, text)

@@ -1,0 +1,157 @@
+"""Everything the paper claims that can run on the data at hand, from one command.
+
+    make paper DATA=DIR
+    make paper QUICK=1 DATA=DIR     # in minutes: few passes, small networks, two seeds
+
+Each step is a command of its own with a folder of its own, so that a second start goes on where the
+first was stopped. In the end there stand `reproduction.md` and `report.html`.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from rich.console import Console
+
+from experiments import reproduction
+from experiments.command import execute
+from experiments.docs import markdown
+from sffa_jax.checks import check_choice, check_integer, reject
+
+
+class Step(NamedTuple):
+    """Attributes: command: an experiment's name and options; quick: what changes in minutes."""
+
+    command: str
+    quick: str
+
+
+_FIT = "--epochs 1"
+_MAPS = "--epochs 1 --channels 4 8 16 --seeds 1"
+_TASKS = "--seeds 1 --epochs 0.25 --hidden 100 100"
+
+STEPS: dict[str, Step] = {
+    "compare/paper_mnist": Step("compare --dataset mnist --preset paper", _FIT),
+    "compare/paper_fashion_mnist": Step("compare --dataset fashion_mnist --preset paper", _FIT),
+    "compare/mnist": Step("compare --dataset mnist --hidden 1400", _FIT),
+    "compare/fashion_mnist": Step("compare --dataset fashion_mnist --hidden 1400", _FIT),
+    "compare/best_mnist": Step("compare --dataset mnist --preset best", f"{_FIT} --hidden 400"),
+    "compare/best_fashion_mnist": Step(
+        "compare --dataset fashion_mnist --preset best --input-dropout 0.15 --adversarial None",
+        f"{_FIT} --hidden 400",
+    ),
+    "compare/convolution_mnist": Step("compare --dataset mnist --preset best_convolution", _MAPS),
+    "compare/convolution_fashion_mnist": Step(
+        "compare --dataset fashion_mnist --preset best_convolution", _MAPS
+    ),
+    "symmetry/mnist": Step(
+        "symmetry --dataset mnist --epochs 5 --batch-size 256", "--epochs 1 --seeds 1"
+    ),
+    "latents/mnist": Step(
+        "latents --dataset mnist --hidden 1400 1400 --epochs 10",
+        "--epochs 1 --hidden 100 100 --seeds 1",
+    ),
+    "latents/fashion_mnist": Step(
+        "latents --dataset fashion_mnist --hidden 1400 1400 --epochs 10",
+        "--epochs 1 --hidden 100 100 --seeds 1",
+    ),
+    "continual/mnist": Step("continual --dataset mnist --preset protocol", _TASKS),
+    "continual/fashion_mnist": Step("continual --dataset fashion_mnist --preset protocol", _TASKS),
+    "continual/mnist_released": Step(
+        "continual --dataset mnist --preset protocol --coupling released --scenarios class "
+        "--strategies replay --algorithms sffa ffa",
+        _TASKS,
+    ),
+    "continual/mnist_owned": Step(
+        "continual --dataset mnist --preset protocol --hidden 2000 --epochs 3 --batch-size 64 "
+        "--scenarios class --algorithms sffa "
+        "--strategies ncm slda owned slda_random slda_random_maps slda_maps",
+        "--seeds 1 --epochs 0.25 --features 160",
+    ),
+    "continual/fashion_mnist_owned": Step(
+        "continual --dataset fashion_mnist --preset protocol --hidden 2000 --epochs 3 "
+        "--batch-size 64 --scenarios class --algorithms sffa "
+        "--strategies ncm slda owned slda_random slda_random_maps slda_maps",
+        "--seeds 1 --epochs 0.25 --features 160",
+    ),
+}
+"""By folder, in the order they are made: what is quick first."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Reproduce the paper: every table and figure that can run on the data at hand."""
+
+    data_dir: Path | None = None
+    """Folder with one sub-folder per set; or set SFFA_DATA_DIR. Sets are downloaded if left out."""
+    seeds: int = 10
+    """Seeds of every step."""
+    quick: bool = False
+    """Few passes, small networks, two seeds: shows in minutes that all of it runs, and nothing
+    else."""
+    steps: tuple[str, ...] = tuple(STEPS)
+    """Steps to make."""
+    out: Path = Path("runs/paper")
+    """Folder for all results; a second start with the same folder continues it."""
+    compilation_cache: Path | None = None
+    """Folder in which compiled programs are kept, so that a second start compiles nothing."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def words(self, step: str) -> list[str]:
+        """A step's command line, after `python -m`."""
+        name, *said = STEPS[step].command.split()
+        words = [f"experiments.{name}", *said, "--seeds", str(2 if self.quick else self.seeds)]
+        # Of an option that is said twice, the last counts.
+        words += STEPS[step].quick.split() if self.quick else []
+        if self.data_dir is not None:
+            words += ["--data-dir", str(self.data_dir)]
+        if self.compilation_cache is not None:
+            words += ["--compilation-cache", str(self.compilation_cache)]
+        return [*words, "--out", str(self.out / step)]
+
+
+def summary(root: Path) -> str:
+    """The page of claims, from the results under a folder."""
+    parts = ["# The paper's numbers and these runs'\n"]
+    for kind, title in (("classification", "Classification"), ("continual", "Continual learning")):
+        parts.append(f"\n## {title}\n\n{markdown(reproduction.table(root, kind))}")
+    parts.append(f"\n## Machine time\n\n{markdown(reproduction.time_table(root, list(STEPS)))}")
+    return "".join(parts)
+
+
+def main(options: Options) -> None:
+    """Makes what is missing and writes both pages."""
+    check_integer("options", "seeds", options.seeds, 1)
+    for step in options.steps:
+        check_choice("options", "steps", step, STEPS)
+    console = Console()
+    for number, step in enumerate(options.steps, 1):
+        console.rule(f"{number}/{len(options.steps)} {step}")
+        done = subprocess.run([sys.executable, "-m", *options.words(step)], check=False)
+        if done.returncode in (130, 143):
+            raise KeyboardInterrupt
+        if done.returncode:
+            raise reject(
+                "paper",
+                step,
+                "end with status 0",
+                done.returncode,
+                "Its message stands above. What is done is kept: start again with the same --out.",
+            )
+    (options.out / "reproduction.md").write_text(summary(options.out))
+    folders = [str(options.out / step) for step in options.steps]
+    merged = ["experiments.report", *folders, "--out", str(options.out)]
+    subprocess.run([sys.executable, "-m", *merged], check=True)
+    print(f"Claims: {options.out / 'reproduction.md'}")
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "paper"))

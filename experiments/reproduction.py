@@ -168,7 +168,8 @@ def verdict(claim: Claim, values: Sequence[float]) -> str:
     if mean >= claim.paper - unsure:
         return "reproduced"
     why = f": {claim.why}" if claim.why else ""
-    return f"below, within the interval{why}" if high >= claim.paper else f"not reached{why}"
+    level = high >= claim.paper - unsure
+    return f"below, within the interval{why}" if level else f"not reached{why}"
 
 
 def table(root: Path, kind: str) -> list[list[str]]:

@@ -1,0 +1,68 @@
+"""The driver of all experiments; what it starts is tested elsewhere."""
+
+import importlib
+
+import pytest
+
+from experiments import paper, reproduction
+from experiments.command import execute, parse
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("step", paper.STEPS)
+def test_every_step_is_a_command_that_is_understood(step, quick):
+    module, *arguments = paper.Options(quick=quick).words(step)
+    options = parse(importlib.import_module(module).Options, module.split(".")[1], arguments)
+    if not module.endswith("symmetry"):
+        options = options.resolve()
+    assert options.seeds == (10 if not quick else options.seeds)
+    assert options.seeds <= 2 or not quick
+
+
+def test_every_claim_is_made_by_a_step():
+    claims = [claim for kind in reproduction.CLAIMS.values() for claim in kind]
+    for claim in claims:
+        for where in (claim.settings, claim.best):
+            assert where is None or where[0] in paper.STEPS
+
+
+def test_steps_run_in_order_and_the_pages_are_written(tmp_path, monkeypatch):
+    started = []
+
+    class Done:
+        returncode = 0
+
+    def run(words, **_):
+        started.append(words[2])
+        return Done
+
+    monkeypatch.setattr(paper.subprocess, "run", run)
+    options = paper.Options(steps=("symmetry/mnist", "latents/mnist"), out=tmp_path)
+    paper.main(options)
+    assert started == ["experiments.symmetry", "experiments.latents", "experiments.report"]
+    assert (
+        "| MNIST, one hidden layer | SFFA | 97.87 |" in (tmp_path / "reproduction.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [(2, 2, "`symmetry/mnist` must end with status 0, got 2"), (130, 130, "Interrupted")],
+)
+def test_a_step_that_fails_or_is_stopped_ends_the_command(
+    tmp_path, monkeypatch, capsys, status, code, message
+):
+    class Failed:
+        returncode = status
+
+    monkeypatch.setattr(paper.subprocess, "run", lambda *_, **__: Failed)
+    arguments = ["--steps", "symmetry/mnist", "--out", str(tmp_path)]
+    assert execute(paper.main, paper.Options, "paper", arguments) == code
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_steps(tmp_path, capsys):
+    arguments = ["--steps", "x", "--out", str(tmp_path)]
+    assert execute(paper.main, paper.Options, "paper", arguments) == 2
+    assert "`steps` must be one of compare/best_fashion_mnist" in capsys.readouterr().err

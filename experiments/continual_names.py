@@ -20,6 +20,7 @@ STRATEGY_NAMES = {
     "owned": "Owned units: axes",
     "owned_gradient": "Owned units: gradient",
     "owned_replay": "Owned units: gradient, Replay",
+    "protect": "Protected units",
     "ncm": "Nearest class mean, pixels",
     "slda": "Streaming LDA, pixels",
     "slda_random": "Streaming LDA, random features",

@@ -70,7 +70,10 @@ OWN_UNITS = ("owned", "owned_gradient", "owned_replay")
 READOUTS = ("ncm", "slda", "slda_random", "slda_random_maps", "slda_maps")
 """Read-outs in closed form, the same whichever the algorithm."""
 
-NAMES = (*STRATEGIES, *OWN_UNITS, *READOUTS)
+ONLINE = ("owned", "ncm", "slda", "slda_random", "slda_random_maps")
+"""Strategies that can learn from a stream without tasks."""
+
+NAMES = (*STRATEGIES, "protect", *OWN_UNITS, *READOUTS)
 
 OPTIMISERS = {"adam": optax.adam, "adagrad": optax.adagrad}
 
@@ -81,6 +84,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
     "si": {"sffa": 1e4, "ffa": 1e4, "bp": 1e3},
     "mas": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
     "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
+    "protect": {"sffa": 1.0, "ffa": 1.0},
 }
 """Strengths of the regularising strategies, in the units that their docstrings state."""
 
@@ -96,8 +100,8 @@ class Options(shared.Common):
     """What is asked: class (which of all so far), domain (which of a task's), task (task named)."""
     strategies: tuple[str, ...] = ("none", "ewc", "si", "mas", "gem", "replay")
     """Against forgetting: none, ewc, si, mas, lwf, gem, agem, replay, derpp, gdumb, joint; units
-    that belong to classes: owned, owned_gradient, owned_replay; yardsticks and read-outs: ncm,
-    slda, slda_random, slda_random_maps, slda_maps."""
+    that belong to classes: owned, owned_gradient, owned_replay, protect; yardsticks and read-outs:
+    ncm, slda, slda_random, slda_random_maps, slda_maps."""
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: sffa, ffa, bp."""
     seeds: int = 3
@@ -157,6 +161,9 @@ class Options(shared.Common):
     """Width of what slda_random, slda_random_maps and slda_maps read."""
     ridge: float = 1e-3
     """Streaming LDA: added to the covariance's diagonal, in units of its mean."""
+    online: bool = False
+    """owned, ncm, slda, slda_random, slda_random_maps: take in each batch as it comes and know no
+    tasks; --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None
     keeps all."""
@@ -187,14 +194,17 @@ class Options(shared.Common):
         check_choice("options", "calibration", self.calibration, CALIBRATIONS)
         check_choice("options", "optimiser", self.optimiser, OPTIMISERS)
         check_range("options", "ridge", self.ridge, above=0)
-        backwards = [name for name in self.strategies if name in OWN_UNITS]
+        by_tasks = [name for name in self.strategies if name not in ONLINE]
+        if self.online and by_tasks:
+            raise reject("options", "strategies", f"be of {', '.join(ONLINE)} online", by_tasks)
+        backwards = [name for name in self.strategies if name in (*OWN_UNITS, "protect")]
         if backwards and "bp" in self.algorithms:
             raise reject(
                 "options",
                 "algorithms",
                 f"be sffa or ffa with {', '.join(backwards)}",
                 "'bp'",
-                "A class's goodness is what its units say; backprop has none.",
+                "Units speak and learn for themselves there.",
             )
         minima = {
             "axes": 1,
@@ -283,6 +293,8 @@ class Options(shared.Common):
     ) -> Callable[[Problem], Strategy]:
         """The strategy of resolved options; `strength` is heeded by those that have one."""
         own: dict[str, Any] = {"slots": self.memory} if name in REMEMBER else {}
+        if name in ONLINE:
+            own["online"] = self.online
         if name in STRENGTHS:
             own["strength"] = strength
         if name == "ewc":

@@ -650,6 +650,11 @@ CASES = [
         },
         lambda: {"problem": problem(), "shape": (2, 2)},
     ),
+    Case(
+        WITHOUT_OVERWRITING["protect"],
+        {"strength": number(at_least=0)},
+        lambda: {"problem": problem()},
+    ),
     Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
     Case(rules.ffa, RULE | {"threshold": number(above=0)}),
     Case(rules.sffa, RULE | {"floor": number(above=0)}),

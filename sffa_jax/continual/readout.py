@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from sffa_jax.checks import reject
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.statistics import ClassStatistics, add_samples, no_samples
 from sffa_jax.continual.strategy import Batch, Problem, Strategy
@@ -59,6 +60,7 @@ def readout(
     *,
     scatter: bool,
     feature_loss: Callable[[Any, Array], Array] | None = None,
+    online: bool = False,
 ) -> Strategy:
     """A linear read-out of each module's features, in closed form, after one look at each sample.
 
@@ -68,7 +70,14 @@ def readout(
       scatter: whether the statistics need it.
       feature_loss: (parameters, x) -> loss of each image, which the only module's features learn by
         during the first task; None: they learn nothing.
+      online: whether samples count as batches bring them, instead of once each after their task.
+        Where a task ends then says when the read-out is solved for a test, and nothing else.
+
+    Raises:
+      ValueError: for features that learn by tasks, online.
     """
+    if online and feature_loss is not None:
+        raise reject("readout", "feature_loss", "be None online: it knows the first task", "one")
     classes = problem.scenario.num_tasks * problem.scenario.classes_per_task
 
     def init(modules: Modules) -> list[Readout]:
@@ -100,19 +109,37 @@ def readout(
         )
         return found, found[None]
 
+    def counted(
+        so_far: list[ClassStatistics], modules: Modules, batch: Batch
+    ) -> list[ClassStatistics]:
+        layers = features_of(problem, modules, batch.x)
+        return [
+            add_samples(s, z, batch.places, batch.weights)
+            for s, z in zip(so_far, layers, strict=True)
+        ]
+
+    def observe(memory: list[Readout], modules: Modules, batch: Batch) -> list[Readout]:
+        if not online:
+            return memory
+        found = counted([layer.statistics for layer in memory], modules, batch)
+        return [
+            layer.replace(statistics=statistics)
+            for layer, statistics in zip(memory, found, strict=True)
+        ]
+
     def after_task(
         memory: list[Readout], key: Array, modules: Modules, now: Array
     ) -> list[Readout]:
         del key
+        if online:
+            return [Readout(layer.statistics, *solve(layer.statistics)) for layer in memory]
 
-        def add(so_far: list[ClassStatistics], batch: Batch) -> list[ClassStatistics]:
-            layers = features_of(problem, modules, batch.x)
-            return [
-                add_samples(s, z, batch.places, batch.weights)
-                for s, z in zip(so_far, layers, strict=True)
-            ]
-
-        found = over_task(problem, now, [layer.statistics for layer in memory], add)
+        found = over_task(
+            problem,
+            now,
+            [layer.statistics for layer in memory],
+            lambda so_far, batch: counted(so_far, modules, batch),
+        )
         return [Readout(statistics, *solve(statistics)) for statistics in found]
 
     def scores(memory: list[Readout], modules: Modules, batch: Batch) -> Array:
@@ -123,6 +150,7 @@ def readout(
     return Strategy(
         init=init,
         loss=loss,
+        observe=observe,
         updates=only_first_task_learns,
         after_task=after_task,
         scores=scores,

@@ -94,6 +94,7 @@ def step(
     """One update of every module by its own loss, with what the strategy adds."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
     batch = split_batch(strategy.batch(state.memory, key_batch, problem.batch(indices, now)))
+    state = state.replace(memory=strategy.observe(state.memory, state.modules, batch))
     if strategy.loss is None:
         batch = problem.with_candidates(key_candidates, state.modules, batch)
         loss = problem.loss

@@ -181,6 +181,8 @@ class Strategy(NamedTuple):
       init: modules -> memory.
       before_task: (memory, key, modules, now) -> memory.
       batch: (memory, key, batch) -> the batch to learn from; the new samples come first.
+      observe: (memory, modules, batch) -> memory, before each update: for what learns from samples
+        as they come, whatever the task.
       penalty: (memory, key, modules, batch) -> scalar that is added to the loss. A sum over modules
         in which each depends on its own parameters.
       gradients: (memory, modules, gradients of the loss, batch) -> gradients to use.
@@ -198,6 +200,7 @@ class Strategy(NamedTuple):
     init: Callable[[Modules], Memory] = _no_memory
     before_task: Callable[[Memory, Array, Modules, Array], Memory] = _unchanged
     batch: Callable[[Memory, Array, Batch], Batch] = _only_new
+    observe: Callable[[Memory, Modules, Batch], Memory] = _unchanged
     penalty: Callable[[Memory, Array, Modules, Batch], Array] | None = None
     gradients: Callable[[Memory, Modules, Modules, Batch], Modules] = _as_they_are
     loss: Callable[[Memory, Array, Modules, Batch], tuple[Array, Array]] | None = None

@@ -15,6 +15,7 @@ from sffa_jax.continual.strategies.ncm import ncm
 from sffa_jax.continual.strategies.none import none
 from sffa_jax.continual.strategies.owned import owned
 from sffa_jax.continual.strategies.owned_gradient import owned_gradient
+from sffa_jax.continual.strategies.protect import protect
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
 from sffa_jax.continual.strategies.slda import slda
@@ -40,5 +41,7 @@ WITHOUT_OVERWRITING: dict[str, Callable[..., Strategy]] = {
     "owned_gradient": owned_gradient,
     "ncm": ncm,
     "slda": slda,
+    "protect": protect,
 }
-"""Strategies that need a model of their own: what has been learnt is not trained again."""
+"""Strategies by what units do, which need to see them: what has been learnt is not trained again,
+or the less the more it is used."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from sffa_jax.checks import check_integer
 from sffa_jax.continual.model import Modules
@@ -18,15 +18,26 @@ ITERATIONS = 300
 
 
 class Owned(struct.PyTreeNode):
-    """Attributes: axes: orthonormal weights of each class's positive units."""
+    """Attributes:
+    axes: orthonormal weights of each class's positive units.
+    moments: online, each class's second moment so far; else None.
+    news: online, whether a class had samples since its axes were found; else None.
+    """
 
     axes: Float[Array, "*runs classes pixels units"]
+    moments: Float[Array, "*runs classes pixels pixels"] | None = None
+    news: Bool[Array, "*runs classes"] | None = None
 
 
 def leading_axes(
-    key: Key[Array, ""], moments: Float[Array, "classes pixels pixels"], units: int
+    key: Key[Array, ""],
+    moments: Float[Array, "classes pixels pixels"],
+    units: int,
+    known: Float[Array, "classes pixels units"] | None = None,
+    wanted: Bool[Array, " classes"] | None = None,
 ) -> Float[Array, "classes pixels units"]:
-    """Orthonormal axes that take up the most of each class's second moment.
+    """Orthonormal axes that take up the most of each class's second moment; of classes that are not
+    `wanted`, what is `known`.
 
     By iteration: every unit's axis moves to the mean of its inputs weighted by its answers, then
     those of a class are made orthonormal. That is Oja's rule for all samples at once; products and
@@ -44,12 +55,19 @@ def leading_axes(
         lower = jnp.linalg.cholesky(v.T @ v + 1e-6 * jnp.eye(units))
         return jax.scipy.linalg.solve_triangular(lower, v.T, lower=True).T
 
-    def of_class(one: tuple[Array, Array]) -> Array:
-        moment, start = one
+    def of_class(moment: Array, start: Array) -> Array:
         found = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moment @ v), start)
         return orthonormal(found)
 
-    return jax.lax.map(of_class, (moments, jax.random.normal(key, (*moments.shape[:2], units))))
+    start = jax.random.normal(key, (*moments.shape[:2], units))
+    if known is None or wanted is None:
+        return jax.lax.map(lambda one: of_class(*one), (moments, start))
+
+    def of_wanted(one: tuple[Array, Array, Array, Array]) -> Array:
+        moment, start, old, now = one
+        return jax.lax.cond(now, of_class, lambda *_: old, moment, start)
+
+    return jax.lax.map(of_wanted, (moments, start, known, wanted))
 
 
 def owned(
@@ -58,6 +76,7 @@ def owned(
     goodness: Callable[[Array], Array],
     polar: bool = True,
     units: int = 20,
+    online: bool = False,
 ) -> Strategy:
     """Gives each class the leading axes of its own images' second moment, once, after its task.
 
@@ -71,6 +90,9 @@ def owned(
         of each half: it is shown one unit for all of a kind.
       polar: whether there are negative units.
       units: axes of a class.
+      online: whether samples count as batches bring them, whatever the task. Each class's moment is
+        then kept, pixels x pixels; where a task ends says when axes are found for a test, and
+        nothing else.
 
     Raises:
       ValueError: for no unit, or more than pixels.
@@ -87,7 +109,27 @@ def owned(
 
     def init(modules: Modules) -> Owned:
         del modules
-        return Owned(jnp.zeros((classes, pixels, units)))
+        axes = jnp.zeros((classes, pixels, units))
+        if not online:
+            return Owned(axes)
+        return Owned(axes, jnp.zeros((classes, pixels, pixels)), jnp.zeros(classes, bool))
+
+    def observe(memory: Owned, modules: Modules, batch: Batch) -> Owned:
+        del modules
+        if memory.moments is None or memory.news is None:
+            return memory
+
+        def add(moments: Array, one: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            x, place, weight = one
+            # A sample after another, in place: a batch's would be written for every class.
+            moment = jax.lax.dynamic_index_in_dim(moments, place, keepdims=False)
+            moment = moment + weight * x[:, None] * x[None]
+            return jax.lax.dynamic_update_index_in_dim(moments, moment, place, 0), None
+
+        samples = (seen_by_groups(batch.x), batch.places, batch.weights)
+        moments, _ = jax.lax.scan(add, memory.moments, samples)
+        came = jnp.zeros(classes, bool).at[batch.places].max(batch.weights > 0)
+        return memory.replace(moments=moments, news=memory.news | came)
 
     def loss(memory: Owned, key: Array, modules: Modules, batch: Batch) -> tuple[Array, Array]:
         del memory, key, batch
@@ -95,6 +137,11 @@ def owned(
 
     def after_task(memory: Owned, key: Array, modules: Modules, now: Array) -> Owned:
         del modules
+        if memory.moments is not None and memory.news is not None:
+            return memory.replace(
+                axes=leading_axes(key, memory.moments, units, memory.axes, memory.news),
+                news=jnp.zeros_like(memory.news),
+            )
 
         def add(moments: Array, batch: Batch) -> Array:
             x = seen_by_groups(batch.x)
@@ -115,4 +162,4 @@ def owned(
         by_class = goodness(jnp.sqrt(jnp.stack(kinds, axis=-1)))
         return problem.by_label(by_class[None], batch)
 
-    return Strategy(init=init, loss=loss, after_task=after_task, scores=scores)
+    return Strategy(init=init, observe=observe, loss=loss, after_task=after_task, scores=scores)

@@ -16,16 +16,17 @@ def slda(
     *,
     ridge: float | Array = 1e-3,
     feature_loss: Callable[[Any, Array], Array] | None = None,
+    online: bool = False,
 ) -> Strategy:
     """Class means and one covariance, running; the sum of the layers' discriminants decides.
 
     Args:
       problem: what it is used on; its model's features need no label.
       ridge: is added to the covariance's diagonal, in units of its mean.
-      feature_loss: see `readout`.
+      feature_loss, online: see `readout`.
 
     Raises:
-      ValueError: for a ridge that is not positive.
+      ValueError: for a ridge that is not positive, or features that learn by tasks online.
 
     Reference: Hayes & Kanan 2020, arXiv:1909.01520 (there on a pretrained network, and the
     covariance is shrunk by 1e-4 towards the identity).
@@ -35,4 +36,4 @@ def slda(
     def solve(statistics: ClassStatistics) -> tuple[Array, Array]:
         return discriminant(statistics, ridge=ridge)
 
-    return readout(problem, solve, scatter=True, feature_loss=feature_loss)
+    return readout(problem, solve, scatter=True, feature_loss=feature_loss, online=online)

@@ -101,6 +101,50 @@ def comparison(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
+FIRST = {
+    "replay": "memory of 500",
+    "owned": "no memory, by goodness alone",
+    "slda_maps": "no memory, read-out of forward-only maps",
+}
+"""Strategies of the class scenario that stand on the first page."""
+
+
+def overview(runs: Sequence[Results]) -> list[list[str]]:
+    """The first page's table: classification, then classes that come two at a time."""
+    table = [["What", "Seeds", "FFA", "SFFA", "Backprop", "Command, with `--dataset`"]]
+
+    def add(what: str, by_algorithm: Sequence[Sequence[float]], run: Results) -> None:
+        values = [percent(found) if found else "-" for found in by_algorithm]
+        table.append([what, str(max(map(len, by_algorithm))), *values, made(run)])
+
+    def made(run: Results) -> str:
+        options = {n: v for n, v in run.options.items() if n in ("preset", "hidden")}
+        usual = {"preset": None, "hidden": shared.Options().flat()["hidden"]}
+        if run.experiment == "compare" and options["preset"] != "two_pass":
+            del options["hidden"]
+        if run.experiment == "compare" and options["preset"] == "two_pass":
+            del options["preset"]
+        words = " ".join(shared.flags(options, usual))
+        return f"[`{f'{run.experiment} {words}'.strip()}`](results/{name_of(run)})"
+
+    for run in runs:
+        if run.experiment == "compare":
+            values = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
+            add(network_of(run), values, run)
+            continue
+        for strategy, said in FIRST.items():
+            records = continual_report.of(run.records, scenario="class", strategy=strategy)
+            values = [
+                [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
+                for algorithm in ("ffa", "sffa", "bp")
+            ]
+            if strategy in READOUTS:
+                values[0] = []
+            if any(values):
+                add(f"{run.options['dataset']}, two classes at a time, {said}", values, run)
+    return table
+
+
 def tests(runs: Sequence[Results]) -> list[list[str]]:
     """The paired tests of runs of `compare`."""
     table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
@@ -260,6 +304,7 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
 
 
 KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
+    "overview": overview,
     "comparison": comparison,
     "tests": tests,
     "depth": depth,

@@ -46,9 +46,12 @@ COMMAND = re.compile(
 PLACEHOLDERS = {"$DATA": "data", "$SLURM_ARRAY_TASK_ID": "1", "...": ""}
 
 
+PAGES = (*docs.pages(), ROOT / "CONTRIBUTING.md", ROOT / "experiments/README.md")
+
+
 def commands():
     """Every experiment's command line in README and docs, by page."""
-    for path in (*docs.pages(), ROOT / "CONTRIBUTING.md"):
+    for path in PAGES:
         for match in COMMAND.finditer(path.read_text()):
             said = match["arguments"].replace("\\\n", " ")
             for name, value in PLACEHOLDERS.items():
@@ -70,7 +73,7 @@ def test_commands_are_understood(name, said):
 
 def test_targets_of_make_are_there():
     makefile = (ROOT / "Makefile").read_text()
-    for path in (*docs.pages(), ROOT / "CONTRIBUTING.md"):
+    for path in PAGES:
         for target in re.findall(r"^ {4}make (\w+)", path.read_text(), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
@@ -81,7 +84,7 @@ def test_the_tables_are_those_of_the_results(path):
     assert docs.filled(text, docs.pages()[path]) == text, "run `python -m experiments.docs`"
 
 
-@pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if not link.startswith("http"):

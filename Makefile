@@ -21,7 +21,7 @@ lint: .venv/ready-dev
 	$(BIN)/mypy
 
 docs: .venv/ready-docs
-	$(BIN)/python -m mkdocs build --strict --quiet --site-dir runs/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir runs/site
 
 # The quick start, in an environment that has the wheel and nothing else of ours.
 wheel: .venv/ready

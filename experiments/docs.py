@@ -78,9 +78,11 @@ def device(run: Results) -> str:
 
 
 def network_of(run: Results) -> str:
-    """Data set and layers of a run of `compare`."""
-    maps = [f"{number} maps" for number in run.options["channels"]]
-    return f"{run.options['dataset']}, {'-'.join(map(str, [*maps, *run.options['hidden']]))}"
+    """Data set and layers of a run."""
+    maps = "-".join(map(str, run.options.get("channels") or ()))
+    units = "-".join(map(str, run.options["hidden"]))
+    layers = [f"{maps} maps"] * bool(maps) + [units] * bool(units)
+    return f"{run.options['dataset']}, {', '.join(layers)}"
 
 
 def comparison(runs: Sequence[Results]) -> list[list[str]]:
@@ -101,11 +103,7 @@ def comparison(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
-FIRST = {
-    "replay": "memory of 500",
-    "owned": "no memory, by goodness alone",
-    "slda_maps": "no memory, read-out of forward-only maps",
-}
+FIRST = {"replay": "memory of 500", "owned": "no memory"}
 """Strategies of the class scenario that stand on the first page."""
 
 
@@ -118,12 +116,10 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
         table.append([what, str(max(map(len, by_algorithm))), *values, made(run)])
 
     def made(run: Results) -> str:
-        options = {n: v for n, v in run.options.items() if n in ("preset", "hidden")}
+        options = {n: v for n, v in run.options.items() if n in ("preset", "hidden") and v}
         usual = {"preset": None, "hidden": shared.Options().flat()["hidden"]}
-        if run.experiment == "compare" and options["preset"] != "two_pass":
-            del options["hidden"]
-        if run.experiment == "compare" and options["preset"] == "two_pass":
-            del options["preset"]
+        if run.experiment == "compare":
+            options.pop("preset" if options["preset"] == "two_pass" else "hidden", None)
         words = " ".join(shared.flags(options, usual))
         return f"[`{f'{run.experiment} {words}'.strip()}`](results/{name_of(run)})"
 
@@ -138,10 +134,9 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
                 [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
                 for algorithm in ("ffa", "sffa", "bp")
             ]
-            if strategy in READOUTS:
-                values[0] = []
             if any(values):
-                add(f"{run.options['dataset']}, two classes at a time, {said}", values, run)
+                of = run.options["dataset"] if strategy == "owned" else network_of(run)
+                add(f"{of}, two classes at a time, {said}", values, run)
     return table
 
 

@@ -35,6 +35,7 @@ _MAPS = "--epochs 1 --channels 4 8 16 --seeds 1"
 _TASKS = "--seeds 1 --epochs 0.25 --hidden 100 100"
 
 STEPS: dict[str, Step] = {
+    "compare/digits": Step("compare", "--epochs 5"),
     "compare/paper_mnist": Step("compare --dataset mnist --preset paper", _FIT),
     "compare/paper_fashion_mnist": Step("compare --dataset fashion_mnist --preset paper"),
     "compare/mnist": Step("compare --dataset mnist --hidden 1400", _FIT),
@@ -52,6 +53,8 @@ STEPS: dict[str, Step] = {
     ),
     "latents/mnist": Step("latents --dataset mnist --hidden 1400 1400 --epochs 10"),
     "latents/fashion_mnist": Step("latents --dataset fashion_mnist --hidden 1400 1400 --epochs 10"),
+    # A run a setting: 288 of them.
+    "robustness/mnist": Step("robustness --dataset mnist --epochs 5 --batch-size 256 --seeds 1"),
     "continual/mnist": Step("continual --dataset mnist --preset protocol", _TASKS),
     "continual/fashion_mnist": Step("continual --dataset fashion_mnist --preset protocol"),
     "continual/mnist_released": Step(
@@ -69,6 +72,13 @@ STEPS: dict[str, Step] = {
         "continual --dataset fashion_mnist --preset protocol --hidden 2000 --epochs 3 "
         "--batch-size 64 --scenarios class --algorithms sffa "
         "--strategies ncm slda owned slda_random slda_random_maps slda_maps"
+    ),
+    "continual/mnist_convolution": Step(
+        "continual --dataset mnist --preset best_convolution --learning-rate 1e-2 "
+        "--wrong-labels None --scenarios class --strategies replay none --algorithms sffa"
+    ),
+    "continual/mnist_released_convolution": Step(
+        "continual --dataset mnist --preset convolution --scenarios class --strategies replay none"
     ),
 }
 """By folder, in the order they are made: what is quick first."""
@@ -90,7 +100,7 @@ class Options:
     out: Path = Path("runs/paper")
     """Folder for all results; a second start with the same folder continues it."""
     compilation_cache: Path | None = None
-    """Folder in which compiled programs are kept, so that a second start compiles nothing."""
+    """Folder in which compiled programs are kept, so that steps share them; left out: in --out."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -101,23 +111,30 @@ class Options:
     def words(self, step: str) -> list[str]:
         """A step's command line, after `python -m`."""
         name, *said = STEPS[step].command.split()
-        words = [f"experiments.{name}", *said, "--seeds", str(2 if self.quick else self.seeds)]
         # Of an option that is said twice, the last counts.
-        words += (STEPS[step].quick or "").split() if self.quick else []
+        words = [f"experiments.{name}", "--seeds", str(2 if self.quick else self.seeds), *said]
+        if self.quick:  # no trial of what is fastest: each compiles every program anew
+            words += ["--parallel", "map", *(STEPS[step].quick or "").split()]
         if self.data_dir is not None:
             words += ["--data-dir", str(self.data_dir)]
-        if self.compilation_cache is not None:
-            words += ["--compilation-cache", str(self.compilation_cache)]
-        return [*words, "--out", str(self.out / step)]
+        programs = self.compilation_cache or self.out / "programs"
+        return [*words, "--compilation-cache", str(programs), "--out", str(self.out / step)]
 
 
-def summary(root: Path) -> str:
-    """The page of claims, from the results under a folder."""
+TITLES = {
+    "classification": "Classification",
+    "continual": "Continual learning",
+    "elsewhere": "Numbers from elsewhere",
+}
+
+
+def summary(root: Path, seeds: int) -> str:
+    """The page of claims, from the results under a folder; machine time of so many seeds."""
     parts = ["# The paper's numbers and these runs'\n"]
-    for kind, title in (("classification", "Classification"), ("continual", "Continual learning")):
+    for kind, title in TITLES.items():
         parts.append(f"\n## {title}\n\n{markdown(reproduction.table(root, kind))}")
-    parts.append(f"\n## Machine time\n\n{markdown(reproduction.time_table(root, list(STEPS)))}")
-    return "".join(parts)
+    times = reproduction.time_table(root, list(STEPS), seeds)
+    return "".join([*parts, f"\n## Machine time\n\n{markdown(times)}"])
 
 
 def main(options: Options) -> None:
@@ -140,7 +157,7 @@ def main(options: Options) -> None:
                 done.returncode,
                 "Its message stands above. What is done is kept: start again with the same --out.",
             )
-    (options.out / "reproduction.md").write_text(summary(options.out))
+    (options.out / "reproduction.md").write_text(summary(options.out, options.seeds))
     folders = [str(options.out / step) for step in steps]
     merged = ["experiments.report", *folders, "--out", str(options.out)]
     subprocess.run([sys.executable, "-m", *merged], check=True)

@@ -187,6 +187,16 @@ def sizes(runs: Sequence[Results]) -> list[list[str]]:
     return symmetry.size_table(run.records)
 
 
+def imbalance(runs: Sequence[Results]) -> list[list[str]]:
+    """How unlike positive and negative samples pull, under the published rule and the default."""
+    (run,) = runs
+    said = {"published": "the paper's", "two_pass": "`two_pass`"}
+    records = [record for record in run.records if record["setting"] in said]
+    header, *rows = symmetry.imbalance_table(records)
+    rule = header.index("Rule")
+    return [header, *([*row[:rule], said[row[rule]], *row[rule + 1 :]] for row in rows)]
+
+
 PUBLISHED = {
     ("mnist", "class", "replay"): "90.03 / 87.75",
     ("mnist", "class", "gem"): "69.73 / 62.85",
@@ -307,6 +317,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "robustness": robust,
     "by_value": by_value,
     "sizes": sizes,
+    "imbalance": imbalance,
     "continual": continual,
     "continual_cost": continual_cost,
     "remembering": remembering,

@@ -3,7 +3,8 @@
 What is typed, from the paper and from runs of its released code, stands in `CLAIMS`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,14 +234,17 @@ ELSEWHERE = (
 CLAIMS = {"classification": CLASSIFICATION, "continual": CONTINUAL, "elsewhere": ELSEWHERE}
 
 
-def load(root: Path, claim: Claim, where: Where | None) -> list[float]:
+Reader = Callable[[Path], Results]
+
+
+def load(root: Path, claim: Claim, where: Where | None, reader: Reader = read) -> list[float]:
     """Accuracy of each seed, fractions, or the median over settings; none if it was not run."""
     if where is None or not (root / where[0] / "config.json").exists():
         return []
     pick = where[1]
     found = [
         record
-        for record in read(root / where[0]).records
+        for record in reader(root / where[0]).records
         if all(record[key] == pick[key] for key in pick)
     ]
     if claim.median:  # of all settings: one that diverged is as bad as can be
@@ -308,10 +312,11 @@ def table(root: Path, kind: str) -> list[list[str]]:
       root: holds the folders of results.
       kind: one of `CLAIMS`.
     """
+    reader = cache(read)  # a folder holds what many rows are made from
     if kind == "elsewhere":
         rows = [["What", "Whose", "Theirs", "Ours", "By", "Verdict"]]
         for claim in CLAIMS[kind]:
-            best = load(root, claim, claim.best)
+            best = load(root, claim, claim.best, reader)
             name = report.NAMES[claim.algorithm]
             ours = shown(claim, best)
             verdicts = judged(claim, best, [])
@@ -320,7 +325,9 @@ def table(root: Path, kind: str) -> list[list[str]]:
     rows = [["What", "Algorithm", "Paper", "Released code", "Ours, its settings", "Ours, best"]]
     rows[0].append("Verdict")
     for claim in CLAIMS[kind]:
-        settings, best = (load(root, claim, where) for where in (claim.settings, claim.best))
+        settings, best = (
+            load(root, claim, where, reader) for where in (claim.settings, claim.best)
+        )
         rows.append(
             [
                 claim.what,

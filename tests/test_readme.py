@@ -1,36 +1,75 @@
 """What README and docs say: examples run, commands parse, links lead somewhere, and the tables are
 those of the committed results."""
 
+import dataclasses
 import importlib
 import re
 import shlex
+import subprocess
+import tomllib
 from pathlib import Path
 
+import jax
 import nbclient
 import nbformat
 import numpy as np
+import optax
 import pytest
+from published_files import Server, idx_files
 
 from experiments import docs
 from experiments.command import parse
+from sffa_jax import Schedule, backprop_learner, data, dense_layers
+from sffa_jax.data.published import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+PAGES = (*docs.pages(), ROOT / "CONTRIBUTING.md", ROOT / "experiments/README.md")
+
+
+def code(path):
+    """A page's blocks of Python, one after another."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
 
 
 def test_the_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 14
+    example = code(README)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 14
     names = {}
-    exec(code, names)
+    exec(example, names)
     assert np.asarray(names["accuracy"].network) > 0.9
 
 
 @pytest.mark.parametrize("name", ["how_to", "continual"])
 def test_the_code_of_a_page_runs(name):
-    """All of a page's blocks, one after another."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
-    exec("\n".join(["import jax", *blocks]), {"__name__": name})
+    exec(f"import jax\n{code(ROOT / f'docs/{name}.md')}", {"__name__": name})
+
+
+def test_the_code_about_data_on_disk_runs(tmp_path, monkeypatch):
+    """With a small set in place of ImageNet's, and a learner, which the page takes for granted."""
+    labels = np.tile(np.arange(10), 7)
+    images = np.zeros((70, 5, 4), np.uint8)
+    opened = data.open_on_disk
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(data, "open_on_disk", lambda name: opened("mnist"))
+    learner = backprop_learner(dense_layers([4]), 10, optax.adam(1e-2))
+    names = {"learner": learner, "schedule": Schedule(1, 16)}
+    with Server(idx_files(images, labels, images, labels)) as server:
+        monkeypatch.setitem(PUBLISHED, "mnist", server.published("mnist", (5, 4)))
+        exec(code(ROOT / "docs/data.md"), names)
+    assert 0 <= float(names["accuracy"].network) <= 1
+
+
+def test_the_code_about_clusters_runs():
+    """On one device a run instead of four."""
+    names = {"jax": jax, "samples": np.ones(3), "run": lambda key, x: jax.random.normal(key) + x}
+    exec(code(ROOT / "docs/clusters.md").replace(", 4)", ", 1)"), names)
+    assert names["results"].shape == (64, 3)
+
+
+def test_no_page_with_code_is_left_out():
+    tried = {README, *(ROOT / f"docs/{n}.md" for n in ("how_to", "continual", "data", "clusters"))}
+    assert {path for path in PAGES if code(path)} == tried
 
 
 def test_the_notebook_runs():
@@ -41,12 +80,17 @@ def test_the_notebook_runs():
 
 
 COMMAND = re.compile(
-    r"python -m experiments\.(?P<name>\w+)(?P<arguments>(?:[^`\n#\\\"]|\\\n|\"[^\"\n]*\")*)"
+    r"python -m experiments\.(?P<name>[a-z]\w*)(?P<arguments>(?:[^`\n#\\\"]|\\\n|\"[^\"\n]*\")*)"
 )
 PLACEHOLDERS = {"$DATA": "data", "$SLURM_ARRAY_TASK_ID": "1", "...": ""}
 
 
-PAGES = (*docs.pages(), ROOT / "CONTRIBUTING.md", ROOT / "experiments/README.md")
+def understand(name, arguments):
+    """Parses and checks a command line as the command itself does."""
+    options = parse(importlib.import_module(f"experiments.{name}").Options, name, arguments)
+    if name in ("compare", "continual", "latents"):
+        options.resolve()
+    return options
 
 
 def commands():
@@ -61,21 +105,63 @@ def commands():
 
 @pytest.mark.parametrize(("name", "said"), list(commands()))
 def test_commands_are_understood(name, said):
-    module = importlib.import_module(f"experiments.{name}")
     arguments = shlex.split(said)
-    if not arguments:  # named in a sentence
-        assert callable(module.main)
-        return
-    options = parse(module.Options, name, arguments)
-    if name in ("compare", "continual", "latents"):
-        options.resolve()
+    if arguments:
+        understand(name, arguments)
+    else:  # named in a sentence
+        assert callable(importlib.import_module(f"experiments.{name}").main)
 
 
-def test_targets_of_make_are_there():
-    makefile = (ROOT / "Makefile").read_text()
+def made():
+    """Every `make ...` of README and docs."""
+    pattern = r"(?:^ {4}|`)(make [a-z]+(?: [A-Z]+=(?:\"[^\"]*\"|\w+))*)"
+    return sorted(
+        {m for path in PAGES for m in re.findall(pattern, path.read_text(), re.MULTILINE)}
+    )
+
+
+@pytest.mark.parametrize("line", made())
+def test_targets_of_make_are_there_and_start_what_is_understood(line):
+    words = ["make", "--dry-run", *shlex.split(line)[1:]]
+    planned = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for match in COMMAND.finditer(planned.replace("\\\n", " ")):
+        arguments = shlex.split(match["arguments"])
+        if "--help" not in arguments:
+            understand(match["name"], arguments)
+
+
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+OTHERS = {
+    *("help", "logdir", "array", "nodes", "ntasks-per-node", "gpus-per-node", "time", "signal"),
+    *("requeue", "worker", "command", "xla"),
+}
+"""Options of Slurm, gcloud, TensorBoard and XLA."""
+
+
+def fields(options):
+    """Names of all options, as they are typed."""
+    for field in dataclasses.fields(options):
+        yield field.name.replace("_", "-")
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value)
+
+
+def test_options_named_in_pages_exist():
+    known = set(OTHERS)
+    for path in (ROOT / "experiments").glob("*.py"):
+        if "sys.exit(execute(" in path.read_text():
+            module = importlib.import_module(f"experiments.{path.stem}")
+            known.update(fields(module.Options.defaults([])))
     for path in PAGES:
-        for target in re.findall(r"^ {4}make (\w+)", path.read_text(), re.MULTILINE):
-            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+        assert set(OPTION.findall(path.read_text())) <= known, path.name
+
+
+def test_extras_named_in_pages_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for path in PAGES:
+        for extra in re.findall(r"pip install '\.\[(\w+)\]'", path.read_text()):
+            assert extra in project["optional-dependencies"], extra
 
 
 @pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)

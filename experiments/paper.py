@@ -51,11 +51,16 @@ STEPS: dict[str, Step] = {
     "symmetry/mnist": Step(
         "symmetry --dataset mnist --epochs 5 --batch-size 256", "--epochs 1 --seeds 1"
     ),
-    "latents/mnist": Step("latents --dataset mnist --hidden 1400 1400 --epochs 10"),
+    "latents/mnist": Step(
+        "latents --dataset mnist --hidden 1400 1400 --epochs 10",
+        "--epochs 1 --hidden 100 100 --seeds 1 --probes 500 --embedded 100",
+    ),
     "latents/fashion_mnist": Step("latents --dataset fashion_mnist --hidden 1400 1400 --epochs 10"),
     # A run a setting: 288 of them.
     "robustness/mnist": Step("robustness --dataset mnist --epochs 5 --batch-size 256 --seeds 1"),
-    "continual/mnist": Step("continual --dataset mnist --preset protocol", _TASKS),
+    "continual/mnist": Step(
+        "continual --dataset mnist --preset protocol", f"{_TASKS} --scenarios class"
+    ),
     "continual/fashion_mnist": Step("continual --dataset fashion_mnist --preset protocol"),
     "continual/mnist_released": Step(
         "continual --dataset mnist --preset protocol --coupling released --scenarios class "
@@ -93,8 +98,8 @@ class Options:
     seeds: int = 10
     """Seeds of every step."""
     quick: bool = False
-    """MNIST's steps but its latents, few passes, small networks, one or two seeds: shows in minutes
-    that they run, and nothing else."""
+    """MNIST's steps, few passes, small networks, one or two seeds: shows in minutes that they run,
+    and nothing else."""
     steps: tuple[str, ...] = tuple(STEPS)
     """Steps to make; --quick leaves some out."""
     out: Path = Path("runs/paper")

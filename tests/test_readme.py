@@ -157,6 +157,13 @@ def test_options_named_in_pages_exist():
         assert set(OPTION.findall(path.read_text())) <= known, path.name
 
 
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == version
+
+
 def test_extras_named_in_pages_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for path in PAGES:

@@ -53,4 +53,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def moved(match: re.Match[str]) -> str:
         return f"{match[1]}repository/{target(match[2]).relative_to(ROOT).as_posix()}"
 
-    return LINK.sub(moved, markdown)
+    # A number and its interval stay on one line.
+    return LINK.sub(moved, markdown).replace(" ± ", "\u00a0±\u00a0")

@@ -90,8 +90,8 @@ def _learnt(
     )
 
 
-HELD = "its sharpness of 1, learning rate and label code hold it back (ablation, MNIST)"
-SWAYED = "its threshold sways it more than anything else (robustness, MNIST)"
+HELD = "its sharpness of 1, learning rate and label code hold it back: ablation, on MNIST"
+SWAYED = "FFA stands and falls with its threshold: robustness, on MNIST"
 
 CLASSIFICATION = (
     _classified("MNIST", "mnist", "sffa", 97.87, HELD),
@@ -101,7 +101,7 @@ CLASSIFICATION = (
     _classified("Fashion-MNIST", "fashion_mnist", "bp", 89.47),
 )
 
-DOMAIN = "nothing that was tried reaches it (continual learning)"
+DOMAIN = "nothing that was tried reaches it: continual learning"
 FORGOTTEN = "all but the last task is forgotten, as in the paper"
 ORDER = "there is nothing to remember with; the order of classes moves it by more"
 NEAR = "the order of classes alone moves a seed by more"
@@ -300,9 +300,9 @@ def judged(claim: Claim, best: Sequence[float], settings: Sequence[float]) -> st
     if settings:
         said.append(f"its settings: {verdict(claim, settings)}")
     if claim.paper is None and claim.released is not None and best:
-        said = [f"{one} (released code)" for one in said]
+        said = [f"{one}, to the released code" for one in said]
     short = any("not reached" in one or "below" in one for one in said)
-    return "; ".join(said) + (f": {claim.why}" if short and claim.why else "")
+    return "; ".join(said) + (f" ({claim.why})" if short and claim.why else "")
 
 
 def table(root: Path, kind: str) -> list[list[str]]:
@@ -342,6 +342,10 @@ def table(root: Path, kind: str) -> list[list[str]]:
     return rows
 
 
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.3g}" if minutes < 100 else f"{minutes:.0f}"
+
+
 def _runs(results: Results) -> list[dict[str, Any]]:
     return [record for record in results.records if "train_seconds" in record]
 
@@ -349,8 +353,8 @@ def _runs(results: Results) -> list[dict[str, Any]]:
 TIMED = {
     "compare/paper_mnist": "compare/paper_mnist_2_cores",
     "compare/paper_fashion_mnist": "compare/paper_mnist_2_cores",
-    "compare/mnist": "compare/mnist_5_epochs",
-    "compare/fashion_mnist": "compare/mnist_5_epochs",
+    "compare/mnist": "compare/mnist_2_cores",
+    "compare/fashion_mnist": "compare/mnist_2_cores",
     "compare/best_mnist": "compare/best_mnist_2_cores",
     "compare/best_fashion_mnist": "compare/best_fashion_mnist_2_cores",
 }
@@ -406,8 +410,8 @@ def time_table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list
                 str(len(runs)),
                 on,
                 f"{np.mean(seconds):.3g}",
-                f"{sum(seconds) / 60:.3g}",
-                "-" if minutes is None else f"{'' if measured else '≈ '}{minutes:.3g}",
+                _minutes(sum(seconds) / 60),
+                "-" if minutes is None else f"{'' if measured else '≈ '}{_minutes(minutes)}",
             ]
         )
     rows.append(["together", *"----", f"≈ {total / 60:.1f} hours"])

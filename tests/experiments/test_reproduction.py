@@ -38,16 +38,16 @@ def test_verdicts(values, paper, source, expected):
 
 def test_the_released_code_is_the_aim_where_the_paper_has_no_number():
     one = claim(None, "-", released=91.9)
-    assert reproduction.judged(one, [0.90, 0.91, 0.92], []) == "reproduced (released code)"
+    assert reproduction.judged(one, [0.90, 0.91, 0.92], []) == "reproduced, to the released code"
     assert reproduction.judged(one, [], []) == "-"
 
 
 def test_why_a_number_is_not_reached_is_said_once():
     seeds = [0.90, 0.91, 0.92]
     assert reproduction.judged(claim(90.0), seeds, []) == "reproduced"
-    assert reproduction.judged(claim(99.0), seeds, []) == "not reached: it is so"
+    assert reproduction.judged(claim(99.0), seeds, []) == "not reached (it is so)"
     both = reproduction.judged(claim(90.9), seeds, [0.5, 0.5])
-    assert both == "reproduced; its settings: not reached: it is so"
+    assert both == "reproduced; its settings: not reached (it is so)"
 
 
 def test_minutes_on_two_cores_come_from_a_short_run(tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_rows_are_made_from_files(tmp_path, monkeypatch):
     assert table[2][2] == table[2][6] == "-"
     monkeypatch.setitem(reproduction.CLAIMS, "elsewhere", (claim(92.0, median=True),))
     ours = reproduction.table(tmp_path, "elsewhere")[1][2:]
-    assert ours == ["92", "91.00 (median)", "SFFA", "not reached: it is so"]
+    assert ours == ["92", "91.00 (median)", "SFFA", "not reached (it is so)"]
     _, made, missing, _ = reproduction.time_table(tmp_path, ["compare/x", "compare/y"])
     assert made == ["compare/x", "3", "2 cores", "30", "1.5", "7.5"]
     assert missing[1] == "not run"

@@ -49,11 +49,11 @@ STEPS: dict[str, Step] = {
         "compare --dataset fashion_mnist --preset best_convolution"
     ),
     "symmetry/mnist": Step(
-        "symmetry --dataset mnist --epochs 5 --batch-size 256", "--epochs 1 --seeds 1"
+        "symmetry --dataset mnist --epochs 5 --batch-size 256", "--epochs 1 --seeds 1 --no-sizes"
     ),
     "latents/mnist": Step(
         "latents --dataset mnist --hidden 1400 1400 --epochs 10",
-        "--epochs 1 --hidden 100 100 --seeds 1 --probes 500 --embedded 100",
+        "--epochs 1 --hidden 100 100 --seeds 1 --probes 500 --embedded 100 --algorithms ffa sffa",
     ),
     "latents/fashion_mnist": Step("latents --dataset fashion_mnist --hidden 1400 1400 --epochs 10"),
     # A run a setting: 288 of them.

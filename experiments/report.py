@@ -68,8 +68,8 @@ def named(run: Results) -> str:
 
 def compared(run: Results) -> list[Case]:
     """A comparison's or the latents' one setting."""
-    hidden = "-".join(map(str, run.options["hidden"]))
-    name = f"{named(run)}, {hidden}, {run.options['preset']}"
+    widths = [*run.options.get("channels", ()), *run.options["hidden"]]
+    name = f"{named(run)}, {'-'.join(map(str, widths))}, {run.options['preset']}"
     return [Case(name, report.accuracies(run.records))]
 
 

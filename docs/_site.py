@@ -1,9 +1,10 @@
-"""What the site needs beyond docs/: pages from the root, and the files that pages point to.
+"""What the site needs beyond docs/: pages from elsewhere, and the files that pages point to.
 
 Pages are read in the repository first, where `../results/...` is a path; in the site these files
 stand under `repository/`.
 """
 
+import os.path
 import re
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-FROM_ROOT = {
+ELSEWHERE = {
     "index.md": "README.md",
+    "commands.md": "experiments/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
-LINK = re.compile(r"(\]\()\.\./([^)#\s]+)")
+NAMES = {path: name for name, path in ELSEWHERE.items()}
+LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
+OUTSIDE = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
 
 
 def target(path: str) -> Path:
@@ -28,17 +32,22 @@ def target(path: str) -> Path:
 
 def source(name: str) -> str:
     """A page's text as if it stood in docs/."""
-    text = (ROOT / FROM_ROOT[name]).read_text()
-    text = re.sub(r"\]\((?!https?:|#)", "](../", text)
-    return text.replace("](../docs/", "](")
+    path = ELSEWHERE[name]
+    folder = os.path.dirname(path)
+
+    def moved(match: re.Match[str]) -> str:
+        aim = os.path.normpath(os.path.join(folder, match[1]))
+        return os.path.relpath(aim, "docs")
+
+    return LINK.sub(moved, (ROOT / path).read_text())
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the pages from the root and every file that a page points to outside docs/."""
-    for name in FROM_ROOT:
+    """Adds the pages from elsewhere and every file that a page points to outside docs/."""
+    for name in ELSEWHERE:
         files.append(File.generated(config, name, content=source(name)))
     texts = [file.content_string for file in files.documentation_pages()]
-    for path in {match[2] for text in texts for match in LINK.finditer(text)}:
+    for path in {path for text in texts for path in OUTSIDE.findall(text)} - NAMES.keys():
         inside = target(path).relative_to(ROOT).as_posix()
         if files.get_file_from_path(f"repository/{inside}") is None:
             content = (ROOT / inside).read_bytes()
@@ -47,11 +56,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Points links that lead out of docs/ at these files."""
-    del page, config, files
+    """Points links that lead out of docs/ at these pages and files."""
+    del config, files
 
     def moved(match: re.Match[str]) -> str:
-        return f"{match[1]}repository/{target(match[2]).relative_to(ROOT).as_posix()}"
+        inside = f"repository/{target(match[1]).relative_to(ROOT).as_posix()}"
+        aim = NAMES.get(match[1], inside)
+        return os.path.relpath(aim, os.path.dirname(page.file.src_path) or ".")
 
     # A number and its interval stay on one line.
-    return LINK.sub(moved, markdown).replace(" ± ", "\u00a0±\u00a0")
+    return OUTSIDE.sub(moved, markdown).replace(" ± ", "\u00a0±\u00a0")

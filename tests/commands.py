@@ -26,6 +26,12 @@ def read(folder):
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
+def host_devices(count):
+    """What makes a process see so many devices on the CPU, beside the flags of the suite."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {"XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={count}"}
+
+
 def free_address():
     """HOST:PORT where nothing listens."""
     with socket.socket() as probe:
@@ -36,10 +42,7 @@ def free_address():
 def open_together(command, *, devices=1, processes=2):
     """Starts the processes of one job on this machine, `command(address, process)` each."""
     address = free_address()
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-    }
+    environment = os.environ | host_devices(devices) | {"JAX_PLATFORMS": "cpu"}
     return [
         subprocess.Popen(
             [sys.executable, *command(address, process)],

@@ -1,8 +1,5 @@
 """Training from disk is training in memory, step for step and bit for bit."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,6 +8,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from commands import end, open_together
 from jax.sharding import Mesh
 from published_files import Server, idx_files
 
@@ -142,8 +140,8 @@ def test_batches_spread_over_devices(records):
 
 PROGRAM = """
 import sys, jax, numpy as np, optax
-process, port = int(sys.argv[1]), sys.argv[2]
-jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
+process, address = int(sys.argv[1]), sys.argv[2]
+jax.distributed.initialize(address, 2, process)
 from jax.sharding import Mesh
 from sffa_jax import Schedule, data, dense_layers, sffa, stream
 from sffa_jax.data.published import PUBLISHED
@@ -168,31 +166,12 @@ if process == 0:
 
 
 def test_two_processes_train_one_network(records, monkeypatch):
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     folder = Path(records._source.dataset_info.data_dir).parents[2]
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        "TFDS_DATA_DIR": str(folder),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-    }
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(process), port],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for process in range(2)
-    ]
-    ended = [program.communicate(timeout=120) for program in programs]
-    assert [program.returncode for program in programs] == [0, 0], ended
-    words = next(line for line in ended[0][0].splitlines() if line.startswith("loss")).split()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    jobs = open_together(lambda address, process: ["-c", PROGRAM, str(process), address], devices=2)
+    ended = end(jobs)
+    assert [status for status, *_ in ended] == [0, 0], ended
+    words = next(line for line in ended[0][1].splitlines() if line.startswith("loss")).split()
     alone = fit(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), in_memory(KEPT), in_memory(HELD))
     np.testing.assert_allclose(np.array(words[1:], float), alone.history.loss[-1], rtol=1e-4)
 

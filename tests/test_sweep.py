@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import host_devices
 
 from sffa_jax import sweep
 
@@ -43,10 +44,9 @@ def run(key, rate):
 @pytest.fixture(scope="module")
 def on_devices():
     """What a process with four host devices finds."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
     done = subprocess.run(
         [sys.executable, "-c", ON_DEVICES],
-        env=os.environ | {"XLA_FLAGS": flags},
+        env=os.environ | host_devices(4),
         capture_output=True,
         text=True,
         check=False,

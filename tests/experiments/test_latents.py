@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from commands import read, start
 
-from experiments import latents_report
+from experiments import latents, latents_report
+from experiments.command import execute
 from experiments.latents_report import CLAIMS, MEASURES
 
 GIVEN = ["--hidden", "16", "8", "--epochs", "2", "--seeds", "1", "--batch-size", "64"]
@@ -76,7 +77,6 @@ def test_verdicts_follow_the_intervals():
     assert latents_report.shown([]) == "-"
 
 
-def test_bad_arguments():
-    run = start("latents", "--probes", "3")
-    assert run.returncode == 2
-    assert "`probes` must be at least 50, got 3" in run.stderr
+def test_bad_arguments(capsys):
+    assert execute(latents.main, latents.Options, "latents", ["--probes", "3"]) == 2
+    assert "`probes` must be at least 50, got 3" in capsys.readouterr().err

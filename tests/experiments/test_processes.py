@@ -6,7 +6,7 @@ import time
 from unittest import mock
 
 import pytest
-from commands import end, experiment_together, read, start
+from commands import end, experiment_together, host_devices, read, start
 
 COMPARE = ["--hidden", "16", "--epochs", "2", "--seeds", "3", "--batch-size", "64"]
 COMPARE += ["--algorithms", "sffa", "bp"]
@@ -25,16 +25,14 @@ def runs(folder, *fields):
 def alone(tmp_path_factory):
     """One device, one process."""
     out = tmp_path_factory.mktemp("alone")
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
-    with mock.patch.dict(os.environ, environment):
+    with mock.patch.dict(os.environ, host_devices(1)):
         run = start("compare", *COMPARE, "--parallel", "map", "--out", str(out))
     assert run.returncode == 0, run.stderr
     return runs(out, "test_accuracy", "layer_accuracies", "history")
 
 
 def test_eight_devices(alone, tmp_path):
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    with mock.patch.dict(os.environ, environment):
+    with mock.patch.dict(os.environ, host_devices(8)):
         run = start("compare", *COMPARE, "--parallel", "devices", "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     assert runs(tmp_path, "test_accuracy", "layer_accuracies", "history") == alone
@@ -73,8 +71,7 @@ def test_two_processes_stop_together_and_go_on(tmp_path):
     assert [status for status, *_ in ended] == [0, 0], ended
     # Each device's program is the same: so is every bit. Against --parallel map, whose loop is
     # compiled otherwise, sums can differ in the last bit.
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    with mock.patch.dict(os.environ, environment):
+    with mock.patch.dict(os.environ, host_devices(2)):
         given = [*CONTINUAL, "--parallel", "devices"]
         whole = start("continual", *given, "--out", str(tmp_path / "one"))
     assert whole.returncode == 0, whole.stderr

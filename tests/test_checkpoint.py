@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -330,13 +331,14 @@ def test_a_trained_network_comes_back_ready_to_predict(tmp_path, algorithm):
     assert (found.recipe, found.algorithm, found.shape) == (recipe, algorithm, (4, 5))
     same(found.state, state)
     scaled = (images.reshape(7, -1) / 255 - 0.4) / 0.2
-    expected = jnp.argmax(learner.scores(state, jnp.float32(scaled)).sum(axis=0), axis=-1)
+    expected = jnp.argmax(jax.jit(learner.scores)(state, jnp.float32(scaled)).sum(axis=0), axis=-1)
     np.testing.assert_array_equal(found.predict(images), expected)
     if algorithm == "bp":
         with pytest.raises(ValueError, match="`algorithm` must be one of ffa, sffa, got 'bp'"):
             _ = found.network
     else:
-        labels = predict(found.network, found.state.params, jnp.float32(scaled))
+        answer = jax.jit(partial(predict, found.network))
+        labels = answer(found.state.params, jnp.float32(scaled))
         np.testing.assert_array_equal(labels, expected)
     with pytest.raises(ValueError, match=r"`images` must be of shape \(4, 5\) each"):
         found.predict(images[:, :3])

@@ -277,11 +277,11 @@ class Attention(nn.Module):
 def test_any_flax_module_is_a_body_of_images(body, units):
     layer = layers.Layer(body, grid=GRID)
     parts = overlays.parts(waves(), IMAGES)
-    params = layers.init_layer(layer, jax.random.key(2), parts)
-    found = layers.activity(layer, params, parts, CANDIDATES[:3])
+    params = jax.jit(lambda: layers.init_layer(layer, jax.random.key(2), parts))()
+    found = jax.jit(lambda params: layers.activity(layer, params, parts, CANDIDATES[:3]))(params)
     assert found.shape == (3, 2, units)
     x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
-    out = nn.relu(body.apply({"params": params}, x))
+    out = jax.jit(lambda params: nn.relu(body.apply({"params": params}, x)))(params)
     expected = jnp.moveaxis(out, -1, 1).reshape(3, -1)
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +36,8 @@ def test_gradient_norms_match_the_plain_route(rule):
     net = network.Network(
         dense_layers([8, 6]), rule, lambda _: overlays.corner_one_hot(12, 3), num_classes=3
     )
-    params = network.init_network(net, jax.random.key(1), X)
-    found = gradient_norms(net, params, X, LABELS, WRONG)
+    params = jax.jit(partial(network.init_network, net))(jax.random.key(1), X)
+    found = jax.jit(partial(gradient_norms, net))(params, X, LABELS, WRONG)
     first, second = (next(iter(layer["kernels"].values())) for layer in params.layers)
     for kind, labels in enumerate((LABELS, WRONG)):
         x = overlays.overlay_inputs(params.overlay, X, labels)
@@ -46,7 +48,7 @@ def test_gradient_norms_match_the_plain_route(rule):
 
         h = rule.normalise(jax.nn.relu(x @ first))
         expected = [
-            jnp.linalg.norm(jax.grad(loss)(first, x)),
-            jnp.linalg.norm(jax.grad(loss)(second, h)),
+            jnp.linalg.norm(jax.jit(jax.grad(loss))(first, x)),
+            jnp.linalg.norm(jax.jit(jax.grad(loss))(second, h)),
         ]
         np.testing.assert_allclose(found[:, kind], expected, rtol=1e-4)

@@ -42,7 +42,6 @@ def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
 def test_the_command(tmp_path):
     arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
     arguments += ["--batch-size", "32", "--end", "best", "--parallel", "map"]
-    arguments += ["--adversarial", "None"]  # every step is a program, this one's the slowest
     arguments += ["--out", str(tmp_path)]
     run = start("ablation", *arguments)
     assert run.returncode == 0, run.stderr

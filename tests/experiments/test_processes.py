@@ -10,7 +10,7 @@ from commands import end, experiment_together, host_devices, read, start
 
 COMPARE = ["--hidden", "16", "--epochs", "2", "--seeds", "3", "--batch-size", "64"]
 COMPARE += ["--algorithms", "sffa", "bp"]
-CONTINUAL = ["--hidden", "12", "8", "--epochs", "12", "--seeds", "2", "--memory", "50"]
+CONTINUAL = ["--hidden", "12", "--epochs", "12", "--seeds", "2", "--memory", "50"]
 CONTINUAL += ["--scenarios", "class", "--strategies", "replay", "--algorithms", "sffa"]
 
 

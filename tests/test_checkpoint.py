@@ -272,22 +272,20 @@ KILLED = """
         return jnp.sin(x * 3) + jax.random.normal(jax.random.fold_in(key, number), x.shape), key
 
     print("begun", flush=True)
-    x, _ = drive(begin, advance, 60, Checkpoints(sys.argv[1]), every_steps=1)
+    x, _ = drive(begin, advance, 30, Checkpoints(sys.argv[1]), every_steps=1)
     print(float(x.sum()).hex())
 """
 
 
 def copy_while_written(folder, to):
     """What is left of a folder if the power goes now: some files, some of them in part."""
-    to.mkdir()
-    for path in folder.rglob("*"):
-        target = to / path.relative_to(folder)
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_dir():
-                target.mkdir(parents=True, exist_ok=True)
-            else:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
+    # Unlike `rglob`, `os.walk` passes over folders that are renamed or removed meanwhile.
+    for parent, _, names in os.walk(folder):
+        target = to / Path(parent).relative_to(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(Path(parent) / name, target / name)
 
 
 def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -288,6 +289,7 @@ def copy_while_written(folder, to):
                 shutil.copyfile(Path(parent) / name, target / name)
 
 
+@pytest.mark.slow
 def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):
     def start(folder):
         return subprocess.Popen(

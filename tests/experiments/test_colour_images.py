@@ -30,6 +30,7 @@ def test_fully_connected_layers(folder, tmp_path):
         assert record["history"]["loss"][1] < record["history"]["loss"][0]
 
 
+@pytest.mark.slow
 def test_convolutions_learn_to_read(folder, tmp_path):
     """The digit, whatever lies behind it: each layer better than the one below."""
     small = ["--preset", "best_convolution", "--channels", "8", "16", "32", "--epochs", "10"]

@@ -1,8 +1,10 @@
 """What every command does before its experiment begins."""
 
+import pytest
 from commands import read, start
 
 
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing(tmp_path):
     kept = tmp_path / "programs"
     arguments = ["--algorithms", "sffa", "--hidden", "8", "--epochs", "1", "--seeds", "2"]

@@ -67,6 +67,7 @@ def test_what_is_remembered_without_a_memory(tmp_path):
     assert min(found["owned_gradient"], found["owned_replay"]) > 0.75
 
 
+@pytest.mark.slow
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
     run = start("continual", *common, "--seeds", "1", "--out", str(tmp_path))

@@ -54,6 +54,7 @@ def test_two_processes(alone, tmp_path):
     assert "epoch" not in again.stdout.split("Algorithm")[0]
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_go_on(tmp_path):
     """A signal to one process stops both; what they saved goes on to the undisturbed end."""
     given = [*CONTINUAL, "--checkpoint-seconds", "0"]

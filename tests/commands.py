@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +20,20 @@ def start(name, *arguments):
         text=True,
         check=False,
     )
+
+
+def run_program(text, *arguments, **environment):
+    """Runs Python's program `text` in a process of its own; what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text), *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 def read(folder):

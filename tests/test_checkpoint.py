@@ -273,7 +273,7 @@ KILLED = """
         return jnp.sin(x * 3) + jax.random.normal(jax.random.fold_in(key, number), x.shape), key
 
     print("begun", flush=True)
-    x, _ = drive(begin, advance, 30, Checkpoints(sys.argv[1]), every_steps=1)
+    x, _ = drive(begin, advance, 60, Checkpoints(sys.argv[1]), every_steps=1)
     print(float(x.sum()).hex())
 """
 

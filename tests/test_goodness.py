@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.test_util import check_grads
@@ -106,8 +106,6 @@ def test_unknown_measure():
         goodness.energy(jnp.ones(4), measure="median")
 
 
-# Every shape is compiled anew.
-@settings(max_examples=10)
 @given(
     st.lists(st.integers(1, 4), max_size=2),
     st.integers(1, 5),

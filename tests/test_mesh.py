@@ -1,15 +1,12 @@
 """Devices as a mesh: what goes where, and that a batch that is shared out gives the same means."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import ROOT
+from commands import run_program
 
 from sffa_jax import mesh
 
@@ -60,15 +57,7 @@ DEVICES = """
 
 @pytest.fixture(scope="module")
 def on_eight_devices():
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DEVICES)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.partition("FOUND")[2])
+    return json.loads(run_program(DEVICES).partition("FOUND")[2])
 
 
 def test_runs_keep_as_few_devices_busy_as_are_no_slower(on_eight_devices):

@@ -1,13 +1,10 @@
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from commands import host_devices
+from commands import host_devices, run_program
 
 from sffa_jax import sweep
 
@@ -44,15 +41,7 @@ def run(key, rate):
 @pytest.fixture(scope="module")
 def on_devices():
     """What a process with four host devices finds."""
-    done = subprocess.run(
-        [sys.executable, "-c", ON_DEVICES],
-        env=os.environ | host_devices(4),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.partition("FOUND")[2])
+    return json.loads(run_program(ON_DEVICES, **host_devices(4)).partition("FOUND")[2])
 
 
 @pytest.mark.parametrize("parallel", ["vmap", "map", "devices", "auto"])

@@ -60,15 +60,8 @@ def axes(problem):
     return owned(problem, goodness=polar_ratio, units=3)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("class", {}),
-        ("domain", {"slots": 12, "negatives": ("noise", "other")}),
-        ("task", {"calibration": "standardised", "negatives": ("shuffled", "hybrid")}),
-        ("class", {"slots": 12, "calibration": "standardised"}),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{}, {"slots": 12, "calibration": "standardised"}])
 def test_groups_of_earlier_classes_are_never_touched_again(kind, options):
     """Bit for bit, though the optimiser has momentum; and so what they answer."""
     states, accuracies = learnt(kind, model(), lambda problem: gradient(problem, **options))

@@ -134,9 +134,10 @@ def test_one_program_serves_every_order_and_repeats_itself():
     again = traced((keys[0], first_of(both)), TRAINING, TEST)
     np.testing.assert_array_equal(alone[0].losses, again.losses)
     chex.assert_trees_all_equal(alone[0].state.modules, again.state.modules)
-    together = jax.jit(spread(run, "vmap"))((keys, both), TRAINING, TEST)
-    for i, one in enumerate(alone):
-        np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
+    for way in ("map", "vmap"):
+        together = jax.jit(spread(run, way))((keys, both), TRAINING, TEST)
+        for i, one in enumerate(alone):
+            np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("strategy", ["replay", "gdumb"])

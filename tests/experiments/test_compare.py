@@ -63,6 +63,8 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
     runs = [json.loads(line) for line in after.splitlines()]
     expected = [("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)]
     assert [(run["algorithm"], run["seed"]) for run in runs] == expected
+    assert start("compare", *more).returncode == 0
+    assert (tmp_path / "results.jsonl").read_text() == after
 
 
 @pytest.mark.parametrize(

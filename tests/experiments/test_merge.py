@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
-from commands import ROOT, read
+from commands import read, run_program
 
 from experiments import compare, merge
 from experiments.command import execute
@@ -47,10 +45,7 @@ def run(*arguments):
 def parts(tmp_path_factory):
     """Six runs in four parts; one of them spans both algorithms."""
     folder = tmp_path_factory.mktemp("parts")
-    program = [sys.executable, "-c", PROGRAM, " ".join(GIVEN), str(folder)]
-    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    (folder / "said").write_text(run.stdout)
+    (folder / "said").write_text(run_program(PROGRAM, " ".join(GIVEN), folder))
     return folder / "parts"
 
 

@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
-from commands import ROOT, read, start
+from commands import ROOT, read, run_program, start
 
 STOPPED = """
     import dataclasses, json, tempfile
@@ -47,39 +46,33 @@ STOPPED = """
         ]
 
     ended = {}
-    folder = tempfile.mkdtemp()
-    try:
-        run(Killed(folder), "devices")
-    except KeyboardInterrupt:
-        ended["stopped at"] = Checkpoints(folder).steps()
-    ended["resumed"] = run(Checkpoints(folder), "devices")
-    assert not Checkpoints(folder).steps()
-    ended["devices"], ended["map"] = run(None, "devices"), run(None, "map")
-    print("ENDED" + json.dumps(ended))
+    for way in ("map", "devices"):
+        folder = tempfile.mkdtemp()
+        try:
+            run(Killed(folder), way)
+        except KeyboardInterrupt:
+            ended["stopped_at", way] = Checkpoints(folder).steps()
+        ended["resumed", way] = run(Checkpoints(folder), way)
+        assert not Checkpoints(folder).steps()
+        ended["whole", way] = run(None, way)
+    print("ENDED" + json.dumps({" ".join(name): value for name, value in ended.items()}))
 """
 
 
 def test_a_continual_run_goes_on_in_the_middle_of_a_task():
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(STOPPED)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    ended = json.loads(run.stdout.partition("ENDED")[2])
-    # Three portions a task: the fourth is the first of the second task.
-    assert ended["stopped at"] == [3, 4]
-    assert ended["resumed"] == ended["devices"]
-    assert len(ended["devices"]) == 2
+    ended = json.loads(run_program(STOPPED).partition("ENDED")[2])
+    for way in ("map", "devices"):
+        # Three portions a task: the fourth is the first of the second task.
+        assert ended[f"stopped_at {way}"] == [3, 4]
+        assert ended[f"resumed {way}"] == ended[f"whole {way}"]
+        assert len(ended[f"whole {way}"]) == 2
     # Nor does a run depend on how, or beside which others, it is run.
-    (_, stored, accuracy, losses), other = ended["map"]
-    assert ended["devices"][0][1:3] == [stored, accuracy]
-    np.testing.assert_allclose(ended["devices"][0][3], losses, rtol=1e-3)
+    (_, stored, accuracy, losses), other = ended["whole map"]
+    assert ended["whole devices"][0][1:3] == [stored, accuracy]
+    np.testing.assert_allclose(ended["whole devices"][0][3], losses, rtol=1e-3)
     assert other[2] != accuracy
     for way in ("map", "devices"):
-        assert np.isfinite(np.array(ended[way][0][3])).all()
+        assert np.isfinite(np.array(ended[f"whole {way}"][0][3])).all()
 
 
 EXPERIMENTS = {

@@ -1,18 +1,23 @@
 import numpy as np
+import pytest
 from commands import read, start
 
 from experiments import symmetry
 from experiments.command import execute
 
 
-def test_the_command(tmp_path):
-    arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", "--no-sizes", "--out"]
-    run = start("symmetry", *arguments, str(tmp_path))
+# Two algorithms as published and by the preset, and SFFA at eight sharpnesses and floors: a program
+# each.
+@pytest.mark.parametrize(
+    ("chosen", "settings", "pictures"),
+    [(["--no-sizes"], 4, 6), pytest.param([], 4 + 8, 8, marks=pytest.mark.slow)],
+)
+def test_the_command(tmp_path, chosen, settings, pictures):
+    arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", *chosen]
+    run = start("symmetry", *arguments, "--out", str(tmp_path))
     assert run.returncode == 0, run.stderr
     records = read(tmp_path)
-    # Two algorithms as published and by the preset. Other sizes have a program each; their section
-    # is made from real records in test_report.py.
-    assert len(records) == 2 * 4
+    assert len(records) == 2 * settings
     for record in records:
         norms = np.array(record["gradient_norms"], float)
         assert norms.shape == (3, 2, 2)
@@ -20,7 +25,7 @@ def test_the_command(tmp_path):
     files = {path.name for path in tmp_path.iterdir()}
     assert {"landscape.png", "gradient_ratio_layer_1.png", "gradient_ratio_layer_2.png"} <= files
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == pictures
 
 
 def test_backprop_has_no_local_loss(tmp_path, capsys):

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_program
 
 from experiments.options import make_splits
 from sffa_jax import data
@@ -69,11 +68,7 @@ print("RUNS" + json.dumps(runs))
 
 @pytest.fixture(scope="module")
 def runs():
-    run = subprocess.run(
-        [sys.executable, "-c", CASES], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.partition("RUNS")[2])
+    return json.loads(run_program(CASES).partition("RUNS")[2])
 
 
 def test_varied_numbers_give_what_single_runs_give(runs):

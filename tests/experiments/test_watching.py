@@ -4,13 +4,11 @@ import io
 import json
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import ROOT, read
+from commands import read, run_program
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
@@ -293,14 +291,7 @@ assert not heavy, heavy
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("watched")
-    run = subprocess.run(
-        [sys.executable, "-c", STOPPED, str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    run_program(STOPPED, out)
     return out
 
 

@@ -102,7 +102,9 @@ def turnover_figure(records: Records, layer: int) -> Figure:
     records = shown(records, layer)
     strategies = list(dict.fromkeys(r["strategy"] for r in records))
     algorithms = list(dict.fromkeys(r["algorithm"] for r in records))
-    figure = Figure(figsize=(2.1 * len(strategies) + 1.6, 1.8 * len(algorithms) + 0.9))
+    # The legend needs its width however few the strategies are.
+    size = (max(6.0, 2.1 * len(strategies) + 1.6), 1.8 * len(algorithms) + 0.9)
+    figure = Figure(figsize=size)
     grid = figure.subplots(
         len(algorithms), len(strategies), squeeze=False, sharex=True, sharey=True
     )

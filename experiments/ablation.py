@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.command import execute
-from experiments.options import Common, Splits, load_dataset, make_splits, open_folder
-from experiments.presets import PRESETS
-from experiments.results import Results, held, publish, restored
-from experiments.training import Setting, train_settings
-from sffa_jax import report
+from experiments.config.options import Common, Splits, load_dataset, make_splits, open_folder
+from experiments.config.presets import PRESETS
+from experiments.config.recipe import Recipe
+from experiments.harness.experiment import execute
+from experiments.harness.results import Results, held, publish, restored
+from experiments.harness.trainer import Setting, train_settings
+from experiments.reports import comparison
+from experiments.reports.html import Picture, Section
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.cluster import leads
-from sffa_jax.page import Picture, Section
-from sffa_jax.recipe import Recipe
+from sffa_jax.scale.processes import leads
 
 STEPS: dict[str, tuple[str, ...]] = {
     "epoch chosen without the test set": ("selection",),
@@ -140,7 +140,7 @@ def along_the_path(settings: Sequence[Setting]) -> list[str]:
 def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, float]:
     """Test accuracy of each seed of a setting that did not diverge."""
     of_setting = [record for record in records if record["setting"] == setting]
-    return report.accuracies(of_setting).get(algorithm, {})
+    return comparison.accuracies(of_setting).get(algorithm, {})
 
 
 def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> list[list[str]]:
@@ -156,12 +156,12 @@ def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> li
             pair = {"after": values, "before": accuracies(records, before, algorithm)}
         else:
             pair = {"end": accuracies(records, along[-1], algorithm), "without": values}
-        tests = report.paired_tests(pair)
+        tests = comparison.paired_tests(pair)
         p = tests[0].p if tests else None
         table.append(
             [
                 setting.name,
-                str(report.interval(list(values.values()))) if values else "all diverged",
+                str(comparison.interval(list(values.values()))) if values else "all diverged",
                 str(tests[0].difference) if tests else "-",
                 "-" if p is None else f"{p:.2g}",
             ]
@@ -172,13 +172,13 @@ def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> li
 def path_figure(records: Records, settings: Sequence[Setting], algorithms: Sequence[str]) -> Figure:
     """Accuracy along the path, a line an algorithm, with 95 % intervals over seeds."""
     along = along_the_path(settings)
-    figure, axes = report.new_axes("Test accuracy, change by change from left to right", 8.6)
+    figure, axes = comparison.new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
-        colour, marker = report.STYLES[algorithm]
+        colour, marker = comparison.STYLES[algorithm]
         means, halves = [], []
         for name in along:
             values = list(accuracies(records, name, algorithm).values())
-            of = report.interval(values) if values else None
+            of = comparison.interval(values) if values else None
             means.append(np.nan if of is None else 100 * of.mean)
             halves.append(0.0 if of is None or of.high is None else 100 * (of.high - of.mean))
         axes.errorbar(
@@ -188,7 +188,7 @@ def path_figure(records: Records, settings: Sequence[Setting], algorithms: Seque
             color=colour,
             marker=marker,
             capsize=3,
-            label=report.NAMES[algorithm],
+            label=comparison.NAMES[algorithm],
         )
     axes.set_xticks(range(len(along)), along, rotation=35, ha="right", fontsize=8)
     axes.set_ylabel("Test accuracy, %")
@@ -201,7 +201,9 @@ def section(results: Results) -> Section:
     options: Options = restored(Options, results.options)
     records, settings = results.records, path(*options.ends(), taken_back=options.taken_back)
     tables = {
-        f"{report.NAMES[algorithm]}: what each change buys": effects(records, settings, algorithm)
+        f"{comparison.NAMES[algorithm]}: what each change buys": effects(
+            records, settings, algorithm
+        )
         for algorithm in options.algorithms
     }
     rows = [[title.partition(":")[0], *row] for title, t in tables.items() for row in t[1:]]

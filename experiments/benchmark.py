@@ -4,8 +4,8 @@
 
 times FFA, SFFA and backprop in one process, all programs of a network in turn and that several
 times over, so that whatever else the machine does falls on all of them alike. Speed is told as a
-ratio to the *floor* (`floor.py`: the matrix products and the optimiser's update alone, same shapes,
-same library) and to PyTorch written the obvious way (`plain_torch.py`). Pixels are random, since
+ratio to the *floor* (`lower_bound.py`: the matrix products and the optimiser's update alone, same shapes,
+same library) and to PyTorch written the obvious way (`torch_baseline.py`). Pixels are random, since
 times do not depend on them. About 20 minutes on two cores.
 """
 
@@ -26,19 +26,22 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from experiments import benchmark_convolution, benchmark_kernels, benchmark_report, floor
-from experiments.command import execute
-from experiments.options import check_names, flags
-from experiments.presets import TWO_PASS
-from experiments.results import held, publish
-from experiments.run_folder import RunFolder
-from experiments.timing import Timed, compiled, in_turn, ratios, records_of
+from experiments.bench import convolution, kernels, lower_bound
+from experiments.bench.timing import Timed, compiled, in_turn, ratios, records_of
+from experiments.config.options import check_names, flags
+from experiments.config.presets import TWO_PASS
+from experiments.config.recipe import ALGORITHMS, PRECISIONS, Recipe
+from experiments.harness.experiment import execute
+from experiments.harness.results import held, publish
+from experiments.harness.run_folder import RunFolder
+from experiments.reports import benchmark_tables
 from sffa_jax.checks import check_choice, check_integer, reject
-from sffa_jax.negatives import NEGATIVES
-from sffa_jax.pipeline import pipelined_epoch
-from sffa_jax.recipe import ALGORITHMS, PRECISIONS, Recipe
-from sffa_jax.sweep import available, fastest, place, seed_keys, share, spread
-from sffa_jax.train import EVALUATION_CHUNK, Samples, Schedule, evaluate, start, train_epoch
+from sffa_jax.core.negatives import NEGATIVES
+from sffa_jax.scale.pipeline import pipelined_epoch
+from sffa_jax.scale.sweep import available, fastest, place, seed_keys, share, spread
+from sffa_jax.training.evaluate import EVALUATION_CHUNK, evaluate
+from sffa_jax.training.fit import Schedule, start, train_epoch
+from sffa_jax.training.samples import Samples
 
 CASES = (
     *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
@@ -212,7 +215,7 @@ def measure_network(
     for kind in kinds:
         changes = {"winners": kind.winners or None, "negatives": kind.negatives}
         recipe = recipe_of(options, hidden, **changes)
-        shapes = floor.Shapes(
+        shapes = lower_bound.Shapes(
             options.features,
             recipe.overlay_size,
             hidden,
@@ -233,12 +236,14 @@ def measure_network(
         names = {"case": "compile", "hidden": list(hidden), **kind._asdict()}
         compiling.append(names | {"seconds": [seconds]})
         ours = {"train_epoch": call}
-        least = {"train_epoch": lambda s=shapes: floor.training(s, options.batch_size, num_steps)}
+        least = {
+            "train_epoch": lambda s=shapes: lower_bound.training(s, options.batch_size, num_steps)
+        }
         beside = None
         # Scoring does not know how the wrong labels of training were chosen; PyTorch's are uniform.
         if kind.negatives == "uniform":
             ours["score"], _ = compiled(score, first.state, test)
-            least["score"] = lambda s=shapes: floor.scoring(
+            least["score"] = lambda s=shapes: lower_bound.scoring(
                 s, options.score_images, EVALUATION_CHUNK
             )
             beside = plain(options, kind, hidden, training, test)
@@ -273,7 +278,7 @@ def plain(
 ) -> dict[str, Callable[[], None]] | None:
     """PyTorch's epoch and scoring of the same images; None where it is not installed."""
     try:
-        from experiments import plain_torch
+        from experiments.bench import torch_baseline
     except ImportError:
         return None
     shared: dict[str, Any] = {
@@ -286,7 +291,7 @@ def plain(
 
     def on(samples: Samples) -> tuple[Callable[[], None], Callable[[], None]]:
         images, labels = np.asarray(samples.images), np.asarray(samples.labels)
-        return plain_torch.programs(kind.algorithm, images, labels, hidden, **shared)
+        return torch_baseline.programs(kind.algorithm, images, labels, hidden, **shared)
 
     return {"train_epoch": on(training)[0], "score": on(test)[1]}
 
@@ -412,7 +417,7 @@ def measure_memory(options: Options, algorithm: str, depth: int) -> list[dict[st
         "batch_size": options.batch_size,
     }
     child = subprocess.run(
-        [sys.executable, "-m", "experiments.benchmark_memory", json.dumps(case)],
+        [sys.executable, "-m", "experiments.bench.memory", json.dumps(case)],
         cwd=Path(__file__).parent.parent,
         env=os.environ | ({"JAX_PLATFORMS": options.device} if options.device else {}),
         capture_output=True,
@@ -428,9 +433,9 @@ def measure_memory(options: Options, algorithm: str, depth: int) -> list[dict[st
 
 PARTS: dict[str, Callable[[Options], Parts]] = {
     "networks": networks,
-    "winners": lambda o: {"": partial(benchmark_kernels.measure_winners, o.repeats)},
-    "sparse": lambda o: {"": partial(benchmark_kernels.measure_sparse, o.repeats)},
-    "convolution": lambda o: benchmark_convolution.parts(o.repeats),
+    "winners": lambda o: {"": partial(kernels.measure_winners, o.repeats)},
+    "sparse": lambda o: {"": partial(kernels.measure_sparse, o.repeats)},
+    "convolution": lambda o: convolution.parts(o.repeats),
     "precision": lambda o: {"": partial(measure_precision, o)},
     "linear": lambda o: {"": partial(measure_linear, o)},
     "sweep": sweeps,
@@ -475,7 +480,7 @@ def main(options: Options) -> None:
                 folder.append({"group": group, "last": i == len(measured) - 1} | EMPTY | record)
         if "networks" in options.cases and find_spec("torch") is None:
             console.print("pip install 'sffa_jax[torch]' adds PyTorch beside.", highlight=False)
-        publish(folder, benchmark_report.section(held(folder, options.command())))
+        publish(folder, benchmark_tables.section(held(folder, options.command())))
 
 
 if __name__ == "__main__":

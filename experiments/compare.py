@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from experiments import options as shared
-from experiments.command import execute
-from experiments.results import publish
-from experiments.training import train_runs
-from sffa_jax import report
-from sffa_jax.cluster import leads
+from experiments.config import options as shared
+from experiments.harness.experiment import execute
+from experiments.harness.results import publish
+from experiments.harness.trainer import train_runs
+from experiments.reports import comparison
+from sffa_jax.scale.processes import leads
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def main(options: Options) -> None:
             missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
-            label = report.NAMES[algorithm]
+            label = comparison.NAMES[algorithm]
             trained = train_runs(
                 options.recipe,
                 algorithm,
@@ -62,7 +62,7 @@ def main(options: Options) -> None:
                 folder.append(*(names | record for record in records))
         if not leads():
             return
-        publish(folder, report.comparison(folder.records, folder.config, command))
+        publish(folder, comparison.comparison(folder.records, folder.config, command))
 
 
 if __name__ == "__main__":

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments import continual_neurons, continual_report
-from experiments.command import execute
-from experiments.continual_options import FREE_OPTIONS, STRENGTHS, Options
-from experiments.continual_runs import Cell, Tested, load_data, run_seeds
-from experiments.options import load_dataset
-from experiments.results import held, publish
-from experiments.run_folder import RunFolder
-from sffa_jax import augment, data
-from sffa_jax.cluster import leads
+from experiments.config.continual_options import FREE_OPTIONS, STRENGTHS, Options
+from experiments.config.options import load_dataset
+from experiments.harness.continual_runs import Cell, Tested, load_data, run_seeds
+from experiments.harness.experiment import execute
+from experiments.harness.results import held, publish
+from experiments.harness.run_folder import RunFolder
+from experiments.reports import continual_tables, unit_turnover
+from sffa_jax import data
 from sffa_jax.continual import metrics
 from sffa_jax.continual.scenarios import make_scenario, make_stream
+from sffa_jax.scale.processes import leads
+from sffa_jax.training import augment
 
 TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """What `--tune` multiplies the strengths by."""
@@ -68,7 +69,7 @@ def record_of(options: Options, cell: Cell, run: Tested) -> dict[str, Any]:
         "forgetting": metrics.forgetting(matrix) if finite else None,
         "backward_transfer": metrics.backward_transfer(matrix) if finite else None,
         "forward_transfer": forward if finite else None,
-        "neurons": continual_neurons.record_of(run.neurons),
+        "neurons": unit_turnover.record_of(run.neurons),
         "stored_floats": run.stored,
         "steps": losses.shape[0] * losses.shape[1],
         "task_losses": losses.mean(axis=(1, 2)).tolist(),
@@ -80,7 +81,7 @@ def record_of(options: Options, cell: Cell, run: Tested) -> dict[str, Any]:
 
 def label_of(cell: Cell) -> str:
     """A cell for people."""
-    return f"{cell.scenario}, {cell.strategy}, {continual_report.name_of(cell.algorithm)}"
+    return f"{cell.scenario}, {cell.strategy}, {continual_tables.name_of(cell.algorithm)}"
 
 
 def tune(options: Options, cell: Cell, dataset: data.Dataset, folder: RunFolder) -> float:
@@ -185,7 +186,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        publish(folder, continual_report.section(held(folder, command)))
+        publish(folder, continual_tables.section(held(folder, command)))
 
 
 if __name__ == "__main__":

@@ -19,22 +19,22 @@ import numpy as np
 from jax.tree_util import Partial
 from rich.console import Console
 
-from experiments import latents_report
-from experiments import options as shared
-from experiments.command import execute
-from experiments.layer_measures import measures
-from experiments.results import held, publish
-from experiments.training import Watch, train_runs
-from sffa_jax import backprop, checkpoint, report
-from sffa_jax.analysis import precision, separability, specialisation
+from experiments.config import options as shared
+from experiments.config.recipe import Recipe
+from experiments.harness.experiment import execute
+from experiments.harness.results import held, publish
+from experiments.harness.saved import Trained, load
+from experiments.harness.trainer import Watch, train_runs
+from experiments.reports import comparison, latents_tables
+from sffa_jax.analysis import precision, separability, specialization
 from sffa_jax.analysis.latents import without_label
-from sffa_jax.checkpoint import Trained
+from sffa_jax.analysis.measures import measures
 from sffa_jax.checks import check_integer
-from sffa_jax.cluster import leads
-from sffa_jax.learner import State
-from sffa_jax.network import latents, layer_log_odds, predict
-from sffa_jax.recipe import Recipe
-from sffa_jax.train import Samples
+from sffa_jax.core.network import latents, layer_log_odds, predict
+from sffa_jax.scale.processes import leads
+from sffa_jax.training import backprop
+from sffa_jax.training.learner import State
+from sffa_jax.training.samples import Samples
 
 CHUNK = 500
 """Images that go through a network at once."""
@@ -184,7 +184,7 @@ def gather(
     x, labels = test.scaled(test.images), test.labels
     found = {"labels": np.asarray(labels[:embedded])}
     for k, h in enumerate(chunked(jax.jit(Partial(seen.hidden, state)), x)):
-        found[f"means_{k}"] = np.asarray(specialisation.class_means(h, labels, classes))
+        found[f"means_{k}"] = np.asarray(specialization.class_means(h, labels, classes))
     for k, h in enumerate(chunked(jax.jit(Partial(seen.unlabelled, state)), x[:embedded])):
         found[f"points_{k}"] = embed(h)
     if seen.network is not None:
@@ -230,7 +230,7 @@ def main(options: Options) -> None:
                 splits,
                 options.parallel,
                 Console(),
-                report.NAMES[algorithm],
+                comparison.NAMES[algorithm],
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
@@ -241,7 +241,7 @@ def main(options: Options) -> None:
             for records in trained:
                 for record in records:
                     if record["status"] == "done":
-                        state = checkpoint.load(networks / f"{algorithm}-{record['seed']}").state
+                        state = load(networks / f"{algorithm}-{record['seed']}").state
                         record["layers"] = measure(seen[algorithm], state, train, test, classes)
                 folder.append(*(names | record for record in records))
         if not leads():
@@ -249,10 +249,10 @@ def main(options: Options) -> None:
         for algorithm, one in seen.items():
             network, file = networks / f"{algorithm}-0", folder.path / f"pictures-{algorithm}.npz"
             if network.exists() and not file.exists():
-                first_seed = checkpoint.load(network)
+                first_seed = load(network)
                 arrays: dict[str, Any] = gather(one, first_seed, splits, test, options.embedded)
                 np.savez_compressed(file, **arrays)
-        publish(folder, latents_report.section(held(folder, command)))
+        publish(folder, latents_tables.section(held(folder, command)))
 
 
 if __name__ == "__main__":

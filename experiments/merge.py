@@ -16,10 +16,10 @@ from typing import Any, Self
 
 import tyro
 
-from experiments.command import execute
-from experiments.options import PLACES
-from experiments.results import read
-from experiments.run_folder import RunFolder
+from experiments.config.options import PLACES
+from experiments.harness.experiment import execute
+from experiments.harness.results import read
+from experiments.harness.run_folder import RunFolder
 from sffa_jax.checks import reject
 
 IDENTITY = ("dataset", "scenario", "strategy", "algorithm", "setting", "seed")

@@ -16,9 +16,9 @@ from typing import NamedTuple, Self
 
 from rich.console import Console
 
-from experiments import reproduction
-from experiments.command import execute
-from experiments.docs import markdown
+from experiments.claims import reproduction
+from experiments.claims.doc_tables import markdown
+from experiments.harness.experiment import execute
 from sffa_jax.checks import check_choice, check_integer, reject
 
 

@@ -17,14 +17,13 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from experiments import continual_report
-from experiments.command import execute
-from experiments.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
-from experiments.results import Results, read
-from experiments.sections import SECTIONS
-from sffa_jax import page, report
+from experiments.harness.experiment import execute
+from experiments.harness.results import Results, read
+from experiments.reports import comparison, continual_tables, html
+from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.reports.html import Picture, Section
+from experiments.reports.sections import SECTIONS
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.page import Picture, Section
 
 OTHERS = ("ffa", "bp")
 """What SFFA is compared with."""
@@ -70,20 +69,20 @@ def compared(run: Results) -> list[Case]:
     """A comparison's or the latents' one setting."""
     widths = [*run.options.get("channels", ()), *run.options["hidden"]]
     name = f"{named(run)}, {'-'.join(map(str, widths))}, {run.options['preset']}"
-    return [Case(name, report.accuracies(run.records))]
+    return [Case(name, comparison.accuracies(run.records))]
 
 
 def learnt_in_tasks(run: Results) -> list[Case]:
     """Every scenario and strategy of a continual grid."""
-    records = continual_report.ordered(run.records)
+    records = continual_tables.ordered(run.records)
     return [
         Case(
             f"{named(run)}, {SCENARIO_NAMES[scenario]}, {STRATEGY_NAMES[strategy]}",
-            continual_report.by_seed(
-                continual_report.of(records, scenario=scenario, strategy=strategy)
+            continual_tables.by_seed(
+                continual_tables.of(records, scenario=scenario, strategy=strategy)
             ),
         )
-        for scenario, strategy in continual_report.settings(records)
+        for scenario, strategy in continual_tables.settings(records)
     ]
 
 
@@ -95,31 +94,31 @@ CASES: dict[str, Callable[[Results], list[Case]]] = {
 """The experiments that compare accuracies, and how."""
 
 
-def differences(case: Case) -> dict[str, report.PairedTest]:
+def differences(case: Case) -> dict[str, comparison.PairedTest]:
     """SFFA against each other algorithm on the seeds that both have; p as yet uncorrected."""
     return {
         other: test
         for other in OTHERS
         if {"sffa", other} <= {*case.values}
-        for test in report.paired_tests({name: case.values[name] for name in ("sffa", other)})
+        for test in comparison.paired_tests({name: case.values[name] for name in ("sffa", other)})
     }
 
 
 def accuracy_table(cases: Sequence[Case]) -> list[list[str]]:
     """A row a setting: accuracies, and SFFA's differences with corrected tests."""
     algorithms = ("sffa", "ffa", "bp")
-    head = ["Setting", *(f"{report.NAMES[a]}, %" for a in algorithms)]
+    head = ["Setting", *(f"{comparison.NAMES[a]}, %" for a in algorithms)]
     for other in OTHERS:
-        head += [f"SFFA - {report.NAMES[other]}, points", "p (paired t, Holm)"]
+        head += [f"SFFA - {comparison.NAMES[other]}, points", "p (paired t, Holm)"]
     tests = [differences(case) for case in cases]
     known = [test.p for of in tests for test in of.values() if test.p is not None]
-    corrected = iter(report.holm(known))
+    corrected = iter(comparison.holm(known))
     table = [head]
     for case, of in zip(cases, tests, strict=True):
         row = [case.name]
         for algorithm in algorithms:
             values = list(case.values.get(algorithm, {}).values())
-            row.append(str(report.interval(values)) if values else "-")
+            row.append(str(comparison.interval(values)) if values else "-")
         for other in OTHERS:
             test = of.get(other)
             row.append("-" if test is None else str(test.difference))
@@ -133,7 +132,7 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
     figure = Figure(figsize=(8.6, 1.3 + 0.3 * len(cases)))
     axes = figure.subplots()
     for place, other in enumerate(OTHERS):
-        colour, marker = report.STYLES[other]
+        colour, marker = comparison.STYLES[other]
         found = [
             (i, t[other].difference) for i, c in enumerate(cases) if other in (t := differences(c))
         ]
@@ -150,9 +149,9 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
             color=colour,
             markersize=5,
             capsize=2,
-            label=f"SFFA - {report.NAMES[other]}",
+            label=f"SFFA - {comparison.NAMES[other]}",
         )
-    axes.axvline(0, color=report.ink(), linewidth=0.8, linestyle=":")
+    axes.axvline(0, color=comparison.ink(), linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(cases)), [case.name for case in cases], fontsize=8)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.grid(axis="x")
@@ -200,7 +199,7 @@ def main(options: Options) -> None:
     ]
     sections = [*([whole] if whole else []), *own]
     options.out.mkdir(parents=True, exist_ok=True)
-    path = page.write(
+    path = html.write(
         options.out,
         sections,
         title="Forward-only learning: all results",

@@ -20,15 +20,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import options as shared
-from experiments.command import execute
-from experiments.results import Results, held, publish
-from experiments.training import Setting, train_settings
-from sffa_jax import report
+from experiments.config import options as shared
+from experiments.config.recipe import Recipe
+from experiments.harness.experiment import execute
+from experiments.harness.results import Results, held, publish
+from experiments.harness.trainer import Setting, train_settings
+from experiments.reports import comparison
+from experiments.reports.html import Picture, Section
 from sffa_jax.checks import check_choice, check_integer, check_range
-from sffa_jax.cluster import leads
-from sffa_jax.page import Picture, Section
-from sffa_jax.recipe import Recipe
+from sffa_jax.scale.processes import leads
 
 THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("floor", (0.01, 0.1, 1.0))}
 """The grid's one axis that differs between the algorithms: around what each is tuned to."""
@@ -110,7 +110,7 @@ def distribution_table(
         failed = np.mean(values < failed_below)
         table.append(
             [
-                report.NAMES[algorithm],
+                comparison.NAMES[algorithm],
                 str(len(values)),
                 *(f"{100 * point:.2f}" for point in points),
                 f"{100 * failed:.1f} % of settings",
@@ -123,7 +123,7 @@ def by_value_table(
     records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]
 ) -> list[list[str]]:
     """The median with one choice held fixed: which choices matter?"""
-    table = [["Choice held fixed", *(f"{report.NAMES[a]}, median" for a in algorithms)]]
+    table = [["Choice held fixed", *(f"{comparison.NAMES[a]}, median" for a in algorithms)]]
     rows: dict[str, dict[str, list[float]]] = {}
     for record in records:
         for key, value in record["changes"].items():
@@ -145,10 +145,10 @@ def by_value_table(
 
 def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]) -> Figure:
     """Accuracy of every setting, from the worst to the best."""
-    figure, axes = report.new_axes("Test accuracy of every setting, from the worst to the best")
+    figure, axes = comparison.new_axes("Test accuracy of every setting, from the worst to the best")
     for algorithm in algorithms:
         values = 100 * accuracies(records, algorithm)
-        colour, marker = report.STYLES[algorithm]
+        colour, marker = comparison.STYLES[algorithm]
         share = 100 * (np.arange(len(values)) + 0.5) / len(values)
         axes.plot(
             share,
@@ -157,9 +157,9 @@ def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequen
             marker=marker,
             markersize=3,
             linewidth=1,
-            label=f"{report.NAMES[algorithm]}, median {np.median(values):.1f}",
+            label=f"{comparison.NAMES[algorithm]}, median {np.median(values):.1f}",
         )
-    axes.axvline(50, color=report.ink(), linewidth=0.8, linestyle=":")
+    axes.axvline(50, color=comparison.ink(), linewidth=0.8, linestyle=":")
     axes.set_xlabel("Share of settings that are no better, %")
     axes.set_ylabel("Test accuracy, %")
     axes.legend()

@@ -5,25 +5,19 @@ update, `train` a whole fit, `sweep` many of them at once, `data` the images, `r
 tables and figures (imported only when asked for, since plotting is slow to load).
 """
 
-from sffa_jax import (
-    data,
-    goodness,
-    layers,
-    losses,
-    negatives,
-    network,
-    overlays,
-    rules,
-    sweep,
-    train,
-)
-from sffa_jax.backprop import backprop_learner
-from sffa_jax.layers import Layer, conv_layers, dense_layers
-from sffa_jax.learner import Learner
-from sffa_jax.local import local_learner
-from sffa_jax.network import Network, label_scores, predict
-from sffa_jax.rules import LocalRule, ffa, sffa
-from sffa_jax.train import Schedule, evaluate, fit, make_samples
+from sffa_jax import data
+from sffa_jax.core import goodness, losses, negatives, network, overlays, rules
+from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.layer import Layer
+from sffa_jax.core.network import Network, label_scores, predict
+from sffa_jax.core.rules import LocalRule, ffa, sffa
+from sffa_jax.scale import sweep
+from sffa_jax.training.backprop import backprop_learner
+from sffa_jax.training.evaluate import evaluate
+from sffa_jax.training.fit import Schedule, fit
+from sffa_jax.training.learner import Learner
+from sffa_jax.training.local import local_learner
+from sffa_jax.training.samples import make_samples
 
 __version__ = "0.1.0"
 
@@ -42,7 +36,6 @@ __all__ = [
     "fit",
     "goodness",
     "label_scores",
-    "layers",
     "local_learner",
     "losses",
     "make_samples",
@@ -53,5 +46,4 @@ __all__ = [
     "rules",
     "sffa",
     "sweep",
-    "train",
 ]

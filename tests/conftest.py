@@ -26,11 +26,7 @@ from jaxtyping import install_import_hook
 
 # Must come before the first import of the package. A recipe's types are those of the command line,
 # while its numbers may be traced.
-MODULES = {path.stem for path in (Path(__file__).parent.parent / "sffa_jax").iterdir()}
-install_import_hook(
-    [f"sffa_jax.{name}" for name in sorted(MODULES - {"recipe", "__init__", "__pycache__"})],
-    "typecheck.checker",
-)
+install_import_hook("sffa_jax", "typecheck.checker")
 
 
 # The first example of a property compiles; a deadline would time the compiler.

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from sffa_jax.data.published import PUBLISHED, Resource
+from sffa_jax.data.sources.registry import PUBLISHED, Resource
 
 
 def idx_bytes(array):

@@ -27,49 +27,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sffa_jax
-from sffa_jax import (
-    adversarial,
-    augment,
-    backprop,
-    checkpoint,
-    checks,
-    cluster,
-    data,
-    drive,
-    goodness,
-    greedy,
-    layers,
-    local,
-    losses,
-    mesh,
-    negatives,
-    network,
-    overlays,
-    ownership,
-    pipeline,
-    recipe,
-    rules,
-    stream,
-    sweep,
-    train,
-    winners,
-)
+from experiments.config import recipe
+from sffa_jax import checks, data
 from sffa_jax.continual import (
+    buffer,
+    class_groups,
     features,
-    impostors,
-    memory,
     model,
-    owned,
-    quadratic_programme,
+    quadratic_program,
     runner,
     scenarios,
     statistics,
     strategy,
+    synthetic_negatives,
 )
 from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
+from sffa_jax.continual.strategies.class_subspaces import leading_axes
 from sffa_jax.continual.strategies.gem import project
-from sffa_jax.continual.strategies.owned import leading_axes
 from sffa_jax.continual.strategies.replay import draw_batch
+from sffa_jax.core import (
+    class_units,
+    goodness,
+    layer,
+    losses,
+    negatives,
+    network,
+    overlays,
+    rules,
+    winners,
+)
+from sffa_jax.scale import mesh, pipeline, processes, resumable, snapshots, streaming, sweep
+from sffa_jax.training import adversarial, augment, backprop, greedy, local, train
 
 PACKAGE = Path(sffa_jax.__file__).parent
 
@@ -163,7 +151,7 @@ def key():
 @functools.cache
 def small_network():
     return network.Network(
-        layers.dense_layers([4, 4]),
+        layer.dense_layers([4, 4]),
         rules.sffa(),
         lambda key: overlays.appended_gaussian(key, 4),
         num_classes=4,
@@ -177,7 +165,7 @@ def problem():
     pixels = np.zeros((12, 2, 2), np.uint8)
     return strategy.Problem(
         scenario,
-        model.end_to_end(layers.dense_layers([4]), scenario.num_labels),
+        model.end_to_end(layer.dense_layers([4]), scenario.num_labels),
         None,
         train.make_samples(pixels, SPLIT, num_classes=4, mean=0.0, std=1.0),
         scenarios.make_stream(SPLIT, SPLIT, range(4), scenario),
@@ -273,11 +261,11 @@ CASES = [
             "label_smoothing": number(at_least=0, at_most=1),
             "adversarial": number(above=0, none=True),
         },
-        lambda: {"layers": layers.dense_layers([4]), "num_classes": 3, "optimiser": ADAM},
+        lambda: {"layers": layer.dense_layers([4]), "num_classes": 3, "optimiser": ADAM},
     ),
-    Case(checkpoint.Checkpoints, {"keep": whole(1)}, lambda: {"folder": "unused"}),
+    Case(snapshots.Checkpoints, {"keep": whole(1)}, lambda: {"folder": "unused"}),
     Case(
-        cluster.connect,
+        processes.connect,
         {
             # A good one would connect.
             "coordinator": st.text().filter(lambda text: ":" not in text and text != "auto"),
@@ -286,21 +274,21 @@ CASES = [
         },
         lambda: {"coordinator": "localhost:1", "num_processes": 2, "process_id": 0},
     ),
-    Case(memory.empty_reservoir, {"slots": whole(1)}),
+    Case(buffer.empty_reservoir, {"slots": whole(1)}),
     Case(
-        memory.insert,
+        buffer.insert,
         {"num_classes": whole(1)},
         lambda: {
-            "reservoir": memory.empty_reservoir(2),
+            "reservoir": buffer.empty_reservoir(2),
             "image": LABELS,
             "place": LABELS,
             "priority": LOG_ODDS[:, 0],
         },
     ),
     Case(
-        memory.draw_slots,
+        buffer.draw_slots,
         {"size": whole(0)},
-        lambda: {"key": key(), "reservoir": memory.empty_reservoir(2)},
+        lambda: {"key": key(), "reservoir": buffer.empty_reservoir(2)},
     ),
     Case(
         model.forward_only,
@@ -310,10 +298,10 @@ CASES = [
     Case(
         model.end_to_end,
         {"num_labels": whole(2)},
-        lambda: {"layers": layers.dense_layers([4])},
+        lambda: {"layers": layer.dense_layers([4])},
     ),
     Case(
-        quadratic_programme.nonnegative_minimum,
+        quadratic_program.nonnegative_minimum,
         {"ridge": number(at_least=0)},
         lambda: {"curvature": jnp.eye(2), "slope": jnp.ones(2)},
     ),
@@ -364,7 +352,7 @@ CASES = [
         {"size": whole(0)},
         lambda: {
             "problem": problem(),
-            "reservoir": memory.empty_reservoir(2),
+            "reservoir": buffer.empty_reservoir(2),
             "key": key(),
             "now": jnp.int32(0),
         },
@@ -414,7 +402,7 @@ CASES = [
         lambda: {"records": Records(), "order": np.zeros((1, 2), int)},
     ),
     Case(
-        drive.drive,
+        resumable.drive,
         {
             "length": whole(0),
             "every_seconds": number(at_least=0),
@@ -431,44 +419,44 @@ CASES = [
         lambda: {"network": small_network(), "optimiser": ADAM, "steps_per_layer": 1},
     ),
     Case(
-        layers.Layer,
+        layer.Layer,
         {
             "winners": whole(1, none=True),
-            "pool": choice(layers.POOLS, none=True),
-            "competition": choice(layers.COMPETITIONS),
+            "pool": choice(layer.POOLS, none=True),
+            "competition": choice(layer.COMPETITIONS),
         },
-        lambda: {"body": nn.Conv(4, (3, 3)), "grid": layers.Grid(4, 4, 1)},
+        lambda: {"body": nn.Conv(4, (3, 3)), "grid": layer.Grid(4, 4, 1)},
     ),
     Case(
-        layers.Grid,
+        layer.Grid,
         dict.fromkeys(("height", "width", "channels"), whole(1)),
         lambda: {"height": 4, "width": 4, "channels": 1},
     ),
     Case(
-        layers.conv_layers,
+        layer.conv_layers,
         {
             "shape": wholes(1),
             "channels": wholes(1),
             "kernel": whole(1),
             "stride": whole(1),
-            "padding": choice(layers.PADDINGS),
-            "pool": choice(layers.POOLS, none=True),
-            "activation": choice(layers.ACTIVATIONS),
+            "padding": choice(layer.PADDINGS),
+            "pool": choice(layer.POOLS, none=True),
+            "activation": choice(layer.ACTIVATIONS),
             "winners": whole(1, none=True),
-            "competition": choice(layers.COMPETITIONS),
-            "initialiser": choice(layers.INITIALISERS),
-            "precision": choice(layers.DTYPES),
+            "competition": choice(layer.COMPETITIONS),
+            "initialiser": choice(layer.INITIALISERS),
+            "precision": choice(layer.DTYPES),
         },
         lambda: {"shape": (8, 8), "channels": (4,)},
     ),
     Case(
-        layers.dense_layers,
+        layer.dense_layers,
         {
             "hidden": wholes(1),
-            "activation": choice(layers.ACTIVATIONS),
+            "activation": choice(layer.ACTIVATIONS),
             "winners": whole(1, none=True),
-            "initialiser": choice(layers.INITIALISERS),
-            "precision": choice(layers.DTYPES),
+            "initialiser": choice(layer.INITIALISERS),
+            "precision": choice(layer.DTYPES),
         },
         lambda: {"hidden": (4,)},
     ),
@@ -510,7 +498,7 @@ CASES = [
         network.Network,
         {"num_classes": whole(2), "first_scored": whole(0)},
         lambda: {
-            "layers": layers.dense_layers([4]),
+            "layers": layer.dense_layers([4]),
             "rule": rules.sffa(),
             "overlay": overlays.Overlay,
             "num_classes": 4,
@@ -562,12 +550,12 @@ CASES = [
             "channels": wholes(1).filter(lambda value: not isinstance(value, tuple) or value),
             "kernel": whole(1),
             "stride": whole(1),
-            "padding": choice(layers.PADDINGS),
-            "pool": choice(layers.POOLS, none=True),
-            "competition": choice(layers.COMPETITIONS),
+            "padding": choice(layer.PADDINGS),
+            "pool": choice(layer.POOLS, none=True),
+            "competition": choice(layer.COMPETITIONS),
             "hidden": wholes(1),
-            "activation": choice(layers.ACTIVATIONS),
-            "initialiser": choice(layers.INITIALISERS),
+            "activation": choice(layer.ACTIVATIONS),
+            "initialiser": choice(layer.INITIALISERS),
             "precision": choice(recipe.PRECISIONS),
             "winners": whole(1, none=True),
             "ffa_winners": whole(1, none=True),
@@ -603,10 +591,10 @@ CASES = [
             {"shape": wholes(1)},
             lambda: {"key": key(), "x": np.ones((3, 16), np.float32), "shape": (4, 4)},
         )
-        for maker in impostors.IMPOSTORS.values()
+        for maker in synthetic_negatives.IMPOSTORS.values()
     ),
     Case(
-        owned.owned_model,
+        class_groups.owned_model,
         {"hidden": wholes(1), "classes": whole(1)},
         lambda: {"hidden": [8], "classes": 2, "goodness": goodness.polar_ratio, "polar": True},
     ),
@@ -658,11 +646,11 @@ CASES = [
     Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
     Case(rules.ffa, RULE | {"threshold": number(above=0)}),
     Case(rules.sffa, RULE | {"floor": number(above=0)}),
-    Case(ownership.groups, {"classes": whole(2)}, lambda: {"polar": True}),
-    Case(ownership.learned, {"classes": whole(2)}, lambda: {"polar": True}),
+    Case(class_units.groups, {"classes": whole(2)}, lambda: {"polar": True}),
+    Case(class_units.learned, {"classes": whole(2)}, lambda: {"polar": True}),
     Case(rules.polar_ffa, RULE | {"threshold": number()}),
     Case(
-        stream.make_stream,
+        streaming.make_stream,
         {"num_classes": whole(1), "mean": number(), "std": number(at_least=0)},
         lambda: {
             "records": Records(),
@@ -673,7 +661,7 @@ CASES = [
         },
     ),
     Case(
-        stream.advance,
+        streaming.advance,
         {"num_steps": whole(0, none=True)},
         lambda: dict.fromkeys(("learner", "schedule", "position", "stream")),
     ),

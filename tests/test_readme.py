@@ -17,14 +17,14 @@ import optax
 import pytest
 from published_files import Server, idx_files
 
-from experiments import docs
-from experiments.command import parse
+from experiments.claims import doc_tables
+from experiments.harness.experiment import parse
 from sffa_jax import Schedule, backprop_learner, data, dense_layers
-from sffa_jax.data.published import PUBLISHED
+from sffa_jax.data.sources.registry import PUBLISHED
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (*docs.pages(), ROOT / "CONTRIBUTING.md", ROOT / "experiments/README.md")
+PAGES = (*doc_tables.pages(), ROOT / "CONTRIBUTING.md", ROOT / "experiments/README.md")
 
 
 def code(path):
@@ -171,10 +171,12 @@ def test_extras_named_in_pages_exist():
             assert extra in project["optional-dependencies"], extra
 
 
-@pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", doc_tables.pages(), ids=lambda path: path.name)
 def test_the_tables_are_those_of_the_results(path):
     text = path.read_text()
-    assert docs.filled(text, docs.pages()[path]) == text, "run `python -m experiments.docs`"
+    assert doc_tables.filled(text, doc_tables.pages()[path]) == text, (
+        "run `python -m experiments.claims.doc_tables`"
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -186,10 +188,10 @@ def test_links_lead_somewhere(path):
 
 def test_a_table_is_made_from_raw_values():
     text = "a\n<!-- results: comparison compare/digits -->\nold\n<!-- end -->\nb\n"
-    made = docs.filled(text)
-    runs = docs.load("compare/digits").records
+    made = doc_tables.filled(text)
+    runs = doc_tables.load("compare/digits").records
     values = [100 * r["test_accuracy"] for r in runs if r["algorithm"] == "sffa"]
     assert f"| {np.mean(values):.2f} ± " in made
     assert "old" not in made
     assert made.startswith("a\n<!-- results")
-    assert docs.filled(made) == made
+    assert doc_tables.filled(made) == made

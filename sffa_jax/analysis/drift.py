@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.analysis.specialisation import NOBODY
+from sffa_jax.analysis.specialization import NOBODY
 
 
 class Turnover(NamedTuple):

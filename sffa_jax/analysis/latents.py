@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.network import Network, NetworkParams, latents
+from sffa_jax.core.network import Network, NetworkParams, latents
 
 
 def without_label(

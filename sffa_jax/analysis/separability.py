@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.analysis.specialisation import class_means
+from sffa_jax.analysis.specialization import class_means
 
 
 class Labelled(NamedTuple):

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.layers import Params, activity
-from sffa_jax.network import Network, NetworkParams, next_input
-from sffa_jax.overlays import parts
-from sffa_jax.rules import LocalRule
+from sffa_jax.core.layer import Params, activity
+from sffa_jax.core.network import Network, NetworkParams, next_input
+from sffa_jax.core.overlays import parts
+from sffa_jax.core.rules import LocalRule
 
 
 def sample_losses(

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_image_shape, check_integer, reject
 from sffa_jax.continual.model import Model, Modules, softmax_loss
-from sffa_jax.layers import Params
-from sffa_jax.overlays import Overlay
+from sffa_jax.core.layer import Params
+from sffa_jax.core.overlays import Overlay
 
 CONTRAST_FLOOR = 0.1
 """Variance of a patch, in units of the pixels', below which its contrast is not made up for."""

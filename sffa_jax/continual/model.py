@@ -16,12 +16,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from sffa_jax import backprop, losses
-from sffa_jax.backprop import init_layers, logits, with_read_out
 from sffa_jax.checks import check_choice, check_integer
-from sffa_jax.layers import Layer, Params
-from sffa_jax.network import Network, NetworkParams, init_network, latents, layer_log_odds
-from sffa_jax.overlays import Overlay
+from sffa_jax.core import losses
+from sffa_jax.core.layer import Layer, Params
+from sffa_jax.core.network import Network, NetworkParams, init_network, latents, layer_log_odds
+from sffa_jax.core.overlays import Overlay
+from sffa_jax.training import backprop
+from sffa_jax.training.backprop import init_layers, logits, with_read_out
 
 Modules = tuple[Params, ...]
 """Parameters: one pytree a module."""

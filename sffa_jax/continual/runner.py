@@ -20,9 +20,10 @@ from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
 from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
-from sffa_jax.mesh import split_batch
-from sffa_jax.overlays import Overlay
-from sffa_jax.train import EVALUATION_CHUNK, Samples
+from sffa_jax.core.overlays import Overlay
+from sffa_jax.scale.mesh import split_batch
+from sffa_jax.training.evaluate import EVALUATION_CHUNK
+from sffa_jax.training.samples import Samples
 
 MakeStrategy = Callable[[Problem], Strategy]
 

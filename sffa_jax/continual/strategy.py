@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from sffa_jax.checks import check_integer
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
-from sffa_jax.overlays import Overlay
-from sffa_jax.train import Samples
+from sffa_jax.core.overlays import Overlay
+from sffa_jax.training.samples import Samples
 
 Memory = Any
 """What a strategy carries along: a pytree of arrays of fixed shape."""

@@ -4,15 +4,15 @@
 tensorflow-datasets and grain are imported when they are needed, TensorFlow never.
 """
 
-from sffa_jax.data.catalogue import NAMES, check_name, load, open_on_disk
-from sffa_jax.data.cifar import read_cifar10
+from sffa_jax.data.batches import AHEAD, Reading, batches
 from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
-from sffa_jax.data.emnist import read_emnist_letters
-from sffa_jax.data.idx import read_idx
+from sffa_jax.data.formats.cifar import read_cifar10
+from sffa_jax.data.formats.emnist import read_emnist_letters
+from sffa_jax.data.formats.idx import read_idx
 from sffa_jax.data.images import resize, to_grey, to_rgb
-from sffa_jax.data.records import OnDisk, Records
+from sffa_jax.data.load import NAMES, check_name, load, open_on_disk
+from sffa_jax.data.sources.records import OnDisk, Records
 from sffa_jax.data.splits import class_subset, draw_tasks, stratified_split, task_splits
-from sffa_jax.data.stream import AHEAD, Reading, batches
 
 __all__ = [
     "AHEAD",

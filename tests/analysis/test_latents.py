@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from sffa_jax import overlays, rules
 from sffa_jax.analysis import latents
-from sffa_jax.layers import dense_layers
-from sffa_jax.network import Network, init_network
+from sffa_jax.core import overlays, rules
+from sffa_jax.core.architectures import dense_layers
+from sffa_jax.core.network import Network, init_network
 
 X = jax.random.normal(jax.random.key(1), (5, 12))
 OVERLAYS = {

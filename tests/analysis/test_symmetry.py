@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sffa_jax import ffa, network, overlays, sffa
+from sffa_jax import ffa, sffa
 from sffa_jax.analysis.symmetry import gradient_norms, landscape
-from sffa_jax.layers import dense_layers
+from sffa_jax.core import network, overlays
+from sffa_jax.core.architectures import dense_layers
 
 X = jax.random.normal(jax.random.key(0), (4, 12))
 LABELS, WRONG = jnp.array([0, 1, 2, 1]), jnp.array([2, 0, 1, 0])

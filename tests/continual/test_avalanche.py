@@ -31,7 +31,7 @@ from sffa_jax.continual.runner import Course, Data, Plan, run_tasks
 from sffa_jax.continual.scenarios import make_scenario, make_stream
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem
-from sffa_jax.train import make_samples
+from sffa_jax.training.samples import make_samples
 
 torch = pytest.importorskip("torch", reason="needs the extra `avalanche`")
 with warnings.catch_warnings():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sffa_jax import Network, dense_layers, ffa, overlays, sffa
+from sffa_jax import Network, dense_layers, ffa, sffa
 from sffa_jax.continual.model import (
     binary_loss,
     end_to_end,
@@ -13,6 +13,7 @@ from sffa_jax.continual.model import (
     product_loss,
     softmax_loss,
 )
+from sffa_jax.core import overlays
 
 X = jax.random.normal(jax.random.key(0), (5, 12))
 OUTPUTS = 3 * jax.random.normal(jax.random.key(1), (2, 5, 4))

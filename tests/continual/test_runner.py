@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from sffa_jax import Network, data, dense_layers, ffa, overlays, sffa
+from sffa_jax import Network, data, dense_layers, ffa, sffa
 from sffa_jax.continual.model import end_to_end, forward_only
 from sffa_jax.continual.runner import (
     Course,
@@ -28,8 +28,9 @@ from sffa_jax.continual.runner import (
 from sffa_jax.continual.scenarios import make_scenario, make_stream
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem
-from sffa_jax.sweep import spread
-from sffa_jax.train import make_samples
+from sffa_jax.core import overlays
+from sffa_jax.scale.sweep import spread
+from sffa_jax.training.samples import make_samples
 
 RULES = {"sffa": sffa(sharpness=12.0, floor=1.0), "ffa": ffa(threshold=0.3, sharpness=20.0)}
 ORDERS = ((0, 1, 2, 3), (3, 1, 0, 2))

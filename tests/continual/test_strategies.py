@@ -20,7 +20,7 @@ from sffa_jax.continual.strategies.mas import mas, sensitivity
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
 from sffa_jax.continual.strategy import Problem, Strategy, stored_floats
-from sffa_jax.train import make_samples
+from sffa_jax.training.samples import make_samples
 
 CURVATURES = (np.array([1.0, 0.5, 2.0]), np.array([0.3, 1.5, 0.1]))
 """Two modules of three parameters, each with a quadratic loss of its own."""

@@ -6,9 +6,9 @@ import pytest
 from commands import read, start
 
 from experiments import ablation
-from experiments.command import execute
-from experiments.presets import PRESETS
-from sffa_jax.recipe import Recipe
+from experiments.config.presets import PRESETS
+from experiments.config.recipe import Recipe
+from experiments.harness.experiment import execute
 
 
 @pytest.mark.parametrize("start", PRESETS)

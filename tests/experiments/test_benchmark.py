@@ -9,17 +9,13 @@ import optax
 import pytest
 from commands import read, start
 
-from experiments import (
-    benchmark,
-    benchmark_convolution,
-    benchmark_memory,
-    benchmark_report,
-    floor,
-)
-from experiments.command import execute
-from experiments.presets import BEST_CONVOLUTION
-from sffa_jax.backprop import backprop_learner
-from sffa_jax.layers import dense_layers
+from experiments import benchmark
+from experiments.bench import convolution, lower_bound, memory
+from experiments.config.presets import BEST_CONVOLUTION
+from experiments.harness.experiment import execute
+from experiments.reports import benchmark_tables
+from sffa_jax.core.architectures import dense_layers
+from sffa_jax.training.backprop import backprop_learner
 
 TINY = [
     *("--networks", "1x16", "--images", "128", "--score-images", "150", "--batch-size", "64"),
@@ -66,15 +62,15 @@ def test_memory_is_measured_in_a_process_of_its_own():
 @pytest.mark.parametrize(
     "shapes",
     [
-        floor.Shapes(40, 8, (24,), 10, candidates=2),
-        floor.Shapes(40, 8, (24, 32, 16), 10, candidates=2),
-        floor.Shapes(40, 8, (24, 32, 16), 10, candidates=2, scored=10),
-        floor.Shapes(40, 8, (24, 32), 10, candidates=1, end_to_end=True),
+        lower_bound.Shapes(40, 8, (24,), 10, candidates=2),
+        lower_bound.Shapes(40, 8, (24, 32, 16), 10, candidates=2),
+        lower_bound.Shapes(40, 8, (24, 32, 16), 10, candidates=2, scored=10),
+        lower_bound.Shapes(40, 8, (24, 32), 10, candidates=1, end_to_end=True),
     ],
 )
 def test_the_floor_does_all_products_in_every_step(shapes):
     """XLA counts a loop's body once: nothing was taken out of the loop or left away."""
-    function, argument = floor.training(shapes, 16, num_steps=3)
+    function, argument = lower_bound.training(shapes, 16, num_steps=3)
     lowered = jax.jit(function).lower(argument)
     counted = lowered.compile().cost_analysis()["flops"]
     products = shapes.flops(16)
@@ -87,8 +83,8 @@ def test_the_floor_does_all_products_in_every_step(shapes):
 
 
 def test_the_floor_of_scoring_does_all_products_for_every_chunk():
-    shapes = floor.Shapes(40, 8, (24, 32), 10, candidates=2)
-    function, argument = floor.scoring(shapes, images=60, chunk=20)
+    shapes = lower_bound.Shapes(40, 8, (24, 32), 10, candidates=2)
+    function, argument = lower_bound.scoring(shapes, images=60, chunk=20)
     text = jax.jit(function).lower(argument).compile().as_text()
     # Once before the loop and once in it, and the labels' own.
     assert len(re.findall(r"= f32\[\S+ dot\(", text)) == 2 * 2 + 1
@@ -106,7 +102,7 @@ def test_variants_of_backprop_take_the_same_step():
     state = plain.init(jax.random.key(1), x)
     expected, _ = plain.step(state, jax.random.key(2), x, labels)
     for remat in (True, False):
-        _, step = benchmark_memory.saving_step(layers, 3, remat=remat)
+        _, step = memory.saving_step(layers, 3, remat=remat)
         found, _ = step(state, jax.random.key(2), x, labels)
         # Adam's first step is the gradient's sign: compare the gradients' own moments.
         chex.assert_trees_all_close(found.opt_state[0].mu, expected.opt_state[0].mu, atol=1e-7)
@@ -114,9 +110,9 @@ def test_variants_of_backprop_take_the_same_step():
 
 def test_convolutions_are_timed_side_by_side(monkeypatch):
     tiny = {"6x6, 1 to 2 channels, kernel 3": (6, 1, 2, 3, 1)}
-    monkeypatch.setattr(benchmark_convolution, "CONVOLUTIONS", tiny)
-    records = benchmark_convolution.measure_gradient(1)
-    _, xla, ours = benchmark_report.small_table(records)
+    monkeypatch.setattr(convolution, "CONVOLUTIONS", tiny)
+    records = convolution.measure_gradient(1)
+    _, xla, ours = benchmark_tables.small_table(records)
     assert [xla[1], ours[1]] == ["XLA", "rows of products"]
     assert xla[0] == "four updates in a loop, 128 images 6x6, 1 to 2 channels, kernel 3"
     assert "1.00" in (xla[3], ours[3])
@@ -124,8 +120,8 @@ def test_convolutions_are_timed_side_by_side(monkeypatch):
 
 def test_an_update_of_convolutions_stands_beside_its_floor():
     recipe = dataclasses.replace(BEST_CONVOLUTION, channels=(2, 2), batch_size=4)
-    records = benchmark_convolution.measure_update(1, recipe)
-    _, least, *updates = benchmark_report.small_table(records)
+    records = convolution.measure_update(1, recipe)
+    _, least, *updates = benchmark_tables.small_table(records)
     assert least[:2] == ["four updates in a loop, 128 images (2, 2) maps", "the convolutions alone"]
     assert [row[1] for row in updates] == ["SFFA", "FFA", "Backprop"]
     assert all(record["floor_ratio"] > 0 for record in records[1:])
@@ -133,12 +129,12 @@ def test_an_update_of_convolutions_stands_beside_its_floor():
 
 def test_memory_of_convolutions_is_flat_in_depth(monkeypatch):
     """Forward-only layers need the memory of one, backprop of all."""
-    monkeypatch.setattr(benchmark_convolution, "DEPTHS", (4, 8))
-    found = benchmark_convolution.measure_memory()
+    monkeypatch.setattr(convolution, "DEPTHS", (4, 8))
+    found = convolution.measure_memory()
     scratch = {(r["algorithm"], len(r["channels"])): r["temporary_mib"] for r in found}
     assert scratch["sffa", 8] < 1.3 * scratch["sffa", 4]
     assert scratch["bp", 8] > 1.5 * scratch["bp", 4]
-    header, *rows = benchmark_report.maps_table(found)
+    header, *rows = benchmark_tables.maps_table(found)
     assert header == ["Algorithm", "4 convolutions, MiB", "8 convolutions, MiB"]
     assert [row[0] for row in rows] == ["SFFA", "FFA", "Backprop"]
 
@@ -147,7 +143,7 @@ def test_only_whole_cases_count():
     begun = [{"group": "a", "last": False, "n": 0}]
     whole = [{"group": "a", "last": False, "n": 1}, {"group": "a", "last": True, "n": 2}]
     other = [{"group": "b", "last": True, "n": 3}]
-    found = benchmark_report.whole([*begun, *other, *whole])
+    found = benchmark_tables.whole([*begun, *other, *whole])
     assert [r["n"] for r in found] == [3, 1, 2]
 
 

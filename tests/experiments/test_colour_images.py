@@ -5,7 +5,7 @@ import rgb_stand_in
 from commands import read, start
 
 from experiments import compare
-from experiments.command import execute
+from experiments.harness.experiment import execute
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import pytest
 from commands import read, start
 
 from experiments import compare
-from experiments.command import execute, parse
-from experiments.presets import PRESETS
-from sffa_jax import checkpoint, data
+from experiments.config.presets import PRESETS
+from experiments.harness.experiment import execute, parse
+from experiments.harness.saved import load
+from sffa_jax import data
 
 TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
 
@@ -40,7 +41,7 @@ def test_the_command(tmp_path):
     assert config["data"]["source"] == "scikit-learn load_digits"
     digits = data.load("digits")
     for record in records[::2]:
-        trained = checkpoint.load(tmp_path / "networks" / f"{record['algorithm']}-{record['seed']}")
+        trained = load(tmp_path / "networks" / f"{record['algorithm']}-{record['seed']}")
         right = trained.predict(digits.test_images) == digits.test_labels
         assert right.mean() == pytest.approx(record["test_accuracy"])
     names = {path.name for path in tmp_path.iterdir()}

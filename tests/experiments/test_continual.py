@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from commands import read, start
 
-from experiments import continual, continual_report, continual_runs
-from experiments.command import execute
-from experiments.continual_options import OWN_UNITS, READOUTS, Options
-from experiments.run_folder import RunFolder
+from experiments import continual
+from experiments.config.continual_options import OWN_UNITS, READOUTS, Options
+from experiments.harness import continual_runs
+from experiments.harness.experiment import execute
+from experiments.harness.run_folder import RunFolder
+from experiments.reports import continual_tables
 from sffa_jax import data
 from sffa_jax.continual.scenarios import Scenario
 
@@ -153,11 +155,11 @@ def test_all_tests_of_the_grid_are_corrected_together():
         for algorithm, base, noise in (("sffa", 0.5, 0.0), ("bp", 0.4, 0.01))
         for seed in range(4)
     ]
-    table = continual_report.tests_table(records)
+    table = continual_tables.tests_table(records)
     assert [row[2] for row in table[1:]] == ["SFFA - Backprop"] * 2
-    one = continual_report.tests_table([r for r in records if r["strategy"] == "none"])
+    one = continual_tables.tests_table([r for r in records if r["strategy"] == "none"])
     assert float(table[1][4]) == pytest.approx(2 * float(one[1][4]), rel=0.05)
-    accuracy = continual_report.accuracy_table(records)
+    accuracy = continual_tables.accuracy_table(records)
     assert accuracy[0] == ["Scenario", "Strategy", "SFFA, %", "Backprop, %"]
     assert accuracy[1][2].startswith("51.50 [")
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from commands import read, start
 
-from experiments import latents, latents_report
-from experiments.command import execute
-from experiments.latents_report import CLAIMS, MEASURES
+from experiments import latents
+from experiments.harness.experiment import execute
+from experiments.reports import latents_tables
+from experiments.reports.latents_tables import CLAIMS, MEASURES
 
 GIVEN = ["--hidden", "16", "8", "--epochs", "2", "--seeds", "1", "--batch-size", "64"]
 GIVEN += ["--algorithms", "sffa", "bp", "--probes", "120", "--embedded", "60", "--parallel", "map"]
@@ -66,15 +67,15 @@ def test_verdicts_follow_the_intervals():
         for algorithm, base in (("sffa", 0.6), ("ffa", 0.4))
         for seed in range(4)
     ]
-    _, *rows = latents_report.claims_table(records)
+    _, *rows = latents_tables.claims_table(records)
     assert len(rows) == 18
     for claim, measure, wanted, layer, _, verdict, _ in rows:
         assert measure in (MEASURES[name] for name in CLAIMS[claim])
         assert verdict == ("confirmed" if (wanted == "higher") == (layer == "1") else "refuted")
     undecided = [record("sffa", s, 0.5 + 0.1 * (-1) ** s) for s in range(4)]
     undecided += [record("ffa", s, 0.5) for s in range(4)]
-    assert {row[5] for row in latents_report.claims_table(undecided)[1:]} == {"undecided"}
-    assert latents_report.shown([]) == "-"
+    assert {row[5] for row in latents_tables.claims_table(undecided)[1:]} == {"undecided"}
+    assert latents_tables.shown([]) == "-"
 
 
 def test_bad_arguments(capsys):

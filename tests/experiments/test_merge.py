@@ -7,13 +7,13 @@ import pytest
 from commands import read, run_program
 
 from experiments import compare, merge
-from experiments.command import execute
+from experiments.harness.experiment import execute
 
 # In a process without type checks of shapes, which stacked runs do not pass.
 PROGRAM = """
 import sys
 from experiments import compare, merge
-from experiments.command import execute
+from experiments.harness.experiment import execute
 given, folder = sys.argv[1].split(), sys.argv[2]
 def run(*arguments):
     assert execute(compare.main, compare.Options, "compare", [*given, *arguments]) == 0

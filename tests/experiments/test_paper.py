@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
-from experiments import paper, reproduction
-from experiments.command import execute, parse
+from experiments import paper
+from experiments.claims import reproduction
+from experiments.harness.experiment import execute, parse
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from experiments import report as combined
-from experiments.command import execute
-from experiments.docs import ROOT
-from experiments.results import read
-from experiments.sections import SECTIONS
+from experiments.claims.doc_tables import ROOT
+from experiments.harness.experiment import execute
+from experiments.harness.results import read
+from experiments.reports.sections import SECTIONS
 
 RESULTS = ROOT / "results"
 

@@ -15,10 +15,10 @@ STOPPED = """
     import dataclasses, json, tempfile
     import jax
     from rich.console import Console
-    from experiments import continual_runs
-    from experiments.continual_options import Options
+    from experiments.harness import continual_runs
+    from experiments.config.continual_options import Options
     from sffa_jax import data
-    from sffa_jax.checkpoint import Checkpoints
+    from sffa_jax.scale.snapshots import Checkpoints
 
     jax.config.update("jax_num_cpu_devices", 2)
     continual_runs.PORTION = 4

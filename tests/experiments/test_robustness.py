@@ -2,7 +2,7 @@ import numpy as np
 from commands import read, start
 
 from experiments import robustness
-from experiments.command import execute
+from experiments.harness.experiment import execute
 
 
 def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):

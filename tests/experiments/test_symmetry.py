@@ -3,7 +3,7 @@ import pytest
 from commands import read, start
 
 from experiments import symmetry
-from experiments.command import execute
+from experiments.harness.experiment import execute
 
 
 # Two algorithms as published and by the preset, and SFFA at eight sharpnesses and floors: a program

@@ -4,6 +4,8 @@ here."""
 from collections.abc import Callable
 
 from sffa_jax.continual.strategies.agem import agem
+from sffa_jax.continual.strategies.class_groups_gradient import owned_gradient
+from sffa_jax.continual.strategies.class_subspaces import owned
 from sffa_jax.continual.strategies.derpp import derpp
 from sffa_jax.continual.strategies.ewc import ewc
 from sffa_jax.continual.strategies.gdumb import gdumb
@@ -13,12 +15,10 @@ from sffa_jax.continual.strategies.lwf import lwf
 from sffa_jax.continual.strategies.mas import mas
 from sffa_jax.continual.strategies.ncm import ncm
 from sffa_jax.continual.strategies.none import none
-from sffa_jax.continual.strategies.owned import owned
-from sffa_jax.continual.strategies.owned_gradient import owned_gradient
-from sffa_jax.continual.strategies.protect import protect
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
 from sffa_jax.continual.strategies.slda import slda
+from sffa_jax.continual.strategies.usage_gating import protect
 from sffa_jax.continual.strategy import Strategy
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.memory import Reservoir, empty_reservoir
+from sffa_jax.continual.buffer import Reservoir, empty_reservoir
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.strategies.gem import inner
 from sffa_jax.continual.strategies.replay import draw_batch, remember_task
 from sffa_jax.continual.strategy import Batch, Problem, Strategy
-from sffa_jax.layers import Params
+from sffa_jax.core.layer import Params
 
 
 def project_on_one(gradient: Params, reference: Params) -> Params:

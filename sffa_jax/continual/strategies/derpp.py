@@ -6,7 +6,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_range
-from sffa_jax.continual.memory import Reservoir, draw_slots, empty_reservoir
+from sffa_jax.continual.buffer import Reservoir, draw_slots, empty_reservoir
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.strategies.replay import remember_task, replay
 from sffa_jax.continual.strategy import Batch, Problem, Strategy

@@ -3,7 +3,7 @@
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.memory import Reservoir, empty_reservoir
+from sffa_jax.continual.buffer import Reservoir, empty_reservoir
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.strategies.replay import draw_batch, remember_task
 from sffa_jax.continual.strategy import Batch, Problem, Strategy

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Modules
-from sffa_jax.continual.quadratic_programme import nonnegative_minimum
+from sffa_jax.continual.quadratic_program import nonnegative_minimum
 from sffa_jax.continual.strategy import Batch, Problem, Strategy, zeros_like
-from sffa_jax.layers import Params
+from sffa_jax.core.layer import Params
 
 
 class Patterns(struct.PyTreeNode):

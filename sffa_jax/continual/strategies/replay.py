@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer, check_range
-from sffa_jax.continual.memory import Reservoir, draw_slots, empty_reservoir, insert
+from sffa_jax.continual.buffer import Reservoir, draw_slots, empty_reservoir, insert
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.strategy import Batch, Problem, Strategy, join_batches
 

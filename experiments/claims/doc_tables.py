@@ -1,0 +1,373 @@
+"""Fills the tables of README.md and docs/ from the raw results: no number there is typed.
+
+    python -m experiments.claims.doc_tables
+
+A table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->`; what is between them
+is made anew from the named folders under `results/` (of "reproduced": from those of all its
+claims). A test holds that nothing would change.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from experiments import ablation, robustness, symmetry
+from experiments.claims import reproduction
+from experiments.config import options as shared
+from experiments.config.continual_options import READOUTS
+from experiments.harness.results import Results, read, restored
+from experiments.reports import (
+    benchmark_tables,
+    comparison,
+    continual_tables,
+    latents_tables,
+    unit_turnover,
+)
+from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+
+ROOT = Path(__file__).parents[2]
+TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def load(name: str) -> Results:
+    """The folder `name` under `results/`; options that later versions added have their preset's
+    value."""
+    found = read(ROOT / "results" / name)
+    given = found.options
+    if found.experiment in ("compare", "latents", "robustness", "symmetry"):
+        given = shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
+    return replace(found, config=found.config | {"options": given})
+
+
+def name_of(run: Results) -> str:
+    """Under `results/`."""
+    return run.path.relative_to(ROOT / "results").as_posix()
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean and half of the 95 % interval, in percent."""
+    of = comparison.interval(values)
+    return f"{100 * of.mean:.2f}" + (
+        "" if of.high is None else f" ± {100 * (of.high - of.mean):.2f}"
+    )
+
+
+def accuracies(run: Results, algorithm: str) -> list[float]:
+    """Test accuracy of every seed that did not diverge; none, if the algorithm was not run."""
+    return list(comparison.accuracies(run.records).get(algorithm, {}).values())
+
+
+def changed(run: Results) -> str:
+    """The options of a run that are not the command's defaults, as they are typed."""
+    usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
+    hidden = {*shared.FREE_OPTIONS} - {"seeds"}
+    said = {name: value for name, value in run.options.items() if name not in hidden}
+    words = shared.flags(said, usual)
+    return f"`{' '.join(words)}`" if words else "no option"
+
+
+def device(run: Results) -> str:
+    """Where it ran."""
+    found = run.config["device"]
+    return f"{found['host_cores']} cores" if found["platform"] == "cpu" else found["kind"]
+
+
+def network_of(run: Results) -> str:
+    """Data set and layers of a run."""
+    maps = "-".join(map(str, run.options.get("channels") or ()))
+    units = "-".join(map(str, run.options["hidden"]))
+    layers = [f"{maps} maps"] * bool(maps) + [units] * bool(units)
+    return f"{run.options['dataset']}, {', '.join(layers)}"
+
+
+def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
+    """A row a run of `compare`."""
+    table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
+    for run in runs:
+        results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
+        made = f"{changed(run)} ([raw](results/{name_of(run)}))"
+        table.append(
+            [
+                network_of(run),
+                str(max(map(len, results))),
+                *(percent(values) if values else "-" for values in results),
+                made,
+                device(run),
+            ]
+        )
+    return table
+
+
+FIRST = {"replay": "memory of 500", "owned": "no memory"}
+"""Strategies of the class scenario that stand on the first page."""
+
+
+def overview(runs: Sequence[Results]) -> list[list[str]]:
+    """The first page's table: classification, then classes that come two at a time."""
+    table = [["What", "Seeds", "FFA", "SFFA", "Backprop", "Command, with `--dataset`"]]
+
+    def add(what: str, by_algorithm: Sequence[Sequence[float]], run: Results) -> None:
+        values = [percent(found) if found else "-" for found in by_algorithm]
+        table.append([what, str(max(map(len, by_algorithm))), *values, made(run)])
+
+    def made(run: Results) -> str:
+        options = {n: v for n, v in run.options.items() if n in ("preset", "hidden") and v}
+        usual = {"preset": None, "hidden": shared.Options().flat()["hidden"]}
+        if run.experiment == "compare":
+            options.pop("preset" if options["preset"] == "two_pass" else "hidden", None)
+        words = " ".join(shared.flags(options, usual))
+        return f"[`{f'{run.experiment} {words}'.strip()}`](results/{name_of(run)})"
+
+    for run in runs:
+        if run.experiment == "compare":
+            values = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
+            add(network_of(run), values, run)
+            continue
+        for strategy, said in FIRST.items():
+            records = continual_tables.of(run.records, scenario="class", strategy=strategy)
+            values = [
+                [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
+                for algorithm in ("ffa", "sffa", "bp")
+            ]
+            if any(values):
+                of = run.options["dataset"] if strategy == "owned" else network_of(run)
+                add(f"{of}, two classes at a time, {said}", values, run)
+    return table
+
+
+def tests(runs: Sequence[Results]) -> list[list[str]]:
+    """The paired tests of runs of `compare`."""
+    table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    for run in runs:
+        for row in comparison.tests_table(run.records)[1:]:
+            table.append([name_of(run), *row])
+    return table
+
+
+def depth(runs: Sequence[Results]) -> list[list[str]]:
+    """Accuracy by layer and cumulated, a row a run and algorithm."""
+    tables = [(network_of(run), comparison.layers_table(run.records)) for run in runs]
+    rows = [[network, *row] for network, table in tables for row in table[1:]]
+    return [["Network", *tables[0][1][0]], *rows]
+
+
+def ablated(runs: Sequence[Results]) -> list[list[str]]:
+    """What each change buys."""
+    (run,) = runs
+    options: ablation.Options = restored(ablation.Options, run.options)
+    settings = ablation.path(*options.ends(), taken_back=options.taken_back)
+    table: list[list[str]] = []
+    for algorithm in options.algorithms:
+        table += ablation.effects(run.records, settings, algorithm)[1 if table else 0 :]
+    return table
+
+
+def robust(runs: Sequence[Results]) -> list[list[str]]:
+    """Quartiles over a grid of settings."""
+    (run,) = runs
+    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
+    return robustness.distribution_table(run.records, algorithms, 0.9)
+
+
+def by_value(runs: Sequence[Results]) -> list[list[str]]:
+    """Medians with one choice of the grid held fixed."""
+    (run,) = runs
+    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
+    return robustness.by_value_table(run.records, algorithms)
+
+
+def sizes(runs: Sequence[Results]) -> list[list[str]]:
+    """SFFA's gradient at several sharpnesses and floors."""
+    (run,) = runs
+    return symmetry.size_table(run.records)
+
+
+def imbalance(runs: Sequence[Results]) -> list[list[str]]:
+    """How unlike positive and negative samples pull, under the published rule and the default."""
+    (run,) = runs
+    said = {"published": "the paper's", "two_pass": "`two_pass`"}
+    records = [record for record in run.records if record["setting"] in said]
+    header, *rows = symmetry.imbalance_table(records)
+    rule = header.index("Rule")
+    return [header, *([*row[:rule], said[row[rule]], *row[rule + 1 :]] for row in rows)]
+
+
+PUBLISHED = {
+    ("mnist", "class", "replay"): "90.03 / 87.75",
+    ("mnist", "class", "gem"): "69.73 / 62.85",
+    ("mnist", "domain", "replay"): "95.17 / 94.16",
+    ("mnist", "task", "none"): "88.5",
+    ("mnist", "task", "ewc"): "94.5",
+    ("mnist", "task", "si"): "96",
+    ("mnist", "task", "mas"): "91",
+    ("mnist", "task", "gem"): "98",
+    ("mnist", "task", "replay"): "99",
+    ("fashion_mnist", "class", "replay"): "79",
+    ("fashion_mnist", "class", "gem"): "65 / 60",
+    ("fashion_mnist", "domain", "replay"): "88",
+    ("fashion_mnist", "task", "replay"): "97",
+}
+"""SFFA's accuracy in the paper (arXiv 2409.07387), and backprop's; without decimals, read off its
+figures. By data set, scenario and strategy."""
+
+
+def continual(runs: Sequence[Results]) -> list[list[str]]:
+    """Accuracy over all tasks in the end, a row a run, scenario and strategy."""
+    table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
+    for run in runs:
+        records = continual_tables.ordered(run.records)
+        for scenario, strategy in continual_tables.settings(records):
+            cells = []
+            for algorithm in continual_tables.ORDER["algorithm"]:
+                cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
+                found = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
+                cells.append(percent(found) if found else "-")
+            table.append(
+                [
+                    f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
+                    SCENARIO_NAMES[scenario].removesuffix("-incremental"),
+                    STRATEGY_NAMES[strategy],
+                    *cells,
+                    PUBLISHED.get((run.options["dataset"], scenario, strategy), ""),
+                ]
+            )
+    return table
+
+
+def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
+    """Forgetting, memory and time of the class scenario's cells."""
+    (run,) = runs
+    records = continual_tables.ordered(run.records)
+    cells = continual_tables.summary(continual_tables.of(records, scenario="class"))
+    table = continual_tables.measures_table(cells)
+    return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
+
+
+def remembering(runs: Sequence[Results]) -> list[list[str]]:
+    """What is remembered without, and with, a memory: a row a data set, strategy and algorithm of
+    the class scenario. A read-out is the same whichever the algorithm."""
+    table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task after it, after the last"]]
+    table[0] += ["Lost, points", "Stored, million floats", "Seconds"]
+    for run in runs:
+        records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
+        for strategy, algorithm in dict.fromkeys((r["strategy"], r["algorithm"]) for r in records):
+            mine = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+            first, last = np.array(
+                [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in mine)]
+            ).T
+            read = strategy in READOUTS
+            table.append(
+                [
+                    run.options["dataset"],
+                    STRATEGY_NAMES[strategy],
+                    "-" if read else comparison.NAMES[algorithm],
+                    percent([r["average_accuracy"] for r in mine]),
+                    f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
+                    f"{100 * (first - last).mean():.2f}",
+                    f"{mine[0]['stored_floats'] / 1e6:.3g}",
+                    f"{np.mean([r['train_seconds'] for r in mine]):.3g}",
+                ]
+            )
+    return table
+
+
+def claims(runs: Sequence[Results]) -> list[list[str]]:
+    """The paper's claims about latents, a row a run, measurement and layer."""
+    table: list[list[str]] = []
+    for run in runs:
+        head, *rows = latents_tables.claims_table(run.records)
+        table += [] if table else [["Run", *head]]
+        table += [[name_of(run).removeprefix("latents/"), *row] for row in rows]
+    return table
+
+
+def measures(runs: Sequence[Results]) -> list[list[str]]:
+    """Every measurement of the layers of one run."""
+    (run,) = runs
+    return latents_tables.measures_table(run.records)
+
+
+def neurons(runs: Sequence[Results]) -> list[list[str]]:
+    """What becomes of neurons in a continual run."""
+    (run,) = runs
+    return unit_turnover.table(continual_tables.ordered(run.records))
+
+
+def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
+    """A table of the benchmark's report, by its title there."""
+
+    def table(runs: Sequence[Results]) -> list[list[str]]:
+        (run,) = runs
+        return benchmark_tables.tables(benchmark_tables.whole(run.records))[title]
+
+    return table
+
+
+KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
+    "overview": overview,
+    "comparison": comparison_rows,
+    "tests": tests,
+    "depth": depth,
+    "ablation": ablated,
+    "robustness": robust,
+    "by_value": by_value,
+    "sizes": sizes,
+    "imbalance": imbalance,
+    "continual": continual,
+    "continual_cost": continual_cost,
+    "remembering": remembering,
+    "claims": claims,
+    "measures": measures,
+    "neurons": neurons,
+    "training": benchmarked("Training, one epoch"),
+    "scoring": benchmarked("Scoring all images against all labels"),
+    "kernels": benchmarked("Kernels"),
+    "maps": benchmarked("Scratch memory of convolutions"),
+    "sweeps": benchmarked("Sweeps"),
+    "pipeline": benchmarked("One network over several devices"),
+    "scratch": benchmarked("Scratch memory of one update"),
+}
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; the first row is its header."""
+    rows = [f"| {' | '.join(row)} |" for row in table]
+    return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
+
+
+def filled(text: str, prefix: str = "") -> str:
+    """The text with every table made anew; `prefix` leads from the text's folder to the root."""
+
+    def fill(match: re.Match[str]) -> str:
+        names = match[3].split()
+        if match[2] == "reproduced":
+            table = reproduction.table(ROOT / "results", *names)
+        elif match[2] == "time":
+            table = reproduction.time_table(ROOT / "results", names)
+        else:
+            table = KINDS[match[2]]([load(name) for name in names])
+        return match[1] + markdown(table).replace("](results/", f"]({prefix}results/") + match[4]
+
+    return TABLE.sub(fill, text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that may hold tables, and the prefix of its links."""
+    return {ROOT / "README.md": ""} | dict.fromkeys(sorted(ROOT.glob("docs/*.md")), "../")
+
+
+def main() -> None:
+    """Rewrites every page whose tables changed."""
+    for path, prefix in pages().items():
+        text = path.read_text()
+        new = filled(text, prefix)
+        if new != text:
+            path.write_text(new)
+            print(f"{path.relative_to(ROOT)}: tables made anew")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""What every training experiment is told on the command line, and the data it names."""
+
+import dataclasses
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import jax
+import numpy as np
+import tyro
+
+from experiments.config.presets import PRESETS
+from experiments.config.recipe import ALGORITHMS, Recipe
+from experiments.harness.run_folder import RunFolder
+from sffa_jax import data
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.scale.mesh import make_mesh
+from sffa_jax.scale.processes import first_alone
+from sffa_jax.scale.sweep import WAYS, available, check_way
+from sffa_jax.training.fit import Schedule
+from sffa_jax.training.learner import Learner
+from sffa_jax.training.samples import Samples, make_samples
+
+Cell = TypeVar("Cell")
+
+PLACES = (
+    *("out", "data_dir", "parallel", "compilation_cache", "checkpoint_seconds"),
+    *("shard", "coordinator", "num_processes", "process_id", "devices_per_run", "tensorboard"),
+)
+"""Options that say where and how runs are made, not which."""
+
+FREE_OPTIONS = (*PLACES, "seeds", "algorithms", "save_networks")
+"""Options that do not change any single run, so that a second start may change them."""
+
+UNSAID = {*PLACES} - {"data_dir", "parallel", "devices_per_run"}
+"""Options that a report's command leaves out: whoever repeats it has others."""
+
+MNIST_SCALE = (0.1307, 0.3081)
+"""Mean and standard deviation that are typed into many programs, the released code among them."""
+
+
+def check_names(option: str, values: Collection[str], known: Collection[str]) -> None:
+    """Raises ValueError unless at least one name is given and all are known."""
+    if not values:
+        raise reject("options", option, f"name one of {', '.join(known)}", "none")
+    for value in values:
+        check_choice("options", option, value, known)
+
+
+def flags(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+    """The options that differ from what they usually are, as they are typed.
+
+    Lists and tuples of the same values are the same: a configuration that was read has lists.
+    """
+    words = []
+    for option, value in values.items():
+        several = list(value) if isinstance(value, list | tuple) else value
+        default = usual[option]
+        if several == (list(default) if isinstance(default, tuple) else default):
+            continue
+        flag = option.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            shown = several if isinstance(several, list) else [several]
+            words.append(f"--{flag} {' '.join(map(str, shown))}")
+    return words
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options that every experiment has."""
+
+    dataset: str = "digits"
+    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10 or tfds:NAME."""
+    data_dir: Path | None = None
+    """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR. If left
+    out, sets are downloaded once, into TFDS's data directory."""
+    algorithms: tuple[str, ...] = ALGORITHMS
+    """Algorithms to compare: ffa, sffa, bp."""
+    seeds: int = 10
+    """Number of seeds; the seeds are 0 .. N-1."""
+    validation: float = 1 / 12
+    """Share of the training images held out to choose the weights."""
+    out: Path | None = None
+    """Folder for the results; a second start with the same folder continues it."""
+    parallel: str = "auto"
+    """How runs are spread: vmap, map, devices, or auto (the fastest, measured)."""
+    compilation_cache: Path | None = None
+    """Folder in which compiled programs are kept, so that a second start compiles nothing."""
+    checkpoint_seconds: float = 60.0
+    """Time between snapshots of the runs under way, at least; they are kept in --out."""
+    shard: str | None = None
+    """i/n: only the i-th of n parts of all runs (from 1), into --out/shard-i-of-n, for job arrays;
+    experiments.merge joins the parts."""
+    coordinator: str | None = None
+    """Run as one of several processes: HOST:PORT of the first one, or auto (Slurm, Open MPI,
+    Kubernetes, TPU pods)."""
+    num_processes: int | None = None
+    """How many processes there are, where --coordinator is HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
+    devices_per_run: int = 1
+    """Devices that share each batch of a run, with --parallel devices."""
+    tensorboard: bool = False
+    """Keep loss and accuracies of the runs under way for TensorBoard, in --out/tensorboard."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read."""
+        del arguments
+        return cls()
+
+    def check(self, algorithms: Collection[str] = ALGORITHMS) -> None:
+        """Checks what all experiments have in common.
+
+        Args:
+          algorithms: that this experiment knows.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        data.check_name(self.dataset)
+        check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
+        check_names("algorithms", self.algorithms, algorithms)
+        check_integer("options", "seeds", self.seeds, 1)
+        check_range("options", "validation", self.validation, above=0, at_most=0.9)
+        check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
+        check_integer("options", "devices_per_run", self.devices_per_run, 1)
+        if self.parallel != "auto":
+            check_way("options", self.parallel, self.devices_per_run)
+        make_mesh(1, self.devices_per_run)
+        if jax.process_count() > 1:
+            check_choice("options", "parallel", self.parallel, ("auto", *available()))
+        self.part()
+
+    def part(self) -> tuple[int, int]:
+        """Which of how many parts of the runs are done here, both from 1; (1, 1) is all.
+
+        Raises:
+          ValueError: if --shard names no part.
+        """
+        if self.shard is None:
+            return 1, 1
+        match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
+        i, n = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= i <= n:
+            raise reject("options", "shard", "be i/n with 1 <= i <= n", repr(self.shard))
+        return i, n
+
+    def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+        """The cells of a grid that are done here, each with its seeds.
+
+        A part is a stretch of the list of all runs, cell by cell, so that few parts share a cell
+        and compile its program twice.
+        """
+        i, n = self.part()
+        total = len(cells) * self.seeds
+        mine = range((i - 1) * total // n, i * total // n)
+        runs = [divmod(run, self.seeds) for run in mine]
+        return [
+            (cell, seeds)
+            for number, cell in enumerate(cells)
+            if (seeds := [seed for of, seed in runs if of == number])
+        ]
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the results go: --out, or this part's folder in it.
+
+        Raises:
+          ValueError: for a part without --out.
+        """
+        if self.shard is None:
+            return self.out
+        if self.out is None:
+            raise reject("options", "out", "be given with --shard", None)
+        i, n = self.part()
+        return self.out / f"shard-{i}-of-{n}"
+
+    def flat(self) -> dict[str, Any]:
+        """Every option by the name it has on the command line."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def usual(self) -> dict[str, Any]:
+        """What `flat` is if nothing is said."""
+        return type(self)().flat()
+
+    def command(self, name: str) -> str:
+        """The command that repeats the run."""
+        said = {option: value for option, value in self.flat().items() if option not in UNSAID}
+        return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
+
+
+@dataclass(frozen=True)
+class Options(Common):
+    """Options of the experiments that train by a recipe."""
+
+    preset: str = "two_pass"
+    """Recipe that the options below start from: paper, released, two_pass or best;
+    released_convolution or best_convolution."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """The options before the command line is read but for its `--preset`.
+
+        Raises:
+          ValueError: for an unknown preset.
+        """
+        preset = cls().preset
+        for i, word in enumerate(arguments):
+            name, _, value = word.partition("=")
+            if name == "--preset":
+                preset = value or (arguments[i + 1] if i + 1 < len(arguments) else preset)
+        check_choice("options", "preset", preset, PRESETS)
+        return cls(preset=preset, recipe=PRESETS[preset])
+
+    def resolve(self) -> Self:
+        """Checks every option; each algorithm stands once.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        self.check()
+        self.recipe.check()
+        return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
+
+    def flat(self) -> dict[str, Any]:
+        values = super().flat()
+        return values | dataclasses.asdict(values.pop("recipe"))
+
+    def usual(self) -> dict[str, Any]:
+        preset = type(self)().preset
+        return type(self).defaults([f"--preset={self.preset}"]).flat() | {"preset": preset}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set's splits on the device, scaled by the training split's statistics.
+
+    Attributes:
+      dataset: as it was read.
+      training, test: the splits.
+      validation: chooses the epoch; None where the last one is taken.
+    """
+
+    dataset: data.Dataset
+    training: Samples
+    validation: Samples | None
+    test: Samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.dataset.train_images.shape[1:]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `config.json` says of the data: its source and the hash of its content."""
+        return {"source": self.dataset.source, "sha256": self.dataset.sha256}
+
+    def learner(self, recipe: Recipe, algorithm: str) -> Learner:
+        """The recipe's learner for these images."""
+        classes, samples = self.dataset.num_classes, len(self.training.labels)
+        return recipe.learner(algorithm, self.shape, classes, samples)
+
+    def schedule(self, recipe: Recipe) -> Schedule:
+        """The recipe's epochs and batches of these images."""
+        black = -self.training.mean / self.training.std
+        schedule = recipe.schedule(self.shape, black)
+        schedule.steps_per_epoch(len(self.training.labels))
+        return schedule
+
+
+def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
+    """Splits and scales a data set as a recipe asks; the same validation split for every seed.
+
+    Args:
+      dataset: the data.
+      recipe: its `selection` and `scaling` count.
+      validation: share of the training images held out to choose the epoch. Where the recipe takes
+        the last epoch, or the best on the test set, nothing is held out.
+    """
+    images, labels = dataset.train_images, dataset.train_labels
+    train, held_out = data.stratified_split(labels, validation, seed=0)
+    if recipe.selection != "validation":
+        train = np.arange(len(labels))
+    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
+    scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
+    test = make_samples(dataset.test_images, dataset.test_labels, **scale)
+    choosing = {
+        "validation": lambda: make_samples(images[held_out], labels[held_out], **scale),
+        "last": lambda: None,
+        "test": lambda: test,
+    }
+    training = make_samples(images[train], labels[train], **scale)
+    return Splits(dataset, training, choosing[recipe.selection](), test)
+
+
+def load_dataset(options: Common) -> data.Dataset:
+    """The options' data set; of several processes the first downloads it, then all read it."""
+    return first_alone(lambda: data.load(options.dataset, options.data_dir))
+
+
+def load_splits(options: Options) -> Splits:
+    """Loads the options' data set and splits it as their recipe asks."""
+    dataset = load_dataset(options)
+    return make_splits(dataset, options.recipe, options.validation)
+
+
+def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
+    """The output folder of resolved options, new or continued, as a context manager.
+
+    Raises:
+      ValueError: if the folder cannot be used, or holds the results of other options or data.
+    """
+    return RunFolder(
+        options.folder,
+        name,
+        options.flat(),
+        extra={"data": splits.record, "command": options.command(name)},
+        free=FREE_OPTIONS,
+        tensorboard=options.tensorboard,
+    )

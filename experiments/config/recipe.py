@@ -1,0 +1,319 @@
+"""A recipe: every choice that is made for a training run, by its plain name.
+
+Plain values alone, so that it goes into a file and onto a command line, and comes back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+
+from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
+from sffa_jax.core import class_units, overlays, rules
+from sffa_jax.core.architectures import PADDINGS, conv_layers, dense_layers
+from sffa_jax.core.goodness import MEASURES
+from sffa_jax.core.image_layout import POOLS
+from sffa_jax.core.layer import COMPETITIONS, Layer
+from sffa_jax.core.network import Network
+from sffa_jax.core.overlays import Overlay
+from sffa_jax.training import augment
+from sffa_jax.training.backprop import backprop_learner
+from sffa_jax.training.fit import Schedule
+from sffa_jax.training.greedy import greedy_learner
+from sffa_jax.training.learner import Learner
+from sffa_jax.training.local import local_learner
+
+ALGORITHMS = ("ffa", "sffa", "bp")
+OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units", "shares")
+LAYER_SCHEDULES = ("before", "after", "greedy")
+PROBABILITIES = ("ratio", "sigmoid")
+DECAYS = ("constant", "cosine")
+SELECTIONS = ("validation", "last", "test")
+SCALINGS = ("training", "mnist")
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are built and trained. Backprop heeds what applies to it."""
+
+    channels: tuple[int, ...] = ()
+    """Feature maps of each convolutional layer, below the dense ones, e.g. 64 128."""
+    kernel: int = 3
+    """Side of the convolutional kernels, pixels."""
+    stride: int = 1
+    """Step of the convolutional kernels, pixels."""
+    padding: str = "SAME"
+    """Of convolutions: SAME, or VALID (none)."""
+    pool: str | None = "max"
+    """What halves the maps of each convolutional layer: max, mean, or None."""
+    by_position: bool = False
+    """Goodness of each position's channels, averaged, or of all units of a convolution together."""
+    competition: str = "layer"
+    """Winners of a convolution: in the whole layer, at each position, or in each map."""
+    hidden: tuple[int, ...] = (400,)
+    """Width of each dense hidden layer, e.g. 1400 1400; none, if there are convolutional ones."""
+    activation: str = "relu"
+    """Activation of every hidden layer: relu, sigmoid or tanh."""
+    initialiser: str = "lecun_normal"
+    """How weights are drawn: lecun_normal, or torch (uniform, as PyTorch's linear layer)."""
+    precision: str = "float32"
+    """Of the layers' products: float32, or bfloat16 (parameters, sums and losses stay float32)."""
+    winners: int | None = None
+    """Units that stay active in each half of a forward-only layer; None keeps all."""
+    ffa_winners: int | None = None
+    """The same for FFA, whose halves mean nothing; None keeps all."""
+
+    overlay: str = "appended_gaussian"
+    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave; or not
+    at all: units (each class owns some of every layer's) or shares (each learns what it owns)."""
+    overlay_size: int = 100
+    """Features that an appended overlay adds."""
+    overlay_density: float = 0.1
+    """Share of ones in appended_pattern."""
+    overlay_value: float = 1.0
+    """Size of an overlay's entries, in units of the scaled input."""
+    input_skip: bool = False
+    """Show the overlaid input to the layers above the first, too."""
+    normalise: str | None = None
+    """Length divided out between layers: of halves (None: SFFA), whole (None: FFA), or none."""
+    joint_length: bool = False
+    """Scale activity and skipped input as one row (the released code's slip)."""
+
+    sharpness: float = 6.0
+    """SFFA: tau, steepness of the log-odds."""
+    floor: float = 1.0
+    """SFFA: epsilon, squared activity below which a half says little."""
+    measure: str = "sum_square"
+    """SFFA: of a half: sum_square, mean_square, norm, root_mean_square, sum or mean."""
+    probability: str = "ratio"
+    """SFFA: ratio of the halves, or sigmoid of their difference (Polar-FFA)."""
+    ffa_threshold: float = 0.3
+    """FFA: theta, the measure at which the log-odds are 0."""
+    ffa_sharpness: float = 20.0
+    """FFA: tau, steepness of the log-odds."""
+    ffa_measure: str = "mean_square"
+    """FFA: measure of a layer's activity, of the same names."""
+
+    negatives: str = "uniform"
+    """Wrong labels a step contrasts with the true one: uniform, hard or all."""
+    loss: str = "bce"
+    """Local loss: bce, softmax over the candidate labels, or symba."""
+    margin: float = 0.0
+    """By how many nats bce wants the log-odds to clear 0."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all labels (softmax, and backprop)."""
+    activity_rate: float | None = None
+    """Rate of the factor on the loss that keeps layers from dying; None leaves it out."""
+    clip: float | None = None
+    """Clips probabilities away from 0 and 1 by this much; None does not."""
+    prediction: str = "log_odds"
+    """What the layers add up: log_odds, probability, or log_probability (product)."""
+    first_scored: int = 0
+    """First layer whose score counts in the prediction, from 0."""
+    layer_schedule: str = "before"
+    """Layers see the activity below from before its update, from after it, or train greedily."""
+
+    epochs: int = 40
+    """Passes over the training split."""
+    batch_size: int = 128
+    """Images per update."""
+    learning_rate: float = 1e-3
+    """Adam's learning rate at the start."""
+    weight_decay: float = 0.0
+    """AdamW's decay, in units of the learning rate."""
+    decay: str = "cosine"
+    """Learning rate: constant, or falling to 0 along a half cosine."""
+    input_dropout: float = 0.0
+    """Share of input features dropped in training."""
+    adversarial: float | None = None
+    """Length by which training images are moved uphill on the (first layer's) loss; None: not."""
+    shift: int = 0
+    """Largest shift of training images, pixels (augmentation)."""
+    flip: bool = False
+    """Mirror half of the training images left to right (augmentation)."""
+    selection: str = "validation"
+    """The epoch: best on a validation split, the last (all training images are trained on), or best
+    on the test set (the released code; it leaks)."""
+    scaling: str = "training"
+    """Pixels are scaled by the training split's statistics, or by MNIST's typed-in ones."""
+
+    def check(self) -> None:
+        """Raises ValueError for the first choice that cannot be used; see also the parts' own."""
+        for name, choices in (
+            ("overlay", OVERLAYS),
+            ("layer_schedule", LAYER_SCHEDULES),
+            ("probability", PROBABILITIES),
+            ("decay", DECAYS),
+            ("selection", SELECTIONS),
+            ("scaling", SCALINGS),
+            ("precision", PRECISIONS),
+            ("ffa_measure", MEASURES),
+            ("padding", PADDINGS),
+            ("competition", COMPETITIONS),
+        ):
+            check_choice("options", name, getattr(self, name), choices)
+        for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_sharpness"):
+            check_range("options", name, getattr(self, name), above=0)
+        check_range("options", "weight_decay", self.weight_decay, at_least=0)
+        check_range("options", "overlay_density", self.overlay_density, above=0, at_most=1)
+        check_range("options", "input_dropout", self.input_dropout, at_least=0, at_most=0.99)
+        check_integers("options", "channels", self.channels, 1)
+        for name in ("kernel", "stride", "overlay_size"):
+            check_integer("options", name, getattr(self, name), 1)
+        if self.pool is not None:
+            check_choice("options", "pool", self.pool, POOLS)
+        check_integer("options", "shift", self.shift, 0)
+        if self.ffa_winners is not None:
+            check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
+        if self.adversarial is not None and self.layer_schedule == "greedy":
+            raise reject("options", "adversarial", "be None in greedy training", self.adversarial)
+
+    def rule(self, algorithm: str) -> rules.LocalRule:
+        """The local rule of "ffa" or "sffa"."""
+        choices: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("loss", "margin", "label_smoothing", "activity_rate", "prediction", "clip")
+        }
+        if self.normalise is not None:
+            choices["normalise"] = self.normalise
+        if algorithm == "ffa":
+            return rules.ffa(
+                threshold=self.ffa_threshold,
+                sharpness=self.ffa_sharpness,
+                measure=self.ffa_measure,
+                **choices,
+            )
+        if self.probability == "sigmoid":
+            return rules.polar_ffa(sharpness=self.sharpness, measure=self.measure, **choices)
+        return rules.sffa(
+            sharpness=self.sharpness, floor=self.floor, measure=self.measure, **choices
+        )
+
+    def make_overlay(self, shape: Sequence[int], classes: int) -> Callable[[jax.Array], Overlay]:
+        """Draws the overlay for images of this shape from a key."""
+        size, value = self.overlay_size, self.overlay_value
+        if self.overlay == "corner":
+            features = 1
+            for length in shape:
+                features *= length
+            return lambda _: overlays.corner_one_hot(features, classes, value=value)
+        if self.overlay in ("units", "shares"):
+            return overlays.unmarked
+        if self.overlay == "image_wave":
+            return lambda key: overlays.image_wave(key, shape, classes)
+        if self.overlay == "appended_pattern":
+            return lambda key: overlays.appended_pattern(
+                key, classes, size=size, density=self.overlay_density, value=value
+            )
+        return lambda key: overlays.appended_gaussian(key, classes, size=size, value=value)
+
+    @property
+    def depth(self) -> int:
+        """Hidden layers."""
+        return len(self.channels) + len(self.hidden)
+
+    def layers(self, algorithm: str, shape: Sequence[int]) -> tuple[Layer, ...]:
+        """The hidden layers of one algorithm for images of this shape; those trained end to end
+        have no winners."""
+        common: dict[str, Any] = {
+            "activation": self.activation,
+            "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
+            "initialiser": self.initialiser,
+            "precision": self.precision,
+        }
+        if not self.channels:
+            return dense_layers(self.hidden, **common)
+        convolutions = conv_layers(
+            shape,
+            self.channels,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self.padding,
+            pool=self.pool,
+            competition=self.competition,
+            by_position=self.by_position,
+            **common,
+        )
+        return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
+
+    def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
+        """The forward-only network of "ffa" or "sffa" for images of this shape."""
+        rule = self.rule(algorithm)
+        owners = {"units": class_units.groups, "shares": class_units.learned}.get(self.overlay)
+        return Network(
+            layers=self.layers(algorithm, shape),
+            rule=rule if owners is None else rules.owned(rule, owners(classes, rule.polar)),
+            overlay=self.make_overlay(shape, classes),
+            num_classes=classes,
+            first_scored=self.first_scored,
+            input_skip=self.input_skip,
+            joint_length=self.joint_length,
+        )
+
+    def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
+        """Epochs, batches and augmentation; `background`: a black pixel's scaled value."""
+        steps = [augment.shift(shape, self.shift, background)] if self.shift else []
+        if self.flip:
+            steps.append(augment.flip(shape))
+        if self.input_dropout:
+            steps.append(augment.input_dropout(self.input_dropout))
+        return Schedule(self.epochs, self.batch_size, augment.chain(steps))
+
+    def steps(self, algorithm: str, num_samples: int) -> int:
+        """Updates of each layer over the whole training."""
+        steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
+        one_by_one = self.layer_schedule == "greedy" and algorithm != "bp"
+        return -(-steps // self.depth) if one_by_one else steps
+
+    def optimiser(self, steps: int) -> optax.GradientTransformation:
+        """AdamW, its rate constant or decaying over so many updates."""
+        rate = self.learning_rate
+        if self.decay == "cosine":
+            rate = optax.cosine_decay_schedule(rate, steps)
+        return optax.adamw(rate, weight_decay=self.weight_decay)
+
+    def learner(
+        self, algorithm: str, shape: Sequence[int], classes: int, num_samples: int
+    ) -> Learner:
+        """The learner of one algorithm.
+
+        Args:
+          algorithm: "ffa", "sffa" or "bp".
+          shape: of one image.
+          classes: number of labels.
+          num_samples: size of the training split, which the learning rate's decay depends on.
+
+        Raises:
+          ValueError: for a choice that cannot be used.
+        """
+        steps = self.steps(algorithm, num_samples)
+        optimiser = self.optimiser(steps)
+        if algorithm == "bp":
+            return backprop_learner(
+                self.layers("bp", shape),
+                classes,
+                optimiser,
+                label_smoothing=self.label_smoothing,
+                adversarial=self.adversarial,
+            )
+        network = self.network(algorithm, shape, classes)
+        if self.layer_schedule == "greedy":
+            return greedy_learner(network, optimiser, steps, negatives=self.negatives)
+        fresh = self.layer_schedule == "after"
+        return local_learner(
+            network,
+            optimiser,
+            negatives=self.negatives,
+            fresh=fresh,
+            adversarial=self.adversarial,
+        )
+
+
+CONTINUOUS = (
+    *("learning_rate", "sharpness", "floor", "ffa_threshold", "ffa_sharpness"),
+    *("overlay_density", "overlay_value", "margin", "label_smoothing"),
+)
+"""Numbers that may be traced: runs that differ in them alone share one compiled program."""

@@ -1,0 +1,246 @@
+"""The folder that an experiment writes: `config.json`, `results.jsonl`, and resuming them."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import jax
+
+from sffa_jax.scale.processes import agree, leads
+from sffa_jax.scale.snapshots import Checkpoints
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it; NaN and infinities, which JSON lacks, become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def file_name(name: str) -> str:
+    """A name of small letters, digits and `._-` that no other name has.
+
+    What had to be changed ends in a digest of the name.
+    """
+    plain = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")[:120]
+    if plain and plain == name:
+        return name
+    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _git_commit() -> str | None:
+    """The commit of the code, "-dirty" if it was changed since; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def _environment() -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": jax.device_count(),
+            "host_cores": os.cpu_count(),
+        },
+        "git_commit": _git_commit(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+class RunFolder:
+    """An output folder held by this process; use it as a context manager.
+
+    Of several processes that run one program, process 0 alone reads and writes the folder; the
+    others learn from it what is there.
+
+    Attributes:
+      path: the folder.
+      config: what `config.json` says.
+      records: the runs in `results.jsonl`, in the order they ended.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        name: str,
+        options: Mapping[str, Any],
+        *,
+        extra: Mapping[str, Any] | None = None,
+        free: Collection[str] = (),
+        tensorboard: bool = False,
+    ) -> None:
+        """Creates the folder, or continues the one that is there.
+
+        Args:
+          path: the folder; None: runs/NAME/<date-time>.
+          name: of the experiment.
+          options: every option, as `config.json` records them.
+          extra: further entries for `config.json`.
+          free: options that may differ on a second start: they do not change a single run.
+          tensorboard: whether `events` are wanted.
+
+        Raises:
+          ValueError: if the folder cannot be used, was made by other options, is in use by
+            another process, or holds a damaged record.
+        """
+        new = _plain({"experiment": name, "options": options} | dict(extra or {}))
+        self._lock: filelock.FileLock | None = None
+        self._tensorboard = tensorboard
+
+        def open_all() -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+            dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+            self.path = path or dated
+            self._take()
+            try:
+                return str(self.path), self._open_config(new, free), self._open_records()
+            except BaseException:
+                self._release()
+                raise
+
+        opened, self.config, self.records = agree(open_all)
+        self.path = Path(opened)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(OSError):  # not there, or still in use
+                (self.path / "checkpoints").rmdir()
+        self._release()
+
+    def _take(self) -> None:
+        """Makes the folder and holds it until `_release`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(self.path / ".lock")
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise ValueError(
+                f"--out {self.path} is in use by another process. Wait for it, or choose another."
+            ) from None
+        except OSError as error:
+            raise ValueError(f"--out {self.path} cannot be written: {error}.") from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _open_config(self, new: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
+        file = self.path / "config.json"
+        if file.exists():
+            try:
+                old = json.loads(file.read_text())
+                before, now = old["options"], new["options"]
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"{file} is damaged. Choose another --out, or delete it."
+                ) from None
+            missing = object()
+            differ = [
+                f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+                for key in sorted({*before, *now} - {*free})
+                if before.get(key, missing) != now.get(key, missing)
+            ]
+            if new["experiment"] != old["experiment"]:
+                differ.insert(0, f"experiment was {old['experiment']}")
+            # By content: the same pixels may come from another source.
+            if (new.get("data") or {}).get("sha256") != (old.get("data") or {}).get("sha256"):
+                differ.append("the data's content changed")
+            if differ:
+                raise ValueError(
+                    f"--out {self.path} holds results of other options: {'; '.join(differ)}. "
+                    "Choose another --out, or the same options."
+                )
+            return old
+        config = new | _environment()
+        self.write("config.json", json.dumps(config, indent=2) + "\n")
+        return config
+
+    def _open_records(self) -> list[dict[str, Any]]:
+        file = self.path / "results.jsonl"
+        if not file.exists():
+            return []
+        content = file.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):  # killed while it wrote this line
+            with file.open("r+b") as handle:
+                handle.truncate(len(whole))
+        records = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                raise ValueError(
+                    f"{file} line {number} is damaged. Delete that line; its run will be repeated."
+                ) from None
+        return records
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file so that it is there whole or not at all, on disk when this returns.
+
+        Process 0 does, whichever is asked.
+        """
+        if not leads():
+            return
+        temporary = self.path / f".{name}.new"
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path / name)
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Adds finished runs to `results.jsonl`, all of them or none, on disk when this returns."""
+        self.records += [_plain(record) for record in records]
+        lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
+        agree(lambda: self.write("results.jsonl", "".join(lines)))
+
+    def checkpoints(self, name: str) -> Checkpoints:
+        """Where the snapshots of runs under way are kept until their records are here."""
+        return Checkpoints(self.path / "checkpoints" / name)
+
+    def events(self, runs: Iterable[Sequence[str]]) -> list[Path] | None:
+        """Where the TensorBoard events of runs go, each named by some words; None if they are not
+        wanted."""
+        if not self._tensorboard:
+            return None
+        return [self.path / "tensorboard" / "-".join(map(file_name, words)) for words in runs]
+
+    def is_done(self, **fields: Any) -> bool:
+        """Whether a finished run has these values."""
+        return any(
+            all(record.get(key) == value for key, value in fields.items())
+            for record in self.records
+        )

@@ -1,0 +1,160 @@
+"""Layers in a row, by their widths: dense and convolutional."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from sffa_jax.checks import check_choice, check_image_shape, check_integer, check_integers, reject
+from sffa_jax.core.conv_cpu import convolve
+from sffa_jax.core.image_layout import Grid
+from sffa_jax.core.layer import Layer
+
+INITIALISERS: dict[str, nn.initializers.Initializer] = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    # Uniform within 1 / sqrt(inputs): the default of PyTorch's linear layer, 1/sqrt(3) as wide.
+    "torch": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+}
+"""How a dense layer's weights are drawn."""
+
+
+# float32 is Flax's None: the type of input and parameters, float64 where those are.
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+"""What a dense layer's products can be computed in."""
+
+
+PADDINGS = ("SAME", "VALID")
+"""How convolutions treat an image's edge: zeros around it, or no kernel across it."""
+
+
+def dense_layers(
+    hidden: Sequence[int],
+    *,
+    activation: str = "relu",
+    winners: int | None = None,
+    initialiser: str = "lecun_normal",
+    precision: str = "float32",
+) -> tuple[Layer, ...]:
+    """Fully connected layers without bias (as in the released code), one per width.
+
+    Args:
+      hidden: width of each layer.
+      activation: one of `ACTIVATIONS`.
+      winners: units that stay active in each half; None keeps all.
+      initialiser: one of `INITIALISERS`.
+      precision: what products are computed in, one of `DTYPES`; parameters, sums of products' parts
+        and activity keep the type of the input.
+
+    Raises:
+      ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
+    """
+    check_choice("dense_layers", "activation", activation, ACTIVATIONS)
+    check_choice("dense_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("dense_layers", "precision", precision, DTYPES)
+    hidden = check_integers("dense_layers", "hidden", hidden, 1)
+    if not hidden:
+        raise reject("dense_layers", "hidden", "name at least one width", "none")
+    for units in hidden:
+        if winners is not None:
+            check_integer("dense_layers", "winners", winners, 1, "Leave it out to keep all units.")
+            if winners > units // 2:
+                raise reject(
+                    "dense_layers",
+                    "winners",
+                    f"be at most half of the layer's {units} units",
+                    winners,
+                    "Choose fewer winners or a wider layer.",
+                )
+    draw = INITIALISERS[initialiser]
+    return tuple(
+        Layer(
+            nn.Dense(units, use_bias=False, kernel_init=draw, dtype=DTYPES[precision]),
+            ACTIVATIONS[activation],
+            winners,
+        )
+        for units in hidden
+    )
+
+
+def conv_layers(
+    shape: Sequence[int],
+    channels: Sequence[int],
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: str = "SAME",
+    pool: str | None = "max",
+    activation: str = "relu",
+    winners: int | None = None,
+    competition: str = "layer",
+    by_position: bool = False,
+    initialiser: str = "lecun_normal",
+    precision: str = "float32",
+) -> tuple[Layer, ...]:
+    """Convolutional layers without bias, one per number of channels, each on the maps below.
+
+    Args:
+      shape: (height, width) or (height, width, channels) of the images.
+      channels: feature maps of each layer.
+      kernel, stride: side of the square kernel and its step, pixels.
+      padding: "SAME" or "VALID".
+      pool, competition, by_position: as in `Layer`.
+      activation, winners, initialiser, precision: as in `dense_layers`.
+
+    Raises:
+      ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.
+
+    Reference: the released SFFA code's convolutional network is channels (64, 128), kernel 7,
+    stride 2, padding "VALID", no pooling.
+    """
+    height, width, depth = check_image_shape("conv_layers", shape)
+    channels = check_integers("conv_layers", "channels", channels, 1)
+    if not channels:
+        raise reject("conv_layers", "channels", "name at least one layer", "none")
+    check_integer("conv_layers", "kernel", kernel, 1)
+    check_integer("conv_layers", "stride", stride, 1)
+    check_choice("conv_layers", "padding", padding, PADDINGS)
+    check_choice("conv_layers", "activation", activation, ACTIVATIONS)
+    check_choice("conv_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("conv_layers", "precision", precision, DTYPES)
+
+    def size(length: int) -> int:
+        taken = 0 if padding == "SAME" else kernel - 1
+        length = -(-(length - taken) // stride)
+        return length if pool is None else length // 2
+
+    layers = []
+    grid = Grid(height, width, depth)
+    for features in channels:
+        body = nn.Conv(
+            features,
+            (kernel, kernel),
+            (stride, stride),
+            padding,
+            use_bias=False,
+            kernel_init=INITIALISERS[initialiser],
+            dtype=DTYPES[precision],
+            conv_general_dilated=convolve,
+        )
+        layer = Layer(body, ACTIVATIONS[activation], winners, grid, pool, competition, by_position)
+        sides = size(grid.height), size(grid.width)
+        if min(sides) < 1:
+            raise reject(
+                "conv_layers",
+                "channels",
+                f"leave something of images of shape {tuple(shape)}",
+                f"{len(channels)} layers",
+                "Take fewer layers, a smaller kernel or stride, or no pooling.",
+            )
+        grid = Grid(*sides, features, maps=True)
+        layers.append(layer)
+    return tuple(layers)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+}

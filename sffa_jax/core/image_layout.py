@@ -1,0 +1,80 @@
+"""Rows and maps: how a flat row of features is an image or feature maps, and pooling."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sffa_jax.checks import check_integer, reject
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a flat row of features is an image, or the feature maps of a layer below.
+
+    Images are flat row by row, their channels last. Maps are flat one after another: the first half
+    of a polar layer's units are then the first half of its maps, whatever their size.
+
+    Attributes:
+      height, width, channels: of the image or the maps.
+      maps: whether the row holds maps.
+
+    Raises:
+      ValueError: for a size below 1.
+    """
+
+    height: int
+    width: int
+    channels: int
+    maps: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "channels"):
+            check_integer("Grid", name, getattr(self, name), 1)
+
+    @property
+    def features(self) -> int:
+        """Of a row."""
+        return self.height * self.width * self.channels
+
+    def read(self, row: Float[Array, "*lead features"]) -> Float[Array, "*lead h w c"]:
+        """A row as a body sees it, channels last.
+
+        Raises:
+          ValueError: for rows of another length.
+        """
+        if row.shape[-1] != self.features:
+            raise reject(
+                "activity",
+                "x",
+                f"have rows of {self.height} x {self.width} x {self.channels} features",
+                f"shape {row.shape}",
+                "Build the network for inputs of this shape.",
+            )
+        size = (self.height, self.width)
+        if self.maps:
+            return jnp.moveaxis(row.reshape(*row.shape[:-1], self.channels, *size), -3, -1)
+        return row.reshape(*row.shape[:-1], *size, self.channels)
+
+
+def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units"]:
+    """Feature maps as a row, one map after another."""
+    return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
+
+
+def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 two w2 two c"]:
+    """Each 2 x 2 block on axes 2 and 4; an odd last row or column is left out.
+
+    A reduction over axes has an element-wise gradient; that of a window is a scatter, which cost a
+    third of an update on CPU (docs/performance.md).
+    """
+    h, w = maps.shape[1] // 2, maps.shape[2] // 2
+    return maps[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, maps.shape[3])
+
+
+POOLS: dict[str, Callable[[Array], Array]] = {
+    "max": lambda maps: jnp.max(_in_fours(maps), axis=(2, 4)),
+    "mean": lambda maps: jnp.mean(_in_fours(maps), axis=(2, 4)),
+}
+"""What halves the size of a layer's maps, [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""

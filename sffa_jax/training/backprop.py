@@ -1,0 +1,115 @@
+"""The baseline: the same layers trained end to end by backpropagation and cross-entropy."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Float
+
+from sffa_jax.checks import check_integer, check_range
+from sffa_jax.core.layer import Layer, Params, activity, init_layer
+from sffa_jax.core.overlays import Part
+from sffa_jax.training.adversarial import perturb
+from sffa_jax.training.learner import Learner
+
+
+class BackpropState(struct.PyTreeNode):
+    """Attributes: params: one entry a layer, the read-out last; opt_state: of all of them."""
+
+    params: tuple[Params, ...]
+    opt_state: optax.OptState
+
+
+def logits(
+    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+) -> Float[Array, "batch classes"]:
+    """The network's output: `layers`, the last of them the read-out, with gradients throughout."""
+    h = x
+    for layer, layer_params in zip(layers, params, strict=True):
+        h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
+    return h
+
+
+def latents(
+    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+) -> list[Float[Array, "batch units"]]:
+    """Activity of each hidden layer, flat.
+
+    Args:
+      layers: the hidden ones.
+      params: of these, and of further layers that are not looked at (the read-out's).
+      x: scaled images.
+    """
+    h, found = x, []
+    for layer, own in zip(layers, params, strict=False):
+        h = activity(layer, own, (Part("input", h, "sample"),))[:, 0]
+        found.append(h.reshape(x.shape[0], -1))
+    return found
+
+
+def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
+    """The hidden layers and a linear read-out on top of them."""
+    return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
+
+
+def init_layers(layers: tuple[Layer, ...], key: Array, x: Array) -> tuple[Params, ...]:
+    """Parameters of layers that see the image, without a label, or the activity below."""
+    h, params = x[:1], []
+    for i, layer in enumerate(layers):
+        inputs = (Part("input", h, "sample"),)
+        params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
+        h = activity(layer, params[-1], inputs)[:, 0]
+    return tuple(params)
+
+
+def backprop_learner(
+    layers: tuple[Layer, ...],
+    num_classes: int,
+    optimiser: optax.GradientTransformation,
+    *,
+    label_smoothing: float | Array = 0.0,
+    adversarial: float | Array | None = None,
+) -> Learner:
+    """Softmax classifier over `layers`, trained end to end; the image enters without a label.
+
+    Args:
+      layers: the hidden layers, as a forward-only network has them.
+      num_classes: width of the linear read-out that is put on top.
+      optimiser: for all parameters together.
+      label_smoothing: share of the target's mass that is spread evenly over all classes.
+      adversarial: how far images are moved to where the loss is higher, see `adversarial.perturb`.
+
+    Raises:
+      ValueError: for fewer than 2 classes, a share outside [0, 1], or a move that is not positive.
+    """
+    check_integer("backprop_learner", "num_classes", num_classes, 2)
+    check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
+    if adversarial is not None:
+        check_range("backprop_learner", "adversarial", adversarial, above=0)
+    layers = with_read_out(layers, num_classes)
+
+    def init(key: Array, x: Array) -> BackpropState:
+        params = init_layers(layers, key, x)
+        return BackpropState(params, optimiser.init(params))
+
+    def step(
+        state: BackpropState, key: Array, x: Array, labels: Array
+    ) -> tuple[BackpropState, Array]:
+        del key
+
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
+
+        def losses(params: tuple[Params, ...], x: Array) -> Array:
+            return optax.softmax_cross_entropy(logits(layers, params, x), targets)
+
+        if adversarial is not None:
+            x = perturb(lambda x: losses(state.params, x), x, adversarial)
+        loss, gradient = jax.value_and_grad(lambda p: jnp.mean(losses(p, x)))(state.params)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        return BackpropState(optax.apply_updates(state.params, updates), opt_state), loss[None]
+
+    def scores(state: BackpropState, x: Array) -> Array:
+        return logits(layers, state.params, x)[None]
+
+    return Learner(init, step, scores)

@@ -1,0 +1,102 @@
+import collections
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sffa_jax.continual.buffer import draw_slots, empty_reservoir, insert
+
+CLASSES = 6
+LONGEST = 32
+
+
+show = jax.jit(insert, static_argnames="num_classes")
+
+
+def fill(slots, places, key, edges=()):
+    """Shows the samples, numbered from 0, in portions that end at `edges`, priorities by number.
+
+    Portions are padded to one shape, so that all examples run the same compiled program.
+    """
+    reservoir = empty_reservoir(slots)
+    priorities = jax.random.uniform(key, (LONGEST,))
+    number = np.arange(LONGEST)
+    padded = np.pad(places, (0, LONGEST - len(places)), constant_values=-1)
+    for start, end in itertools.pairwise([0, *edges, LONGEST]):
+        shown = np.where((number >= start) & (number < end), padded, -1)
+        reservoir = show(
+            reservoir, jnp.asarray(number), jnp.asarray(shown), priorities, num_classes=CLASSES
+        )
+    return reservoir
+
+
+@given(
+    slots=st.sampled_from([1, 4, 7, 12]),
+    places=st.lists(st.integers(-1, CLASSES - 1), min_size=6, max_size=30),
+    seed=st.integers(0, 99),
+)
+def test_it_is_as_balanced_as_the_classes_allow(slots, places, seed):
+    reservoir = fill(slots, places, jax.random.key(seed))
+    held = np.asarray(reservoir.place)[np.asarray(reservoir.filled)]
+    images = np.asarray(reservoir.image)[np.asarray(reservoir.filled)]
+    assert len(held) <= slots
+    assert len(set(images)) == len(images), "no sample is kept twice"
+    assert np.array_equal(np.asarray(places)[images], held)
+    assert -1 not in held
+    came, kept = collections.Counter(p for p in places if p >= 0), collections.Counter(held)
+    quotas = [slots // len(came), slots // len(came) + 1] if came else []
+    for place, number in came.items():
+        assert kept[place] in {min(number, quota) for quota in quotas}
+    assert not np.any(np.diff(np.asarray(reservoir.filled).astype(int)) > 0), "filled come first"
+
+
+@given(
+    slots=st.sampled_from([1, 4, 7, 12]),
+    places=st.lists(st.integers(0, 2), min_size=8, max_size=24),
+    edges=st.lists(st.integers(3, 27), max_size=3),
+)
+def test_classes_that_are_all_there_may_come_in_any_portions(slots, places, edges):
+    """Priorities decide, not arrival: with the quotas as they are, portions are irrelevant."""
+    places = [0, 1, 2, *places]
+    once = fill(slots, places, jax.random.key(7), [3])
+    many = fill(slots, places, jax.random.key(7), [3, *sorted(edges)])
+    assert held_images(once) == held_images(many)
+
+
+def held_images(reservoir):
+    return set(np.asarray(reservoir.image)[np.asarray(reservoir.filled)].tolist())
+
+
+@pytest.mark.parametrize("edges", [(), (12,), (5, 15, 20)], ids=str)
+def test_every_sample_of_a_class_is_as_likely_to_be_kept(edges):
+    """The law of reservoir sampling: early or late, before or after the quota shrank."""
+    places = np.array([0] * 12 + [1] * 6 + [2] * 8)
+    keys = jax.random.split(jax.random.key(0), 3000)
+
+    @jax.jit
+    @jax.vmap
+    def kept(key):
+        reservoir = fill(6, places, key, edges)
+        return jnp.zeros(LONGEST).at[reservoir.image].add(reservoir.filled)
+
+    counts = np.asarray(kept(keys)).sum(axis=0)[: len(places)]
+    for place, expected in ((0, 2 / 12), (1, 2 / 6), (2, 2 / 8)):
+        of_class = counts[places == place]
+        assert of_class.sum() == 2 * 3000
+        # Kept without replacement: the counts vary less than a multinomial's.
+        statistic = np.sum((of_class - 3000 * expected) ** 2) / (3000 * expected * (1 - expected))
+        degrees = len(of_class) - 1
+        assert statistic * degrees / len(of_class) < stats.chi2.ppf(0.9999, degrees)
+
+
+def test_draws_use_every_slot_before_any_twice():
+    reservoir = fill(8, [0, 1, 1, 2, 0], jax.random.key(1))
+    slots = np.asarray(draw_slots(jax.random.key(2), reservoir, 13))
+    assert collections.Counter(slots.tolist()).most_common()[0][1] == 3
+    assert sorted(set(slots.tolist())) == [0, 1, 2, 3, 4]
+    assert sorted(slots[:5].tolist()) == [0, 1, 2, 3, 4]

@@ -1,0 +1,132 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jax.test_util import check_grads
+
+from sffa_jax.core import goodness
+
+ACTIVITY = hnp.arrays(np.float32, 8, elements=st.floats(0, 100, width=32))
+
+
+@given(ACTIVITY)
+def test_energy_matches_the_formula(h):
+    log_odds = goodness.energy(jnp.array(h), threshold=2.0)
+    mean_square = float(np.mean(np.float64(h) ** 2))
+    np.testing.assert_allclose(log_odds, mean_square - 2.0, rtol=1e-5, atol=1e-5)
+
+
+@given(ACTIVITY)
+def test_polar_ratio_is_the_papers_goodness(h):
+    log_odds = goodness.polar_ratio(jnp.array(h), floor=1e-3)
+    expected = oracles.sffa_probability(h, 1e-3)
+    np.testing.assert_allclose(jax.nn.sigmoid(log_odds), expected, rtol=2e-4, atol=1e-6)
+
+
+def test_probabilities_at_known_points():
+    h = jnp.array([1.0, 3.0, 2.0, 1.0])
+    assert jax.nn.sigmoid(goodness.energy(h, threshold=3.75)) == pytest.approx(0.5)
+    assert jax.nn.sigmoid(goodness.polar_ratio(h)) == pytest.approx(10 / 15)
+    assert goodness.polar_ratio(h, sharpness=3.0) == pytest.approx(3 * np.log(2), rel=1e-6)
+
+
+@given(ACTIVITY)
+def test_exchanging_the_halves_negates_the_log_odds_exactly(h):
+    swapped = np.concatenate([h[4:], h[:4]])
+    a = goodness.polar_ratio(jnp.array(h), sharpness=6.0, floor=1.0)
+    b = goodness.polar_ratio(jnp.array(swapped), sharpness=6.0, floor=1.0)
+    np.testing.assert_array_equal(a, -b)
+
+
+def test_symmetry_of_loss_and_gradient_norm():
+    """Positive loss on (P, N) equals negative loss on (N, P), and so do the gradient norms."""
+    h = jax.random.uniform(jax.random.key(0), (8,))
+    swapped = jnp.concatenate([h[4:], h[:4]])
+    positive = jax.value_and_grad(lambda h: jax.nn.softplus(-goodness.polar_ratio(h)))(h)
+    negative = jax.value_and_grad(lambda h: jax.nn.softplus(goodness.polar_ratio(h)))(swapped)
+    np.testing.assert_array_equal(positive[0], negative[0])
+    np.testing.assert_allclose(
+        jnp.linalg.norm(positive[1]), jnp.linalg.norm(negative[1]), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("function", [goodness.energy, goodness.polar_ratio])
+def test_finite_at_zero_activity(function):
+    value, gradient = jax.value_and_grad(function)(jnp.zeros(6))
+    assert np.isfinite(value)
+    np.testing.assert_array_equal(gradient, np.zeros(6))
+
+
+@pytest.mark.parametrize("function", [goodness.energy, goodness.polar_ratio])
+def test_gradients_match_finite_differences(function):
+    with jax.enable_x64(True):
+        h = jax.random.uniform(jax.random.key(1), (6,), jnp.float64)
+        check_grads(
+            lambda h: function(jnp.asarray(h)), (h,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6
+        )
+
+
+def test_odd_width_is_refused():
+    with pytest.raises(ValueError, match=r"even last axis.*shape \(7,\).*even layer width"):
+        goodness.polar_ratio(jnp.ones(7))
+
+
+@given(ACTIVITY, st.sampled_from(sorted(goodness.MEASURES)))
+def test_the_whole_family_matches_its_formulas(h, name):
+    plus, minus = oracles.measure(h[:4], name), oracles.measure(h[4:], name)
+    near = {"rtol": 1e-4, "atol": 1e-4}
+    log_odds = goodness.energy(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * (oracles.measure(h, name) - 0.5), **near)
+    log_odds = goodness.polar_difference(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * (plus - minus - 0.5), rtol=1e-4, atol=plus * 1e-5)
+    log_odds = goodness.polar_ratio(jnp.array(h), floor=0.1, sharpness=2.0, measure=name)
+    np.testing.assert_allclose(log_odds, 2 * np.log((plus + 0.1) / (minus + 0.1)), **near)
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+@pytest.mark.parametrize("polar", [goodness.polar_ratio, goodness.polar_difference])
+def test_every_polar_goodness_is_symmetric(polar, name):
+    h = jax.random.uniform(jax.random.key(2), (5, 8))
+    swapped = jnp.concatenate([h[:, 4:], h[:, :4]], axis=1)
+    np.testing.assert_array_equal(polar(h, measure=name), -polar(swapped, measure=name))
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+def test_every_measure_has_a_gradient_at_rest(name):
+    gradient = jax.grad(lambda h: goodness.MEASURES[name](h))(jnp.zeros(4))
+    assert np.isfinite(gradient).all()
+
+
+def test_unknown_measure():
+    with pytest.raises(ValueError, match=r"energy: `measure` must be one of mean, .* got 'median'"):
+        goodness.energy(jnp.ones(4), measure="median")
+
+
+@given(
+    st.lists(st.integers(1, 4), max_size=2),
+    st.integers(1, 5),
+    st.sampled_from(["float16", "bfloat16", "float32"]),
+    st.sampled_from(sorted(goodness.MEASURES)),
+)
+def test_shapes_and_dtypes_pass_through(lead, half, dtype, name):
+    h = jnp.ones((*lead, 2 * half), dtype)
+    for function in (goodness.energy, goodness.polar_ratio, goodness.polar_difference):
+        log_odds = function(h, measure=name)
+        assert log_odds.shape == tuple(lead)
+        assert log_odds.dtype == h.dtype
+        assert np.isfinite(np.float32(log_odds)).all()
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+@pytest.mark.parametrize(
+    "function", [goodness.energy, goodness.polar_ratio, goodness.polar_difference]
+)
+def test_gradients_of_every_measure_match_finite_differences(function, name):
+    with jax.enable_x64(True):
+        h = jax.random.uniform(jax.random.key(1), (6,), jnp.float64) + 0.1
+        of = lambda h: function(jnp.asarray(h), measure=name)  # noqa: E731
+        check_grads(of, (h,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)

@@ -1,0 +1,318 @@
+"""A factored layer is the plain layer: same values, same gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from sffa_jax.core import overlays
+from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.image_layout import Grid, flatten_maps
+from sffa_jax.core.layer import COMPETITIONS, Layer, activity, init_layer
+from sffa_jax.core.overlays import Part
+
+X = jax.random.normal(jax.random.key(0), (5, 12))
+CANDIDATES = jnp.array([[0, 1], [3, 2], [1, 0], [2, 3], [0, 3]])
+OVERLAYS = {
+    "corner": overlays.corner_one_hot(12, 4),
+    "pattern": overlays.appended_pattern(jax.random.key(1), 4, size=7, density=0.4),
+    "gaussian": overlays.appended_gaussian(jax.random.key(1), 4, size=3),
+}
+
+
+def plain_kernel(params):
+    return jnp.concatenate(list(params["kernels"].values()))
+
+
+@pytest.mark.parametrize("candidates", [CANDIDATES, None], ids=["two", "all"])
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_factored_equals_plain(name, candidates):
+    overlay = OVERLAYS[name]
+    layer = Layer(nn.Dense(6, bias_init=nn.initializers.normal()))
+    params = init_layer(layer, jax.random.key(2), overlays.parts(overlay, X))
+    tried = jnp.broadcast_to(jnp.arange(4), (5, 4)) if candidates is None else candidates
+
+    def factored(params):
+        return activity(layer, params, overlays.parts(overlay, X), candidates)
+
+    def plain(params):
+        columns = [
+            nn.relu(
+                overlays.overlay_inputs(overlay, X, tried[:, i]) @ plain_kernel(params)
+                + params["bias"][None]
+            )
+            for i in range(tried.shape[1])
+        ]
+        return jnp.stack(columns, axis=1)
+
+    np.testing.assert_allclose(factored(params), plain(params), rtol=1e-5, atol=1e-6)
+    weights = jax.random.normal(jax.random.key(3), factored(params).shape)
+    a = jax.grad(lambda p: jnp.sum(weights * factored(p)))(params)
+    b = jax.grad(lambda p: jnp.sum(weights * plain(p)))(params)
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernel_is_initialised_as_if_it_were_not_factored():
+    layer = dense_layers([6])[0]
+    params = init_layer(layer, jax.random.key(2), overlays.parts(OVERLAYS["pattern"], X))
+    whole = layer.body.init(jax.random.key(2), jnp.zeros(19))["params"]["kernel"]
+    np.testing.assert_array_equal(plain_kernel(params), whole)
+
+
+def test_the_image_meets_the_kernel_once():
+    """One product over the batch's rows, however many candidates there are."""
+    layer = dense_layers([6])[0]
+    inputs = overlays.parts(OVERLAYS["pattern"], X)
+    params = init_layer(layer, jax.random.key(2), inputs)
+    jaxpr = jax.make_jaxpr(lambda p: activity(layer, p, inputs))(params)
+    shapes = [
+        sorted(tuple(v.aval.shape) for v in eqn.invars)
+        for eqn in jaxpr.eqns
+        if eqn.primitive.name == "dot_general"
+    ]
+    assert sorted(shapes) == sorted([[(5, 12), (12, 6)], [(4, 7), (7, 6)]])
+
+
+class TwoLinear(nn.Module):
+    """A body that the library does not know: not affine."""
+
+    features: int = 6
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.features)(nn.tanh(nn.Dense(5)(x)))
+
+
+def test_any_flax_module_is_a_body():
+    layer, overlay = Layer(TwoLinear()), OVERLAYS["pattern"]
+    inputs = overlays.parts(overlay, X)
+    params = init_layer(layer, jax.random.key(2), inputs)
+    h = activity(layer, params, inputs, CANDIDATES)
+    for i in range(2):
+        x = overlays.overlay_inputs(overlay, X, CANDIDATES[:, i])
+        expected = nn.relu(layer.body.apply({"params": params}, x))
+        np.testing.assert_allclose(h[:, i], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolution_factors_too():
+    images = jax.random.normal(jax.random.key(4), (3, 6, 6, 2))
+    patterns = jax.random.normal(jax.random.key(5), (4, 6, 6, 2))
+    layer = Layer(nn.Conv(4, (3, 3), strides=2))
+    inputs = (Part("input", images, "sample"), Part("input", patterns, "class"))
+    params = init_layer(layer, jax.random.key(6), inputs)
+    h = activity(layer, params, inputs)
+    whole = {"params": {"kernel": params["kernels"]["input"], "bias": params["bias"]}}
+    for label in range(4):
+        expected = nn.relu(layer.body.apply(whole, images + patterns[label][None]))
+        np.testing.assert_allclose(h[:, label], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hidden": []}, r"`hidden` must name at least one width"),
+        ({"hidden": [0]}, r"`hidden` must be at least 1, got 0"),
+        ({"hidden": [10], "winners": 6}, r"`winners` must be at most half of .* 10 units, got 6"),
+        ({"hidden": [10], "activation": "gelu"}, r"`activation` must be one of relu, sigmoid"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dense_layers(**arguments)
+
+
+def test_input_of_another_shape():
+    layer = dense_layers([6])[0]
+    params = init_layer(layer, jax.random.key(0), (Part("input", X, "sample"),))
+    with pytest.raises(ValueError, match=r"12 features, .* got shape \(5, 9\)"):
+        activity(layer, params, (Part("input", X[:, :9], "sample"),))
+
+
+def test_torchs_initialiser_is_uniform_within_one_over_root_inputs():
+    (layer,) = dense_layers([200], initialiser="torch")
+    inputs = (Part("input", jnp.zeros((1, 400)), "sample"),)
+    kernel = np.array(init_layer(layer, jax.random.key(0), inputs)["kernels"]["input"])
+    bound = 1 / np.sqrt(400)
+    assert 0.99 * bound < np.abs(kernel).max() <= bound
+    np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)
+
+
+IMAGES = jax.random.normal(jax.random.key(4), (3, 6 * 5 * 2))
+GRID = Grid(6, 5, 2)
+
+
+def conv(channels=(4, 6), **options):
+    return conv_layers((6, 5, 2), channels, **{"pool": None, "kernel": 3} | options)
+
+
+def waves():
+    return overlays.image_wave(jax.random.key(5), (6, 5, 2), 4)
+
+
+@pytest.mark.parametrize("candidates", [CANDIDATES[:3], None], ids=["two", "all"])
+def test_a_factored_convolution_is_the_plain_one(candidates):
+    """Of each overlaid image by itself, through Flax's own convolution."""
+    layer = conv()[0]
+    params = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    tried = jnp.broadcast_to(jnp.arange(4), (3, 4)) if candidates is None else candidates
+    plain = nn.Conv(4, (3, 3), use_bias=False)
+
+    def factored(params):
+        return activity(layer, params, overlays.parts(waves(), IMAGES), candidates)
+
+    def one_by_one(params):
+        found = []
+        for i in range(tried.shape[1]):
+            x = overlays.overlay_inputs(waves(), IMAGES, tried[:, i]).reshape(3, 6, 5, 2)
+            maps = nn.relu(plain.apply({"params": {"kernel": params["kernels"]["input"]}}, x))
+            found.append(jnp.moveaxis(maps, -1, 1).reshape(3, -1))
+        return jnp.stack(found, axis=1)
+
+    np.testing.assert_allclose(factored(params), one_by_one(params), rtol=1e-4, atol=1e-5)
+    weights = jax.random.normal(jax.random.key(3), factored(params).shape)
+    a = jax.grad(lambda p: jnp.sum(weights * factored(p)))(params)["kernels"]["input"]
+    b = jax.grad(lambda p: jnp.sum(weights * one_by_one(p)))(params)["kernels"]["input"]
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
+    layer = conv()[0]
+    params = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    traced = jax.make_jaxpr(
+        lambda p, x: activity(layer, p, overlays.parts(waves(), x), CANDIDATES[:3])
+    )(params, IMAGES)
+
+    def rows(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "conv_general_dilated":
+                yield equation.invars[0].aval.shape[0]
+            for value in equation.params.values():
+                if hasattr(value, "jaxpr"):
+                    yield from rows(value.jaxpr)
+
+    assert sorted(rows(traced.jaxpr)) == [3, 4]
+
+
+def test_the_first_half_of_a_row_of_maps_is_the_first_half_of_the_maps():
+    maps = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
+    row = flatten_maps(maps)
+    np.testing.assert_array_equal(row[:, : row.shape[1] // 2], flatten_maps(maps[..., :3]))
+    np.testing.assert_array_equal(Grid(3, 4, 6, maps=True).read(row), maps)
+    np.testing.assert_array_equal(GRID.read(IMAGES), IMAGES.reshape(3, 6, 5, 2))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_pooling_by_hand(pool):
+    (layer,) = conv((4,), pool=pool)
+    params = init_layer(layer, jax.random.key(2), (Part("input", IMAGES, "sample"),))
+    found = activity(layer, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    (whole,) = conv((4,))
+    unpooled = activity(whole, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    blocks = np.array(unpooled).reshape(3, 4, 6, 5)[..., :4].reshape(3, 4, 3, 2, 2, 2)
+    expected = getattr(blocks, pool)(axis=(3, 5))
+    np.testing.assert_allclose(found, expected.reshape(3, -1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("competition", COMPETITIONS)
+def test_winners_are_found_where_they_compete(competition):
+    (layer,) = conv((4,), winners=1, competition=competition)
+    (free,) = conv((4,))
+    inputs = (Part("input", IMAGES, "sample"),)
+    params = init_layer(layer, jax.random.key(2), inputs)
+    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 4, 30)
+    every = np.array(activity(free, params, inputs))[:, 0].reshape(3, 4, 30)
+    expected = np.zeros_like(every)
+    for sample in range(3):
+        halves = every[sample].reshape(2, 2, 30)
+        best = {
+            "layer": halves == halves.max(axis=(1, 2), keepdims=True),
+            "position": halves == halves.max(axis=1, keepdims=True),
+            "map": halves == halves.max(axis=2, keepdims=True),
+        }[competition]
+        expected[sample] = np.where(best, halves, 0).reshape(4, 30)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        (
+            {"channels": (64, 128), "kernel": 7, "stride": 2, "padding": "VALID"},
+            [(11, 64), (3, 128)],
+        ),
+        ({"channels": (8, 8, 8), "pool": "max"}, [(14, 8), (7, 8), (3, 8)]),
+        ({"channels": (8, 6), "stride": 2}, [(14, 8), (7, 6)]),
+    ],
+)
+def test_the_sizes_of_maps(options, sizes):
+    """The first is the released code's network, on MNIST's images."""
+    built = conv_layers((28, 28), **{"pool": None} | options)
+    inputs = (Part("input", jnp.zeros((1, 784)), "sample"),)
+    for layer, (side, channels) in zip(built, sizes, strict=True):
+        params = init_layer(layer, jax.random.key(0), inputs)
+        h = jax.eval_shape(lambda p, i=inputs, at=layer: activity(at, p, i), params)
+        assert h.shape == (1, 1, side * side * channels)
+        inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)
+
+
+class Separable(nn.Module):
+    """A body of a user's: a depthwise and a pointwise convolution."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(x.shape[-1], (3, 3), feature_group_count=x.shape[-1])(x)
+        return nn.Conv(6, (1, 1))(x)
+
+
+class Attention(nn.Module):
+    """Another: pixels attend to pixels; the result is a plain row of units."""
+
+    @nn.compact
+    def __call__(self, x):
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        tokens = nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=4)(nn.Dense(4)(tokens))
+        return nn.Dense(8)(tokens.mean(axis=1))
+
+
+@pytest.mark.parametrize(("body", "units"), [(Separable(), 180), (Attention(), 8)])
+def test_any_flax_module_is_a_body_of_images(body, units):
+    layer = Layer(body, grid=GRID)
+    parts = overlays.parts(waves(), IMAGES)
+    params = jax.jit(lambda: init_layer(layer, jax.random.key(2), parts))()
+    found = jax.jit(lambda params: activity(layer, params, parts, CANDIDATES[:3]))(params)
+    assert found.shape == (3, 2, units)
+    x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
+    out = jax.jit(lambda params: nn.relu(body.apply({"params": params}, x)))(params)
+    expected = jnp.moveaxis(out, -1, 1).reshape(3, -1)
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: conv(()), "`channels` must name at least one layer"),
+        (lambda: conv((0,)), "`channels`"),
+        (lambda: conv(kernel=0), "`kernel` must be"),
+        (lambda: conv(stride=0), "`stride` must be"),
+        (lambda: conv(padding="FULL"), "`padding` must be one of SAME, VALID, got 'FULL'"),
+        (lambda: conv(pool="min"), "`pool` must be one of max, mean, got 'min'"),
+        (lambda: conv(competition="x"), "`competition` must be one of layer, map, position"),
+        (lambda: conv((4, 4, 4, 4), pool="max"), "`channels` must leave something of images"),
+        (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given with"),
+        (lambda: GRID.read(jnp.zeros((2, 59))), "must have rows of 6 x 5 x 2 features"),
+    ],
+)
+def test_bad_convolutions(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_convolution_takes_no_appended_label():
+    with pytest.raises(ValueError, match="be one image under a convolution"):
+        init_layer(
+            conv()[0],
+            jax.random.key(0),
+            (Part("input", IMAGES, "sample"), Part("label", jnp.zeros((4, 7)), "class")),
+        )

@@ -1,0 +1,111 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from jax.test_util import check_grads
+
+from sffa_jax.core import losses
+
+TARGETS = jnp.array([[True, False], [False, True]])
+
+
+def test_binary_cross_entropy_is_the_two_pass_loss():
+    log_odds = jnp.array([[0.3, -1.2], [2.0, 0.5]])
+    p = jax.nn.sigmoid(log_odds)
+    expected = [oracles.two_pass_loss(p[0, 0], p[0, 1]), oracles.two_pass_loss(p[1, 1], p[1, 0])]
+    np.testing.assert_allclose(losses.binary_cross_entropy(log_odds, TARGETS), expected, rtol=1e-6)
+
+
+def test_negatives_weigh_as_much_as_the_positive():
+    log_odds = jnp.array([[0.0, 3.0, 3.0, 3.0]])
+    targets = jnp.array([[True, False, False, False]])
+    expected = 0.5 * np.log(2) + 0.5 * np.log1p(np.exp(3.0))
+    np.testing.assert_allclose(
+        losses.binary_cross_entropy(log_odds, targets), [expected], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_value_at_indifference(name):
+    loss = losses.LOSSES[name](jnp.zeros((2, 2)), TARGETS)
+    np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_slopes_raise_the_positive_and_lower_the_negatives(name):
+    slope = jax.grad(lambda z: losses.LOSSES[name](z, TARGETS).sum())(jnp.zeros((2, 2)))
+    assert np.all(np.where(TARGETS, slope < 0, slope > 0))
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_finite_far_out(name):
+    log_odds = jnp.array([[-1e4, 1e4], [1e4, -1e4]])
+    value, slope = jax.value_and_grad(lambda z: losses.LOSSES[name](z, TARGETS).sum())(log_odds)
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_shapes_must_agree(name):
+    with pytest.raises((ValueError, TypeError)):
+        losses.LOSSES[name](jnp.zeros((2, 3)), TARGETS)
+
+
+def test_activity_factor_by_hand():
+    """Positive samples: means 1 and 3; negative ones: 2 and 0; both average over two samples."""
+    h = jnp.array([[[0.0, 2.0], [2.0, 2.0]], [[0.0, 0.0], [3.0, 3.0]]])
+    found = losses.activity_factor(h, TARGETS, rate=0.5)
+    np.testing.assert_allclose(found, 1 + np.exp(-0.5 * (2.0 + 1.0)), rtol=1e-6)
+    assert losses.activity_factor(0 * h, TARGETS, rate=10.0) == 2
+
+
+LOG_ODDS = jnp.array([[0.3, -1.2, 0.8], [2.0, 0.5, -0.4]])
+THREE = jnp.array([[True, False, False], [False, True, False]])
+
+
+def test_a_margin_is_two_thresholds():
+    """Hinton's softplus with the threshold raised for positive, lowered for negative samples."""
+    found = losses.binary_cross_entropy(LOG_ODDS, THREE, margin=0.7)
+    for row, target, value in zip(np.float64(LOG_ODDS), np.array(THREE), found, strict=True):
+        positive = oracles.softplus(-(row[target][0] - 0.7))
+        negatives = [oracles.softplus(z + 0.7) for z in row[~target]]
+        assert value == pytest.approx(0.5 * positive + 0.5 * np.mean(negatives), rel=1e-5)
+
+
+def test_label_smoothing_by_hand():
+    found = losses.softmax_cross_entropy(LOG_ODDS, THREE, label_smoothing=0.3)
+    z = np.float64(LOG_ODDS)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    targets = 0.7 * np.array(THREE) + 0.1
+    np.testing.assert_allclose(found, -(targets * log_p).sum(axis=1), rtol=1e-5)
+
+
+def test_symba_is_the_softplus_of_differences():
+    found = losses.symba(LOG_ODDS, THREE)
+    expected = [
+        (oracles.softplus(-1.2 - 0.3) + oracles.softplus(0.8 - 0.3)) / 2,
+        (oracles.softplus(2.0 - 0.5) + oracles.softplus(-0.4 - 0.5)) / 2,
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    pair, target = LOG_ODDS[:, :2], THREE[:, :2]
+    np.testing.assert_allclose(
+        losses.symba(pair, target), losses.softmax_cross_entropy(pair, target), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: losses.binary_cross_entropy(z, THREE, margin=0.4),
+        lambda z: losses.softmax_cross_entropy(z, THREE, label_smoothing=0.2),
+        lambda z: losses.symba(z, THREE),
+    ],
+    ids=["bce", "softmax", "symba"],
+)
+def test_gradients_match_finite_differences(loss):
+    with jax.enable_x64(True):
+        z = jnp.asarray(np.float64(LOG_ODDS))
+        check_grads(
+            lambda z: loss(jnp.asarray(z)), (z,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6
+        )

@@ -1,0 +1,76 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sffa_jax.core import winners
+
+# Few distinct values make ties common.
+ROWS = hnp.arrays(
+    np.float32, (3, 40), elements=st.sampled_from([-np.inf, -3, -0.5, 0, 1, 2, 2.5, 7, np.inf])
+)
+ANY = hnp.arrays(
+    np.float32, (3, 40), elements=st.floats(allow_nan=False, allow_subnormal=False, width=32)
+)
+
+
+def check_kth(kernel, h, k):
+    expected = np.sort(h, axis=-1)[:, -k][:, None]
+    np.testing.assert_array_equal(jax.jit(kernel, static_argnums=1)(jnp.array(h), k), expected)
+
+
+# 2 of 40 makes groups, 40 of 40 takes all; few values of k, as each compiles a program.
+@pytest.mark.parametrize("k", [1, 2, 7, 40])
+@pytest.mark.parametrize("kernel", [*winners.KERNELS.values(), winners.kth_largest])
+@given(h=ROWS | ANY)
+def test_kth_largest_is_exact_on_ties_and_infinities(kernel, k, h):
+    check_kth(kernel, h, k)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+@pytest.mark.parametrize("value", [0.0, 1.5, np.inf, -np.inf])
+def test_equal_rows(kernel, value):
+    check_kth(kernel, np.full((2, 700), value, np.float32), 15)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+def test_winners_that_share_groups_are_found(kernel):
+    """Groups are strides of the row: here the largest values all lie in three of them."""
+    h = np.random.default_rng(0).normal(size=(4, 700)).astype(np.float32)
+    h[:, [i + j * 100 for i in range(3) for j in range(7)]] += 10
+    check_kth(kernel, h, 15)
+
+
+@pytest.mark.parametrize("kernel", winners.KERNELS.values())
+def test_other_precisions(kernel):
+    h = jnp.array([[1, -2, 3, 0.5, 2, -0.25, 7, 6]], jnp.bfloat16)
+    assert kernel(h, 3)[0, 0] == 3
+    with jax.enable_x64(True):
+        wide = np.random.default_rng(1).normal(size=(2, 50))
+        np.testing.assert_array_equal(
+            kernel(jnp.array(wide), 4)[:, 0], np.sort(wide, axis=-1)[:, -4]
+        )
+
+
+def test_nan_stays():
+    assert np.isnan(winners.keep_winners(jnp.full((1, 6), jnp.nan), 1)).all()
+
+
+@given(hnp.arrays(np.float32, 12, elements=st.floats(0, 9, width=32)), st.integers(1, 6))
+def test_keep_winners_matches_numpy(h, k):
+    np.testing.assert_array_equal(winners.keep_winners(jnp.array(h), k), oracles.k_winners(h, k))
+
+
+def test_gradient_flows_through_winners_alone():
+    h = jnp.array([1.0, 3.0, 2.0, 5.0, 4.0, 6.0])
+    gradient = jax.grad(lambda h: winners.keep_winners(h, 1).sum())(h)
+    np.testing.assert_array_equal(gradient, [0, 1, 0, 0, 0, 1])
+
+
+def test_too_many_winners():
+    with pytest.raises(ValueError, match=r"`k` must be at most half of the layer's 6 units, got 4"):
+        winners.keep_winners(jnp.ones((1, 6)), 4)

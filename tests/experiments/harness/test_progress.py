@@ -1,0 +1,374 @@
+"""What is seen of runs under way: on a terminal, in a log, in TensorBoard's event files."""
+
+import io
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import read, run_program
+from rich.console import Console
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
+
+from experiments import symmetry
+from experiments.compare import Options
+from experiments.harness import progress
+from experiments.harness.experiment import execute, parse
+from experiments.harness.progress import Watcher, status
+from experiments.harness.run_folder import RunFolder, file_name
+
+LOSSES = np.array([[0.25, 0.75], [1.0, 2.0]], np.float32)
+ACCURACIES = np.array([[0.5, 0.25, 0.75], [1.0, 0.75, 0.5]])
+
+
+def terminal(width):
+    return Console(
+        force_terminal=True,
+        file=io.StringIO(),
+        width=width,
+        color_system=None,
+        _environ={"TERM": "xterm"},
+    )
+
+
+def shown(console):
+    """What the terminal was sent, without the controls."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+
+
+def events(folder):
+    """The events in a folder, each record's length and contents checked."""
+    *emptied, file = sorted(folder.glob("events.out.tfevents.*"))
+    assert [old.stat().st_size for old in emptied] in ([], [0])
+    content, found = file.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        of_length, body = content[8:12], content[12 : 12 + length]
+        of_body, content = content[12 + length : 16 + length], content[16 + length :]
+        for part, crc in ((struct.pack("<Q", length), of_length), (body, of_body)):
+            assert struct.unpack("<I", crc) == (masked_crc32c(part),)
+        found.append(Event.FromString(body))
+    return found
+
+
+def curves(folder):
+    """Steps and values of each tag, in the order in which they stand."""
+    first, started, *others = events(folder)
+    assert first.file_version == "brain.Event:2"
+    assert (started.session_log.status, started.step) == (SessionLog.START, 0)
+    found = {}
+    for event in others:
+        for value in event.summary.value:
+            steps, values = found.setdefault(value.tag, ([], []))
+            steps.append(event.step)
+            values.append(value.simple_value)
+    return found
+
+
+def test_status_means_over_runs():
+    said = status(LOSSES, ACCURACIES, "validation")
+    assert said == "loss 1, validation 75.00 %, layers 50.00 / 62.50 %"
+    assert status(LOSSES, None, "validation") == "loss 1"
+    # End to end there is one layer, which is the network.
+    assert status(LOSSES[:, :1], ACCURACIES[:, :2], "tasks so far").endswith("tasks so far 75.00 %")
+
+
+def test_runs_that_diverged_are_counted_apart():
+    for bad in (np.nan, np.inf):
+        losses = np.array([[0.5, 1.5], [0.5, bad], [3e38, 3e38]], np.float32)
+        assert status(losses[:2], None, "x") == "loss 1 (1 of 2 diverged)"
+        assert status(losses, None, "x") == "loss 1.5e+38 (1 of 3 diverged)"
+        assert status(losses[1:2], None, "x") == "loss nan (1 of 1 diverged)"
+
+
+def test_a_log_has_the_first_the_middle_and_the_last_line():
+    console = Console(file=io.StringIO(), width=20)
+    with Watcher(console, "[1/2] SFFA", 6, "epoch", "validation") as watcher:
+        for epoch in range(1, 7):
+            watcher.show(epoch, LOSSES / epoch, ACCURACIES)
+    said = "validation 75.00 %, layers 50.00 / 62.50 %"
+    assert console.file.getvalue().splitlines() == [
+        f"[1/2] SFFA: epoch 1/6, loss 1, {said}",
+        f"[1/2] SFFA: epoch 3/6, loss 0.3333, {said}",
+        f"[1/2] SFFA: epoch 6/6, loss 0.1667, {said}",
+    ]
+    with Watcher(console, "SFFA", 2000, "epoch", "validation") as watcher:
+        watcher.show(2000, LOSSES, None)
+    assert console.file.getvalue().splitlines()[-1] == "SFFA: epoch 2000/2000, loss 1"
+
+
+def test_what_leaves_a_line_of_its_own_only_shows_that_it_goes_on(monkeypatch):
+    console = Console(file=io.StringIO())
+    with Watcher(console, "cell", 2, "task", "tasks so far", keep=False) as watcher:
+        watcher.show(1, LOSSES, None)
+        assert not console.file.getvalue()
+        monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+        watcher.show(4 / 3, LOSSES, ACCURACIES)
+    assert console.file.getvalue().startswith("cell: task 1.33/2, loss 1, tasks so far 75.00 %")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_has_a_bar(width):
+    console = terminal(width)
+    with Watcher(console, "SFFA", 4, "epoch", "validation") as watcher:
+        watcher.show(1, LOSSES, None)
+        watcher.show(2, LOSSES, ACCURACIES)
+    *_, bar, said = shown(console).splitlines()
+    assert re.search(r"SFFA ━+╸? +epoch 2/4 0:00:0\d 0:00:0\d left", bar)
+    assert len(bar.rstrip()) <= width
+    assert said.strip() == "loss 1, validation 75.00 %, layers 50.00 / 62.50 %"
+
+
+def test_a_long_name_leaves_room_for_the_bar():
+    console = terminal(80)
+    with Watcher(console, "setting, " * 20, 5, "task", "x") as watcher:
+        watcher.show(2.5, LOSSES, None)
+    bar = shown(console).splitlines()[-2]
+    assert re.search(r"^setting, .*… ━+╸? +task 2/5 0:00:0\d -:--:-- left", bar)
+
+
+def test_time_left_is_known_however_long_an_epoch_takes(monkeypatch):
+    console = terminal(80)
+    with Watcher(console, "SFFA", 10, "epoch", "validation") as watcher:
+        for epoch in (1, 2, 3):
+            monkeypatch.setattr(watcher._bar, "get_time", lambda now=1000.0 * epoch: now)
+            watcher.show(epoch, LOSSES, None)
+        (task,) = watcher._bar.tasks
+        assert task.time_remaining == 7000
+
+
+def points(run, piece):
+    """Two steps a piece."""
+    for step in (2 * piece, 2 * piece + 1):
+        yield step, {"loss/layer_1": 10.0 * run + step, "nan": float("nan")}
+
+
+def test_event_files_are_the_history_also_after_a_crash(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    console = Console(quiet=True)
+
+    def write(*pieces):
+        with Watcher(console, "x", 9, "epoch", "x", folders) as watcher:
+            for piece in pieces:
+                watcher.write(piece, points)
+
+    write(0, 1, 2, 3)
+    (tmp_path / "a" / "notes").write_text("mine")
+    # The snapshot was from before the third piece; and what came before may be lost.
+    write(2, 3)
+    write(3, 4)
+    for run, folder in enumerate(folders):
+        found = curves(folder)
+        steps = list(range(10))
+        assert found["loss/layer_1"] == (steps, [10.0 * run + step for step in steps])
+        assert np.isnan(found["nan"][1]).all()
+    assert (tmp_path / "a" / "notes").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_error_of_the_disk_ends_the_run(tmp_path, monkeypatch):
+    """It is not waited for: tensorboardX's own writer is."""
+    monkeypatch.setattr(progress, "FLUSH_SECONDS", 0.0)
+    console = Console(quiet=True)
+    with Watcher(console, "x", 9, "epoch", "x", [tmp_path]) as watcher:
+        watcher.write(0, points)
+        (writer,) = watcher._files._writers
+        whole, full = writer._writer, open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+        writer._writer = full
+        with pytest.raises(OSError, match="No space left"):
+            watcher.write(1, points)
+        full.close()
+        writer._writer = whole
+
+
+def test_only_the_leading_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "leads", lambda: False)
+    with Watcher(Console(quiet=True), "x", 9, "epoch", "x", [tmp_path / "a"]) as watcher:
+        watcher.write(0, points)
+    assert not (tmp_path / "a").exists()
+
+
+def test_names_of_folders(tmp_path):
+    assert file_name("without: label code") == "without-label-code-7d54bd6e"
+    names = ["a b", "a  b", "a-b", "A-b", "hidden (8,), τ 6", "../x", "", ".", "x" * 500]
+    made = [file_name(name) for name in names]
+    assert len({*made}) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9._-]{1,140}", name) for name in made)
+    assert not {".", ".."} & {*made}
+    words = [("sffa", "without: label code", "seed-0"), ("sffa", "start", "seed-1")]
+    with RunFolder(tmp_path, "x", {}, tensorboard=True) as folder:
+        assert [path.relative_to(tmp_path).as_posix() for path in folder.events(words)] == [
+            "tensorboard/sffa-without-label-code-7d54bd6e-seed-0",
+            "tensorboard/sffa-start-seed-1",
+        ]
+    with RunFolder(tmp_path, "x", {}) as folder:
+        assert folder.events(words) is None
+
+
+def test_the_option():
+    assert not parse(Options, "compare", []).tensorboard
+    options = parse(Options, "compare", ["--tensorboard"])
+    assert options.tensorboard
+    assert options.command("compare") == "python -m experiments.compare"
+
+
+def test_where_nothing_is_seen_under_way_it_is_refused(tmp_path, capsys):
+    arguments = ["--tensorboard", "--hidden", "8", "--out", str(tmp_path / "out")]
+    assert execute(symmetry.main, symmetry.Options, "symmetry", arguments) == 2
+    error = capsys.readouterr().err
+    assert "symmetry: `tensorboard` must be left out" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# Each experiment whole, and stopped after some snapshots of the runs under way. A stop is an
+# interrupt while a snapshot is kept: what was written since is done again.
+STOPPED = """
+import sys
+from pathlib import Path
+from experiments import compare, continual, robustness
+from experiments.config import continual_options
+from experiments.harness import continual_runs
+from experiments.harness.experiment import execute
+from sffa_jax.scale import sweep
+from sffa_jax.scale.snapshots import Checkpoints
+
+out = Path(sys.argv[1])
+heavy = [name for name in ("tensorflow", "torch", "tensorboardX") if name in sys.modules]
+assert not heavy, heavy
+continual_runs.PORTION = 4
+save = Checkpoints.save
+left = [0]
+
+def counted(self, *arguments):
+    left[0] -= 1
+    if left[0] == 0:
+        raise KeyboardInterrupt
+    save(self, *arguments)
+
+Checkpoints.save = counted
+
+def run(module, options, name, *arguments, stop=0):
+    module.publish = lambda *_: None
+    left[0] = stop
+    common = ["--parallel", "map", "--checkpoint-seconds", "0"]
+    status = execute(module.main, options, name, [*arguments, *common])
+    assert status == (130 if stop else 0), status
+
+def both(module, options, name, *arguments, stop):
+    run(module, options, name, *arguments, "--out", str(out / f"{name}-whole"))
+    assert not (out / f"{name}-whole" / "tensorboard").exists()
+    watched = [*arguments, "--out", str(out / name)]
+    run(module, options, name, *watched, "--tensorboard", stop=stop)
+    assert list((out / name / "checkpoints").glob("*/*/seal.json"))
+    run(module, options, name, *watched, "--tensorboard")
+    # Only what is run is written; and the option may change.
+    run(module, options, name, *watched)
+
+both(
+    *(compare, compare.Options, "compare", "--algorithms", "sffa", "--seeds", "2"),
+    *("--hidden", "8", "6", "--epochs", "4"),
+    stop=3,
+)
+both(
+    *(continual, continual_options.Options, "continual", "--algorithms", "sffa", "--seeds", "2"),
+    *("--scenarios", "class", "--strategies", "replay", "--hidden", "8", "6", "--epochs", "1"),
+    *("--tasks", "2", "--class-order", "0", "1", "2", "3", "--memory", "20"),
+    stop=5,
+)
+robustness.THRESHOLDS["sffa"] = ("floor", (1.0,))
+run(
+    *(robustness, robustness.Options, "robustness", "--algorithms", "sffa", "--widths", "8"),
+    *("--activations", "relu", "--shares", "1", "--densities", "0.3", "--epochs", "1"),
+    *("--learning-rates", "1e-3", "1e30", "--tensorboard", "--out", str(out / "robustness")),
+)
+assert "tensorboardX" in sys.modules
+heavy = [name for name in ("tensorflow", "torch") if name in sys.modules]
+assert not heavy, heavy
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("watched")
+    run_program(STOPPED, out)
+    return out
+
+
+@pytest.mark.parametrize("name", ["compare", "continual"])
+def test_results_do_not_depend_on_being_watched(folder, name):
+    def without_time(records):
+        return [{k: v for k, v in r.items() if not k.endswith("_seconds")} for r in records]
+
+    assert without_time(read(folder / name)) == without_time(read(folder / f"{name}-whole"))
+
+
+def test_events_of_training_are_the_records_history(folder):
+    records = read(folder / "compare")
+    assert len(records) == len(list((folder / "compare" / "tensorboard").iterdir())) == 2
+    for record in records:
+        history = record["history"]
+        found = curves(folder / "compare" / "tensorboard" / f"sffa-seed-{record['seed']}")
+        assert np.shape(history["validation_layer_accuracies"]) == (4, 2)
+        assert all(steps == [1, 2, 3, 4] for steps, _ in found.values())
+        values = {tag: np.array(values, np.float32) for tag, (_, values) in found.items()}
+        by_layer = {
+            name: np.stack([values.pop(f"{name}/layer_{k}") for k in (1, 2)], axis=1)
+            for name in ("loss", "validation_accuracy")
+        }
+        np.testing.assert_allclose(by_layer["loss"].mean(axis=1), history["loss"], rtol=1e-6)
+        np.testing.assert_array_equal(
+            by_layer["validation_accuracy"],
+            np.float32(history["validation_layer_accuracies"]),
+        )
+        network = values.pop("validation_accuracy/network")
+        np.testing.assert_array_equal(network, np.float32(history["validation_accuracy"]))
+        assert not values
+
+
+def test_events_of_continual_runs_are_the_records_matrices(folder):
+    records = read(folder / "continual")
+    assert len(records) == 2
+    for record in records:
+        path = folder / "continual" / "tensorboard" / f"class-replay-sffa-seed-{record['seed']}"
+        found = {tag: (steps, np.float32(values)) for tag, (steps, values) in curves(path).items()}
+        losses = []
+        for layer in (1, 2):
+            steps, values = found.pop(f"loss/layer_{layer}")
+            assert steps == list(range(record["steps"]))
+            losses.append(values.reshape(2, -1))
+        np.testing.assert_allclose(np.mean(losses, axis=(0, 2)), record["task_losses"], rtol=1e-5)
+        steps, values = found.pop("average_accuracy/network")
+        assert steps == [1, 2]
+        np.testing.assert_allclose(values, record["learning_curve"], rtol=1e-6)
+        for layer, matrix in enumerate(record["layer_matrices"], 1):
+            steps, values = found.pop(f"average_accuracy/layer_{layer}")
+            assert steps == [1, 2]
+            expected = [matrix[0][0], np.mean(matrix[1])]
+            np.testing.assert_allclose(values, expected, rtol=1e-6)
+        matrix = record["accuracy_matrix"]
+        for task, learnt in ((0, [1, 2]), (1, [2])):
+            steps, values = found.pop(f"accuracy/task_{task + 1}")
+            assert steps == learnt
+            expected = np.float32([matrix[row - 1][task] for row in learnt])
+            np.testing.assert_array_equal(values, expected)
+        assert not found
+
+
+def test_every_setting_has_events_of_its_own_even_if_it_diverges(folder):
+    records = {record["setting"]: record for record in read(folder / "robustness")}
+    assert sorted(record["status"] for record in records.values()) == ["diverged", "done"]
+    paths = {
+        name: folder / "robustness" / "tensorboard" / f"sffa-{file_name(name)}-seed-0"
+        for name in records
+    }
+    assert {*paths.values()} == {*(folder / "robustness" / "tensorboard").iterdir()}
+    for name, record in records.items():
+        ((steps, (loss,)),) = [v for k, v in curves(paths[name]).items() if k == "loss/layer_1"]
+        assert steps == [1]
+        assert np.isfinite(loss) == (record["status"] == "done")
+    config = json.loads((folder / "robustness" / "config.json").read_text())
+    assert config["options"]["tensorboard"] is True

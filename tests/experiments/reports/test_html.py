@@ -1,0 +1,192 @@
+"""The page as text, and as headless Chromium shows it."""
+
+import gzip
+import json
+import re
+import shutil
+from base64 import b64decode
+
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+
+from experiments.reports import html
+from experiments.reports.html import Picture, Section
+
+EVIL = "<script>alert(1)</script>"
+RECORDS = [
+    {"algorithm": "sffa", "seed": 0, "test_accuracy": 0.91234567, "history": {"loss": [1, 2]}}
+    | {"layers": [0.5, 0.25], "long": [0] * 11},
+    {"algorithm": EVIL, "seed": 1, "test_accuracy": None, "status": "diverged"},
+]
+CONFIG = {
+    "experiment": "compare",
+    "options": {"dataset": EVIL, "hidden": [1400, 700], "seeds": 2},
+    "versions": {"jax": "1.2.3"},
+    "device": {"kind": "cpu", "count": 2, "host_cores": 2},
+    "started": "2026-01-02T03:04:05+00:00",
+}
+
+
+def line():
+    figure = Figure(figsize=(4, 3))
+    figure.subplots().plot([0, 1], [1, 0], color=rcParams["text.color"])
+    return figure
+
+
+def section(title="Results", name="line.png"):
+    wide = [["Name", *(f"Column {i}" for i in range(30))], ["x", *["1.5 [1, 2]"] * 30]]
+    return Section(
+        title=title,
+        lead=f"What {EVIL} is",
+        tables={"Numbers": [["Name", "Value"], ["a", "1.5"], [EVIL, "-"]], "Wide": wide},
+        pictures=[Picture(name, "A line", line), Picture(f"2{name}", "The same", line)],
+        records=RECORDS,
+        config=CONFIG,
+        command="python -m experiments.compare",
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    path = html.write(folder, [section(), section("More", "more.png")], title="Two", lead="Both")
+    return path
+
+
+def test_text_is_escaped_and_nothing_is_fetched(written):
+    html = written.read_text()
+    assert EVIL not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 10
+    links = re.findall(r"""(?:src|href)=["']?([^"'>]*)""", html)
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert "default-src 'none'" in html
+
+
+def test_raw_results_are_in_the_page(written):
+    (packed, _) = re.findall(r"data:application/gzip;base64,([^\"]+)", written.read_text())
+    lines = gzip.decompress(b64decode(packed)).decode().splitlines()
+    assert [json.loads(line) for line in lines] == RECORDS
+    assert html.raw_table(RECORDS) == [
+        ["algorithm", "seed", "test accuracy", "layers", "status"],
+        ["sffa", "0", "0.912346", "0.5, 0.25", "-"],
+        [EVIL, "1", "-", "-", "diverged"],
+    ]
+
+
+def test_numbers_stand_to_the_right():
+    table = [["a", "b", "c", "d"], ["x", "1.5", "-2.1 [-3, 1]", "1, 2"], ["1", "-", "3e-5", ""]]
+    assert html.numeric(table) == [False, True, True, False]
+    assert html.numeric([["only a header"]]) == [False]
+
+
+def test_facts_are_what_was_recorded():
+    found = html.facts(CONFIG)
+    assert found["Hidden layers"] == "1400, 700"
+    assert found["Device"] == "2 x cpu, 2 cores on the host"
+    assert found["Started"] == "2026-01-02 03:04"
+    assert "Preset" not in found
+    assert html.facts({}) == {}
+
+
+def test_the_same_results_make_the_same_page(written, tmp_path):
+    again = html.write(tmp_path, [section(), section("More", "more.png")], title="Two", lead="Both")
+    assert again.read_bytes() == written.read_bytes()
+    light = (tmp_path / "line.png").read_bytes()
+    assert light.startswith(b"\x89PNG")
+    assert light != section().pictures[0].png("dark")
+
+
+def test_parts_can_be_left_out(tmp_path):
+    html.write(tmp_path, [section()], keep_parts=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Without its sandbox, which root may not use; the page is our own.
+        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, written):
+    contexts = []
+
+    def opened(**settings):
+        contexts.append(browser.new_context(**settings))
+        tab = contexts[-1].new_page()
+        tab.said = []
+        tab.on("console", lambda message: tab.said.append(message.text))
+        tab.on("pageerror", lambda error: tab.said.append(str(error)))
+        tab.on("request", lambda request: tab.said.append(request.url))
+        tab.goto(written.as_uri())
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+SHOWN = """[...document.querySelectorAll("figure img")].filter(
+    image => image.checkVisibility() && image.complete && image.naturalWidth > 300
+).map(image => image.className)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1400])
+def test_the_browser_shows_every_figure_and_complains_of_nothing(open_page, scheme, width):
+    tab = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert [said for said in tab.said if not said.startswith(("file:", "data:"))] == []
+    assert tab.evaluate(SHOWN) == [scheme] * 4
+    # Wide tables scroll by themselves; the page does not.
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.evaluate("document.querySelector('h1').textContent") == "Two"
+
+
+def test_figures_are_enlarged_by_mouse_and_keyboard(open_page):
+    tab = open_page(viewport={"width": 1000, "height": 800})
+    small = tab.locator("figure img.light").first.bounding_box()["width"]
+    tab.locator("figure button").first.click()
+    large = tab.locator("dialog img.light")
+    assert large.bounding_box()["width"] > 1.5 * small
+    tab.keyboard.press("Escape")
+    assert not large.is_visible()
+    tab.locator("figure button").nth(1).focus()
+    tab.keyboard.press("Enter")
+    assert large.is_visible()
+    large.click()
+    assert not large.is_visible()
+    assert tab.said[1:] == [said for said in tab.said[1:] if said.startswith("data:")]
+
+
+def test_print_is_light_and_whole(open_page):
+    tab = open_page(color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate(SHOWN) == ["light"] * 4
+    assert not tab.locator("details").first.is_visible()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.pdf().startswith(b"%PDF")
+
+
+def test_raw_results_can_be_opened_and_saved(open_page):
+    tab = open_page()
+    tab.locator("summary", has_text="Every run").first.click()
+    assert tab.locator("details table").first.is_visible()
+    with tab.expect_download() as download:
+        tab.locator("a[download]").first.click()
+    assert download.value.suggested_filename == "results.jsonl.gz"
+    with gzip.open(download.value.path(), "rt") as file:
+        assert [json.loads(line) for line in file] == RECORDS

@@ -1,0 +1,165 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sffa_jax import Schedule, backprop_learner, dense_layers, fit, make_samples, sffa
+from sffa_jax.core.network import Network
+from sffa_jax.core.overlays import corner_one_hot
+from sffa_jax.scale.sweep import seed_keys
+from sffa_jax.training.evaluate import evaluate, layer_scores
+from sffa_jax.training.fit import start, train_epoch
+from sffa_jax.training.learner import Learner
+from sffa_jax.training.local import local_learner
+
+RNG = np.random.default_rng(0)
+LABELS = np.tile(np.arange(3), 20)
+# A bright column for each class: learnable in a few steps.
+IMAGES = (RNG.integers(0, 60, (60, 4, 4)) + 150 * np.eye(4)[LABELS][:, None, :]).astype(np.uint8)
+SCALE = {"num_classes": 3, "mean": 0.3, "std": 0.25}
+SAMPLES = make_samples(IMAGES, LABELS, **SCALE)
+
+
+def sffa_learner():
+    network = Network(
+        dense_layers([8]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(16, 3), 3
+    )
+    return local_learner(network, optax.adam(1e-2))
+
+
+LEARNERS = {
+    "sffa": sffa_learner(),
+    "bp": backprop_learner(dense_layers([8]), 3, optax.adam(1e-2)),
+}
+
+
+def test_pixels_are_scaled_on_the_device():
+    assert SAMPLES.images.dtype == jnp.uint8
+    expected = (IMAGES.reshape(60, 16) / 255 - 0.3) / 0.25
+    np.testing.assert_allclose(SAMPLES.scaled(SAMPLES.images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_colour_is_scaled_by_channel():
+    images = RNG.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
+    mean, std = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 4.0])
+    samples = make_samples(images, LABELS[:6], num_classes=3, mean=mean, std=std)
+    expected = ((images / 255 - mean) / std).reshape(6, -1)
+    np.testing.assert_allclose(samples.scaled(samples.images), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_fit_learns_and_repeats(name):
+    run = jax.jit(lambda key: fit(LEARNERS[name], Schedule(8, 10), key, SAMPLES, SAMPLES))
+    first, again = run(jax.random.key(3)), run(jax.random.key(3))
+    for a, b in zip(jax.tree.leaves(first.history), jax.tree.leaves(again.history), strict=True):
+        np.testing.assert_array_equal(a, b)
+    curve = first.history.validation_accuracy
+    assert first.progress.best_accuracy == curve.max() > 0.9
+    assert first.progress.best_epoch == 1 + int(np.argmax(curve))
+    tested = evaluate(LEARNERS[name], first.progress.best, SAMPLES)
+    assert tested.network == first.progress.best_accuracy
+    other = run(jax.random.key(4))
+    assert not np.array_equal(first.history.loss, other.history.loss)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_seeds_together_equal_seeds_alone(name):
+    def run(key):
+        return fit(LEARNERS[name], Schedule(2, 10), key, SAMPLES, SAMPLES).history.loss
+
+    keys = seed_keys([0, 5, 9])
+    together = jax.jit(jax.vmap(run))(keys)
+    for i in range(3):
+        np.testing.assert_allclose(together[i], jax.jit(run)(keys[i]), rtol=1e-4)
+
+
+def test_double_precision_and_nan_checks():
+    """The same code runs where a user has switched these on."""
+    with jax.enable_x64(True), jax.debug_nans(True):
+        samples = make_samples(IMAGES, LABELS, **SCALE)
+        history = fit(
+            LEARNERS["sffa"], Schedule(2, 20), jax.random.key(0), samples, samples
+        ).history
+    assert np.isfinite(history.loss).all()
+
+
+def test_one_compilation_serves_every_epoch_and_seed():
+    learner = LEARNERS["sffa"]
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def epoch(progress):
+        return train_epoch(learner, Schedule(3, 10), progress, SAMPLES)[0]
+
+    for seed in (0, 1):
+        progress = jax.jit(lambda key: start(learner, key, SAMPLES))(jax.random.key(seed))
+        for _ in range(3):
+            progress = epoch(progress)
+    assert progress.epoch == 3
+
+
+def test_an_epoch_meets_every_sample_once():
+    counts = Learner(
+        init=lambda key, x: jnp.zeros(60, jnp.int32),
+        step=lambda seen, key, x, labels: (seen.at[labels].add(1), jnp.zeros(1)),
+        scores=lambda state, x: jnp.zeros((1, len(x), 60)),
+    )
+    samples = SAMPLES.replace(labels=jnp.arange(60))
+    progress = start(counts, jax.random.key(0), samples)
+    progress, _ = train_epoch(counts, Schedule(1, 10), progress, samples)
+    np.testing.assert_array_equal(progress.state, np.ones(60))
+
+
+def test_no_key_is_used_twice():
+    with jax.debug_key_reuse(True):
+        fit(LEARNERS["sffa"], Schedule(1, 20), jax.random.key(0), SAMPLES, SAMPLES)
+
+
+def test_every_sample_is_scored_once(monkeypatch):
+    """The last, partial chunk included."""
+    monkeypatch.setattr("sffa_jax.training.evaluate.EVALUATION_CHUNK", 16)
+    learner = LEARNERS["sffa"]
+    state = learner.init(jax.random.key(0), SAMPLES.scaled(SAMPLES.images))
+    chunked = layer_scores(learner, state, SAMPLES)
+    whole = learner.scores(state, SAMPLES.scaled(SAMPLES.images))
+    np.testing.assert_allclose(chunked, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_diverged_network_is_right_about_nothing():
+    learner = Learner(lambda *_: None, lambda *_: None, lambda s, x: jnp.full((1, len(x), 3), s))
+    assert evaluate(learner, jnp.nan, SAMPLES).network == 0
+    assert evaluate(learner, jnp.float32(1), SAMPLES).network == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Schedule(0, 10), ValueError, r"`epochs` must be at least 1, got 0"),
+        (lambda: Schedule(1, 0), ValueError, r"`batch_size` must be at least 1, got 0"),
+        (
+            lambda: Schedule(1, 61).steps_per_epoch(60),
+            ValueError,
+            r"`batch_size` must be at most the 60 training samples, got 61",
+        ),
+        (
+            lambda: make_samples(IMAGES / 255, LABELS, **SCALE),
+            TypeError,
+            r"`images` must be uint8, got float64",
+        ),
+        (
+            lambda: make_samples(IMAGES, LABELS[:9], **SCALE),
+            ValueError,
+            r"60 images and 9 labels",
+        ),
+        (
+            lambda: make_samples(IMAGES, LABELS + 1, **SCALE),
+            ValueError,
+            r"`labels` must lie in \[0, 3\), got min 1, max 3",
+        ),
+    ],
+)
+def test_bad_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

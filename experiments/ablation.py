@@ -34,19 +34,19 @@ STEPS: dict[str, tuple[str, ...]] = {
     "pixels scaled by the set's own statistics": ("scaling",),
     "learning rate": ("learning_rate",),
     "batch size": ("batch_size",),
-    "initialiser": ("initialiser",),
+    "initializer": ("initializer",),
     "learning rate's decay": ("decay",),
     "no activity term": ("activity_rate",),
     "no clipping": ("clip",),
     "no winners": ("winners", "ffa_winners"),
     "label code": ("overlay",),
     "input skip": ("input_skip",),
-    "normalisation": ("normalise", "joint_length"),
+    "normalization": ("normalize", "joint_length"),
     "prediction rule": ("prediction",),
     "layer schedule": ("layer_schedule",),
-    "sharpness, floor and threshold": (
-        *("sharpness", "floor", "measure"),
-        *("ffa_threshold", "ffa_sharpness", "ffa_measure"),
+    "logit scale, eps and threshold": (
+        *("logit_scale", "eps", "measure"),
+        *("ffa_threshold", "ffa_logit_scale", "ffa_measure"),
     ),
     "all wrong labels": ("negatives",),
     "softmax over the labels": ("loss",),
@@ -59,7 +59,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 """The changes in the order they are made, and the choices each consists of."""
 
 DEEP_ONLY = (
-    *("input skip", "normalisation", "prediction rule", "layer schedule"),
+    *("input skip", "normalization", "prediction rule", "layer schedule"),
     "first layer not scored",
 )
 """Changes that a network of one layer does not feel."""
@@ -174,7 +174,7 @@ def path_figure(records: Records, settings: Sequence[Setting], algorithms: Seque
     along = along_the_path(settings)
     figure, axes = comparison.new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
-        colour, marker = comparison.STYLES[algorithm]
+        color, marker = comparison.STYLES[algorithm]
         means, halves = [], []
         for name in along:
             values = list(accuracies(records, name, algorithm).values())
@@ -185,7 +185,7 @@ def path_figure(records: Records, settings: Sequence[Setting], algorithms: Seque
             range(len(along)),
             means,
             halves,
-            color=colour,
+            color=color,
             marker=marker,
             capsize=3,
             label=comparison.NAMES[algorithm],

@@ -4,8 +4,8 @@
 
 times FFA, SFFA and backprop in one process, all programs of a network in turn and that several
 times over, so that whatever else the machine does falls on all of them alike. Speed is told as a
-ratio to the *floor* (`lower_bound.py`: the matrix products and the optimiser's update alone, same shapes,
-same library) and to PyTorch written the obvious way (`torch_baseline.py`). Pixels are random, since
+ratio to the *floor* (`lower_bound.py`: the matrix products and the optimizer's update
+alone, same shapes, same library) and to PyTorch written the obvious way (`torch_baseline.py`). Pixels are random, since
 times do not depend on them. About 20 minutes on two cores.
 """
 
@@ -375,8 +375,8 @@ def measure_pipeline(options: Options, devices: int) -> list[dict[str, Any]]:
     recipe = recipe_of(options, (options.memory_width,) * devices)
     epoch, first = epoch_of(recipe, "sffa", samples, options.classes)
     network = recipe.network("sffa", (options.features, 1), options.classes)
-    optimiser = recipe.optimiser(recipe.steps("sffa", options.images))
-    streamed = pipelined_epoch(network, optimiser, Schedule(1, options.batch_size))
+    optimizer = recipe.optimizer(recipe.steps("sffa", options.images))
+    streamed = pipelined_epoch(network, optimizer, Schedule(1, options.batch_size))
     run = jax.tree.map(lambda leaf: leaf[None], first)
     shared_out = spread(epoch, "devices", devices)
     programs = {

@@ -1,10 +1,10 @@
-"""What the layers of FFA, SFFA and backprop make of images: sparsity, specialisation, precision.
+"""What the layers of FFA, SFFA and backprop make of images: sparsity, specialization, precision.
 
     python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
 
 trains each algorithm on each seed as `compare` does, measures every layer on test images, and draws
 the networks of the first seed (from `pictures-ALGORITHM.npz`). The paper's claims (SFFA's latents
-are sparser and more specialised, its goodness more precise) are differences to FFA, paired by seed.
+are sparser and more specialized, its goodness more precise) are differences to FFA, paired by seed.
 """
 
 import sys
@@ -76,7 +76,7 @@ class Seen:
       scale: images as the network sees them -> rows.
       hidden: scaled images -> activity of each layer, [batch, units]; with the label that the
         network predicts, where it takes one.
-      unlabelled: the same, without a label.
+      unlabeled: the same, without a label.
       log_odds: scaled images -> [layers, batch, classes]; None for backprop.
     """
 
@@ -85,7 +85,7 @@ class Seen:
         self.network = None
         if algorithm == "bp":
             layers = recipe.layers(algorithm, shape)
-            self.hidden = self.unlabelled = lambda state, x: backprop.latents(
+            self.hidden = self.unlabeled = lambda state, x: backprop.latents(
                 layers, state.params, x
             )
             return
@@ -96,7 +96,7 @@ class Seen:
             return latents(network, state.params, x, labels)
 
         self.hidden = hidden
-        self.unlabelled = lambda state, x: without_label(network, state.params, x)
+        self.unlabeled = lambda state, x: without_label(network, state.params, x)
 
     def log_odds(self, state: State, x: jax.Array) -> jax.Array:
         """[batch, layers, classes] of a forward-only network."""
@@ -125,21 +125,21 @@ def measure(
 ) -> dict[str, list[float]]:
     """Every measurement of a trained network, a value a layer."""
     hidden = jax.jit(Partial(seen.hidden, state))
-    unlabelled = jax.jit(Partial(seen.unlabelled, state))
+    unlabeled = jax.jit(Partial(seen.unlabeled, state))
     x, labels = test.scaled(test.images), np.asarray(test.labels)
     found: list[dict[str, float]] = []
-    bare, known = chunked(unlabelled, x), chunked(unlabelled, train.scaled(train.images))
+    bare, known = chunked(unlabeled, x), chunked(unlabeled, train.scaled(train.images))
     for h, of_test, of_train in zip(chunked(hidden, x), bare, known, strict=True):
         scalars = jax.jit(partial(measures, classes=classes))(h, test.labels)
-        learnt = separability.Labelled(of_train, np.asarray(train.labels))
-        asked = separability.Labelled(of_test, labels)
+        learned = separability.Labeled(of_train, np.asarray(train.labels))
+        asked = separability.Labeled(of_test, labels)
         found.append(
             {name: float(value) for name, value in scalars.items()}
             | {
                 "fisher": float(separability.fisher_ratio(of_test, test.labels, classes)),
                 "silhouette": separability.silhouette(asked),
-                "linear_probe": separability.linear_probe(learnt, asked),
-                "neighbours": separability.nearest_neighbours(learnt, asked),
+                "linear_probe": separability.linear_probe(learned, asked),
+                "neighbors": separability.nearest_neighbors(learned, asked),
             }
         )
     if seen.network is not None:
@@ -185,7 +185,7 @@ def gather(
     found = {"labels": np.asarray(labels[:embedded])}
     for k, h in enumerate(chunked(jax.jit(Partial(seen.hidden, state)), x)):
         found[f"means_{k}"] = np.asarray(specialization.class_means(h, labels, classes))
-    for k, h in enumerate(chunked(jax.jit(Partial(seen.unlabelled, state)), x[:embedded])):
+    for k, h in enumerate(chunked(jax.jit(Partial(seen.unlabeled, state)), x[:embedded])):
         found[f"points_{k}"] = embed(h)
     if seen.network is not None:
         odds = chunked(jax.jit(Partial(seen.log_odds, state)), x)

@@ -72,7 +72,7 @@ def compared(run: Results) -> list[Case]:
     return [Case(name, comparison.accuracies(run.records))]
 
 
-def learnt_in_tasks(run: Results) -> list[Case]:
+def learned_in_tasks(run: Results) -> list[Case]:
     """Every scenario and strategy of a continual grid."""
     records = continual_tables.ordered(run.records)
     return [
@@ -89,7 +89,7 @@ def learnt_in_tasks(run: Results) -> list[Case]:
 CASES: dict[str, Callable[[Results], list[Case]]] = {
     "compare": compared,
     "latents": compared,
-    "continual": learnt_in_tasks,
+    "continual": learned_in_tasks,
 }
 """The experiments that compare accuracies, and how."""
 
@@ -132,7 +132,7 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
     figure = Figure(figsize=(8.6, 1.3 + 0.3 * len(cases)))
     axes = figure.subplots()
     for place, other in enumerate(OTHERS):
-        colour, marker = comparison.STYLES[other]
+        color, marker = comparison.STYLES[other]
         found = [
             (i, t[other].difference) for i, c in enumerate(cases) if other in (t := differences(c))
         ]
@@ -146,7 +146,7 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
             rows,
             xerr=halves,
             fmt=marker,
-            color=colour,
+            color=color,
             markersize=5,
             capsize=2,
             label=f"SFFA - {comparison.NAMES[other]}",

@@ -3,7 +3,7 @@
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
 Every combination of learning rate, density of the label's code, winners, threshold (FFA's
-threshold, SFFA's floor), width and activation is trained once; what counts is the distribution: its
+threshold, SFFA's eps), width and activation is trained once; what counts is the distribution: its
 median, its quartiles, and the share of settings that fail. The claim that polarised layers depend
 less on their settings is that of Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
@@ -30,10 +30,10 @@ from experiments.reports.html import Picture, Section
 from sffa_jax.checks import check_choice, check_integer, check_range
 from sffa_jax.scale.processes import leads
 
-THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("floor", (0.01, 0.1, 1.0))}
+THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("eps", (0.01, 0.1, 1.0))}
 """The grid's one axis that differs between the algorithms: around what each is tuned to."""
 
-AXES = {"ffa_winners": "winners", "ffa_threshold": "threshold", "floor": "threshold"}
+AXES = {"ffa_winners": "winners", "ffa_threshold": "threshold", "eps": "threshold"}
 """What a field of the recipe is called where both algorithms are compared."""
 
 
@@ -148,12 +148,12 @@ def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequen
     figure, axes = comparison.new_axes("Test accuracy of every setting, from the worst to the best")
     for algorithm in algorithms:
         values = 100 * accuracies(records, algorithm)
-        colour, marker = comparison.STYLES[algorithm]
+        color, marker = comparison.STYLES[algorithm]
         share = 100 * (np.arange(len(values)) + 0.5) / len(values)
         axes.plot(
             share,
             values,
-            color=colour,
+            color=color,
             marker=marker,
             markersize=3,
             linewidth=1,

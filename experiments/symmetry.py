@@ -3,7 +3,7 @@
 Two views. The *landscape*: in a layer of one positive and one negative neuron, how does the loss of
 either kind of sample depend on their activity? The *training run*: how large is the gradient of
 either kind on each layer's weights, before training and after each epoch? Both for the rules as
-published (sharpness 1, threshold 2) and for the preset's.
+published (logit_scale 1, threshold 2) and for the preset's.
 
     python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
 """
@@ -38,14 +38,14 @@ from sffa_jax.training.fit import Progress, start, train_epoch
 from sffa_jax.training.local import LocalState
 
 PUBLISHED: dict[str, Any] = {
-    "sharpness": 1.0,
-    "floor": 1e-9,
+    "logit_scale": 1.0,
+    "eps": 1e-9,
     "ffa_threshold": 2.0,
-    "ffa_sharpness": 1.0,
+    "ffa_logit_scale": 1.0,
 }
 """The log-odds as the papers have them; all else is the recipe's."""
 
-SHARPNESSES = (1.0, 3.0, 6.0, 12.0)
+LOGIT_SCALES = (1.0, 3.0, 6.0, 12.0)
 FLOORS = (1e-9, 1e-3, 1.0, 100.0)
 """What SFFA's gradient is measured at, the one with the recipe's value of the other."""
 
@@ -62,11 +62,11 @@ class Options(shared.Options):
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
     sizes: bool = True
-    """Measure the size of SFFA's gradients at several sharpnesses and floors, too."""
+    """Measure the size of SFFA's gradients at several logit_scales and floors, too."""
 
 
 def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
-    """A row an algorithm: loss (colour) and the way downhill (arrows), for either sample."""
+    """A row an algorithm: loss (color) and the way downhill (arrows), for either sample."""
     figure = Figure(figsize=(8.6, 3.8 * len(landscapes)))
     grid = figure.subplots(len(landscapes), 2, squeeze=False)
     for row, (name, land) in zip(grid, landscapes.items(), strict=True):
@@ -115,12 +115,12 @@ def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
     )
     for algorithm, setting in groups(records):
         logs = np.log(ratios(records, algorithm, setting)[..., layer])
-        colour, marker = comparison.STYLES[algorithm]
+        color, marker = comparison.STYLES[algorithm]
         epochs = np.arange(logs.shape[1])
         axes.plot(
             epochs,
             np.exp(logs.mean(axis=0)),
-            color=colour,
+            color=color,
             marker=marker,
             markersize=4,
             markevery=max(1, len(epochs) // 10),
@@ -128,7 +128,7 @@ def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
             label=f"{comparison.NAMES[algorithm]}, {setting}",
         )
         low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
-        axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
     axes.axhline(1, color=comparison.ink(), linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -163,9 +163,9 @@ def imbalance_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def size_settings() -> dict[str, dict[str, Any]]:
-    """SFFA's other sharpnesses and floors: what each changes in the recipe, by name."""
-    return {f"τ = {value:g}": {"sharpness": value} for value in SHARPNESSES} | {
-        f"ε = {value:g}": {"floor": value} for value in FLOORS
+    """SFFA's other logit_scales and floors: what each changes in the recipe, by name."""
+    return {f"τ = {value:g}": {"logit_scale": value} for value in LOGIT_SCALES} | {
+        f"ε = {value:g}": {"eps": value} for value in FLOORS
     }
 
 
@@ -176,10 +176,13 @@ def gradient_sizes(records: Sequence[Mapping[str, Any]], setting: str) -> np.nda
 
 
 def size_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
-    """Gradient through training, one panel for the sharpness, one for the floor."""
+    """Gradient through training, one panel for the logit scale, one for the eps."""
     figure = Figure(figsize=(8.6, 3.8))
     panels = figure.subplots(1, 2, sharey=True)
-    titles = ("Sharpness τ (other choices the preset's)", "Floor ε (other choices the preset's)")
+    titles = (
+        "Logit scale τ (other choices the preset's)",
+        "Epsilon ε (other choices the preset's)",
+    )
     for axes, symbol, title in zip(panels, "τε", titles, strict=True):
         names = [name for name in size_settings() if name.startswith(symbol)]
         for i, name in enumerate(names):
@@ -262,9 +265,9 @@ def section(results: Results) -> Section:
         pictures.append(Picture(f"gradient_ratio_layer_{layer + 1}.png", caption, draw))
     tables = {"Imbalance": imbalance_table(balance)}
     if sizes:
-        caption = "Size of SFFA's gradient on the first layer, at other sharpnesses and floors."
+        caption = "Size of SFFA's gradient on the first layer, at other logit_scales and floors."
         pictures.append(Picture("gradient_size.png", caption, partial(size_figure, sizes)))
-        tables["Sharpness and floor"] = size_table(sizes)
+        tables["Logit scale and eps"] = size_table(sizes)
     head, *rows = tables["Imbalance"]
     return Section(
         title=f"Symmetry of FFA and SFFA on {options.dataset}",

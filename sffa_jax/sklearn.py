@@ -58,7 +58,7 @@ Layers = tuple[LayerState, ...]
 
 class _Design(NamedTuple):
     """What programs are compiled for. Numbers are arguments of theirs instead, so that a search
-    over learning rates or sharpnesses compiles once."""
+    over learning rates or logit_scales compiles once."""
 
     rule: Callable[..., LocalRule]
     hidden: tuple[int, ...]
@@ -184,7 +184,7 @@ class ForwardOnlyClassifier(
 ):
     """What `SFFAClassifier` and `FFAClassifier` share: all but the rule.
 
-    A feature is standardised by the mean and the deviation of all samples shown so far, and the
+    A feature is standardized by the mean and the deviation of all samples shown so far, and the
     label is a random code appended to the features. A class's code depends on how many classes came
     before it and not on how many there are, so that their number may grow.
 
@@ -194,7 +194,7 @@ class ForwardOnlyClassifier(
       n_features_in_, feature_names_in_: scikit-learn's.
       n_iter_: passes made so far.
       loss_curve_: loss of each pass, nats, averaged over updates and layers.
-      layers_: of each layer, parameters and optimiser state.
+      layers_: of each layer, parameters and optimizer state.
       label_codes_: [seen, code_size], a row more for a first class that is alone.
       mean_, var_, n_samples_seen_: [features], [features] and number, of all samples shown so far.
       memory_X_, memory_places_, memory_priority_: remembered samples, their class as its index in
@@ -215,7 +215,7 @@ class ForwardOnlyClassifier(
     code_size: int = 100
     """Features that the label's code has."""
     code_scale: float = 1.0
-    """Deviation of the code's entries; a standardised feature's is 1."""
+    """Deviation of the code's entries; a standardized feature's is 1."""
     learning_rate_init: float = 1e-3
     """Adam's learning rate, constant."""
     batch_size: int = 32
@@ -348,7 +348,9 @@ class ForwardOnlyClassifier(
         """
         check_is_fitted(self)
         if not (self.random_state is None or hasattr(self.random_state, "__index__")):
-            advice = "What is learnt does not depend on it any more: set_params(random_state=None)."
+            advice = (
+                "What is learned does not depend on it any more: set_params(random_state=None)."
+            )
             raise reject("save", "random_state", "be a number or None", self.random_state, advice)
         fitted = {name: value for name, value in vars(self).items() if name.endswith("_")}
         leaves = jax.tree.leaves(fitted.pop("layers_"))
@@ -504,7 +506,7 @@ class ForwardOnlyClassifier(
     def _scaled(
         self, X: Float[np.ndarray, "samples features"]
     ) -> Float[np.ndarray, "samples filled_up"]:
-        """Standardised features, as the network sees them."""
+        """Standardized features, as the network sees them."""
         std = np.sqrt(self.var_)
         # A feature that varies by less than it is rounded by is constant.
         std = np.where(std > 1e-12 * np.abs(self.mean_), std, 1.0)
@@ -570,17 +572,17 @@ class SFFAClassifier(ForwardOnlyClassifier):
     """The Symmetric Forward-Forward Algorithm, a classifier and transformer for scikit-learn.
 
     Its parameters are those of `ForwardOnlyClassifier`, and the rule's own, see `rules.sffa`:
-      sharpness: tau > 0, steepness of the log-odds.
-      floor: epsilon > 0, squared activity below which a half says little.
+      logit_scale: tau > 0, steepness of the log-odds.
+      eps: epsilon > 0, squared activity below which a half says little.
 
     Reference: Terres-Escudero, Del Ser, Garcia-Bringas, CoLLAs 2024, arXiv:2409.07387.
     """
 
-    sharpness: float = 6.0
-    floor: float = 1.0
+    logit_scale: float = 6.0
+    eps: float = 1.0
 
     _rule: ClassVar = staticmethod(rules.sffa)
-    _rule_numbers: ClassVar = ("sharpness", "floor")
+    _rule_numbers: ClassVar = ("logit_scale", "eps")
 
 
 @no_type_check
@@ -589,14 +591,14 @@ class FFAClassifier(ForwardOnlyClassifier):
     """The Forward-Forward Algorithm, a classifier and transformer for scikit-learn.
 
     Its parameters are those of `ForwardOnlyClassifier`, and the rule's own, see `rules.ffa`:
-      sharpness: tau > 0, steepness of the log-odds.
+      logit_scale: tau > 0, steepness of the log-odds.
       threshold: theta > 0, mean squared activity at which the log-odds are 0.
 
     Reference: Hinton 2022, arXiv:2212.13345.
     """
 
-    sharpness: float = 20.0
+    logit_scale: float = 20.0
     threshold: float = 0.3
 
     _rule: ClassVar = staticmethod(rules.ffa)
-    _rule_numbers: ClassVar = ("sharpness", "threshold")
+    _rule_numbers: ClassVar = ("logit_scale", "threshold")

@@ -9,19 +9,19 @@ def sigmoid(z: float) -> float:
     return 1 / (1 + math.exp(-z))
 
 
-def ffa_probability(h, threshold: float, sharpness: float = 1.0) -> float:
+def ffa_probability(h, threshold: float, logit_scale: float = 1.0) -> float:
     total = 0.0
     for unit in h:
         total += float(unit) ** 2
-    return sigmoid(sharpness * (total / len(h) - threshold))
+    return sigmoid(logit_scale * (total / len(h) - threshold))
 
 
-def sffa_probability(h, floor: float) -> float:
+def sffa_probability(h, eps: float) -> float:
     """The paper's goodness: share of the activity in the positive half."""
     half = len(h) // 2
     plus = sum(float(u) ** 2 for u in h[:half])
     everything = sum(float(u) ** 2 for u in h)
-    return (plus + floor) / (everything + 2 * floor)
+    return (plus + eps) / (everything + 2 * eps)
 
 
 def two_pass_loss(p_positive: float, p_negative: float) -> float:

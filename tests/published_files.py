@@ -178,12 +178,12 @@ class Server:
         self.http.server_close()
 
     def resources(self):
-        """What a catalogue says of these files."""
+        """What a catalog says of these files."""
         return tuple(
             Resource(name, len(content), hashlib.sha256(content).hexdigest(), (self.url,))
             for name, content in self.files.items()
         )
 
     def published(self, name, image_shape):
-        """The catalogue's entry of a set, with these files in place of the published ones."""
+        """The catalog's entry of a set, with these files in place of the published ones."""
         return replace(PUBLISHED[name], image_shape=image_shape, resources=self.resources())

@@ -1,6 +1,6 @@
-"""Colour images in CIFAR-10's own byte format, made from what scikit-learn carries.
+"""Color images in CIFAR-10's own byte format, made from what scikit-learn carries.
 
-A stand-in, not CIFAR-10: a handwritten digit in a random colour on a random piece of one of two
+A stand-in, not CIFAR-10: a handwritten digit in a random color on a random piece of one of two
 photographs. Its label is the digit.
 """
 
@@ -19,9 +19,9 @@ def compose(rng, digit, photograph):
     ink = np.zeros((SIZE, SIZE, 1))
     top, left = rng.integers(SIZE - DIGIT + 1, size=2)
     ink[top : top + DIGIT, left : left + DIGIT, 0] = np.kron(digit / 16, np.ones((3, 3)))
-    # A colour far from the ground's own: the digit can be read.
-    colour = np.where(ground.mean((0, 1)) > 128, rng.uniform(0, 60, 3), rng.uniform(195, 255, 3))
-    return np.round(ground * (1 - ink) + colour * ink).astype(np.uint8)
+    # A color far from the ground's own: the digit can be read.
+    color = np.where(ground.mean((0, 1)) > 128, rng.uniform(0, 60, 3), rng.uniform(195, 255, 3))
+    return np.round(ground * (1 - ink) + color * ink).astype(np.uint8)
 
 
 def write(folder, train=1000, test=400, seed=0):

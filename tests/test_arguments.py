@@ -120,10 +120,10 @@ def whole(at_least=0, none=False, huge=True):
 def choice(names, none=False):
     """What is none of the names."""
     no_name = [3, 0.5, float("nan"), True, b"bce", [], (), {}, ["all"], {"all"}, np.ones(2)]
-    misspelt = st.sampled_from(sorted(names)).flatmap(
+    misspelled = st.sampled_from(sorted(names)).flatmap(
         lambda name: st.sampled_from([name.swapcase(), f" {name}", name[:-1], f"{name}s"])
     )
-    bad = misspelt | st.text().filter(lambda text: text not in names)
+    bad = misspelled | st.text().filter(lambda text: text not in names)
     return bad | st.sampled_from(no_name + [None] * (not none))
 
 
@@ -204,14 +204,14 @@ class Case(typing.NamedTuple):
     call: Callable | None = None
 
 
-SHARP = {"sharpness": number(above=0), "measure": choice(goodness.MEASURES)}
-RULE = SHARP | {
+SCALED = {"logit_scale": number(above=0), "measure": choice(goodness.MEASURES)}
+RULE = SCALED | {
     "loss": choice(losses.LOSSES),
     "margin": number(at_least=0),
     "label_smoothing": number(at_least=0, at_most=1),
     "activity_rate": number(above=0, none=True),
     "prediction": choice(rules.SCORES),
-    "normalise": choice(rules.NORMALISE),
+    "normalize": choice(rules.NORMALIZE),
     "clip": number(above=0, at_most=0.4, none=True),
 }
 WAY = {"way": choice(sweep.WAYS), "devices_per_run": whole(1)}
@@ -261,7 +261,7 @@ CASES = [
             "label_smoothing": number(at_least=0, at_most=1),
             "adversarial": number(above=0, none=True),
         },
-        lambda: {"layers": layer.dense_layers([4]), "num_classes": 3, "optimiser": ADAM},
+        lambda: {"layers": layer.dense_layers([4]), "num_classes": 3, "optimizer": ADAM},
     ),
     Case(snapshots.Checkpoints, {"keep": whole(1)}, lambda: {"folder": "unused"}),
     Case(
@@ -410,13 +410,13 @@ CASES = [
         },
         lambda: {"begin": int, "advance": lambda number, carry: carry, "length": 0},
     ),
-    Case(goodness.energy, SHARP | {"threshold": number()}, lambda: {"h": H}),
-    Case(goodness.polar_ratio, SHARP | {"floor": number(above=0)}, lambda: {"h": H}),
-    Case(goodness.polar_difference, SHARP | {"threshold": number()}, lambda: {"h": H}),
+    Case(goodness.energy, SCALED | {"threshold": number()}, lambda: {"h": H}),
+    Case(goodness.polar_ratio, SCALED | {"eps": number(above=0)}, lambda: {"h": H}),
+    Case(goodness.polar_difference, SCALED | {"threshold": number()}, lambda: {"h": H}),
     Case(
         greedy.greedy_learner,
         {"steps_per_layer": whole(1), "negatives": NEGATIVES},
-        lambda: {"network": small_network(), "optimiser": ADAM, "steps_per_layer": 1},
+        lambda: {"network": small_network(), "optimizer": ADAM, "steps_per_layer": 1},
     ),
     Case(
         layer.Layer,
@@ -444,7 +444,7 @@ CASES = [
             "activation": choice(layer.ACTIVATIONS),
             "winners": whole(1, none=True),
             "competition": choice(layer.COMPETITIONS),
-            "initialiser": choice(layer.INITIALISERS),
+            "initializer": choice(layer.INITIALIZERS),
             "precision": choice(layer.DTYPES),
         },
         lambda: {"shape": (8, 8), "channels": (4,)},
@@ -455,7 +455,7 @@ CASES = [
             "hidden": wholes(1),
             "activation": choice(layer.ACTIVATIONS),
             "winners": whole(1, none=True),
-            "initialiser": choice(layer.INITIALISERS),
+            "initializer": choice(layer.INITIALIZERS),
             "precision": choice(layer.DTYPES),
         },
         lambda: {"hidden": (4,)},
@@ -463,7 +463,7 @@ CASES = [
     Case(
         local.local_learner,
         {"negatives": NEGATIVES, "adversarial": number(above=0, none=True)},
-        lambda: {"network": small_network(), "optimiser": ADAM},
+        lambda: {"network": small_network(), "optimizer": ADAM},
     ),
     Case(
         losses.binary_cross_entropy,
@@ -539,7 +539,7 @@ CASES = [
         {"negatives": choice(pipeline.STREAMED)},
         lambda: {
             "network": small_network(),
-            "optimiser": ADAM,
+            "optimizer": ADAM,
             "schedule": train.Schedule(1, 1),
         },
     ),
@@ -555,7 +555,7 @@ CASES = [
             "competition": choice(layer.COMPETITIONS),
             "hidden": wholes(1),
             "activation": choice(layer.ACTIVATIONS),
-            "initialiser": choice(layer.INITIALISERS),
+            "initializer": choice(layer.INITIALIZERS),
             "precision": choice(recipe.PRECISIONS),
             "winners": whole(1, none=True),
             "ffa_winners": whole(1, none=True),
@@ -563,11 +563,11 @@ CASES = [
             "overlay_size": whole(1),
             "overlay_density": number(above=0, at_most=1),
             "overlay_value": number(above=0),
-            "normalise": choice(rules.NORMALISE, none=True),
-            "floor": number(above=0),
+            "normalize": choice(rules.NORMALIZE, none=True),
+            "eps": number(above=0),
             "probability": choice(recipe.PROBABILITIES),
             "ffa_threshold": number(above=0),
-            "ffa_sharpness": number(above=0),
+            "ffa_logit_scale": number(above=0),
             "ffa_measure": choice(goodness.MEASURES),
             "negatives": NEGATIVES,
             "first_scored": whole(0),
@@ -633,7 +633,7 @@ CASES = [
         WITHOUT_OVERWRITING["owned_gradient"],
         {
             "shape": wholes(1),
-            "calibration": choice(("none", "standardised")),
+            "calibration": choice(("none", "standardized")),
             "slots": whole(0),
         },
         lambda: {"problem": problem(), "shape": (2, 2)},
@@ -645,7 +645,7 @@ CASES = [
     ),
     Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
     Case(rules.ffa, RULE | {"threshold": number(above=0)}),
-    Case(rules.sffa, RULE | {"floor": number(above=0)}),
+    Case(rules.sffa, RULE | {"eps": number(above=0)}),
     Case(class_units.groups, {"classes": whole(2)}, lambda: {"polar": True}),
     Case(class_units.learned, {"classes": whole(2)}, lambda: {"polar": True}),
     Case(rules.polar_ffa, RULE | {"threshold": number()}),

@@ -77,7 +77,7 @@ def test_any_scale_and_offset_of_features_will_do(kind, iris):
 
 
 def halves(kind, digits, **parameters):
-    """Accuracy on the first and on the second five classes, learnt one half after the other."""
+    """Accuracy on the first and on the second five classes, learned one half after the other."""
     train, test, train_labels, test_labels = digits
     model = kind(partial_iter=20, random_state=0, **parameters)
     for half in (train_labels < 5, train_labels >= 5):
@@ -134,7 +134,7 @@ def test_classes_hinted_at_have_a_column_and_no_probability(iris):
     assert probability.shape == (len(X), 4)
     assert not probability[:, 2:].any()
     np.testing.assert_allclose(probability.sum(axis=1), 1)
-    # The hint changes nothing in what is learnt.
+    # The hint changes nothing in what is learned.
     plain = small(SFFAClassifier).partial_fit(X[y < 2], y[y < 2])
     np.testing.assert_array_equal(plain.predict_proba(X), probability[:, :2])
 
@@ -180,7 +180,7 @@ def test_in_pipelines_searches_and_cross_validation(kind, iris):
     X, y = iris
     pipeline = make_pipeline(MinMaxScaler(), small(kind))
     assert np.mean(cross_val_score(pipeline, X, y, cv=3)) > 0.85
-    name = f"{kind.__name__.lower()}__sharpness"
+    name = f"{kind.__name__.lower()}__logit_scale"
     search = GridSearchCV(pipeline, {name: np.array([0.01, 10.0])}, cv=2).fit(X, y)
     assert search.best_params_[name] == 10
     names = search.best_estimator_.get_feature_names_out()
@@ -265,9 +265,9 @@ def test_files_that_are_none_of_ours_are_rejected(iris, tmp_path):
         (SFFAClassifier, {"winners": 101}, "`winners` must be at most half"),
         (SFFAClassifier, {"negatives": "none"}, "`negatives` must be one of all, hard, uniform"),
         (SFFAClassifier, {"loss": "hinge"}, "`loss` must be one of"),
-        (SFFAClassifier, {"floor": 0.0}, "`floor` must be a number above 0"),
+        (SFFAClassifier, {"eps": 0.0}, "`eps` must be a number above 0"),
         (FFAClassifier, {"threshold": 0.0}, "`threshold` must be a number above 0"),
-        (FFAClassifier, {"sharpness": float("nan")}, "`sharpness` must be a number above 0"),
+        (FFAClassifier, {"logit_scale": float("nan")}, "`logit_scale` must be a number above 0"),
         (FFAClassifier, {"learning_rate_init": 1e30}, "did not stay finite"),
     ],
 )

@@ -1,6 +1,6 @@
 """The least that a network's training or scoring can cost: its matrix products and Adam's update.
 
-Nothing is learnt here. Every product has the shape that the mathematics needs; all element-wise
+Nothing is learned here. Every product has the shape that the mathematics needs; all element-wise
 work, reductions, random numbers and data movement are left out. What a real program takes beyond
 this floor is what could still be saved.
 """
@@ -74,11 +74,11 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
         inputs["label"] = _normal(102, shapes.classes, shapes.label_features)
         for i, below in enumerate(shapes.hidden[:-1], 1):
             inputs[str(i)] = _normal(100 + i, batch * (shapes.scored or shapes.candidates), below)
-    optimiser = optax.adam(1e-3)
+    optimizer = optax.adam(1e-3)
 
     def layer_by_layer(weights: dict[str, jax.Array], x: dict[str, jax.Array]) -> Any:
         h = {name: x[name] @ weight for name, weight in weights.items()}
-        # Of all labels scored, the candidates alone are learnt from.
+        # Of all labels scored, the candidates alone are learned from.
         rows = {n: len(h[n]) if n in ("0", "label") else batch * shapes.candidates for n in h}
         # The other scores are needed too: XLA would not compute them.
         whole = {name: jax.lax.optimization_barrier(value) for name, value in h.items()}
@@ -102,12 +102,12 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
         def step(state: Any, _: None) -> tuple[Any, Any]:
             weights, opt_state = state
             gradients = products(weights, x)
-            updates, opt_state = optimiser.update(gradients, opt_state, weights)
+            updates, opt_state = optimizer.update(gradients, opt_state, weights)
             return (optax.apply_updates(weights, updates), opt_state), None
 
         return jax.lax.scan(step, (weights, opt_state), None, length=num_steps)
 
-    return run, (weights, optimiser.init(weights), inputs)
+    return run, (weights, optimizer.init(weights), inputs)
 
 
 def scoring(shapes: Shapes, images: int, chunk: int) -> tuple[Program, Any]:

@@ -31,7 +31,7 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
     """An update by backprop that saves memory: activity computed again on the way back, or the
     gradients of a quarter of the batch at a time added up."""
     layers = with_read_out(layers, classes)
-    optimiser = optax.adam(1e-3)
+    optimizer = optax.adam(1e-3)
 
     def loss(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
         h = x
@@ -56,11 +56,11 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
 
     def init(key: jax.Array, x: jax.Array) -> BackpropState:
         params = init_layers(layers, key, x)
-        return BackpropState(params, optimiser.init(params))
+        return BackpropState(params, optimizer.init(params))
 
     def step(state: BackpropState, key: jax.Array, x: jax.Array, labels: jax.Array) -> Any:
         del key
-        updates, opt_state = optimiser.update(
+        updates, opt_state = optimizer.update(
             gradient(state.params, x, labels), state.opt_state, state.params
         )
         return BackpropState(optax.apply_updates(state.params, updates), opt_state), 0.0

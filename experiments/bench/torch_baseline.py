@@ -36,7 +36,7 @@ def keep_winners(h: torch.Tensor, k: int) -> torch.Tensor:
 
 
 class ForwardOnly(nn.Module):
-    """A forward-only network in the obvious style: a list of layers with an optimiser each."""
+    """A forward-only network in the obvious style: a list of layers with an optimizer each."""
 
     def __init__(
         self, algorithm: str, features: int, hidden: Sequence[int], classes: int, winners: int
@@ -48,11 +48,11 @@ class ForwardOnly(nn.Module):
         self.layers = nn.ModuleList(
             nn.Linear(below, units, bias=False) for below, units in itertools.pairwise(widths)
         )
-        self.optimisers: list[torch.optim.Optimizer] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
 
     def start(self, learning_rate: float = 1e-3) -> None:
-        """Makes the optimisers, once the weights are where they will be trained."""
-        self.optimisers = [
+        """Makes the optimizers, once the weights are where they will be trained."""
+        self.optimizers = [
             torch.optim.Adam(layer.parameters(), learning_rate) for layer in self.layers
         ]
 
@@ -62,7 +62,7 @@ class ForwardOnly(nn.Module):
         return keep_winners(h, self.winners) if self.winners else h
 
     def log_odds(self, h: torch.Tensor) -> torch.Tensor:
-        """SFFA's ratio (sharpness 6, floor 1) or FFA's energy (sharpness 20, threshold 0.3)."""
+        """SFFA's ratio (logit_scale 6, floor 1) or FFA's energy (logit_scale 20, threshold 0.3)."""
         if self.algorithm == "ffa":
             return 20 * (h.square().mean(dim=1) - 0.3)
         plus, minus = (half.square().sum(dim=1) for half in h.chunk(2, dim=1))
@@ -91,10 +91,10 @@ class ForwardOnly(nn.Module):
     def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
         """One update of every layer."""
         wrong = (labels + torch.randint_like(labels, 1, self.classes)) % self.classes
-        for optimiser, loss in zip(self.optimisers, self.losses(x, labels, wrong), strict=True):
-            optimiser.zero_grad()
+        for optimizer, loss in zip(self.optimizers, self.losses(x, labels, wrong), strict=True):
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
 
     @torch.no_grad()
     def scores(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,18 +121,18 @@ class Backprop(nn.Module):
         for below, units in itertools.pairwise(widths):
             layers += [nn.Linear(below, units, bias=False), nn.ReLU()]
         self.network = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
-        self.optimisers: list[torch.optim.Optimizer] = []
+        self.optimizers: list[torch.optim.Optimizer] = []
 
     def start(self, learning_rate: float = 1e-3) -> None:
-        """Makes the optimiser."""
-        self.optimisers = [torch.optim.Adam(self.parameters(), learning_rate)]
+        """Makes the optimizer."""
+        self.optimizers = [torch.optim.Adam(self.parameters(), learning_rate)]
 
     def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
         """One update."""
-        (optimiser,) = self.optimisers
-        optimiser.zero_grad()
+        (optimizer,) = self.optimizers
+        optimizer.zero_grad()
         nn.functional.cross_entropy(self.network(x), labels).backward()
-        optimiser.step()
+        optimizer.step()
 
     @torch.no_grad()
     def scores(self, x: torch.Tensor) -> torch.Tensor:

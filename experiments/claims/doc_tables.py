@@ -180,7 +180,7 @@ def by_value(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def sizes(runs: Sequence[Results]) -> list[list[str]]:
-    """SFFA's gradient at several sharpnesses and floors."""
+    """SFFA's gradient at several logit_scales and floors."""
     (run,) = runs
     return symmetry.size_table(run.records)
 

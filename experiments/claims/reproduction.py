@@ -68,7 +68,7 @@ def _classified(data: str, name: str, algorithm: str, paper: float, why: str = "
     )
 
 
-def _learnt(
+def _learned(
     strategy: str,
     kind: str,
     algorithm: str,
@@ -90,7 +90,7 @@ def _learnt(
     )
 
 
-HELD = "its sharpness of 1, learning rate and label code hold it back: ablation, on MNIST"
+HELD = "its logit_scale of 1, learning rate and label code hold it back: ablation, on MNIST"
 SWAYED = "FFA stands and falls with its threshold: robustness, on MNIST"
 
 CLASSIFICATION = (
@@ -107,44 +107,44 @@ ORDER = "there is nothing to remember with; the order of classes moves it by mor
 NEAR = "the order of classes alone moves a seed by more"
 
 CONTINUAL = (
-    _learnt("replay", "class", "sffa", 90.03, source="S", released=90.45),
-    _learnt("replay", "class", "ffa", None, source="-", released=79.98),
-    _learnt("replay", "class", "bp", 87.75, source="S", released=88.69),
-    _learnt("gem", "class", "sffa", 69.73, source="S", released=73.22),
-    _learnt("gem", "class", "ffa", None, source="-", released=77.37, why=NEAR),
-    _learnt("gem", "class", "bp", 62.85, source="S", released=63.72),
-    _learnt("none", "class", "sffa", 20.0, released=20.1, why=FORGOTTEN),
-    _learnt("none", "class", "ffa", None, source="-", released=20.0),
-    _learnt("none", "class", "bp", 20.0, released=19.9),
-    _learnt("ewc", "class", "sffa", 20.0, why=FORGOTTEN),
-    _learnt("si", "class", "sffa", 20.0, why=FORGOTTEN),
-    _learnt("mas", "class", "sffa", 20.0, why=FORGOTTEN),
-    _learnt("replay", "domain", "sffa", 95.17, source="S", released=94.28, why=DOMAIN),
-    _learnt("replay", "domain", "ffa", None, source="-", released=92.20),
-    _learnt("replay", "domain", "bp", 94.16, source="S", released=93.33),
-    _learnt("gem", "domain", "sffa", None, source="-", released=86.66, why=NEAR),
-    _learnt("gem", "domain", "ffa", None, source="-", released=86.26, why=NEAR),
-    _learnt("gem", "domain", "bp", None, source="-", released=85.30, why=NEAR),
-    _learnt("none", "domain", "sffa", (67.0, 75.0), released=70.49, why=ORDER),
-    _learnt("none", "domain", "ffa", None, source="-", released=67.80, why=ORDER),
-    _learnt("ewc", "domain", "sffa", (67.0, 75.0), why=NEAR),
-    _learnt("si", "domain", "sffa", (67.0, 75.0), why=NEAR),
-    _learnt("mas", "domain", "sffa", (67.0, 75.0), why=NEAR),
-    _learnt("none", "task", "sffa", 88.5, released=91.2),
-    _learnt("mas", "task", "sffa", 91.0),
-    _learnt("ewc", "task", "sffa", 94.5, released=96.1),
-    _learnt("si", "task", "sffa", 96.0),
-    _learnt("gem", "task", "sffa", 98.0, released=97.43, why=NEAR),
-    _learnt("gem", "task", "ffa", None, source="-", released=96.74, why=NEAR),
-    _learnt("gem", "task", "bp", None, source="-", released=98.54, why=NEAR),
-    _learnt("replay", "task", "sffa", 99.0, released=99.03, why=NEAR),
-    _learnt("replay", "task", "ffa", None, source="-", released=97.88, why=NEAR),
-    _learnt("replay", "task", "bp", None, source="-", released=98.97, why=NEAR),
-    _learnt("replay", "class", "sffa", 79.0, data="fashion_mnist"),
-    _learnt("gem", "class", "sffa", 65.0, data="fashion_mnist"),
-    _learnt("gem", "class", "bp", 60.0, data="fashion_mnist"),
-    _learnt("replay", "domain", "sffa", 88.0, data="fashion_mnist"),
-    _learnt("replay", "task", "sffa", 97.0, data="fashion_mnist"),
+    _learned("replay", "class", "sffa", 90.03, source="S", released=90.45),
+    _learned("replay", "class", "ffa", None, source="-", released=79.98),
+    _learned("replay", "class", "bp", 87.75, source="S", released=88.69),
+    _learned("gem", "class", "sffa", 69.73, source="S", released=73.22),
+    _learned("gem", "class", "ffa", None, source="-", released=77.37, why=NEAR),
+    _learned("gem", "class", "bp", 62.85, source="S", released=63.72),
+    _learned("none", "class", "sffa", 20.0, released=20.1, why=FORGOTTEN),
+    _learned("none", "class", "ffa", None, source="-", released=20.0),
+    _learned("none", "class", "bp", 20.0, released=19.9),
+    _learned("ewc", "class", "sffa", 20.0, why=FORGOTTEN),
+    _learned("si", "class", "sffa", 20.0, why=FORGOTTEN),
+    _learned("mas", "class", "sffa", 20.0, why=FORGOTTEN),
+    _learned("replay", "domain", "sffa", 95.17, source="S", released=94.28, why=DOMAIN),
+    _learned("replay", "domain", "ffa", None, source="-", released=92.20),
+    _learned("replay", "domain", "bp", 94.16, source="S", released=93.33),
+    _learned("gem", "domain", "sffa", None, source="-", released=86.66, why=NEAR),
+    _learned("gem", "domain", "ffa", None, source="-", released=86.26, why=NEAR),
+    _learned("gem", "domain", "bp", None, source="-", released=85.30, why=NEAR),
+    _learned("none", "domain", "sffa", (67.0, 75.0), released=70.49, why=ORDER),
+    _learned("none", "domain", "ffa", None, source="-", released=67.80, why=ORDER),
+    _learned("ewc", "domain", "sffa", (67.0, 75.0), why=NEAR),
+    _learned("si", "domain", "sffa", (67.0, 75.0), why=NEAR),
+    _learned("mas", "domain", "sffa", (67.0, 75.0), why=NEAR),
+    _learned("none", "task", "sffa", 88.5, released=91.2),
+    _learned("mas", "task", "sffa", 91.0),
+    _learned("ewc", "task", "sffa", 94.5, released=96.1),
+    _learned("si", "task", "sffa", 96.0),
+    _learned("gem", "task", "sffa", 98.0, released=97.43, why=NEAR),
+    _learned("gem", "task", "ffa", None, source="-", released=96.74, why=NEAR),
+    _learned("gem", "task", "bp", None, source="-", released=98.54, why=NEAR),
+    _learned("replay", "task", "sffa", 99.0, released=99.03, why=NEAR),
+    _learned("replay", "task", "ffa", None, source="-", released=97.88, why=NEAR),
+    _learned("replay", "task", "bp", None, source="-", released=98.97, why=NEAR),
+    _learned("replay", "class", "sffa", 79.0, data="fashion_mnist"),
+    _learned("gem", "class", "sffa", 65.0, data="fashion_mnist"),
+    _learned("gem", "class", "bp", 60.0, data="fashion_mnist"),
+    _learned("replay", "domain", "sffa", 88.0, data="fashion_mnist"),
+    _learned("replay", "task", "sffa", 97.0, data="fashion_mnist"),
 )
 
 

@@ -50,7 +50,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 LABELS = {"code": "appended_gaussian", "wave": "image_wave", "units": "units", "shares": "shares"}
 """Where a label can enter, and what a recipe calls that."""
 
-OF_SHARES = ("sharpness", "floor", "ffa_threshold", "ffa_sharpness", "normalise")
+OF_SHARES = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
 """What learned shares take from the recipe `best_convolution`."""
 
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
@@ -59,8 +59,8 @@ the neurons of one task from being those of the next; where all tasks share two 
 hides the image."""
 
 OWNED_RULES: dict[str, LocalRule] = {
-    "sffa": sffa(sharpness=1.0, floor=1e-6),
-    "ffa": ffa(threshold=1.0, sharpness=2.0),
+    "sffa": sffa(logit_scale=1.0, eps=1e-6),
+    "ffa": ffa(threshold=1.0, logit_scale=2.0),
 }
 """Of owned units: the goodness of a class's group, of images of mean square 1."""
 
@@ -75,7 +75,7 @@ ONLINE = ("owned", "ncm", "slda", "slda_random", "slda_random_maps")
 
 NAMES = (*STRATEGIES, "protect", *OWN_UNITS, *READOUTS)
 
-OPTIMISERS = {"adam": optax.adam, "adagrad": optax.adagrad}
+OPTIMIZERS = {"adam": optax.adam, "adagrad": optax.adagrad}
 
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 
@@ -86,7 +86,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
     "lwf": {"sffa": 1.0, "ffa": 1.0, "bp": 1.0},
     "protect": {"sffa": 1.0, "ffa": 1.0},
 }
-"""Strengths of the regularising strategies, in the units that their docstrings state."""
+"""Strengths of the regularizing strategies, in the units that their docstrings state."""
 
 FREE_OPTIONS = (*shared.FREE_OPTIONS, "scenarios", "strategies")
 """Options that do not change any single run, so that a second start may change them."""
@@ -154,7 +154,7 @@ class Options(shared.Common):
     """Owned units, gradient: what a class alone is told from: noise, shuffled, hybrid, or other
     (the task's other classes)."""
     calibration: str = "none"
-    """Owned units, gradient: none, or standardised (log-odds on the class's own images)."""
+    """Owned units, gradient: none, or standardized (log-odds on the class's own images)."""
     axes: int = 20
     """Owned units: axes of each class."""
     features: int = 2000
@@ -167,12 +167,12 @@ class Options(shared.Common):
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None
     keeps all."""
-    optimiser: str = "adam"
+    optimizer: str = "adam"
     """Of each module: adam or adagrad."""
-    fresh_optimiser: bool = False
-    """Begin the optimiser's state anew with every task."""
+    fresh_optimizer: bool = False
+    """Begin the optimizer's state anew with every task."""
     tune: bool = False
-    """Choose each regularising strategy's strength on held-out training images first."""
+    """Choose each regularizing strategy's strength on held-out training images first."""
     validation: float = 1 / 12
     """Share of the training images that --tune holds out."""
     parallel: str = "auto"
@@ -192,7 +192,7 @@ class Options(shared.Common):
         check_names("strategies", self.strategies, NAMES)
         check_names("negatives", self.negatives, NEGATIVES)
         check_choice("options", "calibration", self.calibration, CALIBRATIONS)
-        check_choice("options", "optimiser", self.optimiser, OPTIMISERS)
+        check_choice("options", "optimizer", self.optimizer, OPTIMIZERS)
         check_range("options", "ridge", self.ridge, above=0)
         by_tasks = [name for name in self.strategies if name not in ONLINE]
         if self.online and by_tasks:

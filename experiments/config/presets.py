@@ -12,7 +12,7 @@ from experiments.config.recipe import Recipe
 RELEASED = Recipe(
     hidden=(1400,),  # [C] train.py: neurons_per_layer 1400, num_layers 1
     activation="relu",  # [C] base_network.py, double_network.py
-    initialiser="torch",  # [C]: torch.nn.Linear's default
+    initializer="torch",  # [C]: torch.nn.Linear's default
     winners=15,  # [C] double_network.py: topk(…, 15) of each half
     ffa_winners=None,  # [C] base_network.py: none
     overlay="appended_pattern",  # [C] overlay.py AppendToEndOverlay
@@ -20,13 +20,13 @@ RELEASED = Recipe(
     overlay_density=0.1,  # [C] train.py: p
     overlay_value=1.0,  # [C] overlay.py
     input_skip=True,  # [C] train.py: residual_connections (no effect with one layer)
-    normalise="none",  # [C]: not the activity by itself, but …
+    normalize="none",  # [C]: not the activity by itself, but …
     joint_length=True,  # [C]: … the whole row, by the slip `x[:mid]` (no effect with one layer)
-    sharpness=1.0,  # [P] equation of g; [C] double_network.py
-    floor=1e-9,  # [P], [C]
+    logit_scale=1.0,  # [P] equation of g; [C] double_network.py
+    eps=1e-9,  # [P], [C]
     measure="mean_square",  # [C] get_goodness: means of the halves, against which 1e-9 stands
     ffa_threshold=2.0,  # [C] base_network.py: sigmoid(goodness - 2)
-    ffa_sharpness=1.0,  # the same line
+    ffa_logit_scale=1.0,  # the same line
     ffa_measure="mean_square",  # the same file
     negatives="uniform",  # [C] trainer.py: a random wrong label (greedy_goodness False)
     loss="bce",  # [C] loss.py ProbabilityBCELoss
@@ -46,12 +46,12 @@ PAPER = dataclasses.replace(
     RELEASED,
     selection="validation",  # [P] names none; the test set must not choose
     scaling="training",  # the same number for MNIST, the set's own for the others
-    normalise=None,  # [P]: each half by its own length (FFA: the whole), as intended
+    normalize=None,  # [P]: each half by its own length (FFA: the whole), as intended
     joint_length=False,  # [P]: not the slip
 )
 
 # One random wrong label an image. All that `Recipe` says of itself was chosen for this preset, on
-# MNIST's validation split: sharpness, floor, threshold and overlay by search, the rest by hand.
+# MNIST's validation split: logit_scale, eps, threshold and overlay by search, the rest by hand.
 TWO_PASS = Recipe()
 
 # Every wrong label, candidates against each other. Chosen on the validation splits of MNIST and
@@ -61,7 +61,7 @@ BEST = dataclasses.replace(
     hidden=(4000,),  # wider than 1400: +0.1
     negatives="all",  # in a linear first layer they cost no product
     loss="softmax",  # over the labels' log-odds, in each layer by itself
-    floor=1e-6,  # under softmax any small floor serves
+    eps=1e-6,  # under softmax any small eps serves
     epochs=60,
     batch_size=256,
     input_dropout=0.3,  # Fashion-MNIST: 0.15
@@ -82,7 +82,7 @@ RELEASED_CONVOLUTION = dataclasses.replace(
     overlay="image_wave",  # [C] overlay.py: a label is a wave over the whole image
     input_skip=False,
     joint_length=False,
-    normalise=None,
+    normalize=None,
 )
 
 # No label enters: each class learns the polarity of every unit, and a first layer of small kernels,
@@ -93,9 +93,9 @@ BEST_CONVOLUTION = dataclasses.replace(
     channels=(32, 64, 128),
     hidden=(),
     overlay="shares",
-    normalise="whole",  # halves mean nothing where every class has its own
-    sharpness=12.0,
-    floor=1e-3,  # in units of a mean, not of a sum, of squares
+    normalize="whole",  # halves mean nothing where every class has its own
+    logit_scale=12.0,
+    eps=1e-3,  # in units of a mean, not of a sum, of squares
     negatives="all",
     loss="softmax",
     label_smoothing=0.1,

@@ -57,7 +57,7 @@ class Recipe:
     """Width of each dense hidden layer, e.g. 1400 1400; none, if there are convolutional ones."""
     activation: str = "relu"
     """Activation of every hidden layer: relu, sigmoid or tanh."""
-    initialiser: str = "lecun_normal"
+    initializer: str = "lecun_normal"
     """How weights are drawn: lecun_normal, or torch (uniform, as PyTorch's linear layer)."""
     precision: str = "float32"
     """Of the layers' products: float32, or bfloat16 (parameters, sums and losses stay float32)."""
@@ -77,14 +77,14 @@ class Recipe:
     """Size of an overlay's entries, in units of the scaled input."""
     input_skip: bool = False
     """Show the overlaid input to the layers above the first, too."""
-    normalise: str | None = None
+    normalize: str | None = None
     """Length divided out between layers: of halves (None: SFFA), whole (None: FFA), or none."""
     joint_length: bool = False
     """Scale activity and skipped input as one row (the released code's slip)."""
 
-    sharpness: float = 6.0
+    logit_scale: float = 6.0
     """SFFA: tau, steepness of the log-odds."""
-    floor: float = 1.0
+    eps: float = 1.0
     """SFFA: epsilon, squared activity below which a half says little."""
     measure: str = "sum_square"
     """SFFA: of a half: sum_square, mean_square, norm, root_mean_square, sum or mean."""
@@ -92,7 +92,7 @@ class Recipe:
     """SFFA: ratio of the halves, or sigmoid of their difference (Polar-FFA)."""
     ffa_threshold: float = 0.3
     """FFA: theta, the measure at which the log-odds are 0."""
-    ffa_sharpness: float = 20.0
+    ffa_logit_scale: float = 20.0
     """FFA: tau, steepness of the log-odds."""
     ffa_measure: str = "mean_square"
     """FFA: measure of a layer's activity, of the same names."""
@@ -155,7 +155,7 @@ class Recipe:
             ("competition", COMPETITIONS),
         ):
             check_choice("options", name, getattr(self, name), choices)
-        for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_sharpness"):
+        for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
             check_range("options", name, getattr(self, name), above=0)
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
         check_range("options", "overlay_density", self.overlay_density, above=0, at_most=1)
@@ -177,19 +177,19 @@ class Recipe:
             name: getattr(self, name)
             for name in ("loss", "margin", "label_smoothing", "activity_rate", "prediction", "clip")
         }
-        if self.normalise is not None:
-            choices["normalise"] = self.normalise
+        if self.normalize is not None:
+            choices["normalize"] = self.normalize
         if algorithm == "ffa":
             return rules.ffa(
                 threshold=self.ffa_threshold,
-                sharpness=self.ffa_sharpness,
+                logit_scale=self.ffa_logit_scale,
                 measure=self.ffa_measure,
                 **choices,
             )
         if self.probability == "sigmoid":
-            return rules.polar_ffa(sharpness=self.sharpness, measure=self.measure, **choices)
+            return rules.polar_ffa(logit_scale=self.logit_scale, measure=self.measure, **choices)
         return rules.sffa(
-            sharpness=self.sharpness, floor=self.floor, measure=self.measure, **choices
+            logit_scale=self.logit_scale, eps=self.eps, measure=self.measure, **choices
         )
 
     def make_overlay(self, shape: Sequence[int], classes: int) -> Callable[[jax.Array], Overlay]:
@@ -221,7 +221,7 @@ class Recipe:
         common: dict[str, Any] = {
             "activation": self.activation,
             "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
-            "initialiser": self.initialiser,
+            "initializer": self.initializer,
             "precision": self.precision,
         }
         if not self.channels:
@@ -268,7 +268,7 @@ class Recipe:
         one_by_one = self.layer_schedule == "greedy" and algorithm != "bp"
         return -(-steps // self.depth) if one_by_one else steps
 
-    def optimiser(self, steps: int) -> optax.GradientTransformation:
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
         """AdamW, its rate constant or decaying over so many updates."""
         rate = self.learning_rate
         if self.decay == "cosine":
@@ -290,22 +290,22 @@ class Recipe:
           ValueError: for a choice that cannot be used.
         """
         steps = self.steps(algorithm, num_samples)
-        optimiser = self.optimiser(steps)
+        optimizer = self.optimizer(steps)
         if algorithm == "bp":
             return backprop_learner(
                 self.layers("bp", shape),
                 classes,
-                optimiser,
+                optimizer,
                 label_smoothing=self.label_smoothing,
                 adversarial=self.adversarial,
             )
         network = self.network(algorithm, shape, classes)
         if self.layer_schedule == "greedy":
-            return greedy_learner(network, optimiser, steps, negatives=self.negatives)
+            return greedy_learner(network, optimizer, steps, negatives=self.negatives)
         fresh = self.layer_schedule == "after"
         return local_learner(
             network,
-            optimiser,
+            optimizer,
             negatives=self.negatives,
             fresh=fresh,
             adversarial=self.adversarial,
@@ -313,7 +313,7 @@ class Recipe:
 
 
 CONTINUOUS = (
-    *("learning_rate", "sharpness", "floor", "ffa_threshold", "ffa_sharpness"),
+    *("learning_rate", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
     *("overlay_density", "overlay_value", "margin", "label_smoothing"),
 )
 """Numbers that may be traced: runs that differ in them alone share one compiled program."""

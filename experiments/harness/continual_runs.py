@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config import options as shared
-from experiments.config.continual_options import OPTIMISERS, Options
+from experiments.config.continual_options import OPTIMIZERS, Options
 from experiments.config.recipe import Recipe
 from experiments.harness.progress import Watcher, by_layer
 from experiments.reports import unit_turnover
@@ -75,7 +75,7 @@ def make_course(
 ) -> Callable[[Any], Course]:
     """What a cell's runs learn and how, as a function of the strategy's strength."""
     model = options.model_for(cell.strategy, cell.algorithm, scenario, shape)
-    optimiser = OPTIMISERS[options.optimiser](options.learning_rate)
+    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
     # The released code scores every class seen; end to end, one pass gives them all.
     scores_all = options.coupling == "released" or cell.algorithm == "bp"
     num_wrong = None if scores_all else options.wrong_labels
@@ -86,10 +86,10 @@ def make_course(
             model,
             scenario,
             make_strategy,
-            optimiser,
+            optimizer,
             plan,
             num_wrong,
-            options.fresh_optimiser,
+            options.fresh_optimizer,
         )
 
     return course
@@ -139,7 +139,7 @@ class Pieces:
     """The pieces of a cell's runs as programs over several runs at once, compiled when first used.
 
     Args:
-      course: strength -> what is learnt and how.
+      course: strength -> what is learned and how.
       way: how runs are spread.
       number: of runs.
       devices_per_run: that share each batch.
@@ -237,7 +237,7 @@ def seen_so_far(journey: Journey, task: int) -> np.ndarray:
 
 def scalars(journey: Journey, run: int, i: int) -> Iterator[tuple[int, dict[str, float]]]:
     """What TensorBoard sees of a run's i-th portion of steps: losses by update, counted from 0
-    over all tasks; after a task's last portion accuracies, by the number of tasks learnt."""
+    over all tasks; after a task's last portion accuracies, by the number of tasks learned."""
     num_steps = journey.losses.shape[2]
     parts = portions(num_steps)
     task, part = divmod(i, len(parts))
@@ -298,11 +298,11 @@ def run_together(
             tested, tested_for = pieces(test, runs, swept, now)
             note(journey, task + 1, tested)
             other = other + took + tested_for
-        learnt = task + (part == len(parts) - 1)
+        learned = task + (part == len(parts) - 1)
         watcher.show(
             task + (part + 1) / len(parts),
             journey.losses[:, task, parts[part]].mean(axis=1, dtype=float),
-            seen_so_far(journey, learnt - 1) if learnt else None,
+            seen_so_far(journey, learned - 1) if learned else None,
         )
         watcher.write(i, partial(scalars, journey))
         return journey._replace(runs=runs, other_seconds=other)

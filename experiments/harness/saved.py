@@ -30,7 +30,7 @@ class Trained:
       num_classes: number of labels.
       num_samples: training images, which the learning rate's decay depends on.
       mean, std: as in `Samples`.
-      state: the learner's, optimiser states included.
+      state: the learner's, optimizer states included.
     """
 
     recipe: Recipe

@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 Table = list[list[str]]
 
 NAMES = comparison.NAMES | {
-    "bp_remat": "Backprop, rematerialised",
+    "bp_remat": "Backprop, rematerialized",
     "bp_accumulate": "Backprop, gradients accumulated",
 }
 
@@ -224,16 +224,16 @@ def memory_figure(records: Sequence[Record]) -> Figure:
     found = of(records, "memory")
     for algorithm in dict.fromkeys(r["algorithm"] for r in found):
         rows = [r for r in found if r["algorithm"] == algorithm]
-        colour, marker = styles[algorithm]
+        color, marker = styles[algorithm]
         axes.plot(
             [len(r["hidden"]) for r in rows],
             [r["temporary_mib"] for r in rows],
-            color=colour,
+            color=color,
             marker=marker,
             label=NAMES[algorithm],
         )
     axes.set_xlabel("Layers")
-    axes.set_ylabel("MiB beyond parameters and optimiser")
+    axes.set_ylabel("MiB beyond parameters and optimizer")
     axes.set_ylim(bottom=0)
     axes.legend()
     return figure
@@ -271,7 +271,7 @@ def section(results: Results) -> Section:
         title="Speed and memory",
         lead="Medians over rounds in which all programs of a network ran once; in brackets the "
         "least and the greatest ratio of a round. The floor is the matrix products and the "
-        "optimiser's update alone. PyTorch: how many times longer the same takes, written the "
+        "optimizer's update alone. PyTorch: how many times longer the same takes, written the "
         "obvious way.",
         tables=tables(records),
         pictures=pictures,

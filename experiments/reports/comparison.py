@@ -21,7 +21,7 @@ from scipy import stats
 from experiments.reports.html import Picture, Section
 
 NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
-# Okabe and Ito's colours, told apart by colour-blind readers and on light and dark ground; the
+# Okabe and Ito's colors, told apart by color-blind readers and on light and dark ground; the
 # markers serve print.
 STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#808080", "^")}
 
@@ -209,7 +209,7 @@ def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
 
 
 def ink() -> str:
-    """The colour of lines that are no data: that of the text."""
+    """The color of lines that are no data: that of the text."""
     return str(rcParams["text.color"])
 
 
@@ -218,14 +218,14 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = new_axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
     found = accuracies(records)
     for i, (name, by_seed) in enumerate(found.items()):
-        colour, marker = STYLES.get(name, ("#009E73", "D"))
+        color, marker = STYLES.get(name, ("#009E73", "D"))
         values = 100 * np.array(list(by_seed.values()))
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
-        axes.plot(i - 0.12 + spread, values, marker, color=colour, alpha=0.6, markersize=5)
+        axes.plot(i - 0.12 + spread, values, marker, color=color, alpha=0.6, markersize=5)
         mean = interval(list(by_seed.values()))
         half = 0.0 if mean.high is None else 100 * (mean.high - mean.mean)
         axes.errorbar(
-            i + 0.2, 100 * mean.mean, half, fmt=marker, color=colour, capsize=4, markersize=8
+            i + 0.2, 100 * mean.mean, half, fmt=marker, color=color, capsize=4, markersize=8
         )
         axes.annotate(
             f"{100 * mean.mean:.2f}",
@@ -254,13 +254,13 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
         )
         if not curves.size:
             continue
-        colour, marker = STYLES.get(name, ("#009E73", "D"))
+        color, marker = STYLES.get(name, ("#009E73", "D"))
         epochs = np.arange(1, curves.shape[1] + 1)
         mean = curves.mean(axis=0)
         axes.plot(
             epochs,
             mean,
-            color=colour,
+            color=color,
             marker=marker,
             markersize=4,
             markevery=max(1, len(epochs) // 10),
@@ -268,7 +268,7 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
         )
         if len(curves) > 1:
             half = stats.sem(curves, axis=0) * stats.t.ppf(0.975, len(curves) - 1)
-            axes.fill_between(epochs, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
+            axes.fill_between(epochs, mean - half, mean + half, color=color, alpha=0.2, lw=0)
         lowest = min(lowest, float(mean[len(mean) // 5]))
     if lowest < 100:
         # The first epochs would squeeze all that differs into a line at the top.

@@ -25,5 +25,5 @@ STRATEGY_NAMES = {
     "slda": "Streaming LDA, pixels",
     "slda_random": "Streaming LDA, random features",
     "slda_random_maps": "Streaming LDA, random maps",
-    "slda_maps": "Streaming LDA, learnt maps",
+    "slda_maps": "Streaming LDA, learned maps",
 }

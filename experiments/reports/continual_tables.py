@@ -192,20 +192,20 @@ def curves_figure(records: Records, scenario: str) -> Figure:
             if not runs:
                 continue
             curves = 100 * np.array([run["learning_curve"] for run in runs])
-            colour, marker = comparison.STYLES[algorithm]
+            color, marker = comparison.STYLES[algorithm]
             tasks = np.arange(1, curves.shape[1] + 1)
             (line,) = axes.plot(
-                tasks, curves.mean(axis=0), color=colour, marker=marker, markersize=4
+                tasks, curves.mean(axis=0), color=color, marker=marker, markersize=4
             )
             handles[name_of(algorithm)] = line
             if len(runs) > 1:
                 bands = [comparison.interval(column.tolist()) for column in curves.T]
                 low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
-                axes.fill_between(tasks, low, high, color=colour, alpha=0.2, linewidth=0)
+                axes.fill_between(tasks, low, high, color=color, alpha=0.2, linewidth=0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Accuracy, %")
     for axes in panels[-1]:
-        axes.set_xlabel("Tasks learnt")
+        axes.set_xlabel("Tasks learned")
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
@@ -244,9 +244,9 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
             continue
         for (i, j), value in np.ndenumerate(matrix):
             if np.isfinite(value):
-                colour = "black" if value > 0.5 else "white"
+                color = "black" if value > 0.5 else "white"
                 middle = {"ha": "center", "va": "center", "fontsize": 7}
-                axes.text(j, i, f"{100 * value:.0f}", color=colour, **middle)
+                axes.text(j, i, f"{100 * value:.0f}", color=color, **middle)
     if shades is not None:
         figure.colorbar(shades, ax=panels.ravel().tolist(), label="%", shrink=0.8)
     return figure

@@ -48,7 +48,7 @@ THEMES: dict[str, Any] = {
     "light": _theme("#1a1a1a", "#ffffff", "#dddddd"),
     "dark": _theme("#e6e6e6", "#1b1f24", "#3a4048"),
 }
-"""Matplotlib settings; a figure takes all colours that do not stand for data from them."""
+"""Matplotlib settings; a figure takes all colors that do not stand for data from them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Picture:
     Attributes:
       file: name of its PNG in the run's folder.
       caption: what is to be seen.
-      draw: makes the figure, of the colours that are in force when it is called.
+      draw: makes the figure, of the colors that are in force when it is called.
     """
 
     file: str

@@ -27,7 +27,7 @@ MEASURES = {
     "fisher": "Fisher ratio (no label)",
     "silhouette": "Silhouette (no label)",
     "linear_probe": "Linear probe (no label)",
-    "neighbours": "5 nearest neighbours (no label)",
+    "neighbors": "5 nearest neighbors (no label)",
     "auroc": "AUROC of goodness",
     "calibration_error": "Calibration error of goodness",
     "goodness_overlap": "Overlap of right and wrong goodness",
@@ -37,7 +37,7 @@ MEASURES = {
 
 CLAIMS = {
     "sparser": {"hoyer": 1, "treves_rolls": 1, "active_share": -1},
-    "more specialised": {"selectivity": 1, "owned_share": 1, "overlap": -1},
+    "more specialized": {"selectivity": 1, "owned_share": 1, "overlap": -1},
     "more precise goodness": {"auroc": 1, "calibration_error": -1, "goodness_overlap": -1},
 }
 """What the paper says of SFFA against FFA: the sign that each measurement should have."""
@@ -139,7 +139,7 @@ def activity_figure(found: Gathered, layer: int) -> Figure:
 
 
 def embedding_figure(found: Gathered, layer: int) -> Figure:
-    """Embedded latents, coloured and numbered by class."""
+    """Embedded latents, colored and numbered by class."""
     figure, axes = panels([comparison.NAMES[a] for a in found])
     for each, arrays in zip(axes, found.values(), strict=True):
         points, labels = arrays[f"points_{layer}"], arrays["labels"]
@@ -185,13 +185,13 @@ def goodness_figure(found: Gathered, layer: int) -> Figure:
     figure, axes = panels([comparison.NAMES[a] for a in scored], width=4.2)
     for each, arrays in zip(axes, scored.values(), strict=True):
         edges = arrays[f"edges_{layer}"]
-        for kind, colour, style, name in (
+        for kind, color, style, name in (
             ("right", "#0072B2", "-", "right label"),
             ("wrong", "#D55E00", "--", "wrong labels"),
         ):
             shares = arrays[f"{kind}_{layer}"]
-            each.stairs(shares, edges, color=colour, linestyle=style, label=name)
-            each.stairs(shares, edges, color=colour, alpha=0.2, fill=True)
+            each.stairs(shares, edges, color=color, linestyle=style, label=name)
+            each.stairs(shares, edges, color=color, alpha=0.2, fill=True)
         each.set_xlabel("Log-odds")
         each.set_ylabel("Share")
         each.legend(fontsize=8)
@@ -206,18 +206,18 @@ def training_figure(records: Records) -> Figure:
         for algorithm in dict.fromkeys(r["algorithm"] for r in records):
             runs = [r["history"][name] for r in records if r["algorithm"] == algorithm]
             curves = np.array(runs, float)[:, :, 0]
-            colour, marker = comparison.STYLES[algorithm]
+            color, marker = comparison.STYLES[algorithm]
             epochs = np.arange(1, curves.shape[1] + 1)
             each.plot(
                 epochs,
                 curves.mean(axis=0),
-                color=colour,
+                color=color,
                 marker=marker,
                 markersize=3,
                 label=comparison.NAMES[algorithm],
             )
             each.fill_between(
-                epochs, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2
+                epochs, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2
             )
         each.set_xlabel("Epoch")
         each.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -287,7 +287,7 @@ def section(results: Results) -> Section:
     return Section(
         title=f"Latents of FFA, SFFA and backprop on {results.options['dataset']}",
         lead="Every layer of every trained network, measured on test images. Sparsity and "
-        "specialisation are those of activity with the label that the network predicts; what keeps "
+        "specialization are those of activity with the label that the network predicts; what keeps "
         "classes apart is measured on images without a label, so that nothing is read off it. "
         "Mean and half of the 95 % interval over seeds; differences are paired by seed.",
         tables=tables,

@@ -30,13 +30,13 @@ MEASURE_NAMES = {
     "owned_share": "Owned by a class, share",
     "overlap": "Overlap of two classes",
 }
-"""How sparse and how specialised each layer is, see `sffa_jax.analysis`."""
+"""How sparse and how specialized each layer is, see `sffa_jax.analysis`."""
 
 TURNOVER = drift.Turnover._fields
 """What became of the neurons during a task, as shares."""
 
-# Okabe and Ito's colours, from what stays to what is free.
-COLOURS = dict(zip(TURNOVER, ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#999999"), strict=True))
+# Okabe and Ito's colors, from what stays to what is free.
+COLORS = dict(zip(TURNOVER, ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#999999"), strict=True))
 
 
 def of_layer(h: Array, places: Int[Array, " probes"], classes: int) -> dict[str, Array]:
@@ -123,11 +123,11 @@ def turnover_figure(records: Records, layer: int) -> Figure:
         if not runs:
             continue
         bottom = 0.0
-        for name, colour in COLOURS.items():
+        for name, color in COLORS.items():
             shares = [np.array(r["neurons"]["turnover"][name])[:, layer] for r in runs]
             mean = np.mean(shares, axis=0)
             tasks = np.arange(1, len(mean) + 1)
-            axes.bar(tasks, mean, bottom=bottom, color=colour, width=0.85, label=name)
+            axes.bar(tasks, mean, bottom=bottom, color=color, width=0.85, label=name)
             bottom = bottom + mean
     handles, names = next(a for a in grid.flat if a.patches).get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names))

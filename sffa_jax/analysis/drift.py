@@ -27,7 +27,7 @@ class Turnover(NamedTuple):
 
 
 def turnover(before: Int[Array, " units"], after: Int[Array, " units"]) -> Turnover:
-    """What became of the units between two measurements of `specialisation.owners`."""
+    """What became of the units between two measurements of `specialization.owners`."""
     was, now = before != NOBODY, after != NOBODY
     kinds = (
         was & (before == after),

@@ -7,7 +7,7 @@ from sffa_jax.analysis import sparsity, specialization
 
 
 def measures(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Array]:
-    """How sparse and how specialised one layer's activity is: scalars."""
+    """How sparse and how specialized one layer's activity is: scalars."""
     means = specialization.class_means(h, labels, classes)
     return {
         "hoyer": jnp.nanmean(sparsity.hoyer(h)),

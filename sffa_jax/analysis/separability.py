@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from sffa_jax.analysis.specialization import class_means
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """Attributes: h: [samples, units] latents; labels: [samples]."""
 
     h: np.ndarray
@@ -32,7 +32,7 @@ def fisher_ratio(
 # What follows is scikit-learn's; imported where it is used, since it loads slowly.
 
 
-def silhouette(data: Labelled, *, at_most: int = 2000) -> float:
+def silhouette(data: Labeled, *, at_most: int = 2000) -> float:
     """Mean silhouette with Euclidean distances, on the first `at_most` samples: it compares all
     pairs.
 
@@ -43,15 +43,15 @@ def silhouette(data: Labelled, *, at_most: int = 2000) -> float:
     return float(silhouette_score(data.h[:at_most], data.labels[:at_most]))
 
 
-def _right(model: Any, train: Labelled, test: Labelled) -> float:
+def _right(model: Any, train: Labeled, test: Labeled) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     return float(make_pipeline(StandardScaler(), model).fit(*train).score(*test))
 
 
-def linear_probe(train: Labelled, test: Labelled) -> float:
-    """Accuracy of a linear classifier (ridge, closed form) on standardised latents.
+def linear_probe(train: Labeled, test: Labeled) -> float:
+    """Accuracy of a linear classifier (ridge, closed form) on standardized latents.
 
     Reference: Alain & Bengio 2016, arXiv:1610.01644.
     """
@@ -60,8 +60,8 @@ def linear_probe(train: Labelled, test: Labelled) -> float:
     return _right(RidgeClassifier(alpha=100.0), train, test)
 
 
-def nearest_neighbours(train: Labelled, test: Labelled, *, k: int = 5) -> float:
-    """Accuracy of the k nearest neighbours in standardised latents."""
+def nearest_neighbors(train: Labeled, test: Labeled, *, k: int = 5) -> float:
+    """Accuracy of the k nearest neighbors in standardized latents."""
     from sklearn.neighbors import KNeighborsClassifier
 
     return _right(KNeighborsClassifier(k), train, test)

@@ -1,4 +1,4 @@
-"""Features that stay as they are while classes come: pixels, random, or learnt without labels.
+"""Features that stay as they are while classes come: pixels, random, or learned without labels.
 
 What learns on top of them (`strategies/slda.py`, `ncm.py`, `owned.py`) reads `Model.hidden`; the
 model's own outputs mean nothing.
@@ -81,7 +81,7 @@ def maps(
 
     A map is the rectified cosine of a filter and the patch around each position, both without
     their means. The filters learn alone, without labels, forward only: at each position the most
-    alike turns towards the patch; the loss is the mean of 1 - its cosine.
+    alike turns toward the patch; the loss is the mean of 1 - its cosine.
 
     Args:
       shape: of an image.
@@ -97,7 +97,7 @@ def maps(
       ValueError: for a width that areas cannot share, or a grid finer than the maps.
 
     Reference: patches without labels, pooled: Coates, Lee & Ng 2011 (AISTATS), whose filters are
-    clusters' centres; here they follow the gradient of the same likeness.
+    clusters' centers; here they follow the gradient of the same likeness.
     """
     height, columns, channels = check_image_shape("maps", shape)
     for name, value in (("kernel", kernel), ("stride", stride), ("grid", grid)):

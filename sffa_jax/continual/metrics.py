@@ -1,7 +1,7 @@
 """What a matrix of accuracies says about learning without forgetting.
 
 R[i, j] is the accuracy on task j after task i, T the number of tasks, both counted from 0 here.
-Only entries of tasks that have been learnt (j <= i) count, except in forward transfer. Every
+Only entries of tasks that have been learned (j <= i) count, except in forward transfer. Every
 function takes the matrix [tasks, tasks] and refuses one that is not square.
 """
 
@@ -26,7 +26,7 @@ def average_accuracy(matrix: np.ndarray) -> float:
 
 
 def learning_curve(matrix: np.ndarray) -> np.ndarray:
-    """Mean accuracy over the tasks learnt so far, after each task."""
+    """Mean accuracy over the tasks learned so far, after each task."""
     matrix = _square("learning_curve", matrix)
     return np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))])
 
@@ -56,7 +56,7 @@ def backward_transfer(matrix: np.ndarray) -> float | None:
 def forward_transfer(matrix: np.ndarray, untrained: np.ndarray) -> float | None:
     """Mean over the later tasks of R[j - 1, j] - untrained[j]; None for one task.
 
-    What the earlier tasks teach about one that is yet to come, against a network that has learnt
+    What the earlier tasks teach about one that is yet to come, against a network that has learned
     nothing.
 
     Reference: Lopez-Paz & Ranzato 2017 (FWT).

@@ -100,7 +100,7 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
     """A forward-only network: every layer is a module.
 
     Args:
-      network: layers, rule and overlay. Of the rule, goodness, normalisation and score are used;
+      network: layers, rule and overlay. Of the rule, goodness, normalization and score are used;
         its loss knows no candidates that are not allowed yet.
       loss: each layer's own, over the allowed candidates: "softmax" or "bce".
       coupling: "local", or "released": one loss of the product of the layers' probabilities, as in

@@ -1,4 +1,4 @@
-"""A small quadratic programme, solved exactly inside a compiled program."""
+"""A small quadratic program, solved exactly inside a compiled program."""
 
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ def nonnegative_minimum(
         return jnp.linalg.solve(system, jnp.where(free, -q, 0.0))
 
     def retreat(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        # Towards the target as far as nothing turns negative; what stops there is held at 0.
+        # Toward the target as far as nothing turns negative; what stops there is held at 0.
         v, free, target, count = state
         blocking = free & (target <= 0)
         steps = jnp.where(blocking, v / jnp.where(blocking, v - target, 1.0), jnp.inf)

@@ -86,7 +86,7 @@ class RunResult(NamedTuple):
 def step(
     problem: Problem,
     strategy: Strategy,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     state: TrainState,
     key: Key[Array, ""],
     indices: Int[Array, " batch"],
@@ -108,9 +108,9 @@ def step(
             state.memory, key_penalty, state.modules, batch
         )
         gradients = jax.tree.map(jnp.add, gradients, pull)
-    # One optimiser a module: nothing in it can mix them.
+    # One optimizer a module: nothing in it can mix them.
     stepped = [
-        optimiser.update(*module)
+        optimizer.update(*module)
         for module in zip(gradients, state.opt_states, state.modules, strict=True)
     ]
     updates = strategy.updates(state.memory, tuple(updates for updates, _ in stepped), batch)
@@ -173,24 +173,24 @@ def evaluate_tasks(
 
 
 class Course(NamedTuple):
-    """What is learnt and how: all of a run but its key and the data.
+    """What is learned and how: all of a run but its key and the data.
 
     Attributes:
       model, scenario: what learns, and what is asked.
       make_strategy: problem -> strategy.
-      optimiser: every module runs it with a state of its own.
+      optimizer: every module runs it with a state of its own.
       plan: steps and batches.
       num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
-      fresh_optimiser: whether its state begins anew with every task.
+      fresh_optimizer: whether its state begins anew with every task.
     """
 
     model: Model
     scenario: Scenario
     make_strategy: MakeStrategy
-    optimiser: optax.GradientTransformation
+    optimizer: optax.GradientTransformation
     plan: Plan
     num_wrong: int | None = None
-    fresh_optimiser: bool = False
+    fresh_optimizer: bool = False
 
 
 class Data(NamedTuple):
@@ -242,7 +242,7 @@ def begin(course: Course, key: Key[Array, ""], data: Data) -> Run:
     training = data.training
     modules, overlay = course.model.init(key_init, training.scaled(training.images[:1]))
     strategy = course.make_strategy(_problem(course, overlay, data))
-    opt_states = tuple(course.optimiser.init(module) for module in modules)
+    opt_states = tuple(course.optimizer.init(module) for module in modules)
     return Run(TrainState(modules, opt_states, strategy.init(modules)), overlay, key_tasks)
 
 
@@ -252,10 +252,10 @@ def open_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
     keys, state = _task_keys(run, now), run.train
     if strategy.restart:
         fresh, _ = course.model.init(keys.new, data.training.scaled(data.training.images[:1]))
-        opt_states = tuple(course.optimiser.init(module) for module in fresh)
+        opt_states = tuple(course.optimizer.init(module) for module in fresh)
         state = TrainState(fresh, opt_states, state.memory)
-    if course.fresh_optimiser:
-        state = state.replace(opt_states=tuple(map(course.optimiser.init, state.modules)))
+    if course.fresh_optimizer:
+        state = state.replace(opt_states=tuple(map(course.optimizer.init, state.modules)))
     memory = strategy.before_task(state.memory, keys.before, state.modules, now)
     return run.replace(train=state.replace(memory=memory))
 
@@ -278,7 +278,7 @@ def train_steps(
         position = i * plan.batch_size + jnp.arange(plan.batch_size)
         indices = stream.train[now, orders[position // count, position % count]]
         key = jax.random.fold_in(keys.steps, i)
-        return step(problem, strategy, course.optimiser, state, key, indices, now)
+        return step(problem, strategy, course.optimizer, state, key, indices, now)
 
     state, losses = jax.lax.scan(one_step, run.train, steps)
     return run.replace(train=state), losses
@@ -307,7 +307,7 @@ def run_tasks(course: Course, key: Key[Array, ""], data: Data) -> RunResult:
     The steps above in one program. Whoever wants to stop on the way calls them one by one.
 
     Args:
-      course: what is learnt and how.
+      course: what is learned and how.
       key: of the whole run.
       data: the samples, and which of them make up each task.
 

@@ -188,8 +188,8 @@ class Strategy(NamedTuple):
       gradients: (memory, modules, gradients of the loss, batch) -> gradients to use.
       loss: (memory, key, modules, batch) -> (scalar whose gradient is each module's own, its terms
         [losses]), in the place of `Problem.loss`.
-      updates: (memory, updates of the optimiser, batch) -> updates to apply. What is 0 here stays
-        as it is to the last bit, which a gradient of 0 does not promise: optimisers have momentum.
+      updates: (memory, updates of the optimizer, batch) -> updates to apply. What is 0 here stays
+        as it is to the last bit, which a gradient of 0 does not promise: optimizers have momentum.
       scores: (memory, modules, batch) -> [modules, batch, candidates] finite, what each module adds
         to a label's score in a test, in the place of the model's.
       after_step: (memory, modules before, modules after, gradients of the loss) -> memory.

@@ -12,7 +12,7 @@ from sffa_jax.core.conv_cpu import convolve
 from sffa_jax.core.image_layout import Grid
 from sffa_jax.core.layer import Layer
 
-INITIALISERS: dict[str, nn.initializers.Initializer] = {
+INITIALIZERS: dict[str, nn.initializers.Initializer] = {
     "lecun_normal": nn.initializers.lecun_normal(),
     # Uniform within 1 / sqrt(inputs): the default of PyTorch's linear layer, 1/sqrt(3) as wide.
     "torch": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
@@ -34,7 +34,7 @@ def dense_layers(
     *,
     activation: str = "relu",
     winners: int | None = None,
-    initialiser: str = "lecun_normal",
+    initializer: str = "lecun_normal",
     precision: str = "float32",
 ) -> tuple[Layer, ...]:
     """Fully connected layers without bias (as in the released code), one per width.
@@ -43,7 +43,7 @@ def dense_layers(
       hidden: width of each layer.
       activation: one of `ACTIVATIONS`.
       winners: units that stay active in each half; None keeps all.
-      initialiser: one of `INITIALISERS`.
+      initializer: one of `INITIALIZERS`.
       precision: what products are computed in, one of `DTYPES`; parameters, sums of products' parts
         and activity keep the type of the input.
 
@@ -51,7 +51,7 @@ def dense_layers(
       ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
     """
     check_choice("dense_layers", "activation", activation, ACTIVATIONS)
-    check_choice("dense_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("dense_layers", "initializer", initializer, INITIALIZERS)
     check_choice("dense_layers", "precision", precision, DTYPES)
     hidden = check_integers("dense_layers", "hidden", hidden, 1)
     if not hidden:
@@ -67,7 +67,7 @@ def dense_layers(
                     winners,
                     "Choose fewer winners or a wider layer.",
                 )
-    draw = INITIALISERS[initialiser]
+    draw = INITIALIZERS[initializer]
     return tuple(
         Layer(
             nn.Dense(units, use_bias=False, kernel_init=draw, dtype=DTYPES[precision]),
@@ -90,7 +90,7 @@ def conv_layers(
     winners: int | None = None,
     competition: str = "layer",
     by_position: bool = False,
-    initialiser: str = "lecun_normal",
+    initializer: str = "lecun_normal",
     precision: str = "float32",
 ) -> tuple[Layer, ...]:
     """Convolutional layers without bias, one per number of channels, each on the maps below.
@@ -101,7 +101,7 @@ def conv_layers(
       kernel, stride: side of the square kernel and its step, pixels.
       padding: "SAME" or "VALID".
       pool, competition, by_position: as in `Layer`.
-      activation, winners, initialiser, precision: as in `dense_layers`.
+      activation, winners, initializer, precision: as in `dense_layers`.
 
     Raises:
       ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.
@@ -117,7 +117,7 @@ def conv_layers(
     check_integer("conv_layers", "stride", stride, 1)
     check_choice("conv_layers", "padding", padding, PADDINGS)
     check_choice("conv_layers", "activation", activation, ACTIVATIONS)
-    check_choice("conv_layers", "initialiser", initialiser, INITIALISERS)
+    check_choice("conv_layers", "initializer", initializer, INITIALIZERS)
     check_choice("conv_layers", "precision", precision, DTYPES)
 
     def size(length: int) -> int:
@@ -134,7 +134,7 @@ def conv_layers(
             (stride, stride),
             padding,
             use_bias=False,
-            kernel_init=INITIALISERS[initialiser],
+            kernel_init=INITIALIZERS[initializer],
             dtype=DTYPES[precision],
             conv_general_dilated=convolve,
         )

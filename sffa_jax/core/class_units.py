@@ -107,7 +107,7 @@ def _of_shares(
     halves, classes, units = logits.shape
     shares = jax.nn.softmax(logits, axis=0 if polar else 1) * (1 if polar else classes)
     squares = jnp.square(h[..., 0, :]) @ shares.reshape(-1, units).T / units
-    # The floor sits inside the root, whose slope at zero is infinite.
+    # Epsilon sits inside the root, whose slope at zero is infinite.
     neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, classes)
     return jnp.moveaxis(neurons, -2, -1)
 

@@ -5,9 +5,9 @@ is softplus(-l) for a positive sample and softplus(l) for a negative one. Nothin
 clipping, and values and gradients stay finite at zero activity.
 
 Symbols: h is the activity of a layer, P its positive neurons (first half), N its negative
-neurons (second half), m a measure of activity, tau the sharpness, theta the threshold, epsilon the
-floor. Energy (FFA), the ratio of the halves (SFFA) and their difference (Polar-FFA), each with any
-measure, are the family of Terres-Escudero et al. 2024, arXiv:2408.09210.
+neurons (second half), m a measure of activity, tau the logit scale, theta the threshold, epsilon a
+small positive number. Energy (FFA), the ratio of the halves (SFFA) and their difference
+(Polar-FFA), each with any measure, are the family of Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from sffa_jax.checks import check_choice, check_range, reject
 
 
 def _norm(h: Array) -> Array:
-    # The floor sits inside the root: the gradient of a norm at zero is undefined.
+    # Epsilon sits inside the root: the gradient of a norm at zero is undefined.
     return jnp.sqrt(jnp.sum(jnp.square(h), axis=-1) + 1e-12)
 
 
@@ -43,7 +43,7 @@ def energy(
     h: Float[Array, "*samples units"],
     *,
     threshold: float | Array = 2.0,
-    sharpness: float | Array = 1.0,
+    logit_scale: float | Array = 1.0,
     measure: str = "mean_square",
 ) -> Float[Array, "*samples"]:
     """FFA's log-odds: tau (m(h) - theta), where m is the *mean* of the squares if not said.
@@ -51,7 +51,7 @@ def energy(
     Args:
       h: activity of the layer, one row a sample.
       threshold: theta, the goodness at which a sample is called positive with probability 1/2.
-      sharpness: tau, how fast the log-odds grow with the goodness.
+      logit_scale: tau, how fast the log-odds grow with the goodness.
       measure: m, one of `MEASURES`.
 
     Returns:
@@ -61,12 +61,12 @@ def energy(
       ValueError: for an unknown measure or a number out of range.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares). Differs from it: the
-    mean, as in the released SFFA code, so that one threshold serves every width; the sharpness
+    mean, as in the released SFFA code, so that one threshold serves every width; the logit scale
     (1 there).
     """
     check_range("energy", "threshold", threshold)
-    check_range("energy", "sharpness", sharpness, above=0)
-    return sharpness * (_measure("energy", measure)(h) - threshold)
+    check_range("energy", "logit_scale", logit_scale, above=0)
+    return logit_scale * (_measure("energy", measure)(h) - threshold)
 
 
 def split_polarity(
@@ -92,8 +92,8 @@ def split_polarity(
 def polar_ratio(
     h: Float[Array, "*samples units"],
     *,
-    sharpness: float | Array = 1.0,
-    floor: float | Array = 1e-9,
+    logit_scale: float | Array = 1.0,
+    eps: float | Array = 1e-9,
     measure: str = "sum_square",
 ) -> Float[Array, "*samples"]:
     """SFFA's log-odds: tau [log(m(h_P) + epsilon) - log(m(h_N) + epsilon)], m the sum of squares.
@@ -104,9 +104,9 @@ def polar_ratio(
 
     Args:
       h: activity of the layer, one row a sample; positive neurons first.
-      sharpness: tau. A ratio of sums over hundreds of neurons moves little; tau > 1 makes up
+      logit_scale: tau. A ratio of sums over hundreds of neurons moves little; tau > 1 makes up
         for it.
-      floor: epsilon > 0, in units of the measure: keeps the logarithm finite at rest and makes weak
+      eps: epsilon > 0, in units of the measure: keeps the logarithm finite at rest and makes weak
         activity say little.
       measure: m, one of `MEASURES`.
 
@@ -117,19 +117,19 @@ def polar_ratio(
       ValueError: if the number of units is odd, for an unknown measure or a number out of range.
 
     Reference: Terres-Escudero et al., CoLLAs 2024, arXiv:2409.07387. Differs from it: log-odds
-    instead of a clipped probability, and the sharpness (1 there).
+    instead of a clipped probability, and the logit scale (1 there).
     """
-    check_range("polar_ratio", "sharpness", sharpness, above=0)
-    check_range("polar_ratio", "floor", floor, above=0)
+    check_range("polar_ratio", "logit_scale", logit_scale, above=0)
+    check_range("polar_ratio", "eps", eps, above=0)
     plus, minus = map(_measure("polar_ratio", measure), split_polarity(h))
-    return sharpness * (jnp.log(plus + floor) - jnp.log(minus + floor))
+    return logit_scale * (jnp.log(plus + eps) - jnp.log(minus + eps))
 
 
 def polar_difference(
     h: Float[Array, "*samples units"],
     *,
     threshold: float | Array = 0.0,
-    sharpness: float | Array = 1.0,
+    logit_scale: float | Array = 1.0,
     measure: str = "mean_square",
 ) -> Float[Array, "*samples"]:
     """Polar-FFA's log-odds under its sigmoid: tau (m(h_P) - m(h_N) - theta).
@@ -137,7 +137,7 @@ def polar_difference(
     Args:
       h: activity of the layer, one row a sample; positive neurons first.
       threshold: theta; 0 keeps the symmetry.
-      sharpness: tau.
+      logit_scale: tau.
       measure: m, one of `MEASURES`.
 
     Returns:
@@ -149,6 +149,6 @@ def polar_difference(
     Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, section 3.
     """
     check_range("polar_difference", "threshold", threshold)
-    check_range("polar_difference", "sharpness", sharpness, above=0)
+    check_range("polar_difference", "logit_scale", logit_scale, above=0)
     plus, minus = map(_measure("polar_difference", measure), split_polarity(h))
-    return sharpness * (plus - minus - threshold)
+    return logit_scale * (plus - minus - threshold)

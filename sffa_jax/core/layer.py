@@ -118,7 +118,7 @@ def _per_candidate(
 def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Params:
     """Parameters of a layer that takes these inputs (their shapes matter, not their values).
 
-    An affine body is initialised on the concatenated input, as if it were not factored, and its
+    An affine body is initialized on the concatenated input, as if it were not factored, and its
     kernel then split by rows, one piece for each name of the inputs.
     """
     names = {part.name for part in inputs}

@@ -111,7 +111,7 @@ def symba(
       ValueError: if the shapes differ.
 
     Reference: Lee & Song 2023, arXiv:2303.08418, equation 4; its scale alpha is the goodness's
-    sharpness here.
+    logit_scale here.
     """
     _check("symba", log_odds, targets)
     positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1, keepdims=True)

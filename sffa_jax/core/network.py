@@ -97,12 +97,12 @@ def next_input(
     """What the next layer sees of an activity. Here, and only here, the gradient is cut.
 
     Args:
-      network: says how activity is normalised and whether the input skips layers.
+      network: says how activity is normalized and whether the input skips layers.
       h: this layer's activity, for each sample and label candidate.
       overlaid: the network's input, from `overlays.parts`.
       candidates: the labels h belongs to; None: all, in class order.
     """
-    below = Part("activity", jax.lax.stop_gradient(network.rule.normalise(h)), "candidate")
+    below = Part("activity", jax.lax.stop_gradient(network.rule.normalize(h)), "candidate")
     inputs = (below, *overlaid) if network.input_skip else (below,)
     if network.joint_length:
         return (Part("joined", unit_length(join(inputs, candidates)), "candidate"),)

@@ -26,7 +26,7 @@ class LocalRule(NamedTuple):
       loss: (log-odds [batch, candidates], targets [batch, candidates]) -> loss [batch].
       score: log-odds -> what this layer adds to a label's score; the label with the highest
         sum over layers is predicted.
-      normalise: activity -> what the next layer sees. It removes this layer's goodness, which
+      normalize: activity -> what the next layer sees. It removes this layer's goodness, which
         the next layer would otherwise merely read off instead of learning features.
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
       polar: whether the units are two groups, so that their number must be even.
@@ -36,7 +36,7 @@ class LocalRule(NamedTuple):
     goodness: Callable[[Array], Array]
     loss: Callable[[Array, Array], Array]
     score: Callable[[Array], Array]
-    normalise: Callable[[Array], Array]
+    normalize: Callable[[Array], Array]
     polar: bool
     activity_factor: Callable[[Array, Array], Array] | None = None
     ownership: Ownership | None = None
@@ -55,9 +55,9 @@ def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples uni
     """Scales every row to a mean square of 1 (a row of zeros stays zero).
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2.1; the factor sqrt(units) keeps the next
-    layer's inputs at the scale that initialisers expect.
+    layer's inputs at the scale that initializers expect.
     """
-    # The floor sits inside the root: the gradient of a norm at zero is undefined.
+    # Epsilon sits inside the root: the gradient of a norm at zero is undefined.
     return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + 1e-8)
 
 
@@ -70,7 +70,7 @@ def unit_length_halves(h: Float[Array, "*samples units"]) -> Float[Array, "*samp
     return jnp.concatenate([unit_length(half) for half in goodness.split_polarity(h)], axis=-1)
 
 
-NORMALISE: dict[str, Callable[[Array], Array]] = {
+NORMALIZE: dict[str, Callable[[Array], Array]] = {
     "halves": unit_length_halves,
     "whole": unit_length,
     "none": lambda h: h,
@@ -89,7 +89,7 @@ class Choices(TypedDict, total=False):
         [None]
       prediction: what layers add up to score a label: "log_odds", "probability" or
         "log_probability". ["log_odds"]
-      normalise: "halves", "whole" or "none". ["halves" for polar rules, "whole" for FFA]
+      normalize: "halves", "whole" or "none". ["halves" for polar rules, "whole" for FFA]
       clip: probabilities are clipped to [clip, 1 - clip], where gradients vanish (the released
         code: 1e-4); None does not. [None]
     """
@@ -99,14 +99,14 @@ class Choices(TypedDict, total=False):
     label_smoothing: float | Array
     activity_rate: float | Array | None
     prediction: str
-    normalise: str
+    normalize: str
     clip: float | None
 
 
 def ffa(
     *,
     threshold: float | Array = 2.0,
-    sharpness: float | Array = 1.0,
+    logit_scale: float | Array = 1.0,
     measure: str = "mean_square",
     **choices: Unpack[Choices],
 ) -> LocalRule:
@@ -114,7 +114,7 @@ def ffa(
 
     Args:
       threshold: theta > 0, in units of the measure.
-      sharpness: tau > 0; 1 in the paper.
+      logit_scale: tau > 0; 1 in the paper.
       measure: of the activity, one of `goodness.MEASURES`.
       choices: see `Choices`.
 
@@ -124,23 +124,25 @@ def ffa(
     Reference: Hinton 2022, arXiv:2212.13345.
     """
     check_range("ffa", "threshold", threshold, above=0)
-    check_range("ffa", "sharpness", sharpness, above=0)
-    log_odds = partial(goodness.energy, threshold=threshold, sharpness=sharpness, measure=measure)
-    return _rule("ffa", log_odds, measure, {"normalise": "whole", **choices}, polar=False)
+    check_range("ffa", "logit_scale", logit_scale, above=0)
+    log_odds = partial(
+        goodness.energy, threshold=threshold, logit_scale=logit_scale, measure=measure
+    )
+    return _rule("ffa", log_odds, measure, {"normalize": "whole", **choices}, polar=False)
 
 
 def sffa(
     *,
-    sharpness: float | Array = 1.0,
-    floor: float | Array = 1e-9,
+    logit_scale: float | Array = 1.0,
+    eps: float | Array = 1e-9,
     measure: str = "sum_square",
     **choices: Unpack[Choices],
 ) -> LocalRule:
     """The Symmetric Forward-Forward Algorithm: activity in the positive neurons is positive.
 
     Args:
-      sharpness: tau > 0; 1 in the paper.
-      floor: epsilon > 0, in units of the measure; 1e-9 in the paper.
+      logit_scale: tau > 0; 1 in the paper.
+      eps: epsilon > 0, in units of the measure; 1e-9 in the paper.
       measure: of a half's activity, one of `goodness.MEASURES`.
       choices: see `Choices`.
 
@@ -149,16 +151,16 @@ def sffa(
 
     Reference: Terres-Escudero, Del Ser, Garcia-Bringas, CoLLAs 2024, arXiv:2409.07387.
     """
-    check_range("sffa", "sharpness", sharpness, above=0)
-    check_range("sffa", "floor", floor, above=0)
-    log_odds = partial(goodness.polar_ratio, sharpness=sharpness, floor=floor, measure=measure)
-    return _rule("sffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
+    check_range("sffa", "logit_scale", logit_scale, above=0)
+    check_range("sffa", "eps", eps, above=0)
+    log_odds = partial(goodness.polar_ratio, logit_scale=logit_scale, eps=eps, measure=measure)
+    return _rule("sffa", log_odds, measure, {"normalize": "halves", **choices}, polar=True)
 
 
 def polar_ffa(
     *,
     threshold: float | Array = 0.0,
-    sharpness: float | Array = 1.0,
+    logit_scale: float | Array = 1.0,
     measure: str = "mean_square",
     **choices: Unpack[Choices],
 ) -> LocalRule:
@@ -167,7 +169,7 @@ def polar_ffa(
 
     Args:
       threshold: theta, in units of the measure.
-      sharpness: tau > 0; 1 in the paper.
+      logit_scale: tau > 0; 1 in the paper.
       measure: of a half's activity, one of `goodness.MEASURES`.
       choices: see `Choices`.
 
@@ -177,11 +179,11 @@ def polar_ffa(
     Reference: Terres-Escudero et al. 2024, arXiv:2408.09210.
     """
     check_range("polar_ffa", "threshold", threshold)
-    check_range("polar_ffa", "sharpness", sharpness, above=0)
+    check_range("polar_ffa", "logit_scale", logit_scale, above=0)
     log_odds = partial(
-        goodness.polar_difference, threshold=threshold, sharpness=sharpness, measure=measure
+        goodness.polar_difference, threshold=threshold, logit_scale=logit_scale, measure=measure
     )
-    return _rule("polar_ffa", log_odds, measure, {"normalise": "halves", **choices}, polar=True)
+    return _rule("polar_ffa", log_odds, measure, {"normalize": "halves", **choices}, polar=True)
 
 
 def owned(rule: LocalRule, ownership: Ownership) -> LocalRule:
@@ -226,7 +228,7 @@ def _rule(
     check_choice(where, "measure", measure, goodness.MEASURES)
     check_choice(where, "loss", loss, losses.LOSSES)
     check_choice(where, "prediction", prediction, SCORES)
-    check_choice(where, "normalise", choices["normalise"], NORMALISE)
+    check_choice(where, "normalize", choices["normalize"], NORMALIZE)
     check_range(where, "margin", margin, at_least=0)
     check_range(where, "label_smoothing", smoothing, at_least=0, at_most=1)
     if rate is not None:
@@ -238,7 +240,7 @@ def _rule(
         goodness=log_odds if clip is None else partial(_clipped, log_odds, math.log(1 / clip - 1)),
         loss=partial(losses.LOSSES[loss], **own.get(loss, {})),
         score=SCORES[prediction],
-        normalise=NORMALISE[choices["normalise"]],
+        normalize=NORMALIZE[choices["normalize"]],
         polar=polar,
         activity_factor=None if rate is None else partial(losses.activity_factor, rate=rate),
     )

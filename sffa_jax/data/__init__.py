@@ -9,7 +9,7 @@ from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
 from sffa_jax.data.formats.cifar import read_cifar10
 from sffa_jax.data.formats.emnist import read_emnist_letters
 from sffa_jax.data.formats.idx import read_idx
-from sffa_jax.data.images import resize, to_grey, to_rgb
+from sffa_jax.data.images import resize, to_gray, to_rgb
 from sffa_jax.data.load import NAMES, check_name, load, open_on_disk
 from sffa_jax.data.sources.records import OnDisk, Records
 from sffa_jax.data.splits import class_subset, draw_tasks, stratified_split, task_splits
@@ -35,7 +35,7 @@ __all__ = [
     "statistics",
     "stratified_split",
     "task_splits",
-    "to_grey",
+    "to_gray",
     "to_rgb",
     "to_uint8",
 ]

@@ -112,7 +112,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of pixel / 255: a scalar, or one a channel for colour.
+    """Mean and standard deviation of pixel / 255: a scalar, or one a channel for color.
 
     From whole-number sums, so exact up to the last rounding, and without a float copy.
     """

@@ -1,31 +1,31 @@
-"""Images of one size or colour made into another: grey, RGB, resized; uint8 throughout."""
+"""Images of one size or color made into another: gray, RGB, resized; uint8 throughout."""
 
 import numpy as np
 
 from sffa_jax.data.dataset import DataError, check_whole
 
 
-def to_grey(images: np.ndarray) -> np.ndarray:
-    """Brightness of RGB images, as [samples, height, width]; grey images stay as they are.
+def to_gray(images: np.ndarray) -> np.ndarray:
+    """Brightness of RGB images, as [samples, height, width]; gray images stay as they are.
 
     (299 R + 587 G + 114 B) / 1000, rounded.
 
     Raises:
-      DataError: if the images are neither grey nor RGB.
+      DataError: if the images are neither gray nor RGB.
 
     Reference: ITU-R BT.601.
     """
-    if _channels("to_grey", images) == 1:
+    if _channels("to_gray", images) == 1:
         return images.reshape(images.shape[:3])
     weighted = images.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
     return ((weighted + 500) // 1000).astype(np.uint8)
 
 
 def to_rgb(images: np.ndarray) -> np.ndarray:
-    """Grey images with their brightness in each of three channels; RGB stays as it is.
+    """Gray images with their brightness in each of three channels; RGB stays as it is.
 
     Raises:
-      DataError: if the images are neither grey nor RGB.
+      DataError: if the images are neither gray nor RGB.
     """
     if _channels("to_rgb", images) == 3:
         return images
@@ -40,18 +40,18 @@ def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
       height, width: new size in pixels.
 
     Raises:
-      DataError: if the images are neither grey nor RGB, or the new size is not positive.
+      DataError: if the images are neither gray nor RGB, or the new size is not positive.
     """
     # Imported here: only protocols that change the size need it.
     from PIL import Image
 
     check_whole("resize", "height", height, 1)
     check_whole("resize", "width", width, 1)
-    grey = _channels("resize", images) == 1
+    gray = _channels("resize", images) == 1
     # Pillow's bilinear filter is widened by the scale: it averages where an image shrinks.
     small = [
         np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        for image in (to_grey(images) if grey else images)
+        for image in (to_gray(images) if gray else images)
     ]
     shape = (len(images), height, width, *images.shape[3:])
     return np.stack(small).reshape(shape) if small else np.zeros(shape, np.uint8)

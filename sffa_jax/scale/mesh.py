@@ -23,7 +23,7 @@ def make_mesh(runs: int, devices_per_run: int = 1) -> Mesh:
     Args:
       runs: that are shared out over the `seed` axis.
       devices_per_run: that share each batch of a run: the size of the `data` axis. Devices of one
-        process are neighbours.
+        process are neighbors.
 
     Raises:
       ValueError: for no runs, or if the devices do not divide into such groups.

@@ -38,17 +38,17 @@ Epoch = Callable[[Progress, Samples], tuple[Progress, Float[Array, " layers"]]]
 
 def pipelined_epoch(
     network: Network,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     schedule: Schedule,
     *,
     negatives: str = "uniform",
 ) -> Epoch:
-    """What `train.train_epoch` does with `local_learner(network, optimiser, negatives=negatives)`,
+    """What `train.train_epoch` does with `local_learner(network, optimizer, negatives=negatives)`,
     on a device a layer.
 
     Args:
       network: of as many layers as there are devices of use, the second to the last alike.
-      optimiser: each layer runs it by itself.
+      optimizer: each layer runs it by itself.
       schedule: batches and augmentation.
       negatives: "uniform" or "all"; hard ones would have to wait for the last layer's scores.
 
@@ -105,7 +105,7 @@ def pipelined_epoch(
             if not first:
                 inputs = next_input(network, below, overlaid, candidates)
             state, info = layer_step(
-                layer, network.rule, optimiser, state, inputs, candidates, is_target
+                layer, network.rule, optimizer, state, inputs, candidates, is_target
             )
             return state, info.activity, jnp.mean(info.loss)
 

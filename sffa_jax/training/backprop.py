@@ -66,7 +66,7 @@ def init_layers(layers: tuple[Layer, ...], key: Array, x: Array) -> tuple[Params
 def backprop_learner(
     layers: tuple[Layer, ...],
     num_classes: int,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     *,
     label_smoothing: float | Array = 0.0,
     adversarial: float | Array | None = None,
@@ -76,7 +76,7 @@ def backprop_learner(
     Args:
       layers: the hidden layers, as a forward-only network has them.
       num_classes: width of the linear read-out that is put on top.
-      optimiser: for all parameters together.
+      optimizer: for all parameters together.
       label_smoothing: share of the target's mass that is spread evenly over all classes.
       adversarial: how far images are moved to where the loss is higher, see `adversarial.perturb`.
 
@@ -91,7 +91,7 @@ def backprop_learner(
 
     def init(key: Array, x: Array) -> BackpropState:
         params = init_layers(layers, key, x)
-        return BackpropState(params, optimiser.init(params))
+        return BackpropState(params, optimizer.init(params))
 
     def step(
         state: BackpropState, key: Array, x: Array, labels: Array
@@ -106,7 +106,7 @@ def backprop_learner(
         if adversarial is not None:
             x = perturb(lambda x: losses(state.params, x), x, adversarial)
         loss, gradient = jax.value_and_grad(lambda p: jnp.mean(losses(p, x)))(state.params)
-        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         return BackpropState(optax.apply_updates(state.params, updates), opt_state), loss[None]
 
     def scores(state: BackpropState, x: Array) -> Array:

@@ -24,7 +24,7 @@ class GreedyState(struct.PyTreeNode):
 
 def greedy_learner(
     network: Network,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     steps_per_layer: int,
     *,
     negatives: str = "uniform",
@@ -37,7 +37,7 @@ def greedy_learner(
 
     Args:
       network: layers, rule and overlay; all layers are scored (`first_scored` 0).
-      optimiser: each layer runs it by itself; schedules count that layer's updates.
+      optimizer: each layer runs it by itself; schedules count that layer's updates.
       steps_per_layer: updates of each layer.
       negatives: "uniform", "hard" or "all".
 
@@ -48,7 +48,7 @@ def greedy_learner(
     """
     check_choice("greedy_learner", "negatives", negatives, NEGATIVES)
     check_integer("greedy_learner", "steps_per_layer", steps_per_layer, 1)
-    whole = local_learner(network, optimiser, negatives=negatives)
+    whole = local_learner(network, optimizer, negatives=negatives)
     depth = len(network.layers)
 
     def turn(state: GreedyState) -> Array:
@@ -70,7 +70,7 @@ def greedy_learner(
                 h = activity(layer, below.params, inputs, candidates)
                 inputs = next_input(network, h, overlaid, candidates)
             trained, info = layer_step(
-                network.layers[k], network.rule, optimiser, layers[k], inputs, candidates, is_target
+                network.layers[k], network.rule, optimizer, layers[k], inputs, candidates, is_target
             )
             losses = jnp.zeros(depth).at[k].set(jnp.mean(info.loss))
             return (*layers[:k], trained, *layers[k + 1 :]), losses

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxtyping import Array
 
 State = Any
-"""A pytree of arrays: parameters and optimiser states."""
+"""A pytree of arrays: parameters and optimizer states."""
 
 
 class Learner(NamedTuple):

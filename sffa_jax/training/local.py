@@ -28,7 +28,7 @@ from sffa_jax.training.learner import Learner
 
 
 class LayerState(struct.PyTreeNode):
-    """One layer's parameters and its own optimiser's state."""
+    """One layer's parameters and its own optimizer's state."""
 
     params: Params
     opt_state: optax.OptState
@@ -80,7 +80,7 @@ def layer_loss(
 def layer_step(
     layer: Layer,
     rule: LocalRule,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     state: LayerState,
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
@@ -93,13 +93,13 @@ def layer_step(
         return jnp.mean(info.loss), info
 
     gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
-    updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     return LayerState(optax.apply_updates(state.params, updates), opt_state), info
 
 
 def local_learner(
     network: Network,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     *,
     negatives: str = "uniform",
     fresh: bool = False,
@@ -109,7 +109,7 @@ def local_learner(
 
     Args:
       network: layers, rule and overlay.
-      optimiser: each layer runs it by itself, with its own state.
+      optimizer: each layer runs it by itself, with its own state.
       negatives: "uniform", "hard" or "all".
       fresh: whether a layer sees the activity of the layer below after this batch's update, which
         costs one more forward pass of that layer (the released code), or from before it.
@@ -127,7 +127,7 @@ def local_learner(
     def init(key: Array, x: Array) -> LocalState:
         params = init_network(network, key, x[:1])
         return LocalState(
-            tuple(LayerState(p, optimiser.init(p)) for p in params.layers), params.overlay
+            tuple(LayerState(p, optimizer.init(p)) for p in params.layers), params.overlay
         )
 
     def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
@@ -147,7 +147,7 @@ def local_learner(
         new_layers, losses = [], []
         for layer, layer_state in zip(network.layers, state.layers, strict=True):
             layer_state, info = layer_step(
-                layer, network.rule, optimiser, layer_state, inputs, candidates, is_target
+                layer, network.rule, optimizer, layer_state, inputs, candidates, is_target
             )
             h = activity(layer, layer_state.params, inputs, candidates) if fresh else info.activity
             inputs = next_input(network, h, overlaid, candidates)

@@ -73,7 +73,7 @@ def make_samples(
 def pixel_scale(
     mean: float | np.ndarray, std: float | np.ndarray, image_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation as flat rows of pixels take them: one value, or one a pixel for colour.
+    """Mean and deviation as flat rows of pixels take them: one value, or one a pixel for color.
 
     A deviation of 0 (a channel of one value) divides by 1.
 

@@ -17,7 +17,7 @@ OVERLAYS = {
 
 
 def network_of(overlay):
-    return Network(dense_layers((8, 6)), rules.sffa(floor=0.1), OVERLAYS[overlay], 3)
+    return Network(dense_layers((8, 6)), rules.sffa(eps=0.1), OVERLAYS[overlay], 3)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

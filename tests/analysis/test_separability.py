@@ -27,13 +27,13 @@ def test_probes_rise_with_distance():
     found = []
     for spread in (8.0, 1.0):
         h, labels = make_blobs(400, 5, centers=4, cluster_std=spread, random_state=1)
-        train = separability.Labelled(h[:300], labels[:300])
-        test = separability.Labelled(h[300:], labels[300:])
+        train = separability.Labeled(h[:300], labels[:300])
+        test = separability.Labeled(h[300:], labels[300:])
         found.append(
             (
                 separability.silhouette(train, at_most=200),
                 separability.linear_probe(train, test),
-                separability.nearest_neighbours(train, test),
+                separability.nearest_neighbors(train, test),
             )
         )
     for far, near in zip(*found, strict=True):

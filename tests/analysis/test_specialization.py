@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sffa_jax.analysis import specialisation as of
+from sffa_jax.analysis import specialization as of
 
 
 def test_class_means():

@@ -15,7 +15,7 @@ LABELS, WRONG = jnp.array([0, 1, 2, 1]), jnp.array([2, 0, 1, 0])
 
 
 def test_sffas_two_landscapes_are_mirror_images():
-    land = landscape(sffa(sharpness=2.0, floor=0.1), points=7)
+    land = landscape(sffa(logit_scale=2.0, eps=0.1), points=7)
     np.testing.assert_array_equal(land.loss[0], land.loss[1].T)
     np.testing.assert_allclose(
         land.slope[0], land.slope[1].transpose(1, 0, 2)[..., ::-1], rtol=1e-5, atol=1e-7
@@ -32,7 +32,7 @@ def test_ffas_are_not():
     assert land.loss[1, 2, 1] == pytest.approx(np.log1p(np.exp(0.5)), rel=1e-6)
 
 
-@pytest.mark.parametrize("rule", [ffa(threshold=0.5), sffa(floor=1e-3)], ids=["ffa", "sffa"])
+@pytest.mark.parametrize("rule", [ffa(threshold=0.5), sffa(eps=1e-3)], ids=["ffa", "sffa"])
 def test_gradient_norms_match_the_plain_route(rule):
     net = network.Network(
         dense_layers([8, 6]), rule, lambda _: overlays.corner_one_hot(12, 3), num_classes=3
@@ -47,7 +47,7 @@ def test_gradient_norms_match_the_plain_route(rule):
         def loss(kernel, x, sign=sign):
             return jax.nn.softplus(sign * rule.goodness(jax.nn.relu(x @ kernel))).mean()
 
-        h = rule.normalise(jax.nn.relu(x @ first))
+        h = rule.normalize(jax.nn.relu(x @ first))
         expected = [
             jnp.linalg.norm(jax.jit(jax.grad(loss))(first, x)),
             jnp.linalg.norm(jax.jit(jax.grad(loss))(second, h)),

@@ -10,7 +10,7 @@ left. Where Avalanche differs, the test says how and takes the difference back:
   importances are cut off above, at 0.001, and not below, at 0; half of its lambda counts. From the
   second task on its path holds the penalty's own gradient too: hence two tasks here.
 - LwF: its penalty lacks the factor of the squared temperature.
-- GEM: its programme has a ridge of 0.001, more than the squares of these gradients.
+- GEM: its program has a ridge of 0.001, more than the squares of these gradients.
 - A-GEM, Replay: batches of the size of the memory, which two tasks leave no choice in.
 
 DER++, GDumb and joint training are left out: they draw at random in each update.
@@ -151,10 +151,10 @@ def ours(strategy, tasks):
     model = end_to_end(dense_layers(HIDDEN), scenario.num_labels)
     plan = Plan(STEPS, TASK, passes=STEPS)
     key = jax.random.key(0)
-    optimiser = optax.sgd(LEARNING_RATE)
+    optimizer = optax.sgd(LEARNING_RATE)
     result = jax.jit(
         lambda: run_tasks(
-            Course(model, scenario, make, optimiser, plan), key, Data(stream, training, test)
+            Course(model, scenario, make, optimizer, plan), key, Data(stream, training, test)
         )
     )()
     key_init, _ = jax.random.split(key)

@@ -36,7 +36,7 @@ def model(hidden=(24, 12), goodness=polar_ratio):
     return owned_model(hidden, 6, goodness, polar=goodness is polar_ratio)
 
 
-def learnt(kind, model, make_strategy, steps=20, **options):
+def learned(kind, model, make_strategy, steps=20, **options):
     """A run's states after each task, and its accuracies."""
     scenario, plan = Scenario(kind, 3, 2), Plan(steps, 10, 10)
     course = Course(model, scenario, make_strategy, optax.adam(1e-2), plan, **options)
@@ -62,10 +62,10 @@ def axes(problem):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", [{}, {"slots": 12, "calibration": "standardised"}])
+@pytest.mark.parametrize("options", [{}, {"slots": 12, "calibration": "standardized"}])
 def test_groups_of_earlier_classes_are_never_touched_again(kind, options):
-    """Bit for bit, though the optimiser has momentum; and so what they answer."""
-    states, accuracies = learnt(kind, model(), lambda problem: gradient(problem, **options))
+    """Bit for bit, though the optimizer has momentum; and so what they answer."""
+    states, accuracies = learned(kind, model(), lambda problem: gradient(problem, **options))
     start = states[0].modules
     for task in (1, 2):
         for before, after in zip(states[task - 1].modules, states[task].modules, strict=True):
@@ -106,7 +106,7 @@ def test_outputs_are_the_goodness_of_each_group(goodness):
 
 
 def test_axes_are_the_leading_eigenvectors_of_each_class():
-    states, accuracies = learnt("class", features.pixels(), axes)
+    states, accuracies = learned("class", features.pixels(), axes)
     x = np.float64(seen_by_groups(SAMPLES.scaled(SAMPLES.images)))
     for c in range(6):
         own = x[c == LABELS]
@@ -124,7 +124,7 @@ def test_axes_are_the_leading_eigenvectors_of_each_class():
 def test_what_needs_no_gradient_answers_in_every_scenario(kind, name):
     own = {"goodness": polar_ratio, "units": 3} if name == "owned" else {}
     make = WITHOUT_OVERWRITING[name]
-    _, accuracies = learnt(kind, features.pixels(), lambda problem: make(problem, **own))
+    _, accuracies = learned(kind, features.pixels(), lambda problem: make(problem, **own))
     assert accuracies[-1, 0].mean() > 0.8
 
 
@@ -135,7 +135,7 @@ def test_online_one_pass_says_what_a_look_after_each_task_does(name):
     make = WITHOUT_OVERWRITING[name]
 
     def end(online):
-        (*_, state), accuracies = learnt(
+        (*_, state), accuracies = learned(
             "class", features.pixels(), lambda p: make(p, **own, online=online), steps=3
         )
         if name != "owned":
@@ -173,7 +173,7 @@ def test_online_no_task_is_looked_at(name):
 def test_features_that_learn_by_tasks_are_refused_online():
     made, feature_loss = features.maps(SHAPE, 16, kernel=3, stride=1, grid=2)
     with pytest.raises(ValueError, match="`feature_loss` must be None online"):
-        learnt("class", made, lambda p: slda(p, feature_loss=feature_loss, online=True))
+        learned("class", made, lambda p: slda(p, feature_loss=feature_loss, online=True))
 
 
 def sparse(labels=6):
@@ -181,14 +181,14 @@ def sparse(labels=6):
         return overlays.appended_gaussian(key, labels, size=8, value=5.0)
 
     layers = dense_layers((24, 12), winners=2)
-    return forward_only(Network(layers, sffa(sharpness=3.0, floor=0.1), code, labels))
+    return forward_only(Network(layers, sffa(logit_scale=3.0, eps=0.1), code, labels))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_used_units_are_protected_and_free_ones_learn(kind):
     """With a steep strength a used unit is as good as frozen; what no class used moves freely."""
     made = sparse(2 if kind == "domain" else 6)
-    states, _ = learnt(kind, made, lambda problem: protect(problem, strength=200.0))
+    states, _ = learned(kind, made, lambda problem: protect(problem, strength=200.0))
     first, last = states[0], states[-1]
     for share, before, after in zip(first.memory.shares, first.modules, last.modules, strict=True):
         moved = sum(
@@ -228,12 +228,12 @@ def test_use_by_hand():
 def test_protection_needs_layers_that_learn_for_themselves():
     made = end_to_end(dense_layers((8,)), 6)
     with pytest.raises(ValueError, match="must have a module for each layer, got 1 layers in"):
-        learnt("class", made, protect)
+        learned("class", made, protect)
 
 
 def test_features_learn_in_the_first_task_alone():
     made, feature_loss = features.maps(SHAPE, 16, kernel=3, stride=1, grid=2)
-    states, _ = learnt("class", made, lambda problem: slda(problem, feature_loss=feature_loss))
+    states, _ = learned("class", made, lambda problem: slda(problem, feature_loss=feature_loss))
     first, *later = [state.modules[0]["w"] for state in states]
     start, _ = made.init(jax.random.split(jax.random.key(0))[0], jnp.zeros((1, 16)))
     assert not np.allclose(first, start[0]["w"])
@@ -241,9 +241,9 @@ def test_features_learn_in_the_first_task_alone():
         np.testing.assert_array_equal(first, after)
 
 
-def test_an_optimiser_can_begin_anew_with_every_task():
+def test_an_optimizer_can_begin_anew_with_every_task():
     kept, fresh = (
-        learnt("class", sparse(), STRATEGIES["none"], steps=5, fresh_optimiser=anew)[0][-1]
+        learned("class", sparse(), STRATEGIES["none"], steps=5, fresh_optimizer=anew)[0][-1]
         for anew in (False, True)
     )
     assert kept.opt_states[0][0].count == 15
@@ -259,6 +259,6 @@ def test_units_that_cannot_be_shared_out_are_refused():
 
 def test_a_group_needs_something_to_be_told_from():
     with pytest.raises(ValueError, match="`negatives` must name what a class is told from"):
-        learnt("class", model(), lambda problem: gradient(problem, negatives=()))
+        learned("class", model(), lambda problem: gradient(problem, negatives=()))
     with pytest.raises(ValueError, match="`negatives` must be one of hybrid, noise, other"):
-        learnt("class", model(), lambda problem: gradient(problem, negatives=("rotated",)))
+        learned("class", model(), lambda problem: gradient(problem, negatives=("rotated",)))

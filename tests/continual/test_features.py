@@ -59,12 +59,12 @@ def test_filters_turn_towards_the_patches():
     def mean_loss(p):
         return loss(p, X).mean()
 
-    optimiser = optax.adam(0.05)
-    state, first = optimiser.init(params), float(mean_loss(params))
+    optimizer = optax.adam(0.05)
+    state, first = optimizer.init(params), float(mean_loss(params))
 
     @jax.jit
     def step(params, state):
-        updates, state = optimiser.update(jax.grad(mean_loss)(params), state)
+        updates, state = optimizer.update(jax.grad(mean_loss)(params), state)
         return optax.apply_updates(params, updates), state
 
     for _ in range(50):

@@ -28,7 +28,7 @@ def network(rule, hidden=(8, 6)):
     return Network(dense_layers(hidden), rule, overlay, 4)
 
 
-RULES = {"sffa": sffa(sharpness=3.0, floor=0.1), "ffa": ffa(threshold=0.5)}
+RULES = {"sffa": sffa(logit_scale=3.0, eps=0.1), "ffa": ffa(threshold=0.5)}
 
 
 def sigmoid(z):

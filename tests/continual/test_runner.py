@@ -32,7 +32,7 @@ from sffa_jax.core import overlays
 from sffa_jax.scale.sweep import spread
 from sffa_jax.training.samples import make_samples
 
-RULES = {"sffa": sffa(sharpness=12.0, floor=1.0), "ffa": ffa(threshold=0.3, sharpness=20.0)}
+RULES = {"sffa": sffa(logit_scale=12.0, eps=1.0), "ffa": ffa(threshold=0.3, logit_scale=20.0)}
 ORDERS = ((0, 1, 2, 3), (3, 1, 0, 2))
 DIGITS = data.load("digits")
 KEPT = {split: getattr(DIGITS, f"{split}_labels") < 4 for split in ("train", "test")}
@@ -100,7 +100,7 @@ def test_replay_remembers_what_plain_training_forgets(algorithm):
         assert jnp.all(jnp.isfinite(result.losses))
         accuracy = np.asarray(result.accuracy[:, 0])
         assert accuracy.shape == (3, 2)
-        assert accuracy[1, 0] > 0.95, "the first task is learnt"
+        assert accuracy[1, 0] > 0.95, "the first task is learned"
         assert np.all(accuracy[:2, 1] == 0), "unseen classes cannot be named"
         final[strategy] = accuracy[-1]
     assert final["none"][0] < 0.4
@@ -120,7 +120,7 @@ def test_every_strategy_runs_layer_by_layer(strategy, kind):
     assert result.losses.shape == (2, 9, 2)
     assert jnp.all(jnp.isfinite(result.losses))
     assert jnp.all((result.accuracy >= 0) & (result.accuracy <= 1))
-    # A task is learnt at least in part while it is under way.
+    # A task is learned at least in part while it is under way.
     assert result.losses[0, -3:].mean() < result.losses[0, :3].mean()
 
 

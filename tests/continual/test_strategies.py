@@ -151,11 +151,11 @@ def test_sis_path_integral_is_the_loss_that_gradient_descent_took_off():
     strategy = si(problem, strength=2.0, damping=0.1)
     start = modules_of(problem)
     rate, num_steps = 0.05, 40
-    optimiser = optax.sgd(rate)
-    state = TrainState(start, tuple(optimiser.init(m) for m in start), strategy.init(start))
+    optimizer = optax.sgd(rate)
+    state = TrainState(start, tuple(optimizer.init(m) for m in start), strategy.init(start))
     for i in range(num_steps):
         state, _ = step(
-            problem, strategy, optimiser, state, jax.random.key(i), jnp.arange(24), jnp.int32(0)
+            problem, strategy, optimizer, state, jax.random.key(i), jnp.arange(24), jnp.int32(0)
         )
     middle = np.float64(all_of(problem).x).mean(axis=0)
     done = strategy.after_task(state.memory, KEY, state.modules, jnp.int32(0))
@@ -182,7 +182,7 @@ def test_sis_gain_leaves_the_penalty_out():
     problem = make_problem(model=quadratic_model())
     weak, strong = (si(problem, strength=s) for s in (0.0, 50.0))
     start = modules_of(problem)
-    optimiser = optax.sgd(0.01)
+    optimizer = optax.sgd(0.01)
     gains = []
     for strategy in (weak, strong):
         memory = strategy.init(start)
@@ -190,9 +190,9 @@ def test_sis_gain_leaves_the_penalty_out():
             importance=jax.tree.map(jnp.ones_like, start),
             anchor=jax.tree.map(lambda w: w - 1, start),
         )
-        opt_states = tuple(optimiser.init(m) for m in start)
+        opt_states = tuple(optimizer.init(m) for m in start)
         state = TrainState(start, opt_states, memory.replace(quadratic=held))
-        state, _ = step(problem, strategy, optimiser, state, KEY, jnp.arange(24), jnp.int32(0))
+        state, _ = step(problem, strategy, optimizer, state, KEY, jnp.arange(24), jnp.int32(0))
         moved = jax.tree.map(jnp.subtract, state.modules, start)
         gains.append((state.memory.gain, moved))
     gradient, _ = jax.grad(problem.loss, has_aux=True)(start, all_of(problem))

@@ -9,7 +9,7 @@ from sffa_jax.core import class_units, rules
 @pytest.mark.parametrize("polar", [True, False])
 def test_groups_by_hand(polar):
     """Each class's log-odds are the goodness of its own units, half by half."""
-    rule = rules.sffa(floor=0.1) if polar else rules.ffa()
+    rule = rules.sffa(eps=0.1) if polar else rules.ffa()
     h = jax.random.uniform(jax.random.key(0), (5, 1, 12))
     found = rule.goodness(class_units.groups(3, polar).neurons(None, h))
     assert found.shape == (5, 3)
@@ -19,7 +19,7 @@ def test_groups_by_hand(polar):
 
 
 def test_a_unit_of_a_group_moves_its_own_class_alone():
-    rule, own = rules.sffa(floor=0.1), class_units.groups(3, polar=True)
+    rule, own = rules.sffa(eps=0.1), class_units.groups(3, polar=True)
     slopes = jax.jacobian(lambda h: rule.goodness(own.neurons(None, h[None, None]))[0])(
         jnp.arange(1.0, 13.0)
     )
@@ -33,7 +33,7 @@ def test_learned_polarity_by_hand():
     logits = own.init(jax.random.key(0), 8)
     assert logits.shape == (2, 3, 8)
     h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.sffa(sharpness=2.0, floor=1e-3).goodness(own.neurons(logits, h))
+    found = rules.sffa(logit_scale=2.0, eps=1e-3).goodness(own.neurons(logits, h))
     p = np.exp(logits) / np.exp(logits).sum(0)
     squares = np.square(h[:, 0])
     for c in range(3):
@@ -47,7 +47,7 @@ def test_learned_shares_without_halves_by_hand():
     own = class_units.learned(3, polar=False)
     logits = own.init(jax.random.key(0), 8)
     h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.ffa(threshold=0.5, sharpness=2.0).goodness(own.neurons(logits, h))
+    found = rules.ffa(threshold=0.5, logit_scale=2.0).goodness(own.neurons(logits, h))
     shares = 3 * np.exp(logits[0]) / np.exp(logits[0]).sum(0)
     expected = 2 * ((np.square(h) * shares).mean(2) - 0.5)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -64,7 +64,7 @@ def test_certain_shares_are_groups():
 
 
 def test_slopes_are_finite_at_rest():
-    own, rule = class_units.learned(2, polar=True), rules.sffa(floor=1e-6)
+    own, rule = class_units.learned(2, polar=True), rules.sffa(eps=1e-6)
     logits = own.init(jax.random.key(0), 4)
     slopes = jax.grad(lambda h: rule.goodness(own.neurons(logits, h)).sum())(jnp.zeros((1, 1, 4)))
     assert np.isfinite(slopes).all()

@@ -22,7 +22,7 @@ def test_energy_matches_the_formula(h):
 
 @given(ACTIVITY)
 def test_polar_ratio_is_the_papers_goodness(h):
-    log_odds = goodness.polar_ratio(jnp.array(h), floor=1e-3)
+    log_odds = goodness.polar_ratio(jnp.array(h), eps=1e-3)
     expected = oracles.sffa_probability(h, 1e-3)
     np.testing.assert_allclose(jax.nn.sigmoid(log_odds), expected, rtol=2e-4, atol=1e-6)
 
@@ -31,14 +31,14 @@ def test_probabilities_at_known_points():
     h = jnp.array([1.0, 3.0, 2.0, 1.0])
     assert jax.nn.sigmoid(goodness.energy(h, threshold=3.75)) == pytest.approx(0.5)
     assert jax.nn.sigmoid(goodness.polar_ratio(h)) == pytest.approx(10 / 15)
-    assert goodness.polar_ratio(h, sharpness=3.0) == pytest.approx(3 * np.log(2), rel=1e-6)
+    assert goodness.polar_ratio(h, logit_scale=3.0) == pytest.approx(3 * np.log(2), rel=1e-6)
 
 
 @given(ACTIVITY)
 def test_exchanging_the_halves_negates_the_log_odds_exactly(h):
     swapped = np.concatenate([h[4:], h[:4]])
-    a = goodness.polar_ratio(jnp.array(h), sharpness=6.0, floor=1.0)
-    b = goodness.polar_ratio(jnp.array(swapped), sharpness=6.0, floor=1.0)
+    a = goodness.polar_ratio(jnp.array(h), logit_scale=6.0, eps=1.0)
+    b = goodness.polar_ratio(jnp.array(swapped), logit_scale=6.0, eps=1.0)
     np.testing.assert_array_equal(a, -b)
 
 
@@ -79,11 +79,11 @@ def test_odd_width_is_refused():
 def test_the_whole_family_matches_its_formulas(h, name):
     plus, minus = oracles.measure(h[:4], name), oracles.measure(h[4:], name)
     near = {"rtol": 1e-4, "atol": 1e-4}
-    log_odds = goodness.energy(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    log_odds = goodness.energy(jnp.array(h), threshold=0.5, logit_scale=2.0, measure=name)
     np.testing.assert_allclose(log_odds, 2 * (oracles.measure(h, name) - 0.5), **near)
-    log_odds = goodness.polar_difference(jnp.array(h), threshold=0.5, sharpness=2.0, measure=name)
+    log_odds = goodness.polar_difference(jnp.array(h), threshold=0.5, logit_scale=2.0, measure=name)
     np.testing.assert_allclose(log_odds, 2 * (plus - minus - 0.5), rtol=1e-4, atol=plus * 1e-5)
-    log_odds = goodness.polar_ratio(jnp.array(h), floor=0.1, sharpness=2.0, measure=name)
+    log_odds = goodness.polar_ratio(jnp.array(h), eps=0.1, logit_scale=2.0, measure=name)
     np.testing.assert_allclose(log_odds, 2 * np.log((plus + 0.1) / (minus + 0.1)), **near)
 
 

@@ -54,7 +54,7 @@ def test_factored_equals_plain(name, candidates):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
-def test_the_kernel_is_initialised_as_if_it_were_not_factored():
+def test_the_kernel_is_initialized_as_if_it_were_not_factored():
     layer = dense_layers([6])[0]
     params = init_layer(layer, jax.random.key(2), overlays.parts(OVERLAYS["pattern"], X))
     whole = layer.body.init(jax.random.key(2), jnp.zeros(19))["params"]["kernel"]
@@ -130,8 +130,8 @@ def test_input_of_another_shape():
         activity(layer, params, (Part("input", X[:, :9], "sample"),))
 
 
-def test_torchs_initialiser_is_uniform_within_one_over_root_inputs():
-    (layer,) = dense_layers([200], initialiser="torch")
+def test_torchs_initializer_is_uniform_within_one_over_root_inputs():
+    (layer,) = dense_layers([200], initializer="torch")
     inputs = (Part("input", jnp.zeros((1, 400)), "sample"),)
     kernel = np.array(init_layer(layer, jax.random.key(0), inputs)["kernels"]["input"])
     bound = 1 / np.sqrt(400)

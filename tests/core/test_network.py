@@ -48,7 +48,7 @@ def oracle_scores(rule_name, params, x):
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"), [("ffa", ffa(threshold=0.5, sharpness=2.0)), ("sffa", sffa(floor=1e-3))]
+    ("name", "rule"), [("ffa", ffa(threshold=0.5, logit_scale=2.0)), ("sffa", sffa(eps=1e-3))]
 )
 def test_label_scores_match_numpy(name, rule):
     net = build(rule)
@@ -108,7 +108,7 @@ def skipping_scores(params, x, *, joint):
 
 @pytest.mark.parametrize("joint", [False, True], ids=["halves", "joint_length"])
 def test_input_skip_matches_numpy(joint):
-    rule = sffa(floor=1e-3, normalise="none" if joint else "halves")
+    rule = sffa(eps=1e-3, normalize="none" if joint else "halves")
     net = build(rule, hidden=(8, 6, 4), input_skip=True, joint_length=joint)
     params = network.init_network(net, jax.random.key(1), X)
     assert {k.shape for k in params.layers[0]["kernels"].values()} == {(12, 8), (5, 8)}
@@ -130,7 +130,7 @@ def test_latents_are_the_activities_of_one_label(name):
         "appended": lambda key: overlays.appended_gaussian(key, NUM_CLASSES, size=4),
         "corner": lambda key: overlays.corner_one_hot(12, NUM_CLASSES),
     }[name]
-    net = network.Network(dense_layers((8, 6)), sffa(floor=0.1), overlay, NUM_CLASSES)
+    net = network.Network(dense_layers((8, 6)), sffa(eps=0.1), overlay, NUM_CLASSES)
     params = network.init_network(net, jax.random.key(0), X)
     labels = jnp.array([0, 2, 1, 2])
     found = network.latents(net, params, X, labels)
@@ -141,7 +141,7 @@ def test_latents_are_the_activities_of_one_label(name):
 def owned_network(layers=None, **changes):
     settings = {
         "layers": layers or dense_layers((12, 18)),
-        "rule": rules.owned(sffa(floor=0.1), groups(NUM_CLASSES, polar=True)),
+        "rule": rules.owned(sffa(eps=0.1), groups(NUM_CLASSES, polar=True)),
         "overlay": overlays.unmarked,
         "num_classes": NUM_CLASSES,
     }
@@ -150,7 +150,7 @@ def owned_network(layers=None, **changes):
 
 @pytest.mark.parametrize("owners", [groups, learned])
 def test_owned_units_give_all_labels_in_one_pass(owners):
-    net = owned_network(rule=rules.owned(sffa(floor=0.1), owners(NUM_CLASSES, polar=True)))
+    net = owned_network(rule=rules.owned(sffa(eps=0.1), owners(NUM_CLASSES, polar=True)))
     params = network.init_network(net, jax.random.key(0), X)
     shapes = [h.shape for h in network.activities(net, params, X)]
     assert shapes == [(4, 1, 12), (4, 1, 18)]
@@ -167,7 +167,7 @@ def test_owned_units_give_all_labels_in_one_pass(owners):
 def test_goodness_by_position_is_the_mean_over_positions(owners):
     layer = conv_layers((4, 3), (6,), pool=None, by_position=True)[0]
     own = owners(NUM_CLASSES, polar=True)
-    net = owned_network((layer,), rule=rules.owned(sffa(floor=0.1), own))
+    net = owned_network((layer,), rule=rules.owned(sffa(eps=0.1), own))
     params = network.init_network(net, jax.random.key(0), X)
     (h,) = network.activities(net, params, X)
     found = network.log_odds(layer, net.rule, params.layers[0], h, None)

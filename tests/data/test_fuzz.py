@@ -18,12 +18,12 @@ from published_files import (
 from sffa_jax import data
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (6, 5, 4)).astype(np.uint8)
-COLOUR = RNG.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
-IDX = idx_files(GREY, range(6), GREY, range(6), zipped=False)
-EMNIST = emnist_files(GREY, range(6), GREY, range(6))
-BINARY = cifar_files(COLOUR, range(5), COLOUR[:1], [0])
-PYTHON = cifar_files(COLOUR, range(5), COLOUR[:1], [0], form="python")
+GRAY = RNG.integers(0, 256, (6, 5, 4)).astype(np.uint8)
+COLOR = RNG.integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+IDX = idx_files(GRAY, range(6), GRAY, range(6), zipped=False)
+EMNIST = emnist_files(GRAY, range(6), GRAY, range(6))
+BINARY = cifar_files(COLOR, range(5), COLOR[:1], [0])
+PYTHON = cifar_files(COLOR, range(5), COLOR[:1], [0], form="python")
 SETS = {
     "idx": ("mnist", IDX),
     "gzipped idx": ("mnist", {f"{k}.gz": gzip.compress(v) for k, v in IDX.items()}),

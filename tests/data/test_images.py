@@ -1,4 +1,4 @@
-"""Colour and size: against Pillow's own conversion and hand-made images."""
+"""Color and size: against Pillow's own conversion and hand-made images."""
 
 import numpy as np
 import pytest
@@ -7,25 +7,25 @@ from PIL import Image
 from sffa_jax import data
 
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (3, 4, 6)).astype(np.uint8)
+GRAY = RNG.integers(0, 256, (3, 4, 6)).astype(np.uint8)
 RGB = RNG.integers(0, 256, (3, 4, 6, 3)).astype(np.uint8)
 
 
 def test_grey_is_the_brightness():
     by_pillow = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in RGB])
-    assert np.abs(data.to_grey(RGB).astype(int) - by_pillow).max() <= 1
-    np.testing.assert_array_equal(data.to_grey(np.full((1, 1, 1, 3), 255, np.uint8)), [[[255]]])
-    np.testing.assert_array_equal(data.to_grey(GREY), GREY)
-    np.testing.assert_array_equal(data.to_grey(GREY[..., None]), GREY)
+    assert np.abs(data.to_gray(RGB).astype(int) - by_pillow).max() <= 1
+    np.testing.assert_array_equal(data.to_gray(np.full((1, 1, 1, 3), 255, np.uint8)), [[[255]]])
+    np.testing.assert_array_equal(data.to_gray(GRAY), GRAY)
+    np.testing.assert_array_equal(data.to_gray(GRAY[..., None]), GRAY)
 
 
 def test_rgb_repeats_the_brightness():
-    assert data.to_rgb(GREY).shape == (3, 4, 6, 3)
-    np.testing.assert_array_equal(data.to_grey(data.to_rgb(GREY)), GREY)
+    assert data.to_rgb(GRAY).shape == (3, 4, 6, 3)
+    np.testing.assert_array_equal(data.to_gray(data.to_rgb(GRAY)), GRAY)
     np.testing.assert_array_equal(data.to_rgb(RGB), RGB)
 
 
-@pytest.mark.parametrize("images", [GREY, GREY[..., None], RGB], ids=["grey", "channel", "rgb"])
+@pytest.mark.parametrize("images", [GRAY, GRAY[..., None], RGB], ids=["gray", "channel", "rgb"])
 def test_resize(images):
     assert data.resize(images, 2, 5).shape == (3, 2, 5, *images.shape[3:])
     np.testing.assert_array_equal(data.resize(images, 4, 6), images)
@@ -43,16 +43,16 @@ def test_resize(images):
 
 
 def test_resize_of_nothing():
-    assert data.resize(GREY[:0], 2, 2).shape == (0, 2, 2)
+    assert data.resize(GRAY[:0], 2, 2).shape == (0, 2, 2)
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: data.to_grey(RGB[..., :2]),
-        lambda: data.to_rgb(GREY / 255),
-        lambda: data.resize(GREY[0], 2, 2),
-        lambda: data.resize(GREY, 0, 2),
+        lambda: data.to_gray(RGB[..., :2]),
+        lambda: data.to_rgb(GRAY / 255),
+        lambda: data.resize(GRAY[0], 2, 2),
+        lambda: data.resize(GRAY, 0, 2),
     ],
     ids=["two channels", "float", "one image", "no height"],
 )

@@ -116,7 +116,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         ),
         (["--strategies", "slda_maps", "--features", "20"], "be a multiple of 16 areas, got 20"),
         (["--negatives", "rotated"], "`negatives` must be one of hybrid, noise, other, shuffled"),
-        (["--optimiser", "sgd"], "`optimiser` must be one of adagrad, adam"),
+        (["--optimizer", "sgd"], "`optimizer` must be one of adagrad, adam"),
         (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
     ],
 )

@@ -37,7 +37,7 @@ def test_the_grid_varies_the_algorithms_own_threshold():
 
 def test_quartiles_and_failures_count_diverged_runs():
     records = [
-        {"algorithm": "ffa", "test_accuracy": value, "changes": {"floor": 0.1}}
+        {"algorithm": "ffa", "test_accuracy": value, "changes": {"eps": 0.1}}
         for value in (0.95, None, 0.85, 0.97, 0.96)
     ]
     np.testing.assert_array_equal(

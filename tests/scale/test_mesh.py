@@ -33,7 +33,7 @@ DEVICES = """
     )
     network = Network(
         dense_layers((8, 6)),
-        rules.sffa(sharpness=3.0, floor=0.1, activity_rate=2.0),
+        rules.sffa(logit_scale=3.0, eps=0.1, activity_rate=2.0),
         lambda key: overlays.appended_gaussian(key, 3, size=4),
         3,
     )

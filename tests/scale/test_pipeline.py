@@ -29,7 +29,7 @@ DEVICES = """
         random.integers(0, 256, (100, 5, 5)).astype(np.uint8),
         random.integers(0, 3, 100), num_classes=3, mean=0.5, std=0.3,
     )
-    optimiser = optax.adam(1e-2)
+    optimizer = optax.adam(1e-2)
     shifted = augment.shift((5, 5), 1, -1.0)
     cases = [
         ("sffa", 2, "uniform", {}, None),
@@ -40,15 +40,15 @@ DEVICES = """
     for name, depth, negatives, choices, augmented in cases:
         network = Network(
             dense_layers((8,) * depth),
-            {"ffa": rules.ffa(threshold=0.5), "sffa": rules.sffa(floor=0.1)}[name],
+            {"ffa": rules.ffa(threshold=0.5), "sffa": rules.sffa(eps=0.1)}[name],
             lambda key: overlays.appended_gaussian(key, 3, size=4),
             3,
             **choices,
         )
-        learner = local_learner(network, optimiser, negatives=negatives)
+        learner = local_learner(network, optimizer, negatives=negatives)
         schedule = Schedule(2, 16, augmented)
         streamed = jax.jit(
-            pipeline.pipelined_epoch(network, optimiser, schedule, negatives=negatives)
+            pipeline.pipelined_epoch(network, optimizer, schedule, negatives=negatives)
         )
         plain = jax.jit(lambda *given: train_epoch(learner, schedule, *given))
         first = start(learner, jax.random.key(0), samples)

@@ -19,7 +19,8 @@ from sffa_jax.scale.snapshots import Checkpoints
 from sffa_jax.scale.resumable import drive
 processes.connect(sys.argv[1], 2, int(sys.argv[2]))
 me = jax.process_index()
-found = {"leads": processes.leads(), "agreed": processes.agree(lambda: {"from": me, "text": "ä" * 300})}
+agreed = processes.agree(lambda: {"from": me, "text": "ä" * 300})
+found = {"leads": processes.leads(), "agreed": agreed}
 order = []
 def slowly():
     order.append("made")

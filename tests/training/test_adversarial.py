@@ -30,7 +30,7 @@ def test_a_flat_loss_moves_nothing():
 
 def network(hidden=(8, 6)):
     return Network(
-        dense_layers(hidden), sffa(sharpness=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
+        dense_layers(hidden), sffa(logit_scale=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
     )
 
 

@@ -24,7 +24,7 @@ SAMPLES = make_samples(IMAGES, LABELS, **SCALE)
 
 def sffa_learner():
     network = Network(
-        dense_layers([8]), sffa(sharpness=3.0, floor=0.1), lambda _: corner_one_hot(16, 3), 3
+        dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), lambda _: corner_one_hot(16, 3), 3
     )
     return local_learner(network, optax.adam(1e-2))
 
@@ -41,7 +41,7 @@ def test_pixels_are_scaled_on_the_device():
     np.testing.assert_allclose(SAMPLES.scaled(SAMPLES.images), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_colour_is_scaled_by_channel():
+def test_color_is_scaled_by_channel():
     images = RNG.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
     mean, std = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 4.0])
     samples = make_samples(images, LABELS[:6], num_classes=3, mean=mean, std=std)

@@ -17,7 +17,7 @@ LABELS = jnp.array([0, 1, 2, 0, 1, 2])
 
 def build(hidden):
     return Network(
-        dense_layers(hidden), sffa(sharpness=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
+        dense_layers(hidden), sffa(logit_scale=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
     )
 
 

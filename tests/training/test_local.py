@@ -22,7 +22,7 @@ X = jax.random.normal(jax.random.key(0), (4, 12))
 LABELS = jnp.array([0, 1, 2, 1])
 CANDIDATES = jnp.array([[0, 1], [1, 2], [2, 0], [1, 0]])
 IS_TARGET = LABELS[:, None] == CANDIDATES
-RULES = {"ffa": ffa(threshold=0.5), "sffa": sffa(sharpness=3.0, floor=1e-3)}
+RULES = {"ffa": ffa(threshold=0.5), "sffa": sffa(logit_scale=3.0, eps=1e-3)}
 
 
 def build(rule, hidden=(8, 6, 4)):
@@ -87,11 +87,11 @@ def test_no_product_with_a_transposed_kernel():
 def test_the_layers_above_leave_a_layers_path_bit_identical(name):
     net = build(RULES[name])
     layer = net.layers[0]
-    optimiser = optax.adam(1e-2)
+    optimizer = optax.adam(1e-2)
     alone = build(RULES[name], hidden=(8,))
-    both, single = local.local_learner(net, optimiser), local.local_learner(alone, optimiser)
+    both, single = local.local_learner(net, optimizer), local.local_learner(alone, optimizer)
     state, alone_state = both.init(jax.random.key(0), X), single.init(jax.random.key(0), X)
-    other = local.local_learner(build(RULES[name], hidden=(8, 2, 2)), optimiser)
+    other = local.local_learner(build(RULES[name], hidden=(8, 2, 2)), optimizer)
     other_state = other.init(jax.random.key(0), X)
     assert layer == alone.layers[0]
     for i in range(5):
@@ -108,9 +108,9 @@ def test_the_layers_above_leave_a_layers_path_bit_identical(name):
 
 def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():
     net = build(RULES["sffa"], hidden=(8, 6))
-    optimiser = optax.adam(1e-2)
-    other_rule = sffa(sharpness=9.0, floor=0.5, loss="softmax")
-    start = local.local_learner(net, optimiser).init(jax.random.key(0), X)
+    optimizer = optax.adam(1e-2)
+    other_rule = sffa(logit_scale=9.0, eps=0.5, loss="softmax")
+    start = local.local_learner(net, optimizer).init(jax.random.key(0), X)
 
     def train(upper_rule):
         states = list(start.layers)
@@ -118,7 +118,7 @@ def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():
             overlaid = inputs = parts(start.overlay, X)
             for i, rule in enumerate((net.rule, upper_rule)):
                 states[i], info = local.layer_step(
-                    net.layers[i], rule, optimiser, states[i], inputs, CANDIDATES, IS_TARGET
+                    net.layers[i], rule, optimizer, states[i], inputs, CANDIDATES, IS_TARGET
                 )
                 inputs = next_input(net, info.activity, overlaid, CANDIDATES)
         return [state.params["kernels"] for state in states]
@@ -209,8 +209,8 @@ def test_the_activity_factor_scales_the_loss_and_carries_gradient():
 def test_fresh_activity_comes_from_the_updated_layer():
     """The second layer's loss is that of the first layer after its update, and not before."""
     net = build(RULES["sffa"], hidden=(8, 6))
-    optimiser = optax.sgd(0.5)
-    learners = [local.local_learner(net, optimiser, fresh=fresh) for fresh in (True, False)]
+    optimizer = optax.sgd(0.5)
+    learners = [local.local_learner(net, optimizer, fresh=fresh) for fresh in (True, False)]
     state = learners[0].init(jax.random.key(0), X)
     key = jax.random.key(5)
     (after, fresh), (before, stale) = (each.step(state, key, X, LABELS) for each in learners)
@@ -234,13 +234,13 @@ def convolutional(label):
     layers = conv_layers((4, 3), (6, 12), pool=None)
     if label != "image":
         own = {"units": class_units.groups, "shares": class_units.learned}[label](NUM_CLASSES, True)
-        rule = owned(sffa(floor=1e-3), own)
+        rule = owned(sffa(eps=1e-3), own)
         return network.Network(layers, rule, overlays.unmarked, NUM_CLASSES)
 
     def wave(key):
         return overlays.image_wave(key, (4, 3), NUM_CLASSES)
 
-    return network.Network(layers, sffa(floor=0.1), wave, NUM_CLASSES)
+    return network.Network(layers, sffa(eps=0.1), wave, NUM_CLASSES)
 
 
 @pytest.mark.parametrize("negatives", ["uniform", "all"])

@@ -43,5 +43,5 @@ WITHOUT_OVERWRITING: dict[str, Callable[..., Strategy]] = {
     "slda": slda,
     "protect": protect,
 }
-"""Strategies by what units do, which need to see them: what has been learnt is not trained again,
+"""Strategies by what units do, which need to see them: what has been learned is not trained again,
 or the less the more it is used."""

@@ -15,7 +15,7 @@ from sffa_jax.continual.strategy import Batch, Problem, Strategy
 from sffa_jax.continual.synthetic_negatives import IMPOSTORS
 
 NEGATIVES = (*IMPOSTORS, "other")
-CALIBRATIONS = ("none", "standardised")
+CALIBRATIONS = ("none", "standardized")
 CALIBRATION_SAMPLES = 1000
 SMALLEST_SPREAD = 1e-3
 
@@ -51,7 +51,7 @@ def owned_gradient(
       shape: of an image.
       negatives: of the images of a class: noise, hybrid and shuffled (see `impostors`), or other:
         the task's other classes.
-      calibration: "none", or "standardised": a class's log-odds by their mean and deviation on
+      calibration: "none", or "standardized": a class's log-odds by their mean and deviation on
         its own images at the end of its task.
       slots: samples remembered of earlier tasks, negatives of the classes to come; 0: none.
 
@@ -109,17 +109,17 @@ def owned_gradient(
 
     def after_task(memory: OwnedMemory, key: Array, modules: Modules, now: Array) -> OwnedMemory:
         key_draw, key_memory = jax.random.split(key)
-        if calibration == "standardised":
+        if calibration == "standardized":
             batch = problem.batch(problem.draw(key_draw, now, CALIBRATION_SAMPLES), now)
             found = model.outputs(modules, problem.overlay, batch.x, None)
             mine = jax.nn.one_hot(batch.places, classes)[None]
             count = jnp.maximum(jnp.sum(mine, axis=1), 1)
             mean = jnp.sum(found * mine, axis=1) / count
             spread = jnp.sqrt(jnp.sum(jnp.square(found - mean[:, None]) * mine, axis=1) / count)
-            learnt = scenario.task_of(jnp.arange(classes))[None] == now
+            learned = scenario.task_of(jnp.arange(classes))[None] == now
             memory = memory.replace(
-                mean=jnp.where(learnt, mean, memory.mean),
-                spread=jnp.where(learnt, jnp.maximum(spread, SMALLEST_SPREAD), memory.spread),
+                mean=jnp.where(learned, mean, memory.mean),
+                spread=jnp.where(learned, jnp.maximum(spread, SMALLEST_SPREAD), memory.spread),
             )
         if memory.reservoir is not None:
             kept = remember_task(problem, memory.reservoir, key_memory, now)

@@ -28,12 +28,12 @@ def project(gradient: Params, references: Params, strength: float | Array = 0.0)
     """The nearest gradient that agrees with all references: <g, r_k> >= 0 for each k.
 
     min over v >= strength of |g + sum_k v_k r_k|^2 / 2, the dual of that problem: an exact
-    quadratic programme of one variable a reference. g itself where it agrees with all of them.
+    quadratic program of one variable a reference. g itself where it agrees with all of them.
 
     Args:
       gradient: g, a pytree.
       references: the same with a leading axis of references; a zero reference forbids nothing.
-      strength: least v; above 0 the result leans towards the references.
+      strength: least v; above 0 the result leans toward the references.
 
     Raises:
       ValueError: for a negative strength.

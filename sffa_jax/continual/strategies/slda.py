@@ -29,7 +29,7 @@ def slda(
       ValueError: for a ridge that is not positive, or features that learn by tasks online.
 
     Reference: Hayes & Kanan 2020, arXiv:1909.01520 (there on a pretrained network, and the
-    covariance is shrunk by 1e-4 towards the identity).
+    covariance is shrunk by 1e-4 toward the identity).
     """
     check_range("slda", "ridge", ridge, above=0)
 

@@ -17,7 +17,7 @@ LARGEST = 1 << 30
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Reads one IDX file of unsigned bytes; gzip is recognised by its content, not by its name.
+    """Reads one IDX file of unsigned bytes; gzip is recognized by its content, not by its name.
 
     Args:
       path: the file.

@@ -1,4 +1,4 @@
-"""IDX files: good, truncated, forged, mislabelled and missing."""
+"""IDX files: good, truncated, forged, mislabeled and missing."""
 
 import gzip
 import os
@@ -79,7 +79,7 @@ def test_a_folder_of_idx_files(tmp_path, monkeypatch, name, zipped):
     assert dataset.sha256 == data.load(name, tmp_path).sha256
 
 
-def test_missing_and_mislabelled_files(tmp_path):
+def test_missing_and_mislabeled_files(tmp_path):
     with pytest.raises(data.DataError, match="which does not exist"):
         data.load("mnist", tmp_path)
     (tmp_path / "kmnist").mkdir()

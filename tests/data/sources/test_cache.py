@@ -27,19 +27,19 @@ from sffa_jax.data.sources.registry import PUBLISHED
 
 REAL = os.environ.get("SFFA_DATA_DIR", "")  # before a fixture clears it
 RNG = np.random.default_rng(0)
-GREY = RNG.integers(0, 256, (40, 5, 4)).astype(np.uint8)
-COLOUR = RNG.integers(0, 256, (15, 32, 32, 3)).astype(np.uint8)
+GRAY = RNG.integers(0, 256, (40, 5, 4)).astype(np.uint8)
+COLOR = RNG.integers(0, 256, (15, 32, 32, 3)).astype(np.uint8)
 LABELS = np.arange(40) % 10
 FILES = {
-    "mnist": idx_files(GREY, LABELS, GREY[:7], LABELS[:7]),
-    "fashion_mnist": idx_files(GREY[::-1], LABELS, GREY[:5], LABELS[:5]),
-    "kmnist": idx_files(GREY[::2], LABELS[::2], GREY[:7], LABELS[:7]),
+    "mnist": idx_files(GRAY, LABELS, GRAY[:7], LABELS[:7]),
+    "fashion_mnist": idx_files(GRAY[::-1], LABELS, GRAY[:5], LABELS[:5]),
+    "kmnist": idx_files(GRAY[::2], LABELS[::2], GRAY[:7], LABELS[:7]),
     "emnist_letters": {
-        "gzip.zip": emnist_zip(emnist_files(GREY, np.arange(40) % 26, GREY[:9], range(9)))
+        "gzip.zip": emnist_zip(emnist_files(GRAY, np.arange(40) % 26, GRAY[:9], range(9)))
     },
     "cifar10": {
         "cifar-10-binary.tar.gz": tar_bytes(
-            cifar_files(COLOUR, LABELS[:15], COLOUR[:4], LABELS[:4].tolist())
+            cifar_files(COLOR, LABELS[:15], COLOR[:4], LABELS[:4].tolist())
         )
     },
 }
@@ -141,15 +141,15 @@ def test_other_files_than_published_are_refused(served, tmp_path):
         data.load("mnist")
     assert not prepared(tmp_path).exists()
     server.files.update(FILES["mnist"])
-    np.testing.assert_array_equal(data.load("mnist").train_images, GREY)
+    np.testing.assert_array_equal(data.load("mnist").train_images, GRAY)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (idx_files(GREY, LABELS[:30], GREY[:7], LABELS[:7]), "40 images and 30 labels"),
-        (idx_files(GREY, LABELS + 1, GREY[:7], LABELS[:7]), r"must lie in \[0, 10\).* max 10"),
-        (idx_files(GREY[:, :3], LABELS, GREY[:7, :3], LABELS[:7]), r"the shape \(5, 4\), got"),
+        (idx_files(GRAY, LABELS[:30], GRAY[:7], LABELS[:7]), "40 images and 30 labels"),
+        (idx_files(GRAY, LABELS + 1, GRAY[:7], LABELS[:7]), r"must lie in \[0, 10\).* max 10"),
+        (idx_files(GRAY[:, :3], LABELS, GRAY[:7, :3], LABELS[:7]), r"the shape \(5, 4\), got"),
     ],
     ids=["counts", "label 10", "other size"],
 )

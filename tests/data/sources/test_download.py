@@ -110,7 +110,7 @@ def test_no_place_to_write(server, tmp_path):
         fetch(resource(server)._replace(file="other"), tmp_path / "file")
 
 
-def test_the_catalogue_names_real_checksums():
+def test_the_catalog_names_real_checksums():
     for published in PUBLISHED.values():
         for entry in published.resources:
             assert len(bytes.fromhex(entry.sha256)) == hashlib.sha256().digest_size

@@ -12,8 +12,8 @@ from PIL import Image
 from sffa_jax import data
 
 RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (12, 6, 5, 3)).astype(np.uint8)
-GREY = RNG.integers(0, 256, (12, 6, 5, 1)).astype(np.uint8)
+COLOR = RNG.integers(0, 256, (12, 6, 5, 3)).astype(np.uint8)
+GRAY = RNG.integers(0, 256, (12, 6, 5, 1)).astype(np.uint8)
 
 
 def png(image):
@@ -29,8 +29,8 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name=name)
         for name in (
-            "colour",
-            "grey",
+            "color",
+            "gray",
             "numbers",
             "untested",
             "varying",
@@ -42,7 +42,7 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         kind = self.builder_config.name
-        shape = {"grey": (6, 5, 1), "varying": (None, None, 3)}.get(kind, (6, 5, 3))
+        shape = {"gray": (6, 5, 1), "varying": (None, None, 3)}.get(kind, (6, 5, 3))
         features = {
             "image": tfds.features.Image(shape=shape),
             "label": tfds.features.ClassLabel(names=["cat", "dog", "owl"]),
@@ -63,7 +63,7 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split):
         kind = self.builder_config.name
         for i in range(12 if split == "train" else 5):
-            image = (GREY if kind == "grey" else COLOUR)[i]
+            image = (GRAY if kind == "gray" else COLOR)[i]
             stored = image.astype(np.float32) if kind == "deep" else png(image)
             yield i, {"text": "x"} if kind == "texts" else {"image": stored, "label": i % 3}
 
@@ -86,7 +86,7 @@ def by_label(images, labels):
     )
 
 
-@pytest.mark.parametrize(("config", "images"), [("colour", COLOUR), ("grey", GREY[..., 0])])
+@pytest.mark.parametrize(("config", "images"), [("color", COLOR), ("gray", GRAY[..., 0])])
 def test_a_set_is_prepared_and_then_read(folder, monkeypatch, capsys, config, images):
     dataset = prepare(folder, config, monkeypatch)
     assert by_label(dataset.train_images, dataset.train_labels) == by_label(
@@ -143,26 +143,26 @@ def test_a_set_that_nobody_knows(monkeypatch):
 
 
 def test_a_set_stored_for_tensorflow(folder, monkeypatch):
-    prepare(folder, "colour", monkeypatch)
-    info = folder / "foreign_set" / "colour" / "2.1.0" / "dataset_info.json"
+    prepare(folder, "color", monkeypatch)
+    info = folder / "foreign_set" / "color" / "2.1.0" / "dataset_info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
     with pytest.raises(data.DataError, match="must be stored as array_record, got tfrecord"):
-        data.load("tfds:foreign_set/colour")
+        data.load("tfds:foreign_set/color")
 
 
 def test_damaged_records(folder, monkeypatch):
-    prepare(folder, "colour", monkeypatch)
-    shard = next((folder / "foreign_set" / "colour" / "2.1.0").glob("*train.array_record*"))
+    prepare(folder, "color", monkeypatch)
+    shard = next((folder / "foreign_set" / "color" / "2.1.0").glob("*train.array_record*"))
     content = bytearray(shard.read_bytes())
     filled = [i for i, byte in enumerate(content) if byte]
     content[filled[len(filled) // 2]] ^= 0x10
     shard.write_bytes(content)
     with pytest.raises(data.DataError, match="Delete its folder"):
-        data.load("tfds:foreign_set/colour")
+        data.load("tfds:foreign_set/color")
 
 
 def test_labels_are_read_without_the_images(folder, monkeypatch):
-    dataset = prepare(folder, "colour", monkeypatch)
+    dataset = prepare(folder, "color", monkeypatch)
     monkeypatch.setattr(tfds.features.Image, "decode_example_np", None)
-    train = data.open_on_disk("tfds:foreign_set/colour").train
+    train = data.open_on_disk("tfds:foreign_set/color").train
     np.testing.assert_array_equal(train.labels, dataset.train_labels)

@@ -26,7 +26,10 @@ def test_losses_and_gradients_agree(algorithm, winners):
     loss.backward()
     weight = network.layers[0].weight
     kernel = weight.detach().numpy().T
-    rule = {"sffa": rules.sffa(sharpness=6, floor=1), "ffa": rules.ffa(threshold=0.3, sharpness=20)}
+    rule = {
+        "sffa": rules.sffa(logit_scale=6, floor=1),
+        "ffa": rules.ffa(threshold=0.3, logit_scale=20),
+    }
     (layer,) = dense_layers([8], winners=winners or None)
     assert isinstance(layer, Layer)
     candidates = jnp.stack([labels, wrong], axis=1)

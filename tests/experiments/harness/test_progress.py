@@ -279,7 +279,7 @@ both(
     *("--tasks", "2", "--class-order", "0", "1", "2", "3", "--memory", "20"),
     stop=5,
 )
-robustness.THRESHOLDS["sffa"] = ("floor", (1.0,))
+robustness.THRESHOLDS["sffa"] = ("eps", (1.0,))
 run(
     *(robustness, robustness.Options, "robustness", "--algorithms", "sffa", "--widths", "8"),
     *("--activations", "relu", "--shares", "1", "--densities", "0.3", "--epochs", "1"),
@@ -350,10 +350,10 @@ def test_events_of_continual_runs_are_the_records_matrices(folder):
             expected = [matrix[0][0], np.mean(matrix[1])]
             np.testing.assert_allclose(values, expected, rtol=1e-6)
         matrix = record["accuracy_matrix"]
-        for task, learnt in ((0, [1, 2]), (1, [2])):
+        for task, learned in ((0, [1, 2]), (1, [2])):
             steps, values = found.pop(f"accuracy/task_{task + 1}")
-            assert steps == learnt
-            expected = np.float32([matrix[row - 1][task] for row in learnt])
+            assert steps == learned
+            expected = np.float32([matrix[row - 1][task] for row in learned])
             np.testing.assert_array_equal(values, expected)
         assert not found
 

@@ -4,9 +4,9 @@
 
 times FFA, SFFA and backprop in one process, all programs of a network in turn and that several
 times over, so that whatever else the machine does falls on all of them alike. Speed is told as a
-ratio to the *floor* (`lower_bound.py`: the matrix products and the optimizer's update
-alone, same shapes, same library) and to PyTorch written the obvious way (`torch_baseline.py`). Pixels are random, since
-times do not depend on them. About 20 minutes on two cores.
+ratio to the *floor* (`lower_bound.py`: the matrix products and the optimizer's update alone, same
+shapes, same library) and to PyTorch written the obvious way (`torch_baseline.py`). Pixels are
+random, since times do not depend on them. About 20 minutes on two cores.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ from experiments import symmetry
 from experiments.harness.experiment import execute
 
 
-# Two algorithms as published and by the preset, and SFFA at eight logit scales and epsilons: a program
+# Two algorithms as published and by the preset, and SFFA at eight logit scales and eps: a program
 # each.
 @pytest.mark.parametrize(
     ("chosen", "settings", "pictures"),

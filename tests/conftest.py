@@ -24,10 +24,12 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# Must come before the first import of the package. A recipe's types are those of the command line,
-# while its numbers may be traced.
+# Must come before the first import of the package.
 install_import_hook("sffa_jax", "typecheck.checker")
 
+
+# Devices of the CPU, so that what lies on several of them is tested in this process.
+jax.config.update("jax_num_cpu_devices", 8)
 
 # The first example of a property compiles; a deadline would time the compiler.
 hypothesis.settings.register_profile("suite", deadline=None, max_examples=25)

@@ -1,68 +1,110 @@
-"""The layout explains the algorithm: a file imports only from files above it."""
+"""The layout explains the algorithm: a package imports only from packages before it."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
-ORDER = [
-    *(
-        "checks",
-        "cluster",
-        "mesh",
-        "goodness",
-        "losses",
-        "ownership",
-        "rules",
-        "overlays",
-        "negatives",
-        "winners",
-        "convolution",
-        "layers",
-    ),
-    *("network", "learner", "adversarial", "local", "greedy", "backprop", "augment", "train"),
-    *("estimator", "pipeline"),
-    *("recipe", "stream", "sweep", "checkpoint", "drive", "page", "report"),
-]
-PACKAGE = Path(__file__).parent.parent / "sffa_jax"
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LIBRARY = ("checks", "data", "core", "training", "scale", "continual", "analysis", "sklearn")
+"""The packages of `sffa_jax` in reading order; each imports itself and those before it."""
+
+EXPERIMENTS = ("config", "harness", "reports", "bench", "claims")
+"""The packages of `experiments`; the commands beside them import all of these."""
+
+MAX_LINES = 400
+MAX_COMMAND_LINES = 200
+
+LIBRARY_FILES = sorted((ROOT / "sffa_jax").rglob("*.py"))
+EXPERIMENT_FILES = sorted((ROOT / "experiments").rglob("*.py"))
 
 
 def imported(path):
-    """Names of this package's modules that a file imports."""
+    """Dotted names of this project's modules that a file imports, wherever the import stands."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "sffa_jax":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sffa_jax."):
-            yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] in ("sffa_jax", "experiments"))
 
 
-def test_every_module_has_its_place():
-    assert sorted(path.stem for path in PACKAGE.glob("[!_]*.py")) == sorted(ORDER)
+def module_of(name):
+    """The longest prefix of a dotted name that is a module."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:length])
+        if path.with_suffix(".py").exists():
+            return ".".join(parts[:length])
+        if (path / "__init__.py").exists():
+            return ".".join([*parts[:length], "__init__"])
+    raise AssertionError(f"{name} is no module")
 
 
-def test_imports_point_upwards():
-    for place, name in enumerate(ORDER):
-        allowed = {"data", *ORDER[:place]}
-        assert set(imported(PACKAGE / f"{name}.py")) <= allowed, name
+def dotted(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def test_analysis_is_used_by_nothing_below_it():
-    for path in (PACKAGE / "analysis").glob("*.py"):
-        assert set(imported(path)) <= {*ORDER, "analysis"} - {"page", "report"}, path.name
+def test_every_package_has_its_place():
+    parts = {path.stem for path in (ROOT / "sffa_jax").glob("[!_]*") if path.suffix in ("", ".py")}
+    assert parts == set(LIBRARY)
+    assert {path.parent.name for path in EXPERIMENT_FILES} == {"experiments", *EXPERIMENTS}
 
 
-def test_continual_learning_is_used_by_nothing_below_it():
-    for path in (PACKAGE / "continual").rglob("*.py"):
-        assert set(imported(path)) <= {*ORDER, "continual"} - {"page", "report"}, path.name
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=dotted)
+def test_the_library_imports_from_packages_before(path):
+    package = path.relative_to(ROOT / "sffa_jax").parts[0].removesuffix(".py")
+    if package == "__init__":
+        return
+    allowed = LIBRARY[: LIBRARY.index(package) + 1]
+    for name in imported(path):
+        top, *rest = name.split(".")
+        assert top == "sffa_jax", f"{name}: the library does not know the experiments"
+        assert rest and rest[0] in allowed, f"{name} lies above {package}"
 
 
-def test_data_stands_alone():
-    for path in (PACKAGE / "data").glob("*.py"):
-        assert set(imported(path)) <= {"data"}, path.name
+def test_no_module_imports_itself_in_a_circle():
+    edges = {dotted(path): {module_of(n) for n in imported(path)} for path in LIBRARY_FILES}
+    edges |= {dotted(path): {module_of(n) for n in imported(path)} for path in EXPERIMENT_FILES}
+    finished: set[str] = set()
+
+    def visit(module, trail):
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module in finished:
+            return
+        # A package's own __init__ re-exports what lies in it.
+        for other in edges.get(module, ()):
+            if not module.endswith("__init__") and not other.endswith("__init__"):
+                visit(other, [*trail, module])
+        finished.add(module)
+
+    for module in edges:
+        visit(module, [])
+
+
+@pytest.mark.parametrize("path", EXPERIMENT_FILES, ids=dotted)
+def test_no_command_imports_another(path):
+    """Commands share packages; `paper`, which runs them all, starts them as a user does."""
+    commands = {p.stem for p in (ROOT / "experiments").glob("[!_]*.py")}
+    for name in imported(path):
+        parts = name.split(".")
+        assert parts[0] != "experiments" or len(parts) < 2 or parts[1] not in commands, name
+
+
+@pytest.mark.parametrize("path", [*LIBRARY_FILES, *EXPERIMENT_FILES], ids=dotted)
+def test_files_are_short(path):
+    is_command = path.parent == ROOT / "experiments"
+    lines = len(path.read_text().splitlines())
+    assert lines <= (MAX_COMMAND_LINES if is_command else MAX_LINES)
 
 
 def test_importing_the_library_loads_no_plotting_and_no_tensorflow():
-    heavy = "matplotlib pandas sklearn tensorflow"
+    heavy = "matplotlib pandas sklearn tensorflow tyro jinja2 grain orbax"
     code = f"import sys, sffa_jax; print([m for m in '{heavy}'.split() if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -24,8 +24,9 @@ from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
 from experiments.harness.results import Results, held, publish, restored
 from experiments.harness.trainer import Setting, train_settings
-from experiments.reports import comparison
+from experiments.reports import comparison, intervals
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.scale.processes import leads
 
@@ -156,13 +157,13 @@ def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> li
             pair = {"after": values, "before": accuracies(records, before, algorithm)}
         else:
             pair = {"end": accuracies(records, along[-1], algorithm), "without": values}
-        tests = comparison.paired_tests(pair)
+        tests = intervals.paired_tests(pair)
         p = tests[0].p if tests else None
         table.append(
             [
                 setting.name,
-                str(comparison.interval(list(values.values()))) if values else "all diverged",
-                str(tests[0].difference) if tests else "-",
+                intervals.with_bounds(list(values.values())) if values else "all diverged",
+                tests[0].difference.with_bounds() if tests else "-",
                 "-" if p is None else f"{p:.2g}",
             ]
         )
@@ -172,15 +173,15 @@ def effects(records: Records, settings: Sequence[Setting], algorithm: str) -> li
 def path_figure(records: Records, settings: Sequence[Setting], algorithms: Sequence[str]) -> Figure:
     """Accuracy along the path, a line an algorithm, with 95 % intervals over seeds."""
     along = along_the_path(settings)
-    figure, axes = comparison.new_axes("Test accuracy, change by change from left to right", 8.6)
+    figure, axes = new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
-        color, marker = comparison.STYLES[algorithm]
+        color, marker = ALGORITHM_STYLES[algorithm]
         means, halves = [], []
         for name in along:
             values = list(accuracies(records, name, algorithm).values())
-            of = comparison.interval(values) if values else None
+            of = intervals.mean_interval(values) if values else None
             means.append(np.nan if of is None else 100 * of.mean)
-            halves.append(0.0 if of is None or of.high is None else 100 * (of.high - of.mean))
+            halves.append(0.0 if of is None else 100 * of.half_width)
         axes.errorbar(
             range(len(along)),
             means,
@@ -188,7 +189,7 @@ def path_figure(records: Records, settings: Sequence[Setting], algorithms: Seque
             color=color,
             marker=marker,
             capsize=3,
-            label=comparison.NAMES[algorithm],
+            label=ALGORITHM_NAMES[algorithm],
         )
     axes.set_xticks(range(len(along)), along, rotation=35, ha="right", fontsize=8)
     axes.set_ylabel("Test accuracy, %")
@@ -201,7 +202,7 @@ def section(results: Results) -> Section:
     options: Options = restored(Options, results.options)
     records, settings = results.records, path(*options.ends(), taken_back=options.taken_back)
     tables = {
-        f"{comparison.NAMES[algorithm]}: what each change buys": effects(
+        f"{ALGORITHM_NAMES[algorithm]}: what each change buys": effects(
             records, settings, algorithm
         )
         for algorithm in options.algorithms

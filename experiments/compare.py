@@ -16,6 +16,7 @@ from experiments.harness.experiment import execute
 from experiments.harness.results import publish
 from experiments.harness.trainer import train_runs
 from experiments.reports import comparison
+from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.scale.processes import leads
 
 
@@ -43,7 +44,7 @@ def main(options: Options) -> None:
             missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
-            label = comparison.NAMES[algorithm]
+            label = ALGORITHM_NAMES[algorithm]
             trained = train_runs(
                 options.recipe,
                 algorithm,

@@ -25,7 +25,8 @@ from experiments.harness.experiment import execute
 from experiments.harness.results import held, publish
 from experiments.harness.saved import Trained, load
 from experiments.harness.trainer import Watch, train_runs
-from experiments.reports import comparison, latents_tables
+from experiments.reports import latents_tables
+from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis import precision, separability, specialization
 from sffa_jax.analysis.latents import without_label
 from sffa_jax.analysis.measures import measures
@@ -230,7 +231,7 @@ def main(options: Options) -> None:
                 splits,
                 options.parallel,
                 Console(),
-                comparison.NAMES[algorithm],
+                ALGORITHM_NAMES[algorithm],
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,

@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 
 from experiments.harness.experiment import execute
 from experiments.harness.results import Results, read
-from experiments.reports import comparison, continual_tables, html
+from experiments.reports import comparison, continual_tables, html, intervals
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.reports.html import Picture, Section
 from experiments.reports.sections import SECTIONS
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, text_color
 from sffa_jax.checks import check_choice, reject
 
 OTHERS = ("ffa", "bp")
@@ -94,34 +95,34 @@ CASES: dict[str, Callable[[Results], list[Case]]] = {
 """The experiments that compare accuracies, and how."""
 
 
-def differences(case: Case) -> dict[str, comparison.PairedTest]:
+def differences(case: Case) -> dict[str, intervals.PairedTest]:
     """SFFA against each other algorithm on the seeds that both have; p as yet uncorrected."""
     return {
         other: test
         for other in OTHERS
         if {"sffa", other} <= {*case.values}
-        for test in comparison.paired_tests({name: case.values[name] for name in ("sffa", other)})
+        for test in intervals.paired_tests({name: case.values[name] for name in ("sffa", other)})
     }
 
 
 def accuracy_table(cases: Sequence[Case]) -> list[list[str]]:
     """A row a setting: accuracies, and SFFA's differences with corrected tests."""
     algorithms = ("sffa", "ffa", "bp")
-    head = ["Setting", *(f"{comparison.NAMES[a]}, %" for a in algorithms)]
+    head = ["Setting", *(f"{ALGORITHM_NAMES[a]}, %" for a in algorithms)]
     for other in OTHERS:
-        head += [f"SFFA - {comparison.NAMES[other]}, points", "p (paired t, Holm)"]
+        head += [f"SFFA - {ALGORITHM_NAMES[other]}, points", "p (paired t, Holm)"]
     tests = [differences(case) for case in cases]
     known = [test.p for of in tests for test in of.values() if test.p is not None]
-    corrected = iter(comparison.holm(known))
+    corrected = iter(intervals.holm(known))
     table = [head]
     for case, of in zip(cases, tests, strict=True):
         row = [case.name]
         for algorithm in algorithms:
             values = list(case.values.get(algorithm, {}).values())
-            row.append(str(comparison.interval(values)) if values else "-")
+            row.append(intervals.with_bounds(values))
         for other in OTHERS:
             test = of.get(other)
-            row.append("-" if test is None else str(test.difference))
+            row.append("-" if test is None else test.difference.with_bounds())
             row.append("-" if test is None or test.p is None else f"{next(corrected):.2g}")
         table.append(row)
     return table
@@ -132,14 +133,14 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
     figure = Figure(figsize=(8.6, 1.3 + 0.3 * len(cases)))
     axes = figure.subplots()
     for place, other in enumerate(OTHERS):
-        color, marker = comparison.STYLES[other]
+        color, marker = ALGORITHM_STYLES[other]
         found = [
             (i, t[other].difference) for i, c in enumerate(cases) if other in (t := differences(c))
         ]
         if not found:
             continue
         means = np.array([100 * of.mean for _, of in found])
-        halves = [0.0 if of.high is None else 100 * (of.high - of.mean) for _, of in found]
+        halves = [100 * of.half_width for _, of in found]
         rows = np.array([i for i, _ in found]) + 0.16 * (2 * place - 1)
         axes.errorbar(
             means,
@@ -149,9 +150,9 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
             color=color,
             markersize=5,
             capsize=2,
-            label=f"SFFA - {comparison.NAMES[other]}",
+            label=f"SFFA - {ALGORITHM_NAMES[other]}",
         )
-    axes.axvline(0, color=comparison.ink(), linewidth=0.8, linestyle=":")
+    axes.axvline(0, color=text_color(), linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(cases)), [case.name for case in cases], fontsize=8)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.grid(axis="x")

@@ -25,8 +25,8 @@ from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
 from experiments.harness.results import Results, held, publish
 from experiments.harness.trainer import Setting, train_settings
-from experiments.reports import comparison
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
 from sffa_jax.checks import check_choice, check_integer, check_range
 from sffa_jax.scale.processes import leads
 
@@ -110,7 +110,7 @@ def distribution_table(
         failed = np.mean(values < failed_below)
         table.append(
             [
-                comparison.NAMES[algorithm],
+                ALGORITHM_NAMES[algorithm],
                 str(len(values)),
                 *(f"{100 * point:.2f}" for point in points),
                 f"{100 * failed:.1f} % of settings",
@@ -123,7 +123,7 @@ def by_value_table(
     records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]
 ) -> list[list[str]]:
     """The median with one choice held fixed: which choices matter?"""
-    table = [["Choice held fixed", *(f"{comparison.NAMES[a]}, median" for a in algorithms)]]
+    table = [["Choice held fixed", *(f"{ALGORITHM_NAMES[a]}, median" for a in algorithms)]]
     rows: dict[str, dict[str, list[float]]] = {}
     for record in records:
         for key, value in record["changes"].items():
@@ -145,10 +145,10 @@ def by_value_table(
 
 def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]) -> Figure:
     """Accuracy of every setting, from the worst to the best."""
-    figure, axes = comparison.new_axes("Test accuracy of every setting, from the worst to the best")
+    figure, axes = new_axes("Test accuracy of every setting, from the worst to the best")
     for algorithm in algorithms:
         values = 100 * accuracies(records, algorithm)
-        color, marker = comparison.STYLES[algorithm]
+        color, marker = ALGORITHM_STYLES[algorithm]
         share = 100 * (np.arange(len(values)) + 0.5) / len(values)
         axes.plot(
             share,
@@ -157,9 +157,9 @@ def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequen
             marker=marker,
             markersize=3,
             linewidth=1,
-            label=f"{comparison.NAMES[algorithm]}, median {np.median(values):.1f}",
+            label=f"{ALGORITHM_NAMES[algorithm]}, median {np.median(values):.1f}",
         )
-    axes.axvline(50, color=comparison.ink(), linewidth=0.8, linestyle=":")
+    axes.axvline(50, color=text_color(), linewidth=0.8, linestyle=":")
     axes.set_xlabel("Share of settings that are no better, %")
     axes.set_ylabel("Test accuracy, %")
     axes.legend()

@@ -27,8 +27,9 @@ from experiments.config import options as shared
 from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
 from experiments.harness.results import Results, held, publish, restored
-from experiments.reports import comparison
+from experiments.reports import intervals
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
 from sffa_jax.analysis.symmetry import Landscape, gradient_norms, landscape
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.scale.processes import leads
@@ -83,7 +84,7 @@ def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
                 **{"color": "white", "edgecolor": "black", "linewidth": 0.5, "width": 0.009},
             )
             sample = ("positive", "negative")[kind]
-            axes.set_title(f"{comparison.NAMES[name]}: {sample} sample")
+            axes.set_title(f"{ALGORITHM_NAMES[name]}: {sample} sample")
             axes.set_aspect("equal")
             axes.set_xlabel("activity of the positive neuron")
             axes.set_ylabel("activity of the negative neuron")
@@ -110,12 +111,10 @@ def groups(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
     """Ratio of the gradient norms through training: geometric mean and range over seeds."""
-    figure, axes = comparison.new_axes(
-        f"Gradient from positive ÷ from negative samples, layer {layer + 1}"
-    )
+    figure, axes = new_axes(f"Gradient from positive ÷ from negative samples, layer {layer + 1}")
     for algorithm, setting in groups(records):
         logs = np.log(ratios(records, algorithm, setting)[..., layer])
-        color, marker = comparison.STYLES[algorithm]
+        color, marker = ALGORITHM_STYLES[algorithm]
         epochs = np.arange(logs.shape[1])
         axes.plot(
             epochs,
@@ -125,11 +124,11 @@ def ratio_figure(records: Sequence[Mapping[str, Any]], layer: int) -> Figure:
             markersize=4,
             markevery=max(1, len(epochs) // 10),
             linestyle="-" if setting == "published" else "--",
-            label=f"{comparison.NAMES[algorithm]}, {setting}",
+            label=f"{ALGORITHM_NAMES[algorithm]}, {setting}",
         )
         low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
         axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.axhline(1, color=comparison.ink(), linewidth=0.8, linestyle=":")
+    axes.axhline(1, color=text_color(), linewidth=0.8, linestyle=":")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epochs trained (0: untrained)")
@@ -147,15 +146,14 @@ def imbalance_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             ratio = by_layer[..., layer]
             # An imbalance of 2 is a ratio of 2 or of 1/2.
             away = np.exp(np.abs(np.log(ratio[:, 1:])))
-            mean = comparison.interval(away.mean(axis=1).tolist())
-            within = "" if mean.low is None else f" [{mean.low:.3g}, {mean.high:.3g}]"
+            mean = intervals.mean_interval(away.mean(axis=1).tolist())
             table.append(
                 [
-                    comparison.NAMES[algorithm],
+                    ALGORITHM_NAMES[algorithm],
                     setting,
                     str(layer + 1),
                     f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
-                    f"{mean.mean:.3g}{within}",
+                    mean.with_bounds(".3g", 1.0),
                     f"{away.max():.3g}",
                 ]
             )
@@ -208,7 +206,7 @@ def size_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
         right = [r["probe_accuracy"] for r in records if r["setting"] == name]
         shown = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
-        table.append([name, *shown, str(comparison.interval(right))])
+        table.append([name, *shown, intervals.with_bounds(right)])
     return table
 
 
@@ -318,7 +316,7 @@ def main(options: Options) -> None:
             missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
             if not missing:
                 continue
-            print(f"{comparison.NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
+            print(f"{ALGORITHM_NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
             norms, accuracy = train_and_measure(
                 recipe, algorithm, splits, missing, options.parallel
             )

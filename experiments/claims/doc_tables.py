@@ -23,10 +23,12 @@ from experiments.reports import (
     benchmark_tables,
     comparison,
     continual_tables,
+    intervals,
     latents_tables,
     unit_turnover,
 )
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.reports.style import ALGORITHM_NAMES
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,14 +47,6 @@ def load(name: str) -> Results:
 def name_of(run: Results) -> str:
     """Under `results/`."""
     return run.path.relative_to(ROOT / "results").as_posix()
-
-
-def percent(values: Sequence[float]) -> str:
-    """Mean and half of the 95 % interval, in percent."""
-    of = comparison.interval(values)
-    return f"{100 * of.mean:.2f}" + (
-        "" if of.high is None else f" ± {100 * (of.high - of.mean):.2f}"
-    )
 
 
 def accuracies(run: Results, algorithm: str) -> list[float]:
@@ -93,7 +87,7 @@ def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
             [
                 network_of(run),
                 str(max(map(len, results))),
-                *(percent(values) if values else "-" for values in results),
+                *(intervals.plus_minus(values) for values in results),
                 made,
                 device(run),
             ]
@@ -110,7 +104,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
     table = [["What", "Seeds", "FFA", "SFFA", "Backprop", "Command, with `--dataset`"]]
 
     def add(what: str, by_algorithm: Sequence[Sequence[float]], run: Results) -> None:
-        values = [percent(found) if found else "-" for found in by_algorithm]
+        values = [intervals.plus_minus(found) for found in by_algorithm]
         table.append([what, str(max(map(len, by_algorithm))), *values, made(run)])
 
     def made(run: Results) -> str:
@@ -224,7 +218,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             for algorithm in continual_tables.ORDER["algorithm"]:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
                 found = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
-                cells.append(percent(found) if found else "-")
+                cells.append(intervals.plus_minus(found))
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
@@ -263,8 +257,8 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
                 [
                     run.options["dataset"],
                     STRATEGY_NAMES[strategy],
-                    "-" if read else comparison.NAMES[algorithm],
-                    percent([r["average_accuracy"] for r in mine]),
+                    "-" if read else ALGORITHM_NAMES[algorithm],
+                    intervals.plus_minus([r["average_accuracy"] for r in mine]),
                     f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
                     f"{100 * (first - last).mean():.2f}",
                     f"{mine[0]['stored_floats'] / 1e6:.3g}",

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.harness.results import Results, read
-from experiments.reports import comparison
+from experiments.reports import intervals
+from experiments.reports.style import ALGORITHM_NAMES
 
 SOURCES = {
     "V": "read where it was published",
@@ -90,7 +91,7 @@ def _learned(
     )
 
 
-HELD = "its logit_scale of 1, learning rate and label code hold it back: ablation, on MNIST"
+HELD = "its logit scale of 1, learning rate and label code hold it back: ablation, on MNIST"
 SWAYED = "FFA stands and falls with its threshold: robustness, on MNIST"
 
 CLASSIFICATION = (
@@ -259,9 +260,7 @@ def shown(claim: Claim, values: Sequence[float]) -> str:
         return "not run"
     if claim.median:
         return f"{100 * values[0]:.2f} (median)"
-    of = comparison.interval(values)
-    half = "" if of.high is None else f" ± {100 * (of.high - of.mean):.2f}"
-    return f"{100 * of.mean:.2f}{half} ({of.n})"
+    return f"{intervals.plus_minus(values)} ({len(values)})"
 
 
 def theirs(claim: Claim) -> str:
@@ -282,7 +281,7 @@ def verdict(claim: Claim, values: Sequence[float]) -> str:
     if aim is None or not values:
         return "-"
     low_aim, high_aim = aim if isinstance(aim, tuple) else (aim, aim)
-    of = comparison.interval(values)
+    of = intervals.mean_interval(values)
     mean, low, high = (
         100 * (of.mean if bound is None else bound) for bound in (of.mean, of.low, of.high)
     )
@@ -317,7 +316,7 @@ def table(root: Path, kind: str) -> list[list[str]]:
         rows = [["What", "Whose", "Theirs", "Ours", "By", "Verdict"]]
         for claim in CLAIMS[kind]:
             best = load(root, claim, claim.best, reader)
-            name = comparison.NAMES[claim.algorithm]
+            name = ALGORITHM_NAMES[claim.algorithm]
             ours = shown(claim, best)
             verdicts = judged(claim, best, [])
             rows.append([claim.what, claim.whose, theirs(claim), ours, name, verdicts])
@@ -331,7 +330,7 @@ def table(root: Path, kind: str) -> list[list[str]]:
         rows.append(
             [
                 claim.what,
-                comparison.NAMES[claim.algorithm],
+                ALGORITHM_NAMES[claim.algorithm],
                 theirs(claim),
                 "-" if claim.released is None else f"{claim.released:g}",
                 "-" if claim.settings is None else shown(claim, settings),

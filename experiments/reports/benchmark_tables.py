@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.harness.results import Results
-from experiments.reports import comparison
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
 
 Record = Mapping[str, Any]
 Table = list[list[str]]
 
-NAMES = comparison.NAMES | {
+NAMES = ALGORITHM_NAMES | {
     "bp_remat": "Backprop, rematerialized",
     "bp_accumulate": "Backprop, gradients accumulated",
 }
@@ -82,7 +82,7 @@ def networks_table(records: Sequence[Record], case: str) -> Table:
         ]
     ]
     for record in of(records, case):
-        if record["algorithm"] not in comparison.NAMES:
+        if record["algorithm"] not in ALGORITHM_NAMES:
             continue
         key = tuple(record["hidden"]), *(record[n] for n in ("algorithm", "winners", "negatives"))
         own = compiling.get(key)
@@ -207,8 +207,8 @@ def linear_figure(records: Sequence[Record]) -> Figure:
         x = np.array([r["value"] for r in rows], float)
         y = np.array([np.median(r["seconds"]) for r in rows])
         slope, offset = np.polyfit(x, y, 1)
-        axes.plot(x, slope * x + offset, color=comparison.ink(), linewidth=1)
-        axes.plot(x, y, "o", color=comparison.STYLES["sffa"][0])
+        axes.plot(x, slope * x + offset, color=text_color(), linewidth=1)
+        axes.plot(x, y, "o", color=ALGORITHM_STYLES["sffa"][0])
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
@@ -219,8 +219,11 @@ def linear_figure(records: Sequence[Record]) -> Figure:
 
 def memory_figure(records: Sequence[Record]) -> Figure:
     """Scratch memory of an update against depth."""
-    figure, axes = comparison.new_axes("Scratch memory of one update")
-    styles = comparison.STYLES | {"bp_remat": ("#CC79A7", "v"), "bp_accumulate": ("#009E73", "D")}
+    figure, axes = new_axes("Scratch memory of one update")
+    styles = ALGORITHM_STYLES | {
+        "bp_remat": ("#CC79A7", "v"),
+        "bp_accumulate": ("#009E73", "D"),
+    }
     found = of(records, "memory")
     for algorithm in dict.fromkeys(r["algorithm"] for r in found):
         rows = [r for r in found if r["algorithm"] == algorithm]

@@ -4,26 +4,19 @@ Everything is made from the records in `results.jsonl` and from `config.json` al
 report can be made again from what is on disk.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rcParams
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from experiments.reports import intervals
 from experiments.reports.html import Picture, Section
-
-NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
-# Okabe and Ito's colors, told apart by color-blind readers and on light and dark ground; the
-# markers serve print.
-STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#808080", "^")}
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes
 
 SELECTION = {
     "validation": "The weights of each run are those of the epoch with the highest validation "
@@ -34,83 +27,6 @@ SELECTION = {
     "set, as the released code has it: these accuracies are too high by that choice.",
 }
 """What a report says of how the epoch was chosen."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean of n values with its 95 % Student-t interval; low and high are None for n = 1."""
-
-    n: int
-    mean: float
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return f"{100 * self.mean:.2f} (one seed)"
-        return f"{100 * self.mean:.2f} [{100 * self.low:.2f}, {100 * self.high:.2f}]"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % confidence interval of independent values (Student's t).
-
-    Raises:
-      ValueError: for no values.
-    """
-    if not len(values):
-        raise ValueError("interval: `values` must hold at least one number, got none.")
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Interval(1, mean, None, None)
-    half = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
-    return Interval(len(values), mean, mean - half, mean + half)
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """Difference first - second over the seeds both have; p by a paired t-test, Holm-corrected.
-
-    p is None with fewer than two common seeds, and where all differences are the same.
-    """
-
-    first: str
-    second: str
-    difference: Interval
-    p: float | None
-
-
-def paired_tests(values: Mapping[str, Mapping[int, float]]) -> list[PairedTest]:
-    """Tests every pair of algorithms on their common seeds.
-
-    Args:
-      values: for each algorithm, each seed's value.
-
-    Returns:
-      One test a pair that has common seeds, in the order of `values`. The p-values are corrected
-      for the number of pairs (Holm 1979).
-    """
-    tests = []
-    for first, second in itertools.combinations(values, 2):
-        seeds = sorted(values[first].keys() & values[second].keys())
-        if not seeds:
-            continue
-        differences = np.array([values[first][s] - values[second][s] for s in seeds])
-        p = None
-        if len(seeds) > 1 and np.ptp(differences) > 0:
-            p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-        tests.append(PairedTest(first, second, interval(differences.tolist()), p))
-    corrected = iter(holm([test.p for test in tests if test.p is not None]))
-    return [test if test.p is None else replace(test, p=next(corrected)) for test in tests]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the smallest p times n, the next times n - 1, never falling."""
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(np.argsort(p_values)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = highest
-    return corrected
 
 
 def accuracies(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
@@ -128,7 +44,7 @@ def summary(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(records))
     for (dataset, algorithm), runs in frame.groupby(["dataset", "algorithm"], sort=False):
         done = runs[runs["test_accuracy"].notna()]
-        test = interval(done["test_accuracy"].tolist()) if len(done) else None
+        test = intervals.mean_interval(done["test_accuracy"].tolist()) if len(done) else None
         rows.append(
             {
                 "dataset": dataset,
@@ -157,8 +73,8 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         seeds = f"{row['seeds']}" + (f" ({row['diverged']} diverged)" if row["diverged"] else "")
         table.append(
             [
-                NAMES.get(name, name),
-                str(interval(list(values.values()))) if values else "-",
+                ALGORITHM_NAMES[name],
+                intervals.with_bounds(list(values.values())) if values else "-",
                 "-"
                 if pd.isna(row["validation_accuracy"])
                 else f"{100 * row['validation_accuracy']:.2f}",
@@ -172,10 +88,10 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def tests_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The paired tests for people; only a header where there is nothing to compare."""
     table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    for test in paired_tests(accuracies(records)):
-        names = (NAMES.get(name, name) for name in (test.first, test.second))
+    for test in intervals.paired_tests(accuracies(records)):
+        names = (ALGORITHM_NAMES[name] for name in (test.first, test.second))
         p = "-" if test.p is None else f"{test.p:.2g}"
-        table.append([" - ".join(names), str(test.difference), p])
+        table.append([" - ".join(names), test.difference.with_bounds(), p])
     return table
 
 
@@ -194,23 +110,9 @@ def layers_table(records: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in done], axis=0))
             for key in ("layer_accuracies", "cumulated_accuracies")
         )
-        everything = str(interval(list(of_seed.values())))
-        table.append([NAMES.get(algorithm, algorithm), everything, *by_layer])
+        everything = intervals.with_bounds(list(of_seed.values()))
+        table.append([ALGORITHM_NAMES[algorithm], everything, *by_layer])
     return table
-
-
-def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
-    """An empty figure with horizontal lines; `width` in inches."""
-    figure = Figure(figsize=(width, 4.0))
-    axes = figure.subplots()
-    axes.set_title(title)
-    axes.grid(axis="y")
-    return figure, axes
-
-
-def ink() -> str:
-    """The color of lines that are no data: that of the text."""
-    return str(rcParams["text.color"])
 
 
 def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
@@ -218,14 +120,19 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = new_axes("Test accuracy, one dot a seed; bar: mean and 95 % interval")
     found = accuracies(records)
     for i, (name, by_seed) in enumerate(found.items()):
-        color, marker = STYLES.get(name, ("#009E73", "D"))
+        color, marker = ALGORITHM_STYLES[name]
         values = 100 * np.array(list(by_seed.values()))
         spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(i - 0.12 + spread, values, marker, color=color, alpha=0.6, markersize=5)
-        mean = interval(list(by_seed.values()))
-        half = 0.0 if mean.high is None else 100 * (mean.high - mean.mean)
+        mean = intervals.mean_interval(list(by_seed.values()))
         axes.errorbar(
-            i + 0.2, 100 * mean.mean, half, fmt=marker, color=color, capsize=4, markersize=8
+            i + 0.2,
+            100 * mean.mean,
+            100 * mean.half_width,
+            fmt=marker,
+            color=color,
+            capsize=4,
+            markersize=8,
         )
         axes.annotate(
             f"{100 * mean.mean:.2f}",
@@ -234,7 +141,7 @@ def accuracy_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
             textcoords="offset points",
             va="center",
         )
-    axes.set_xticks(range(len(found)), [NAMES.get(name, name) for name in found])
+    axes.set_xticks(range(len(found)), [ALGORITHM_NAMES[name] for name in found])
     axes.set_xlim(-0.5, len(found) - 0.4)
     axes.set_ylabel("Test accuracy, %")
     return figure
@@ -254,7 +161,7 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
         )
         if not curves.size:
             continue
-        color, marker = STYLES.get(name, ("#009E73", "D"))
+        color, marker = ALGORITHM_STYLES[name]
         epochs = np.arange(1, curves.shape[1] + 1)
         mean = curves.mean(axis=0)
         axes.plot(
@@ -264,7 +171,7 @@ def learning_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
             marker=marker,
             markersize=4,
             markevery=max(1, len(epochs) // 10),
-            label=NAMES.get(name, name),
+            label=ALGORITHM_NAMES[name],
         )
         if len(curves) > 1:
             half = stats.sem(curves, axis=0) * stats.t.ppf(0.975, len(curves) - 1)
@@ -296,7 +203,7 @@ def comparison(
     if not records:
         raise ValueError("comparison: `records` must hold at least one run, got none.")
     # Seeds that were added on a later start stand among their algorithm's runs all the same.
-    order = list(dict.fromkeys([*NAMES, *(record["algorithm"] for record in records)]))
+    order = list(dict.fromkeys([*ALGORITHM_NAMES, *(record["algorithm"] for record in records)]))
     records = sorted(records, key=lambda r: (order.index(r["algorithm"]), r["seed"]))
     pictures = [
         Picture(
@@ -314,7 +221,7 @@ def comparison(
         more["Test accuracy by layer, %"] = layers_table(records)
     dataset = records[0]["dataset"]
     selection = config.get("options", {}).get("selection", "validation")
-    named = (NAMES.get(name, name) for name in dict.fromkeys(r["algorithm"] for r in records))
+    named = (ALGORITHM_NAMES[name] for name in dict.fromkeys(r["algorithm"] for r in records))
     return Section(
         title=f"{', '.join(named)} on {dataset}",
         lead=(

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.harness.results import Results
-from experiments.reports import comparison, unit_turnover
+from experiments.reports import intervals, unit_turnover
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -26,7 +27,7 @@ ORDER = {
 
 def name_of(algorithm: str) -> str:
     """An algorithm's name for people."""
-    return comparison.NAMES.get(algorithm, algorithm)
+    return ALGORITHM_NAMES.get(algorithm, algorithm)
 
 
 def ordered(records: Records) -> list[Mapping[str, Any]]:
@@ -74,7 +75,7 @@ def summary(records: Records) -> pd.DataFrame:
             diverged = sum(all(r[k] == v for k, v in cell.items()) for r in records) - len(runs)
             if not runs:
                 continue
-            accuracy = comparison.interval([r["average_accuracy"] for r in runs])
+            accuracy = intervals.mean_interval([r["average_accuracy"] for r in runs])
             row: dict[str, Any] = {"dataset": runs[0]["dataset"], **cell}
             row |= {"seeds": len(runs), "diverged": diverged}
             row |= {
@@ -105,7 +106,7 @@ def accuracy_table(records: Records) -> list[list[str]]:
         for algorithm in algorithms:
             runs = of(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
             values = [run["average_accuracy"] for run in runs]
-            row.append(str(comparison.interval(values)) if values else "-")
+            row.append(intervals.with_bounds(values))
         table.append(row)
     return table
 
@@ -118,17 +119,17 @@ def tests_table(records: Records) -> list[list[str]]:
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time: the correction is over all of the grid's tests, below.
-            for test in comparison.paired_tests({name: values[name] for name in pair}):
+            for test in intervals.paired_tests({name: values[name] for name in pair}):
                 found.append((scenario, strategy, test))
     known = [test.p for *_, test in found if test.p is not None]
-    corrected = iter(comparison.holm(known))
+    corrected = iter(intervals.holm(known))
     for scenario, strategy, test in found:
         table.append(
             [
                 SCENARIO_NAMES[scenario],
                 STRATEGY_NAMES[strategy],
                 f"{name_of(test.first)} - {name_of(test.second)}",
-                str(test.difference),
+                test.difference.with_bounds(),
                 "-" if test.p is None else f"{next(corrected):.2g}",
             ]
         )
@@ -192,14 +193,14 @@ def curves_figure(records: Records, scenario: str) -> Figure:
             if not runs:
                 continue
             curves = 100 * np.array([run["learning_curve"] for run in runs])
-            color, marker = comparison.STYLES[algorithm]
+            color, marker = ALGORITHM_STYLES[algorithm]
             tasks = np.arange(1, curves.shape[1] + 1)
             (line,) = axes.plot(
                 tasks, curves.mean(axis=0), color=color, marker=marker, markersize=4
             )
             handles[name_of(algorithm)] = line
             if len(runs) > 1:
-                bands = [comparison.interval(column.tolist()) for column in curves.T]
+                bands = [intervals.mean_interval(column.tolist()) for column in curves.T]
                 low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
                 axes.fill_between(tasks, low, high, color=color, alpha=0.2, linewidth=0)
     for axes in panels[:, 0]:

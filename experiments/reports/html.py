@@ -19,36 +19,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from experiments.reports.style import THEMES
+
 Table = Sequence[Sequence[str]]
 """Rows of cells; the first row is the header."""
-
-STYLE: dict[str, Any] = {
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 150,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
-
-INK = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-PAPER = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-
-
-def _theme(ink: str, paper: str, grid: str) -> dict[str, Any]:
-    return STYLE | dict.fromkeys(INK, ink) | dict.fromkeys(PAPER, paper) | {"grid.color": grid}
-
-
-# Any: matplotlib types its settings as one literal of all their names.
-THEMES: dict[str, Any] = {
-    "light": _theme("#1a1a1a", "#ffffff", "#dddddd"),
-    "dark": _theme("#e6e6e6", "#1b1f24", "#3a4048"),
-}
-"""Matplotlib settings; a figure takes all colors that do not stand for data from them."""
 
 
 @dataclass(frozen=True)

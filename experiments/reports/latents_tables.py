@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from experiments.harness.results import Results
-from experiments.reports import comparison
+from experiments.reports import comparison, intervals
 from experiments.reports.html import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -52,14 +53,6 @@ def values(records: Records, algorithm: str, measure: str, layer: int) -> dict[i
     }
 
 
-def shown(numbers: Sequence[float]) -> str:
-    """Mean and half of the 95 % interval."""
-    if not numbers:
-        return "-"
-    of = comparison.interval(numbers)
-    return f"{of.mean:.3f}" + ("" if of.high is None else f" ± {of.high - of.mean:.3f}")
-
-
 def depth(records: Records) -> int:
     """Layers of the networks."""
     return max((len(r["layers"]["hoyer"]) for r in records if "layers" in r), default=0)
@@ -68,12 +61,18 @@ def depth(records: Records) -> int:
 def measures_table(records: Records) -> list[list[str]]:
     """Every measurement of every layer, by algorithm."""
     algorithms = list(dict.fromkeys(r["algorithm"] for r in records))
-    table = [["Measurement", "Layer", *(comparison.NAMES[a] for a in algorithms)]]
+    table = [["Measurement", "Layer", *(ALGORITHM_NAMES[a] for a in algorithms)]]
     for measure, name in MEASURES.items():
         for layer in range(depth(records)):
             found = [list(values(records, a, measure, layer).values()) for a in algorithms]
             if any(found):
-                table.append([name, str(layer + 1), *map(shown, found)])
+                table.append(
+                    [
+                        name,
+                        str(layer + 1),
+                        *(intervals.plus_minus(of_seed, ".3f", 1.0) for of_seed in found),
+                    ]
+                )
     return table
 
 
@@ -88,18 +87,18 @@ def claims_table(records: Records) -> list[list[str]]:
                 if len(seeds) < 2:
                     continue
                 differences = np.array([ours[s] - theirs[s] for s in seeds])
-                of = comparison.interval(differences.tolist())
+                of = intervals.mean_interval(differences.tolist())
                 assert of.low is not None
                 assert of.high is not None
                 test = stats.ttest_1samp(differences, 0.0)
                 p_values.append(float(test.pvalue) if np.ptp(differences) > 0 else 1.0)
                 low, high = sorted((direction * of.low, direction * of.high))
                 verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
-                interval = f"{of.mean:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
+                interval = of.with_bounds("+.3f", 1.0)
                 wanted = "higher" if direction > 0 else "lower"
                 rows.append([claim, MEASURES[measure], wanted, str(layer + 1), interval, verdict])
     head = ["Claim", "Measurement", "SFFA should be", "Layer", "SFFA - FFA [95 %]", "Verdict"]
-    corrected = comparison.holm(p_values)
+    corrected = intervals.holm(p_values)
     return [[*head, "p (paired t, Holm)"]] + [
         [*row, f"{p:.2g}"] for row, p in zip(rows, corrected, strict=True)
     ]
@@ -120,7 +119,7 @@ Gathered = Mapping[str, Mapping[str, np.ndarray]]
 
 def activity_figure(found: Gathered, layer: int) -> Figure:
     """Mean activity by class, units ordered by the class they answer most."""
-    figure, axes = panels([comparison.NAMES[a] for a in found])
+    figure, axes = panels([ALGORITHM_NAMES[a] for a in found])
     for each, arrays in zip(axes, found.values(), strict=True):
         mean = arrays[f"means_{layer}"]
         best = mean.argmax(axis=0)
@@ -140,7 +139,7 @@ def activity_figure(found: Gathered, layer: int) -> Figure:
 
 def embedding_figure(found: Gathered, layer: int) -> Figure:
     """Embedded latents, colored and numbered by class."""
-    figure, axes = panels([comparison.NAMES[a] for a in found])
+    figure, axes = panels([ALGORITHM_NAMES[a] for a in found])
     for each, arrays in zip(axes, found.values(), strict=True):
         points, labels = arrays[f"points_{layer}"], arrays["labels"]
         each.scatter(*points.T, c=labels, cmap="tab10", s=3, linewidths=0, alpha=0.7)
@@ -175,14 +174,14 @@ def fields_figure(found: Gathered) -> Figure:
             axes.set_yticks([])
             if algorithm == next(iter(found)):
                 axes.set_title(str(label), loc="center", fontsize=8)
-        row[0].set_ylabel(comparison.NAMES[algorithm], fontsize=8)
+        row[0].set_ylabel(ALGORITHM_NAMES[algorithm], fontsize=8)
     return figure
 
 
 def goodness_figure(found: Gathered, layer: int) -> Figure:
     """Log-odds of right and of wrong labels, by forward-only algorithm."""
     scored = {name: arrays for name, arrays in found.items() if "edges_0" in arrays}
-    figure, axes = panels([comparison.NAMES[a] for a in scored], width=4.2)
+    figure, axes = panels([ALGORITHM_NAMES[a] for a in scored], width=4.2)
     for each, arrays in zip(axes, scored.values(), strict=True):
         edges = arrays[f"edges_{layer}"]
         for kind, color, style, name in (
@@ -206,7 +205,7 @@ def training_figure(records: Records) -> Figure:
         for algorithm in dict.fromkeys(r["algorithm"] for r in records):
             runs = [r["history"][name] for r in records if r["algorithm"] == algorithm]
             curves = np.array(runs, float)[:, :, 0]
-            color, marker = comparison.STYLES[algorithm]
+            color, marker = ALGORITHM_STYLES[algorithm]
             epochs = np.arange(1, curves.shape[1] + 1)
             each.plot(
                 epochs,
@@ -214,7 +213,7 @@ def training_figure(records: Records) -> Figure:
                 color=color,
                 marker=marker,
                 markersize=3,
-                label=comparison.NAMES[algorithm],
+                label=ALGORITHM_NAMES[algorithm],
             )
             each.fill_between(
                 epochs, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.2

@@ -11,8 +11,8 @@ from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.reports import comparison
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis import drift, specialization
 from sffa_jax.analysis.measures import measures
 from sffa_jax.continual.runner import Course, Data, Run
@@ -116,7 +116,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
         if row == 0:
             axes.set_title(STRATEGY_NAMES[strategy], loc="center", fontsize=10)
         if column == 0:
-            axes.set_ylabel(comparison.NAMES[algorithm])
+            axes.set_ylabel(ALGORITHM_NAMES[algorithm])
         if row == len(algorithms) - 1:
             axes.set_xlabel("Task")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -153,7 +153,7 @@ def table(records: Records) -> list[list[str]]:
             names = (
                 SCENARIO_NAMES[scenario],
                 STRATEGY_NAMES[strategy],
-                comparison.NAMES[algorithm],
+                ALGORITHM_NAMES[algorithm],
             )
             rows.append(
                 [*names, str(layer + 1), *(f"{v:.3f}" for v in values)]

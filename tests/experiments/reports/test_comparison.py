@@ -1,9 +1,7 @@
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from experiments.reports import comparison, html
 
@@ -28,36 +26,6 @@ def record(algorithm, seed, accuracy, **changes):
 RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84])] + [
     record("sffa", s, a) for s, a in enumerate([0.90, 0.91, 0.95])
 ]
-
-
-def test_interval_by_hand():
-    """Mean 2, standard deviation 1, t(0.975, 2) = 4.303."""
-    found = comparison.interval([1.0, 2.0, 3.0])
-    assert found.mean == 2
-    assert found.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-4)
-    assert found.high == pytest.approx(2 + 4.3027 / np.sqrt(3), abs=1e-4)
-    assert comparison.interval([0.5]) == comparison.Interval(1, 0.5, None, None)
-    with pytest.raises(ValueError, match="`values` must hold at least one number"):
-        comparison.interval([])
-
-
-def test_paired_test_matches_scipy_on_common_seeds():
-    values = {"ffa": {0: 0.80, 1: 0.82, 2: 0.84, 9: 0.1}, "sffa": {2: 0.95, 0: 0.90, 1: 0.91}}
-    (test,) = comparison.paired_tests(values)
-    expected = stats.ttest_rel([0.80, 0.82, 0.84], [0.90, 0.91, 0.95])
-    assert test.p == pytest.approx(expected.pvalue)
-    assert test.difference.mean == pytest.approx(-0.1)
-
-
-def test_no_test_without_variance_or_seeds():
-    (same,) = comparison.paired_tests({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.5, 1: 0.5}})
-    assert same.p is None
-    assert comparison.paired_tests({"a": {0: 0.5}, "b": {1: 0.5}}) == []
-
-
-def test_holm_by_hand():
-    assert comparison.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert comparison.holm([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_layers_by_hand():

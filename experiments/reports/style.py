@@ -1,0 +1,57 @@
+"""Names, colors and axes that all tables and figures share."""
+
+from typing import Any
+
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ALGORITHM_NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
+
+# Okabe and Ito's colors: color-blind readers can tell them apart, on light and on dark ground.
+# The markers serve print.
+ALGORITHM_STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#808080", "^")}
+"""Color and marker of each algorithm."""
+
+FIGURE_SETTINGS: dict[str, Any] = {
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 150,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+TEXT_SETTINGS = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+GROUND_SETTINGS = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+
+
+def _theme(text: str, ground: str, grid: str) -> dict[str, Any]:
+    colors = dict.fromkeys(TEXT_SETTINGS, text) | dict.fromkeys(GROUND_SETTINGS, ground)
+    return FIGURE_SETTINGS | colors | {"grid.color": grid}
+
+
+# Any: matplotlib types its settings as one literal of all their names.
+THEMES: dict[str, Any] = {
+    "light": _theme("#1a1a1a", "#ffffff", "#dddddd"),
+    "dark": _theme("#e6e6e6", "#1b1f24", "#3a4048"),
+}
+"""Matplotlib settings of light and dark screens. Figures take every color that does not stand for
+data from them."""
+
+
+def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
+    """Makes an empty figure with horizontal grid lines; `width` in inches."""
+    figure = Figure(figsize=(width, 4.0))
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.grid(axis="y")
+    return figure, axes
+
+
+def text_color() -> str:
+    """Returns the theme's text color, for lines that are not data."""
+    return str(rcParams["text.color"])

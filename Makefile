@@ -1,18 +1,20 @@
 # `make compare` and `make test` set up `.venv` by themselves; a second run skips the set-up.
+# EXTRA=cuda (or torch, avalanche): an extra of pyproject.toml to install too.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: compare paper test lint docs wheel clean
 
-compare: .venv/ready
+compare: .venv/ready $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m experiments.compare $(ARGS)
 
-# DATA=DIR: where the published files lie; they are downloaded if it is left out. QUICK=1: minutes.
-paper: .venv/ready
+# DATA=DIR: the folder of the published files; they are downloaded if it is left out.
+# QUICK=1: minutes.
+paper: .venv/ready $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m experiments.paper $(if $(DATA),--data-dir $(DATA)) \
 	  $(if $(QUICK),--quick --out runs/paper_quick) $(ARGS)
 
-test: .venv/ready-dev
+test: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: .venv/ready-dev
@@ -23,7 +25,7 @@ lint: .venv/ready-dev
 docs: .venv/ready-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir runs/site
 
-# The quick start, in an environment that has the wheel and nothing else of ours.
+# The README's example, in an environment with the wheel and nothing else of this repository.
 wheel: .venv/ready
 	rm -rf dist build runs/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -34,15 +36,11 @@ wheel: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[experiments,stream]'
 	touch $@
 
-.venv/ready-dev: .venv/ready
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
-
-.venv/ready-docs: .venv/ready
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+.venv/ready-%: .venv/ready
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
 clean:

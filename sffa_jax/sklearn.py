@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, Shaped
-from scipy.special import softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -26,6 +25,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
+from sklearn.utils.extmath import softmax
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -307,7 +307,7 @@ class ForwardOnlyClassifier(
         Raises:
           ValueError: as for `decision_function`.
         """
-        return np.asarray(softmax(self._sums(X), axis=1))
+        return softmax(np.asarray(self._sums(X)))
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
         """The label with the highest sum of log-odds, [samples], of the type of `classes_`.

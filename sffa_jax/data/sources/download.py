@@ -7,8 +7,6 @@ from pathlib import Path
 
 import requests
 import urllib3
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sffa_jax.data.dataset import DataError
 from sffa_jax.data.sources.registry import Resource
@@ -92,26 +90,25 @@ def _download(url: str, part: Path, resource: Resource) -> None:
         response.raise_for_status()
         resumes = response.status_code == 206
         written = have if resumes else 0
-        with part.open("ab" if resumes else "wb") as file, _progress(url, resource.size) as bar:
+        _report(url, written, resource.size)
+        with part.open("ab" if resumes else "wb") as file:
             for block in response.raw.stream(BLOCK, decode_content=False):
                 file.write(block)
                 written += len(block)
-                bar.update(bar.task_ids[0], completed=written)
+                if sys.stderr.isatty():
+                    _report(url, written, resource.size)
                 if written > resource.size:  # another file: never fill the disk with it
                     return
 
 
-def _progress(url: str, size: int) -> Progress:
-    """A bar on stderr where that is a terminal; a line elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        print(f"downloading {url} ({size / 1e6:.1f} MB)", file=sys.stderr, flush=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    )
-    bar.add_task(url.rsplit("/", 1)[-1], total=size)
-    return bar
+def _report(url: str, written: int, size: int) -> None:
+    """Prints the progress on stderr; on a terminal, each line replaces the one before."""
+    line = f"downloading {url}: {written / 1e6:.1f} of {size / 1e6:.1f} MB"
+    if sys.stderr.isatty():
+        end = "\n" if written >= size else ""
+        print(f"\r{line}", end=end, file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _is_right(path: Path, resource: Resource) -> bool:

@@ -29,7 +29,7 @@ def test_a_download_is_kept(server, tmp_path, capsys):
     assert fetch(resource(server), folder).read_bytes() == CONTENT
     assert fetch(resource(server), folder) == folder / "file"
     assert server.log == [("file", 0)]
-    assert capsys.readouterr().err == f"downloading {server.url}file (0.0 MB)\n"
+    assert capsys.readouterr().err == f"downloading {server.url}file: 0.0 of 0.0 MB\n"
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 

@@ -80,7 +80,7 @@ def test_the_notebook_runs():
 
 
 COMMAND = re.compile(
-    r"python -m experiments\.(?P<name>[a-z]\w*)(?P<arguments>(?:[^`\n#\\\"]|\\\n|\"[^\"\n]*\")*)"
+    r"python -m experiments\.(?P<name>[a-z][\w.]*\w)(?P<arguments>(?:[^`\n#\\\"]|\\\n|\"[^\"\n]*\")*)"
 )
 PLACEHOLDERS = {"$DATA": "data", "$SLURM_ARRAY_TASK_ID": "1", "...": ""}
 

@@ -32,9 +32,8 @@ from experiments.config.options import check_names, flags
 from experiments.config.presets import TWO_PASS
 from experiments.config.recipe import ALGORITHMS, PRECISIONS, Recipe
 from experiments.harness.experiment import execute
-from experiments.harness.results import held, publish
 from experiments.harness.run_folder import RunFolder
-from experiments.reports import benchmark_tables
+from experiments.reports.sections import write_report
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.scale.pipeline import pipelined_epoch
@@ -480,7 +479,7 @@ def main(options: Options) -> None:
                 folder.append({"group": group, "last": i == len(measured) - 1} | EMPTY | record)
         if "networks" in options.cases and find_spec("torch") is None:
             console.print("pip install 'sffa_jax[torch]' adds PyTorch beside.", highlight=False)
-        publish(folder, benchmark_tables.section(held(folder, options.command())))
+        write_report(folder, options.command())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from experiments.config import options as shared
 from experiments.harness.experiment import execute
-from experiments.harness.results import publish
 from experiments.harness.trainer import train_runs
-from experiments.reports import comparison
+from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.scale.processes import leads
 
@@ -63,7 +62,7 @@ def main(options: Options) -> None:
                 folder.append(*(names | record for record in records))
         if not leads():
             return
-        publish(folder, comparison.comparison(folder.records, folder.config, command))
+        write_report(folder, command)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from experiments.config.continual_options import FREE_OPTIONS, STRENGTHS, Option
 from experiments.config.options import load_dataset
 from experiments.harness.continual_runs import Cell, Tested, load_data, run_seeds
 from experiments.harness.experiment import execute
-from experiments.harness.results import held, publish
 from experiments.harness.run_folder import RunFolder
 from experiments.reports import continual_tables, unit_turnover
+from experiments.reports.sections import write_report
 from sffa_jax import data
 from sffa_jax.continual import metrics
 from sffa_jax.continual.scenarios import make_scenario, make_stream
@@ -186,7 +186,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        publish(folder, continual_tables.section(held(folder, command)))
+        write_report(folder, command)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ from rich.console import Console
 from experiments.config import options as shared
 from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
-from experiments.harness.results import held, publish
 from experiments.harness.saved import Trained, load
 from experiments.harness.trainer import Watch, train_runs
-from experiments.reports import latents_tables
+from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis import precision, separability, specialization
 from sffa_jax.analysis.latents import without_label
@@ -253,7 +252,7 @@ def main(options: Options) -> None:
                 first_seed = load(network)
                 arrays: dict[str, Any] = gather(one, first_seed, splits, test, options.embedded)
                 np.savez_compressed(file, **arrays)
-        publish(folder, latents_tables.section(held(folder, command)))
+        write_report(folder, command)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import tyro
 
 from experiments.config.options import PLACES
 from experiments.harness.experiment import execute
-from experiments.harness.results import read
+from experiments.harness.results import load_results
 from experiments.harness.run_folder import RunFolder
 from sffa_jax.checks import reject
 
@@ -80,7 +80,7 @@ def compared(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def main(options: Options) -> None:
     """Joins the parts and says which command writes the report."""
-    parts = [read(path) for path in find_parts(options.parts)]
+    parts = [load_results(path) for path in find_parts(options.parts)]
     first = parts[0].config
     records: dict[tuple[Any, ...], dict[str, Any]] = {}
     for part in parts:

@@ -11,30 +11,17 @@ less on their settings is that of Terres-Escudero et al. 2024, arXiv:2408.09210.
 import dataclasses
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-
 from experiments.config import options as shared
+from experiments.config.grids import THRESHOLDS
 from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
-from experiments.harness.results import Results, held, publish
 from experiments.harness.trainer import Setting, train_settings
-from experiments.reports.html import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.sections import write_report
 from sffa_jax.checks import check_choice, check_integer, check_range
 from sffa_jax.scale.processes import leads
-
-THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("eps", (0.01, 0.1, 1.0))}
-"""The grid's one axis that differs between the algorithms: around what each is tuned to."""
-
-AXES = {"ffa_winners": "winners", "ffa_threshold": "threshold", "eps": "threshold"}
-"""What a field of the recipe is called where both algorithms are compared."""
 
 
 @dataclass(frozen=True)
@@ -92,111 +79,6 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
     return settings
 
 
-def accuracies(records: Sequence[Mapping[str, Any]], algorithm: str) -> np.ndarray:
-    """Test accuracies of an algorithm's runs, sorted; a diverged run counts as 0."""
-    found = [r["test_accuracy"] or 0.0 for r in records if r["algorithm"] == algorithm]
-    return np.sort(found)
-
-
-def distribution_table(
-    records: Sequence[Mapping[str, Any]], algorithms: Sequence[str], failed_below: float
-) -> list[list[str]]:
-    """Quartiles of the accuracy over all settings, and the share that fails."""
-    header = ["Algorithm", "Settings", "Worst", "Lower quartile", "Median", "Upper quartile"]
-    table = [[*header, "Best", f"Below {100 * failed_below:g} %"]]
-    for algorithm in algorithms:
-        values = accuracies(records, algorithm)
-        points = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-        failed = np.mean(values < failed_below)
-        table.append(
-            [
-                ALGORITHM_NAMES[algorithm],
-                str(len(values)),
-                *(f"{100 * point:.2f}" for point in points),
-                f"{100 * failed:.1f} % of settings",
-            ]
-        )
-    return table
-
-
-def by_value_table(
-    records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]
-) -> list[list[str]]:
-    """The median with one choice held fixed: which choices matter?"""
-    table = [["Choice held fixed", *(f"{ALGORITHM_NAMES[a]}, median" for a in algorithms)]]
-    rows: dict[str, dict[str, list[float]]] = {}
-    for record in records:
-        for key, value in record["changes"].items():
-            axis = AXES.get(key, key)
-            if axis == "winners" and value is not None:
-                value = f"{2 * value / record['changes']['hidden'][0]:.2g} of each half"
-            # The thresholds of the two algorithms are other numbers: compare low with low.
-            if axis == "threshold":
-                order = THRESHOLDS[record["algorithm"]][1]
-                value = ("low", "middle", "high")[order.index(value)]
-            rows.setdefault(f"{axis}: {value}", {}).setdefault(record["algorithm"], []).append(
-                record["test_accuracy"] or 0.0
-            )
-    for name in sorted(rows):
-        medians = [float(np.median(rows[name].get(a, [np.nan]))) for a in algorithms]
-        table.append([name, *(f"{100 * median:.2f}" for median in medians)])
-    return table
-
-
-def distribution_figure(records: Sequence[Mapping[str, Any]], algorithms: Sequence[str]) -> Figure:
-    """Accuracy of every setting, from the worst to the best."""
-    figure, axes = new_axes("Test accuracy of every setting, from the worst to the best")
-    for algorithm in algorithms:
-        values = 100 * accuracies(records, algorithm)
-        color, marker = ALGORITHM_STYLES[algorithm]
-        share = 100 * (np.arange(len(values)) + 0.5) / len(values)
-        axes.plot(
-            share,
-            values,
-            color=color,
-            marker=marker,
-            markersize=3,
-            linewidth=1,
-            label=f"{ALGORITHM_NAMES[algorithm]}, median {np.median(values):.1f}",
-        )
-    axes.axvline(50, color=text_color(), linewidth=0.8, linestyle=":")
-    axes.set_xlabel("Share of settings that are no better, %")
-    axes.set_ylabel("Test accuracy, %")
-    axes.legend()
-    return figure
-
-
-def section(results: Results) -> Section:
-    """What there is to say of the runs."""
-    options, records = results.options, results.records
-    algorithms = list(dict.fromkeys(record["algorithm"] for record in records))
-    distribution = distribution_table(records, algorithms, options["failed_below"])
-    head, *rows = distribution
-    return Section(
-        title=f"Robustness of FFA and SFFA on {options['dataset']}",
-        lead=(
-            "Each setting of the grid is one training run on the same data; the epoch is "
-            "chosen on a validation split, the setting is not chosen at all. A diverged run "
-            "counts as 0 % right."
-        ),
-        tables={
-            "Distribution over the grid": distribution,
-            "One choice held fixed": by_value_table(records, algorithms),
-        },
-        pictures=[
-            Picture(
-                "distribution.png",
-                "A dot a setting.",
-                partial(distribution_figure, records, algorithms),
-            )
-        ],
-        records=records,
-        summary=pd.DataFrame(rows, columns=head),
-        config=results.config,
-        command=results.command,
-    )
-
-
 def main(options: Options) -> None:
     """Trains what is missing in the output folder and writes its report."""
     command = options.command("robustness")
@@ -233,7 +115,7 @@ def main(options: Options) -> None:
             )
         if not leads():
             return
-        publish(folder, section(held(folder, command)))
+        write_report(folder, command)
 
 
 if __name__ == "__main__":

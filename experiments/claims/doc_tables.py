@@ -14,17 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import ablation, robustness, symmetry
 from experiments.claims import reproduction
 from experiments.config import options as shared
 from experiments.config.continual_options import READOUTS
-from experiments.harness.results import Results, read, restored
+from experiments.harness.results import Results, load_results
 from experiments.reports import (
+    ablation_tables,
     benchmark_tables,
-    comparison,
+    comparison_tables,
     continual_tables,
     intervals,
     latents_tables,
+    robustness_tables,
+    symmetry_tables,
     unit_turnover,
 )
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
@@ -37,7 +39,7 @@ TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.
 def load(name: str) -> Results:
     """The folder `name` under `results/`; options that later versions added have their preset's
     value."""
-    found = read(ROOT / "results" / name)
+    found = load_results(ROOT / "results" / name)
     given = found.options
     if found.experiment in ("compare", "latents", "robustness", "symmetry"):
         given = shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
@@ -51,7 +53,7 @@ def name_of(run: Results) -> str:
 
 def accuracies(run: Results, algorithm: str) -> list[float]:
     """Test accuracy of every seed that did not diverge; none, if the algorithm was not run."""
-    return list(comparison.accuracies(run.records).get(algorithm, {}).values())
+    return list(comparison_tables.accuracies(run.records).get(algorithm, {}).values())
 
 
 def changed(run: Results) -> str:
@@ -136,47 +138,43 @@ def tests(runs: Sequence[Results]) -> list[list[str]]:
     """The paired tests of runs of `compare`."""
     table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     for run in runs:
-        for row in comparison.tests_table(run.records)[1:]:
+        for row in comparison_tables.tests_table(run.records)[1:]:
             table.append([name_of(run), *row])
     return table
 
 
 def depth(runs: Sequence[Results]) -> list[list[str]]:
     """Accuracy by layer and cumulated, a row a run and algorithm."""
-    tables = [(network_of(run), comparison.layers_table(run.records)) for run in runs]
+    tables = [(network_of(run), comparison_tables.layers_table(run.records)) for run in runs]
     rows = [[network, *row] for network, table in tables for row in table[1:]]
     return [["Network", *tables[0][1][0]], *rows]
 
 
 def ablated(runs: Sequence[Results]) -> list[list[str]]:
-    """What each change buys."""
+    """Returns the effect of each change, of all algorithms."""
     (run,) = runs
-    options: ablation.Options = restored(ablation.Options, run.options)
-    settings = ablation.path(*options.ends(), taken_back=options.taken_back)
     table: list[list[str]] = []
-    for algorithm in options.algorithms:
-        table += ablation.effects(run.records, settings, algorithm)[1 if table else 0 :]
+    for algorithm in run.options["algorithms"]:
+        table += ablation_tables.effects_table(run.records, algorithm)[1 if table else 0 :]
     return table
 
 
 def robust(runs: Sequence[Results]) -> list[list[str]]:
-    """Quartiles over a grid of settings."""
+    """Returns the quartiles over a grid of settings."""
     (run,) = runs
-    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
-    return robustness.distribution_table(run.records, algorithms, 0.9)
+    return robustness_tables.distribution_table(run.records, 0.9)
 
 
 def by_value(runs: Sequence[Results]) -> list[list[str]]:
-    """Medians with one choice of the grid held fixed."""
+    """Returns the medians with one choice of the grid held fixed."""
     (run,) = runs
-    algorithms = tuple(dict.fromkeys(r["algorithm"] for r in run.records))
-    return robustness.by_value_table(run.records, algorithms)
+    return robustness_tables.by_value_table(run.records)
 
 
 def sizes(runs: Sequence[Results]) -> list[list[str]]:
     """SFFA's gradient at several logit_scales and floors."""
     (run,) = runs
-    return symmetry.size_table(run.records)
+    return symmetry_tables.size_table(run.records)
 
 
 def imbalance(runs: Sequence[Results]) -> list[list[str]]:
@@ -184,7 +182,7 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     (run,) = runs
     said = {"published": "the paper's", "two_pass": "`two_pass`"}
     records = [record for record in run.records if record["setting"] in said]
-    header, *rows = symmetry.imbalance_table(records)
+    header, *rows = symmetry_tables.imbalance_table(records)
     rule = header.index("Rule")
     return [header, *([*row[:rule], said[row[rule]], *row[rule + 1 :]] for row in rows)]
 

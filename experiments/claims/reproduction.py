@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.harness.results import Results, read
+from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
 from experiments.reports.style import ALGORITHM_NAMES
 
@@ -238,7 +238,9 @@ CLAIMS = {"classification": CLASSIFICATION, "continual": CONTINUAL, "elsewhere":
 Reader = Callable[[Path], Results]
 
 
-def load(root: Path, claim: Claim, where: Where | None, reader: Reader = read) -> list[float]:
+def load(
+    root: Path, claim: Claim, where: Where | None, reader: Reader = load_results
+) -> list[float]:
     """Accuracy of each seed, fractions, or the median over settings; none if it was not run."""
     if where is None or not (root / where[0] / "config.json").exists():
         return []
@@ -311,7 +313,7 @@ def table(root: Path, kind: str) -> list[list[str]]:
       root: holds the folders of results.
       kind: one of `CLAIMS`.
     """
-    reader = cache(read)  # a folder holds what many rows are made from
+    reader = cache(load_results)  # a folder holds what many rows are made from
     if kind == "elsewhere":
         rows = [["What", "Whose", "Theirs", "Ours", "By", "Verdict"]]
         for claim in CLAIMS[kind]:
@@ -363,7 +365,7 @@ TIMED = {
 def two_core_minutes(root: Path, name: str, seeds: int) -> float | None:
     """Minutes that a step's runs take on two cores: measured, or epochs times the seconds of one in
     a short run; None if neither was recorded."""
-    whole = read(root / name)
+    whole = load_results(root / name)
     runs = _runs(whole)
     found = len({run["seed"] for run in runs})
     if not runs:
@@ -375,7 +377,7 @@ def two_core_minutes(root: Path, name: str, seeds: int) -> float | None:
     if name not in TIMED or not (root / TIMED[name] / "config.json").exists():
         return None
     algorithms = {run["algorithm"] for run in runs}
-    short = [r for r in _runs(read(root / TIMED[name])) if r["algorithm"] in algorithms]
+    short = [r for r in _runs(load_results(root / TIMED[name])) if r["algorithm"] in algorithms]
     an_epoch = [
         np.mean([r["train_seconds"] / r["epochs"] for r in short if r["algorithm"] == algorithm])
         for algorithm in algorithms
@@ -392,7 +394,7 @@ def time_table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list
         if not (root / name / "config.json").exists():
             rows.append([name, "not run", *"----"])
             continue
-        results = read(root / name)
+        results = load_results(root / name)
         runs = _runs(results)
         if not runs:
             rows.append([name, str(len(results.records)), "-", "not recorded", "-", "-"])

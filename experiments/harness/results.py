@@ -1,4 +1,4 @@
-"""Results on disk: what a folder holds when its runs are over."""
+"""Reads the results of an experiment from its output folder."""
 
 import dataclasses
 import json
@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.harness.run_folder import RunFolder
-from experiments.reports import html
-from experiments.reports.html import Section
-
 
 @dataclass(frozen=True)
 class Results:
     """Finished runs.
 
     Attributes:
-      path: of their folder.
-      config, records: what `config.json` and `results.jsonl` say.
+      path: their folder.
+      config, records: the content of `config.json` and `results.jsonl`.
       command: repeats the runs.
     """
 
@@ -37,11 +33,11 @@ class Results:
         return str(self.config["experiment"])
 
 
-def read(path: Path) -> Results:
-    """Reads a folder; one whose first run has not ended holds none.
+def load_results(path: Path) -> Results:
+    """Reads an output folder; it has no records before its first run has ended.
 
     Raises:
-      ValueError: if it is no folder of results, or damaged.
+      ValueError: if the folder holds no results, or damaged ones.
     """
     try:
         config = json.loads((path / "config.json").read_text())
@@ -58,31 +54,17 @@ def read(path: Path) -> Results:
     return Results(path, config, records, config.get("command", ""))
 
 
-def held(folder: RunFolder, command: str) -> Results:
-    """The results in a folder that is being written."""
-    return Results(folder.path, folder.config, folder.records, command)
+def restore_options(options: type[Any], recorded: dict[str, Any]) -> Any:
+    """Restores the options object of a recorded run; options added since then have the preset's
+    value."""
+    preset = [f"--preset={recorded['preset']}"] if "preset" in recorded else []
+    default = options.defaults(preset)
+    # JSON has no tuples.
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in recorded.items()}
 
+    def updated(old: Any) -> Any:
+        names = {field.name for field in dataclasses.fields(old)}
+        return dataclasses.replace(old, **{n: v for n, v in values.items() if n in names})
 
-def publish(folder: RunFolder, section: Section) -> None:
-    """Writes a folder's report and says what is in it."""
-    path = html.write(folder.path, [section])
-    print(f"\n{section.text()}\n\nReport: {path}")
-
-
-def as_given(value: Any) -> Any:
-    """An option's value as the command line gives it: JSON has no tuples."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def restored(options: type[Any], given: dict[str, Any]) -> Any:
-    """The options object of a recorded run; what later versions added has the preset's value."""
-    preset = [f"--preset={given['preset']}"] if "preset" in given else []
-    start = options.defaults(preset)
-    values = {name: as_given(value) for name, value in given.items()}
-
-    def changed(old: Any) -> Any:
-        known = {f.name for f in dataclasses.fields(old)}
-        return dataclasses.replace(old, **{n: v for n, v in values.items() if n in known})
-
-    recipe = {"recipe": changed(start.recipe)} if hasattr(start, "recipe") else {}
-    return dataclasses.replace(changed(start), **recipe)
+    recipe = {"recipe": updated(default.recipe)} if hasattr(default, "recipe") else {}
+    return dataclasses.replace(updated(default), **recipe)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.harness.results import Results
-from experiments.reports.html import Picture, Section
+from experiments.reports.html_report import Picture, Section
 from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
 
 Record = Mapping[str, Any]

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.harness.results import Results
 from experiments.reports import intervals, unit_turnover
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
-from experiments.reports.html import Picture, Section
+from experiments.reports.html_report import Picture, Section
 from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES
 
 Records = Sequence[Mapping[str, Any]]

@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from experiments.harness.results import Results
-from experiments.reports import comparison, intervals
-from experiments.reports.html import Picture, Section
+from experiments.reports import comparison_tables, intervals
+from experiments.reports.html_report import Picture, Section
 from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES
 
 Record = Mapping[str, Any]
@@ -271,7 +271,7 @@ def section(results: Results) -> Section:
     done = [r for r in records if "layers" in r]
     claims = claims_table(done)
     tables = {
-        "Test accuracy": comparison.results_table(records),
+        "Test accuracy": comparison_tables.results_table(records),
         **({"The paper's claims": claims} if len(claims) > 1 else {}),
         "Measurements": measures_table(done),
     }
@@ -292,7 +292,7 @@ def section(results: Results) -> Section:
         tables=tables,
         pictures=shown,
         records=records,
-        summary=comparison.summary(records),
+        summary=comparison_tables.summary(records),
         config=results.config,
         command=results.command,
     )

@@ -1,18 +1,40 @@
-"""What each experiment's results say, by the experiment's name."""
+"""The report of each experiment, and the one function that writes it."""
 
 from collections.abc import Callable
 
-from experiments import ablation, robustness, symmetry
 from experiments.harness.results import Results
-from experiments.reports import benchmark_tables, comparison, continual_tables, latents_tables
-from experiments.reports.html import Section
+from experiments.harness.run_folder import RunFolder
+from experiments.reports import (
+    ablation_tables,
+    benchmark_tables,
+    comparison_tables,
+    continual_tables,
+    latents_tables,
+    robustness_tables,
+    symmetry_tables,
+)
+from experiments.reports.html_report import Section, html_report
 
 SECTIONS: dict[str, Callable[[Results], Section]] = {
-    "compare": lambda run: comparison.comparison(run.records, run.config, run.command),
-    "symmetry": symmetry.section,
+    "compare": comparison_tables.section,
+    "symmetry": symmetry_tables.section,
     "latents": latents_tables.section,
-    "ablation": ablation.section,
-    "robustness": robustness.section,
+    "ablation": ablation_tables.section,
+    "robustness": robustness_tables.section,
     "continual": continual_tables.section,
     "benchmark": benchmark_tables.section,
 }
+"""By the experiment's name: the function that makes its report from its results."""
+
+
+def write_report(folder: RunFolder, command: str) -> None:
+    """Writes the report of an output folder, and prints its tables and its path.
+
+    Args:
+      folder: the folder, with all its records.
+      command: repeats the runs.
+    """
+    results = Results(folder.path, folder.config, folder.records, command)
+    section = SECTIONS[results.experiment](results)
+    path = html_report(folder.path, [section])
+    print(f"\n{section.text()}\n\nReport: {path}")

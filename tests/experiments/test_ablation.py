@@ -6,6 +6,7 @@ import pytest
 from commands import read, start
 
 from experiments import ablation
+from experiments.config.grids import STEPS
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import Recipe
 from experiments.harness.experiment import execute
@@ -29,7 +30,7 @@ def test_the_path_leads_from_one_preset_to_the_other(start):
 
 
 def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
-    named = {field for fields in ablation.STEPS.values() for field in fields}
+    named = {field for fields in STEPS.values() for field in fields}
     recipes = [dataclasses.asdict(recipe) for recipe in PRESETS.values()]
     differ = {
         field.name
@@ -52,25 +53,6 @@ def test_the_command(tmp_path):
     assert len(records) == 2 * len(names)
     assert "softmax over the labels" in run.stdout
     assert {"path.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
-
-
-def test_effects_are_paired_by_seed():
-    settings = [
-        ablation.Setting("start", Recipe(), {}),
-        ablation.Setting("loss", Recipe(loss="softmax"), {"loss": "softmax"}),
-        ablation.Setting("without: loss", Recipe(), {"loss": "bce"}),
-    ]
-    accuracy = {"start": (0.5, 0.7), "loss": (0.6, 0.9), "without: loss": (0.55, 0.75)}
-    records = [
-        {"setting": name, "algorithm": "sffa", "seed": seed, "test_accuracy": value}
-        for name, values in accuracy.items()
-        for seed, value in enumerate(values)
-    ]
-    table = ablation.effects(records, settings, "sffa")
-    assert [row[0] for row in table[1:]] == ["start", "loss", "without: loss"]
-    assert table[1][2] == "-"
-    assert table[2][2].startswith("15.00 [")
-    assert table[3][2].startswith("10.00 [")
 
 
 def test_bad_ends(tmp_path, capsys):

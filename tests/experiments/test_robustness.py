@@ -1,7 +1,7 @@
-import numpy as np
 from commands import read, start
 
 from experiments import robustness
+from experiments.config.grids import THRESHOLDS
 from experiments.harness.experiment import execute
 
 
@@ -26,25 +26,13 @@ def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
 
 def test_the_grid_varies_the_algorithms_own_threshold():
     options = robustness.Options(widths=(100,), shares=(1.0, 0.2))
-    for algorithm, (field, values) in robustness.THRESHOLDS.items():
+    for algorithm, (field, values) in THRESHOLDS.items():
         settings = robustness.grid(options, algorithm)
         assert len(settings) == 2 * 2 * 3 * 2 * 3
         assert {getattr(s.recipe, field) for s in settings} == set(values)
         winners = "winners" if algorithm == "sffa" else "ffa_winners"
         assert {getattr(s.recipe, winners) for s in settings} == {None, 10}
         assert len({s.recipe for s in settings}) == len(settings)
-
-
-def test_quartiles_and_failures_count_diverged_runs():
-    records = [
-        {"algorithm": "ffa", "test_accuracy": value, "changes": {"eps": 0.1}}
-        for value in (0.95, None, 0.85, 0.97, 0.96)
-    ]
-    np.testing.assert_array_equal(
-        robustness.accuracies(records, "ffa"), [0.0, 0.85, 0.95, 0.96, 0.97]
-    )
-    row = robustness.distribution_table(records, ["ffa"], 0.9)[1]
-    assert row == ["FFA", "5", "0.00", "85.00", "95.00", "96.00", "97.00", "40.0 % of settings"]
 
 
 def test_shares_are_shares(tmp_path, capsys):

@@ -34,12 +34,3 @@ def test_backprop_has_no_local_loss(tmp_path, capsys):
     assert execute(symmetry.main, symmetry.Options, "symmetry", arguments) == 2
     assert "`algorithms` must be one of ffa, sffa, got 'bp'" in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_the_table_counts_either_direction_as_imbalance():
-    records = [
-        {"algorithm": "ffa", "setting": "published", "gradient_norms": [[[1, 1]], [[1, 4]]]},
-        {"algorithm": "ffa", "setting": "published", "gradient_norms": [[[4, 1]], [[4, 1]]]},
-    ]
-    row = symmetry.imbalance_table(records)[1]
-    assert row == ["FFA", "published", "1", "2", "4 [4, 4]", "4"]

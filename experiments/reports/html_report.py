@@ -1,7 +1,7 @@
-"""One page for every experiment: a file by itself, to be read, printed and sent.
+"""Writes the report page: one HTML file that needs no other file and no network.
 
-A `Section` is what an experiment has to say: tables, pictures, the raw runs and how to repeat them.
-Each picture is drawn twice, for light and for dark screens.
+A `Section` holds an experiment's tables, figures, raw records and the command that repeats it.
+Each figure is drawn twice, for light and for dark screens.
 """
 
 import base64
@@ -27,12 +27,12 @@ Table = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and the sentence under it.
+    """A figure with its caption.
 
     Attributes:
-      file: name of its PNG in the run's folder.
-      caption: what is to be seen.
-      draw: makes the figure, of the colors that are in force when it is called.
+      file: name of its PNG file in the run's folder.
+      caption: the sentence under it.
+      draw: makes the figure, in the colors of matplotlib's current settings.
     """
 
     file: str
@@ -40,7 +40,7 @@ class Picture:
     draw: Callable[[], Figure]
 
     def png(self, theme: str) -> bytes:
-        """The figure as drawn in one of the `THEMES`."""
+        """Draws the figure in one of the `THEMES` and returns it as PNG."""
         with rc_context(THEMES[theme]):
             buffer = io.BytesIO()
             self.draw().savefig(buffer, format="png")
@@ -49,14 +49,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """What is said of one folder of results, or of several.
+    """The report of one folder of results.
 
     Attributes:
-      title, lead: heading and the paragraph under it.
-      tables: by heading. The pictures stand after the first.
+      title, lead: heading, and the paragraph under it.
+      tables: by heading. The pictures follow the first table.
       pictures: in order.
-      records: of every run, as in `results.jsonl`; shown value by value and kept in the page.
-      summary: the tables for programs, written as `summary.csv`.
+      records: one per run, as in `results.jsonl`; shown as a table and embedded in the page.
+      summary: the table for programs, written as `summary.csv`.
       config: as in `config.json`.
       command: repeats the runs.
     """
@@ -71,34 +71,34 @@ class Section:
     command: str = ""
 
     def text(self) -> str:
-        """The tables as plain text, each under its heading."""
+        """Returns the tables as plain text, each under its heading."""
         return "\n\n".join(f"{title}\n{as_text(table)}" for title, table in self.tables.items())
 
 
 def as_text(table: Table) -> str:
-    """A table as aligned plain text."""
+    """Formats a table as aligned plain text."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
 
 
-def facts(config: Mapping[str, Any]) -> dict[str, str]:
-    """What was run and on what, in a few words each."""
+def run_facts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the main options, the device and the versions of a run, without empty entries."""
     options, device = config.get("options", {}), config.get("device", {})
     versions = config.get("versions", {})
 
-    def joined(name: str) -> str:
+    def option(name: str) -> str:
         value = options.get(name)
         return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
-    found = {
+    facts = {
         "Experiment": config.get("experiment", ""),
-        "Data": joined("dataset"),
-        "Preset": joined("preset"),
-        "Algorithms": joined("algorithms"),
-        "Hidden layers": joined("hidden"),
-        "Seeds": joined("seeds"),
+        "Data": option("dataset"),
+        "Preset": option("preset"),
+        "Algorithms": option("algorithms"),
+        "Hidden layers": option("hidden"),
+        "Seeds": option("seeds"),
         "Started": str(config.get("started", ""))[:16].replace("T", " "),
         "Device": f"{device['count']} x {device['kind']}, {device['host_cores']} cores on the host"
         if device
@@ -106,14 +106,15 @@ def facts(config: Mapping[str, Any]) -> dict[str, str]:
         "Versions": ", ".join(f"{name} {versions[name]}" for name in versions),
         "Code": config.get("git_commit") or "",
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
-def raw_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """Every run's own values, a row a run: words, numbers and short lists of numbers."""
+def records_table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Makes a row for each run, with a column for each field that holds words, numbers or short
+    lists of numbers."""
     names = list(dict.fromkeys(name for record in records for name in record))
 
-    def short(value: Any) -> bool:
+    def is_short(value: Any) -> bool:
         if isinstance(value, list):
             return len(value) <= 10 and all(isinstance(item, int | float) for item in value)
         return isinstance(value, str | int | float | None)
@@ -125,29 +126,33 @@ def raw_table(records: Sequence[Mapping[str, Any]]) -> Table:
             return ", ".join(map(cell, value))
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
-    shown = [n for n in names if all(short(r.get(n)) for r in records)]
-    shown = [n for n in shown if any(r.get(n) is not None for r in records)]
+    columns = [
+        name
+        for name in names
+        if all(is_short(record.get(name)) for record in records)
+        and any(record.get(name) is not None for record in records)
+    ]
     return [
-        [name.replace("_", " ") for name in shown],
-        *([cell(record.get(name)) for name in shown] for record in records),
+        [name.replace("_", " ") for name in columns],
+        *([cell(record.get(name)) for name in columns] for record in records),
     ]
 
 
-def numeric(table: Table) -> list[bool]:
-    """Which columns hold numbers, or a dash for none: they are set to the right."""
+def numeric_columns(table: Table) -> list[bool]:
+    """Tells which columns hold only numbers and dashes; the page aligns these to the right."""
     number = re.compile(r"[-+]?\d[\d.e+-]*( ?(%|±.*|\[.*\]|\(.*\)))?|-|")
     columns = zip(*table, strict=True)
-    return [all(number.fullmatch(cell) for cell in rest) and bool(rest) for _, *rest in columns]
+    return [all(number.fullmatch(cell) for cell in cells) and bool(cells) for _, *cells in columns]
 
 
-def _download(records: Sequence[Mapping[str, Any]]) -> str:
-    """`results.jsonl`, packed, as a link that needs no other file."""
+def packed_records(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns `results.jsonl`, compressed, in base64."""
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    # Without the time, so that the same results make the same page.
+    # Without a time stamp, so that the same results make the same page.
     return base64.b64encode(gzip.compress(lines.encode(), mtime=0)).decode()
 
 
-def write(
+def html_report(
     folder: Path,
     sections: Sequence[Section],
     *,
@@ -155,38 +160,38 @@ def write(
     lead: str = "",
     keep_parts: bool = True,
 ) -> Path:
-    """Writes `report.html`: one file that needs no network, light or dark, narrow or wide.
+    """Writes `report.html`. The page follows the screen's theme and width; all text is escaped.
 
     Args:
-      folder: where the page goes.
-      sections: one, or several under a common heading with a list of contents.
-      title, lead: of the whole; the first section's if left out.
-      keep_parts: write pictures and summary there as files, too.
+      folder: receives the page.
+      sections: one; or several under a common heading with a list of contents.
+      title, lead: of the page; the first section's title if left out.
+      keep_parts: also write pictures and summary as files.
 
     Returns:
-      The page's path. All text is escaped.
+      The page's path.
     """
-    drawn = []
+    rendered = []
     for section in sections:
         pictures = []
         for picture in section.pictures:
-            light, dark = (picture.png(theme) for theme in THEMES)
+            images = {theme: picture.png(theme) for theme in THEMES}
             if keep_parts:
-                (folder / picture.file).write_bytes(light)
-            encoded = [base64.b64encode(png).decode() for png in (light, dark)]
-            pictures.append((*encoded, picture.caption))
+                (folder / picture.file).write_bytes(images["light"])
+            encoded = {theme: base64.b64encode(png).decode() for theme, png in images.items()}
+            pictures.append((encoded["light"], encoded["dark"], picture.caption))
         if keep_parts and section.summary is not None:
             section.summary.to_csv(folder / "summary.csv", index=False)
-        raw = raw_table(section.records) if section.records else None
-        drawn.append(
+        runs = records_table(section.records) if section.records else None
+        rendered.append(
             {
                 "section": section,
-                "facts": facts(section.config),
-                "tables": [(name, t, numeric(t)) for name, t in section.tables.items()],
+                "facts": run_facts(section.config),
+                "tables": [(name, t, numeric_columns(t)) for name, t in section.tables.items()],
                 "pictures": pictures,
-                "raw": raw,
-                "raw_numeric": raw and numeric(raw),
-                "download": raw and _download(section.records),
+                "runs": runs,
+                "runs_numeric": runs and numeric_columns(runs),
+                "download": runs and packed_records(section.records),
                 "config": json.dumps(section.config, indent=2, ensure_ascii=False)
                 if section.config
                 else None,
@@ -199,8 +204,11 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("page.html.j2").render(
-        title=title or sections[0].title, lead=lead, sections=drawn, alone=len(sections) == 1
+    html = environment.get_template("html_report.html.j2").render(
+        title=title or sections[0].title,
+        lead=lead,
+        sections=rendered,
+        single=len(sections) == 1,
     )
     path = folder / "report.html"
     path.write_text(html, encoding="utf-8")

@@ -2,16 +2,22 @@
 
 import gzip
 import json
-import re
 import shutil
 from base64 import b64decode
 
 import pytest
+from html_pages import parse
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from experiments.reports import html
-from experiments.reports.html import Picture, Section
+from experiments.reports.html_report import (
+    Picture,
+    Section,
+    html_report,
+    numeric_columns,
+    records_table,
+    run_facts,
+)
 
 EVIL = "<script>alert(1)</script>"
 RECORDS = [
@@ -50,48 +56,74 @@ def section(title="Results", name="line.png"):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    path = html.write(folder, [section(), section("More", "more.png")], title="Two", lead="Both")
-    return path
+    sections = [section(), section("More", "more.png")]
+    return html_report(folder, sections, title="Two", lead="Both")
 
 
 def test_text_is_escaped_and_nothing_is_fetched(written):
     html = written.read_text()
     assert EVIL not in html
-    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 10
-    links = re.findall(r"""(?:src|href)=["']?([^"'>]*)""", html)
-    assert links
-    assert all(link.startswith(("data:", "#")) for link in links)
+    page = parse(written)
+    assert page.tags.count("script") == 1  # the page's own
+    # In a table, a run's name and the option of either section, as typed.
+    assert page.tables[0] == [["Name", "Value"], ["a", "1.5"], [EVIL, "-"]]
+    assert sum(EVIL in row for table in page.tables for row in table) == 4
+    assert page.facts.count(EVIL) == 2
+    assert sum(EVIL in text for text in page.preformatted) == 2
+    assert page.links
+    assert all(link.startswith(("data:", "#")) for link in page.links)
     assert "default-src 'none'" in html
 
 
+def test_the_page_has_every_section_with_its_tables_and_figures(written):
+    page = parse(written)
+    assert [text for tag, text in page.headings if tag != "h3"] == ["Two", "Results", "More"]
+    parts = ["Numbers", "Figures", "Wide", "Repeat these runs"]
+    assert [text for tag, text in page.headings if tag == "h3"] == parts * 2
+    assert [link for link in page.links if link.startswith("#")] == ["#section-1", "#section-2"]
+    assert page.sections == ["section-1", "section-2"]
+    assert [image["class"] for image in page.images] == ["light", "dark"] * 4
+    assert [image["alt"] for image in page.images[:4]] == ["A line"] * 2 + ["The same"] * 2
+    # Columns of numbers are aligned to the right; those of names are not.
+    assert page.numeric[0] == [False, True]
+    assert page.numeric[1] == [False] + [True] * 30
+
+
 def test_raw_results_are_in_the_page(written):
-    (packed, _) = re.findall(r"data:application/gzip;base64,([^\"]+)", written.read_text())
-    lines = gzip.decompress(b64decode(packed)).decode().splitlines()
+    page = parse(written)
+    packed = [link for link in page.links if link.startswith("data:application/gzip")]
+    assert len(packed) == 2
+    lines = gzip.decompress(b64decode(packed[0].partition("base64,")[2])).decode().splitlines()
     assert [json.loads(line) for line in lines] == RECORDS
-    assert html.raw_table(RECORDS) == [
+    expected = [
         ["algorithm", "seed", "test accuracy", "layers", "status"],
         ["sffa", "0", "0.912346", "0.5, 0.25", "-"],
         [EVIL, "1", "-", "-", "diverged"],
     ]
+    assert records_table(RECORDS) == expected
+    assert page.tables[2] == expected
 
 
 def test_numbers_stand_to_the_right():
     table = [["a", "b", "c", "d"], ["x", "1.5", "-2.1 [-3, 1]", "1, 2"], ["1", "-", "3e-5", ""]]
-    assert html.numeric(table) == [False, True, True, False]
-    assert html.numeric([["only a header"]]) == [False]
+    assert numeric_columns(table) == [False, True, True, False]
+    assert numeric_columns([["only a header"]]) == [False]
 
 
-def test_facts_are_what_was_recorded():
-    found = html.facts(CONFIG)
-    assert found["Hidden layers"] == "1400, 700"
-    assert found["Device"] == "2 x cpu, 2 cores on the host"
-    assert found["Started"] == "2026-01-02 03:04"
-    assert "Preset" not in found
-    assert html.facts({}) == {}
+def test_facts_come_from_the_configuration(written):
+    facts = run_facts(CONFIG)
+    assert facts["Hidden layers"] == "1400, 700"
+    assert facts["Device"] == "2 x cpu, 2 cores on the host"
+    assert facts["Started"] == "2026-01-02 03:04"
+    assert "Preset" not in facts
+    assert run_facts({}) == {}
+    pairs = [text for pair in facts.items() for text in pair]
+    assert parse(written).facts == pairs * 2
 
 
 def test_the_same_results_make_the_same_page(written, tmp_path):
-    again = html.write(tmp_path, [section(), section("More", "more.png")], title="Two", lead="Both")
+    sections = [section(), section("More", "more.png")]
+    again = html_report(tmp_path, sections, title="Two", lead="Both")
     assert again.read_bytes() == written.read_bytes()
     light = (tmp_path / "line.png").read_bytes()
     assert light.startswith(b"\x89PNG")
@@ -99,8 +131,14 @@ def test_the_same_results_make_the_same_page(written, tmp_path):
 
 
 def test_parts_can_be_left_out(tmp_path):
-    html.write(tmp_path, [section()], keep_parts=False)
+    html_report(tmp_path, [section()], keep_parts=False)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_single_section_has_the_pages_heading_alone(tmp_path):
+    page = parse(html_report(tmp_path, [section()]))
+    assert [text for tag, text in page.headings if tag != "h3"] == ["Results"]
+    assert "nav" not in page.tags
 
 
 BROWSER = next(
@@ -128,10 +166,10 @@ def open_page(browser, written):
     def opened(**settings):
         contexts.append(browser.new_context(**settings))
         tab = contexts[-1].new_page()
-        tab.said = []
-        tab.on("console", lambda message: tab.said.append(message.text))
-        tab.on("pageerror", lambda error: tab.said.append(str(error)))
-        tab.on("request", lambda request: tab.said.append(request.url))
+        tab.messages = []
+        tab.on("console", lambda message: tab.messages.append(message.text))
+        tab.on("pageerror", lambda error: tab.messages.append(str(error)))
+        tab.on("request", lambda request: tab.messages.append(request.url))
         tab.goto(written.as_uri())
         return tab
 
@@ -149,7 +187,7 @@ SHOWN = """[...document.querySelectorAll("figure img")].filter(
 @pytest.mark.parametrize("width", [360, 1400])
 def test_the_browser_shows_every_figure_and_complains_of_nothing(open_page, scheme, width):
     tab = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    assert [said for said in tab.said if not said.startswith(("file:", "data:"))] == []
+    assert [m for m in tab.messages if not m.startswith(("file:", "data:"))] == []
     assert tab.evaluate(SHOWN) == [scheme] * 4
     # Wide tables scroll by themselves; the page does not.
     assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -169,7 +207,7 @@ def test_figures_are_enlarged_by_mouse_and_keyboard(open_page):
     assert large.is_visible()
     large.click()
     assert not large.is_visible()
-    assert tab.said[1:] == [said for said in tab.said[1:] if said.startswith("data:")]
+    assert tab.messages[1:] == [m for m in tab.messages[1:] if m.startswith("data:")]
 
 
 def test_print_is_light_and_whole(open_page):
@@ -183,7 +221,7 @@ def test_print_is_light_and_whole(open_page):
 
 def test_raw_results_can_be_opened_and_saved(open_page):
     tab = open_page()
-    tab.locator("summary", has_text="Every run").first.click()
+    tab.locator("summary", has_text="All runs").first.click()
     assert tab.locator("details table").first.is_visible()
     with tab.expect_download() as download:
         tab.locator("a[download]").first.click()

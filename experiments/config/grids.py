@@ -1,0 +1,64 @@
+"""The grids of settings that the ablation, robustness and symmetry experiments run."""
+
+from typing import Any
+
+START = "start"
+"""The ablation's first setting."""
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "epoch chosen without the test set": ("selection",),
+    "pixels scaled by the set's own statistics": ("scaling",),
+    "learning rate": ("learning_rate",),
+    "batch size": ("batch_size",),
+    "initializer": ("initializer",),
+    "learning rate's decay": ("decay",),
+    "no activity term": ("activity_rate",),
+    "no clipping": ("clip",),
+    "no winners": ("winners", "ffa_winners"),
+    "label code": ("overlay",),
+    "input skip": ("input_skip",),
+    "normalization": ("normalize", "joint_length"),
+    "prediction rule": ("prediction",),
+    "layer schedule": ("layer_schedule",),
+    "logit scale, eps and threshold": (
+        *("logit_scale", "eps", "measure"),
+        *("ffa_threshold", "ffa_logit_scale", "ffa_measure"),
+    ),
+    "all wrong labels": ("negatives",),
+    "softmax over the labels": ("loss",),
+    "label smoothing": ("label_smoothing",),
+    "first layer not scored": ("first_scored",),
+    "input dropout": ("input_dropout",),
+    "adversarial images": ("adversarial",),
+    "layers": ("hidden", "channels", "kernel", "stride", "padding", "pool"),
+}
+"""The ablation's changes in the order they are made, each with the recipe's fields it sets."""
+
+DEEP_ONLY = (
+    *("input skip", "normalization", "prediction rule", "layer schedule"),
+    "first layer not scored",
+)
+"""Changes without effect on a network of one layer."""
+
+WITHOUT = "without: "
+"""Prefix of the ablation's settings that undo one change."""
+
+THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("eps", (0.01, 0.1, 1.0))}
+"""Robustness: each algorithm's threshold-like field and its values, around the tuned one."""
+
+PUBLISHED: dict[str, Any] = {
+    "logit_scale": 1.0,
+    "eps": 1e-9,
+    "ffa_threshold": 2.0,
+    "ffa_logit_scale": 1.0,
+}
+"""Symmetry: the logits as published; all other fields are the preset's."""
+
+LOGIT_SCALES = (1.0, 3.0, 6.0, 12.0)
+EPSILONS = (1e-9, 1e-3, 1.0, 100.0)
+
+GRADIENT_SETTINGS: dict[str, dict[str, Any]] = {
+    f"τ = {value:g}": {"logit_scale": value} for value in LOGIT_SCALES
+} | {f"ε = {value:g}": {"eps": value} for value in EPSILONS}
+"""Symmetry: the settings at which the size of SFFA's gradient is measured, each with the one field
+of the recipe that it changes."""

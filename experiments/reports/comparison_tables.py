@@ -1,0 +1,222 @@
+"""Tables and figures of a comparison of algorithms, made from its records and `config.json`."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy import stats
+
+from experiments.harness.results import Results
+from experiments.reports import intervals
+from experiments.reports.html_report import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes
+
+Records = Sequence[Mapping[str, Any]]
+
+SELECTION = {
+    "validation": "Each run keeps the weights of the epoch with the highest validation accuracy; "
+    "the test set was used once, at the end.",
+    "last": "Each run keeps the weights of the last epoch; all training images were used for "
+    "training, and the test set was used once, at the end.",
+    "test": "Each run keeps the weights of the epoch with the highest accuracy on the TEST set, "
+    "as in the released code: these accuracies are too high by that choice.",
+}
+"""The report's sentence about each way to choose the epoch."""
+
+
+def accuracies(records: Records) -> dict[str, dict[int, float]]:
+    """Returns the test accuracy of each run that did not diverge, by algorithm and seed."""
+    by_algorithm: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record["test_accuracy"] is not None:
+            by_seed = by_algorithm.setdefault(record["algorithm"], {})
+            by_seed[record["seed"]] = record["test_accuracy"]
+    return by_algorithm
+
+
+def summary(records: Records) -> pd.DataFrame:
+    """Makes a row for each algorithm: accuracies as fractions with their 95 % interval, and seconds
+    per epoch."""
+    rows = []
+    frame = pd.DataFrame(list(records))
+    for (dataset, algorithm), runs in frame.groupby(["dataset", "algorithm"], sort=False):
+        done = runs[runs["test_accuracy"].notna()]
+        test = intervals.mean_interval(done["test_accuracy"].tolist()) if len(done) else None
+        rows.append(
+            {
+                "dataset": dataset,
+                "algorithm": algorithm,
+                "seeds": len(done),
+                "diverged": len(runs) - len(done),
+                "test_accuracy": test and test.mean,
+                "test_low": test and test.low,
+                "test_high": test and test.high,
+                "validation_accuracy": pd.to_numeric(done["validation_accuracy"]).mean(),
+                "seconds_per_epoch": float((runs["train_seconds"] / runs["epochs"]).mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def results_table(records: Records) -> list[list[str]]:
+    """Makes the summary for people: a row for each algorithm, accuracies in percent."""
+    table = [
+        ["Algorithm", "Test accuracy, % [95 % interval]", "Validation, %", "Seeds", "s / epoch"]
+    ]
+    by_algorithm = accuracies(records)
+    for row in summary(records).to_dict("records"):
+        algorithm = str(row["algorithm"])
+        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        validation = row["validation_accuracy"]
+        table.append(
+            [
+                ALGORITHM_NAMES[algorithm],
+                intervals.with_bounds(list(by_algorithm.get(algorithm, {}).values())),
+                "-" if pd.isna(validation) else f"{100 * validation:.2f}",
+                f"{row['seeds']}{diverged}",
+                f"{row['seconds_per_epoch']:.3g}",
+            ]
+        )
+    return table
+
+
+def tests_table(records: Records) -> list[list[str]]:
+    """Makes a row for each paired test; only a header if no two algorithms share a seed."""
+    table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    for test in intervals.paired_tests(accuracies(records)):
+        names = (ALGORITHM_NAMES[name] for name in (test.first, test.second))
+        difference = test.difference.with_bounds()
+        table.append([" - ".join(names), difference, intervals.p_value(test.p)])
+    return table
+
+
+def layers_table(records: Records) -> list[list[str]]:
+    """Makes a row for each forward-only algorithm: mean test accuracy by layer, in percent.
+
+    The third column predicts from each layer's logits alone, the last one from the sum of the
+    logits up to each layer.
+    """
+    table = [["Algorithm", "All layers", "Each layer alone", "Layers up to it"]]
+    for algorithm, by_seed in accuracies(records).items():
+        if algorithm == "bp":
+            continue
+        done = [r for r in records if r["algorithm"] == algorithm and r["seed"] in by_seed]
+        by_layer = (
+            " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in done], axis=0))
+            for key in ("layer_accuracies", "cumulated_accuracies")
+        )
+        all_layers = intervals.with_bounds(list(by_seed.values()))
+        table.append([ALGORITHM_NAMES[algorithm], all_layers, *by_layer])
+    return table
+
+
+def accuracy_figure(records: Records) -> Figure:
+    """Draws every seed's test accuracy as a dot, and the mean with its 95 % interval."""
+    figure, axes = new_axes("Test accuracy; dots: seeds, bar: mean and 95 % interval")
+    by_algorithm = accuracies(records)
+    for i, (algorithm, by_seed) in enumerate(by_algorithm.items()):
+        color, marker = ALGORITHM_STYLES[algorithm]
+        values = 100 * np.array(list(by_seed.values()))
+        offsets = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
+        axes.plot(i - 0.12 + offsets, values, marker, color=color, alpha=0.6, markersize=5)
+        interval = intervals.mean_interval(list(by_seed.values()))
+        mean, half_width = 100 * interval.mean, 100 * interval.half_width
+        axes.errorbar(i + 0.2, mean, half_width, fmt=marker, color=color, capsize=4, markersize=8)
+        axes.annotate(
+            f"{mean:.2f}",
+            (i + 0.2, mean),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_xticks(range(len(by_algorithm)), [ALGORITHM_NAMES[a] for a in by_algorithm])
+    axes.set_xlim(-0.5, len(by_algorithm) - 0.4)
+    axes.set_ylabel("Test accuracy, %")
+    return figure
+
+
+def learning_figure(records: Records) -> Figure:
+    """Draws validation accuracy after each epoch: mean over seeds and 95 % band."""
+    figure, axes = new_axes("Validation accuracy, mean and 95 % band over seeds")
+    lowest = 100.0
+    for algorithm in dict.fromkeys(record["algorithm"] for record in records):
+        curves = 100 * np.array(
+            [
+                record["history"]["validation_accuracy"]
+                for record in records
+                if record["algorithm"] == algorithm and record["test_accuracy"] is not None
+            ]
+        )
+        if not curves.size:
+            continue
+        color, marker = ALGORITHM_STYLES[algorithm]
+        epochs = np.arange(1, curves.shape[1] + 1)
+        mean = curves.mean(axis=0)
+        axes.plot(
+            epochs,
+            mean,
+            color=color,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(epochs) // 10),
+            label=ALGORITHM_NAMES[algorithm],
+        )
+        if len(curves) > 1:
+            half = stats.sem(curves, axis=0) * stats.t.ppf(0.975, len(curves) - 1)
+            axes.fill_between(epochs, mean - half, mean + half, color=color, alpha=0.2, lw=0)
+        lowest = min(lowest, float(mean[len(mean) // 5]))
+    if lowest < 100:
+        # The low accuracies of the first epochs would squeeze all differences into a thin line.
+        axes.set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
+        axes.legend(loc="lower right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Validation accuracy, %")
+    return figure
+
+
+def section(results: Results) -> Section:
+    """Makes the report of a comparison.
+
+    Raises:
+      ValueError: if there is no record.
+    """
+    if not results.records:
+        raise ValueError("comparison: `records` must hold at least one run, got none.")
+    # A later start may have added seeds: sort them in with their algorithm.
+    order = list(ALGORITHM_NAMES)
+    records = sorted(results.records, key=lambda r: (order.index(r["algorithm"]), r["seed"]))
+    pictures = [
+        Picture(
+            "accuracy.png",
+            "Test accuracy of every seed, and the mean.",
+            partial(accuracy_figure, records),
+        )
+    ]
+    if any(record["history"]["validation_accuracy"] for record in records):
+        caption = "Validation accuracy during training."
+        draw = partial(learning_figure, records)
+        pictures.append(Picture("learning_curves.png", caption, draw))
+    tables = {"Results": results_table(records), "Paired tests": tests_table(records)}
+    if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
+        tables["Test accuracy by layer, %"] = layers_table(records)
+    dataset = records[0]["dataset"]
+    selection = results.config.get("options", {}).get("selection", "validation")
+    names = [ALGORITHM_NAMES[a] for a in dict.fromkeys(r["algorithm"] for r in records)]
+    return Section(
+        title=f"{', '.join(names)} on {dataset}",
+        lead=(
+            f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
+            "A paired test compares two algorithms on the same seeds."
+        ),
+        tables={title: table for title, table in tables.items() if len(table) > 1},
+        pictures=pictures,
+        records=records,
+        summary=summary(records),
+        config=results.config,
+        command=results.command,
+    )

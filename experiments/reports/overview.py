@@ -1,0 +1,152 @@
+"""All comparisons of several folders side by side: SFFA against FFA and backprop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.harness.results import Results
+from experiments.reports import comparison_tables, continual_tables, intervals
+from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.reports.html_report import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, text_color
+
+BASELINES = ("ffa", "bp")
+"""The algorithms that SFFA is compared with."""
+
+
+class Case(NamedTuple):
+    """One setting in which algorithms were compared.
+
+    Attributes:
+      name: data, network and task.
+      values: for each algorithm, each seed's accuracy.
+    """
+
+    name: str
+    values: Mapping[str, Mapping[int, float]]
+
+
+def run_name(run: Results) -> str:
+    """Returns a run's folder and data set, once if they are equal."""
+    folder, dataset = run.path.resolve().name, run.options["dataset"]
+    return folder if folder == dataset else f"{folder}: {dataset}"
+
+
+def classification_cases(run: Results) -> list[Case]:
+    """Returns the one case of a run of `compare` or `latents`."""
+    widths = [*run.options.get("channels", ()), *run.options["hidden"]]
+    name = f"{run_name(run)}, {'-'.join(map(str, widths))}, {run.options['preset']}"
+    return [Case(name, comparison_tables.accuracies(run.records))]
+
+
+def continual_cases(run: Results) -> list[Case]:
+    """Returns a case for each scenario and strategy of a continual grid."""
+    records = continual_tables.ordered(run.records)
+    return [
+        Case(
+            f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {STRATEGY_NAMES[strategy]}",
+            continual_tables.by_seed(
+                continual_tables.of(records, scenario=scenario, strategy=strategy)
+            ),
+        )
+        for scenario, strategy in continual_tables.settings(records)
+    ]
+
+
+CASES: dict[str, Callable[[Results], list[Case]]] = {
+    "compare": classification_cases,
+    "latents": classification_cases,
+    "continual": continual_cases,
+}
+"""The experiments that compare accuracies, each with the function that makes its cases."""
+
+
+def differences(case: Case) -> dict[str, intervals.PairedTest]:
+    """Tests SFFA against each baseline on their common seeds; the p-values are not corrected."""
+    return {
+        baseline: test
+        for baseline in BASELINES
+        if {"sffa", baseline} <= {*case.values}
+        for test in intervals.paired_tests({name: case.values[name] for name in ("sffa", baseline)})
+    }
+
+
+def accuracy_table(cases: Sequence[Case]) -> list[list[str]]:
+    """Makes a row for each case: accuracies, and SFFA's differences with corrected p-values."""
+    algorithms = ("sffa", "ffa", "bp")
+    head = ["Setting", *(f"{ALGORITHM_NAMES[a]}, %" for a in algorithms)]
+    for baseline in BASELINES:
+        head += [f"SFFA - {ALGORITHM_NAMES[baseline]}, points", "p (paired t, Holm)"]
+    tests = {
+        (i, baseline): test
+        for i, case in enumerate(cases)
+        for baseline, test in differences(case).items()
+    }
+    tests = dict(zip(tests, intervals.holm_corrected(list(tests.values())), strict=True))
+    table = [head]
+    for i, case in enumerate(cases):
+        row = [case.name]
+        for algorithm in algorithms:
+            row.append(intervals.with_bounds(list(case.values.get(algorithm, {}).values())))
+        for baseline in BASELINES:
+            test = tests.get((i, baseline))
+            row += [test.difference.with_bounds(), intervals.p_value(test.p)] if test else ["-"] * 2
+        table.append(row)
+    return table
+
+
+def differences_figure(cases: Sequence[Case]) -> Figure:
+    """Draws SFFA's lead over FFA and backprop in every case, with 95 % intervals."""
+    figure = Figure(figsize=(8.6, 1.3 + 0.3 * len(cases)))
+    axes = figure.subplots()
+    for place, baseline in enumerate(BASELINES):
+        color, marker = ALGORITHM_STYLES[baseline]
+        leads = {
+            i: tests[baseline].difference
+            for i, case in enumerate(cases)
+            if baseline in (tests := differences(case))
+        }
+        if not leads:
+            continue
+        axes.errorbar(
+            [100 * lead.mean for lead in leads.values()],
+            np.array(list(leads)) + 0.16 * (2 * place - 1),
+            xerr=[100 * lead.half_width for lead in leads.values()],
+            fmt=marker,
+            color=color,
+            markersize=5,
+            capsize=2,
+            label=f"SFFA - {ALGORITHM_NAMES[baseline]}",
+        )
+    axes.axvline(0, color=text_color(), linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(cases)), [case.name for case in cases], fontsize=8)
+    axes.set_ylim(len(cases) - 0.5, -0.5)
+    axes.grid(axis="x")
+    axes.set_xlabel("SFFA's lead in test accuracy, points (negative: SFFA is behind)")
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def section(runs: Sequence[Results]) -> Section | None:
+    """Makes the section of all comparisons; None if no run compares accuracies."""
+    cases = [case for run in runs if run.experiment in CASES for case in CASES[run.experiment](run)]
+    cases = [case for case in cases if differences(case)]
+    if not cases:
+        return None
+    return Section(
+        title="All comparisons side by side",
+        lead="Mean test accuracy with its 95 % interval over seeds (in continual learning: over "
+        "all tasks, after the last one), and SFFA's lead, paired by seed. The p-values are "
+        "corrected together.",
+        tables={"Accuracies and differences": accuracy_table(cases)},
+        pictures=[
+            Picture(
+                "differences.png",
+                "SFFA's lead over FFA and backprop, mean and 95 % interval over seeds.",
+                partial(differences_figure, cases),
+            )
+        ],
+    )

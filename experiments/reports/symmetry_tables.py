@@ -1,0 +1,207 @@
+"""Tables and figures of the symmetry experiment, made from its records and `config.json`."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.config import options as shared
+from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
+from experiments.harness.results import Results, restore_options
+from experiments.reports import intervals
+from experiments.reports.html_report import Picture, Section
+from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
+from sffa_jax.analysis.symmetry import Landscape, landscape
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
+    """Draws a row for each algorithm: the loss (color) and its descent direction (arrows) for a
+    positive and a negative sample."""
+    figure = Figure(figsize=(8.6, 3.8 * len(landscapes)))
+    panels = figure.subplots(len(landscapes), 2, squeeze=False)
+    for row, (algorithm, land) in zip(panels, landscapes.items(), strict=True):
+        for kind, axes in enumerate(row):
+            # Axis 0 of a landscape is the positive neuron; figures have it to the right.
+            x, y = np.meshgrid(land.grid, land.grid)
+            loss, slope = land.loss[kind].T, land.slope[kind].transpose(1, 0, 2)
+            shades = axes.contourf(
+                x, y, loss, np.linspace(0, 3, 13), cmap="cividis_r", extend="max"
+            )
+            every_sixth = np.s_[3::6, 3::6]
+            axes.quiver(
+                *(x[every_sixth], y[every_sixth]),
+                *(-slope[every_sixth][..., 0], -slope[every_sixth][..., 1]),
+                **{"color": "white", "edgecolor": "black", "linewidth": 0.5, "width": 0.009},
+            )
+            sample = ("positive", "negative")[kind]
+            axes.set_title(f"{ALGORITHM_NAMES[algorithm]}: {sample} sample")
+            axes.set_aspect("equal")
+            axes.set_xlabel("activity of the positive neuron")
+            axes.set_ylabel("activity of the negative neuron")
+        figure.colorbar(shades, ax=row.tolist(), label="loss, nats", shrink=0.85)
+    return figure
+
+
+def gradient_ratios(records: Records, algorithm: str, setting: str) -> np.ndarray:
+    """Returns the norm from positive samples over that from negative samples,
+    [seeds, epochs + 1, layers]."""
+    norms = np.array(
+        [
+            record["gradient_norms"]
+            for record in records
+            if (record["algorithm"], record["setting"]) == (algorithm, setting)
+        ]
+    )
+    return norms[..., 0] / norms[..., 1]
+
+
+def algorithm_settings(records: Records) -> list[tuple[str, str]]:
+    """Returns every (algorithm, setting) that has records, in their order."""
+    return list(dict.fromkeys((record["algorithm"], record["setting"]) for record in records))
+
+
+def ratio_figure(records: Records, layer: int) -> Figure:
+    """Draws the ratio of gradient norms through training: geometric mean and range over seeds."""
+    figure, axes = new_axes(f"Gradient from positive ÷ from negative samples, layer {layer + 1}")
+    for algorithm, setting in algorithm_settings(records):
+        logs = np.log(gradient_ratios(records, algorithm, setting)[..., layer])
+        color, marker = ALGORITHM_STYLES[algorithm]
+        epochs = np.arange(logs.shape[1])
+        axes.plot(
+            epochs,
+            np.exp(logs.mean(axis=0)),
+            color=color,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(epochs) // 10),
+            linestyle="-" if setting == "published" else "--",
+            label=f"{ALGORITHM_NAMES[algorithm]}, {setting}",
+        )
+        low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
+        axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.axhline(1, color=text_color(), linewidth=0.8, linestyle=":")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Epochs trained (0: untrained)")
+    axes.set_ylabel("Ratio (1: balanced)")
+    axes.legend()
+    return figure
+
+
+def imbalance_table(records: Records) -> list[list[str]]:
+    """Makes a row for each rule and layer: its ratio before training and its imbalance during it.
+
+    An imbalance of 2 is a ratio of 2 or of 1/2.
+    """
+    table = [["Algorithm", "Rule", "Layer", "Untrained ratio", "Imbalance in training", "At worst"]]
+    for algorithm, setting in algorithm_settings(records):
+        by_layer = gradient_ratios(records, algorithm, setting)
+        for layer in range(by_layer.shape[-1]):
+            ratio = by_layer[..., layer]
+            imbalance = np.exp(np.abs(np.log(ratio[:, 1:])))
+            of_seed = imbalance.mean(axis=1).tolist()
+            table.append(
+                [
+                    ALGORITHM_NAMES[algorithm],
+                    setting,
+                    str(layer + 1),
+                    f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
+                    intervals.with_bounds(of_seed, ".3g", 1.0),
+                    f"{imbalance.max():.3g}",
+                ]
+            )
+    return table
+
+
+def gradient_sizes(records: Records, setting: str) -> np.ndarray:
+    """Returns the norm of the first layer's gradient from both kinds of sample together,
+    [seeds, epochs + 1]."""
+    norms = [r["gradient_norms"] for r in records if r["setting"] == setting]
+    return np.linalg.norm(np.array(norms)[:, :, 0], axis=-1)
+
+
+def size_figure(records: Records) -> Figure:
+    """Draws the gradient through training, one panel for the logit scale and one for epsilon."""
+    figure = Figure(figsize=(8.6, 3.8))
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {
+        "τ": "Logit scale τ (all else as in the preset)",
+        "ε": "Epsilon ε (all else as in the preset)",
+    }
+    for axes, (symbol, title) in zip(panels, titles.items(), strict=True):
+        names = [name for name in GRADIENT_SETTINGS if name.startswith(symbol)]
+        for i, name in enumerate(names):
+            sizes = gradient_sizes(records, name)
+            shade = colormaps["cividis"](i / (len(names) - 1) * 0.9)
+            epochs = np.arange(sizes.shape[1])
+            mean = np.exp(np.log(sizes).mean(axis=0))
+            axes.plot(epochs, mean, color=shade, marker="osD^"[i], markersize=4, label=name)
+        axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_xlabel("Epochs trained (0: untrained)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+    panels[0].set_ylabel("Norm of the gradient, first layer")
+    return figure
+
+
+def size_table(records: Records) -> list[list[str]]:
+    """Makes a row for each setting: its gradient during training and its final accuracy."""
+    table = [["SFFA with", "Gradient, untrained", "after the first epoch", "after the last"]]
+    table[0].append("Accuracy on the probe images, %")
+    for name in GRADIENT_SETTINGS:
+        sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
+        accuracy = [r["probe_accuracy"] for r in records if r["setting"] == name]
+        at_epochs = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
+        table.append([name, *at_epochs, intervals.with_bounds(accuracy)])
+    return table
+
+
+def section(results: Results) -> Section:
+    """Makes the report of a symmetry experiment."""
+    options: shared.Options = restore_options(shared.Options, results.options)
+    published = dataclasses.replace(options.recipe, **PUBLISHED)
+    balance = [r for r in results.records if r["setting"] not in GRADIENT_SETTINGS]
+    sizes = [r for r in results.records if r["setting"] in GRADIENT_SETTINGS]
+    landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
+    pictures = [
+        Picture(
+            "landscape.png",
+            "Loss over the activity of one positive and one negative neuron; arrows point "
+            "downhill. SFFA's two panels are mirror images of each other; FFA's are not.",
+            partial(landscape_figure, landscapes),
+        )
+    ]
+    for layer in range(np.shape(balance[0]["gradient_norms"])[1]):
+        caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
+        draw = partial(ratio_figure, balance, layer)
+        pictures.append(Picture(f"gradient_ratio_layer_{layer + 1}.png", caption, draw))
+    tables = {"Imbalance": imbalance_table(balance)}
+    if sizes:
+        caption = "Size of SFFA's gradient on the first layer, by logit scale and by epsilon."
+        pictures.append(Picture("gradient_size.png", caption, partial(size_figure, sizes)))
+        tables["Logit scale and epsilon"] = size_table(sizes)
+    head, *rows = tables["Imbalance"]
+    return Section(
+        title=f"Symmetry of FFA and SFFA on {options.dataset}",
+        lead=(
+            "The ratio compares the gradient of the mean loss of positive samples with that of "
+            "negative samples, on the same validation images, layer by layer. A ratio of 1 is "
+            "balance; an imbalance of 2 means that one kind of sample pulls twice as hard as the "
+            "other (mean over the epochs, with a 95 % interval over seeds)."
+        ),
+        tables=tables,
+        pictures=pictures,
+        records=results.records,
+        summary=pd.DataFrame(rows, columns=head),
+        config=results.config,
+        command=results.command,
+    )

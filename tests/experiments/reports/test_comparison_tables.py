@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from html_pages import parse
+from scipy import stats
+
+from experiments.harness.results import Results
+from experiments.reports import comparison_tables
+from experiments.reports.html_report import html_report
+
+
+def record(algorithm, seed, accuracy, **changes):
+    return {
+        "dataset": "digits",
+        "algorithm": algorithm,
+        "seed": seed,
+        "status": "done",
+        "test_accuracy": accuracy,
+        "validation_accuracy": accuracy,
+        "layer_accuracies": [accuracy],
+        "cumulated_accuracies": [accuracy],
+        "selected_epoch": 2,
+        "epochs": 2,
+        "train_seconds": 3.0,
+        "history": {"loss": [0.7, 0.6], "validation_accuracy": [0.5, accuracy]},
+    } | changes
+
+
+RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84])] + [
+    record("sffa", s, a) for s, a in enumerate([0.90, 0.91, 0.95])
+]
+
+
+def section_of(records):
+    config = {"experiment": "compare", "options": {}}
+    return comparison_tables.section(Results(Path(), config, records, "python -m x"))
+
+
+def test_layers_by_hand():
+    by_layer = {"layer_accuracies": [0.5, 0.75], "cumulated_accuracies": [0.5, 0.8]}
+    deep = [
+        record("sffa", 0, 0.8, **by_layer),
+        record("sffa", 1, 0.9, layer_accuracies=[0.7, 0.85], cumulated_accuracies=[0.7, 0.9]),
+        record("bp", 0, 0.95),
+    ]
+    _, row = section_of(deep).tables["Test accuracy by layer, %"]
+    assert row == ["SFFA", "85.00 [21.47, 148.53]", "60.00 / 80.00", "60.00 / 85.00"]
+    assert list(section_of(RECORDS).tables) == ["Results", "Paired tests"]
+
+
+def test_the_section_holds_every_number(tmp_path):
+    diverged = record(
+        "bp", 0, None, status="diverged", validation_accuracy=None, layer_accuracies=None
+    )
+    section = section_of([*RECORDS, diverged])
+    assert section.tables["Results"][1:] == [
+        ["FFA", "82.00 [77.03, 86.97]", "82.00", "3", "1.5"],
+        ["SFFA", "92.00 [85.43, 98.57]", "92.00", "3", "1.5"],
+        ["Backprop", "-", "-", "0 (1 diverged)", "1.5"],
+    ]
+    ((difference, points, p),) = section.tables["Paired tests"][1:]
+    assert difference == "FFA - SFFA"
+    assert points.startswith("-10.00 [")
+    assert p == f"{stats.ttest_rel([0.80, 0.82, 0.84], [0.90, 0.91, 0.95]).pvalue:.2g}"
+    html_report(tmp_path, [section])
+    page = parse(tmp_path / "report.html")
+    # Two pictures, each for light and for dark.
+    assert [image["class"] for image in page.images] == ["light", "dark"] * 2
+    assert page.tables[0] == section.tables["Results"]
+    header, *runs = page.tables[-1]
+    column = header.index("test accuracy")
+    assert [run[column] for run in runs] == ["0.8", "0.82", "0.84", "0.9", "0.91", "0.95", "-"]
+    assert page.preformatted[0] == "python -m x"
+    table = pd.read_csv(tmp_path / "summary.csv").set_index("algorithm")
+    assert table.loc["sffa", "test_accuracy"] == pytest.approx(0.92)
+    assert table.loc["sffa", "seconds_per_epoch"] == 1.5
+    assert table.loc["bp", "diverged"] == 1
+
+
+def test_algorithms_and_seeds_are_sorted_whenever_they_were_run():
+    shuffled = [RECORDS[i] for i in (4, 0, 5, 2, 3, 1)]
+    assert section_of(shuffled).records == RECORDS
+
+
+@pytest.mark.parametrize(
+    ("selection", "phrase"), [("validation", "validation accuracy"), ("test", "too high")]
+)
+def test_the_lead_names_how_the_epoch_was_chosen(selection, phrase):
+    config = {"experiment": "compare", "options": {"selection": selection}}
+    assert phrase in comparison_tables.section(Results(Path(), config, RECORDS)).lead
+
+
+def test_figures_show_every_seed():
+    axes = comparison_tables.accuracy_figure(RECORDS).axes[0]
+    dots = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [sorted(line.get_ydata()) for line in dots] == [
+        pytest.approx([80, 82, 84]),
+        pytest.approx([90, 91, 95]),
+    ]
+    curves = comparison_tables.learning_figure(RECORDS).axes[0].lines
+    assert curves[1].get_ydata() == pytest.approx([50, 92])
+
+
+def test_nothing_to_report():
+    with pytest.raises(ValueError, match="`records` must hold at least one run"):
+        section_of([])

@@ -1,0 +1,28 @@
+import pytest
+
+from experiments.reports import overview
+
+
+def case(name, sffa, ffa):
+    values = {"sffa": dict(enumerate(sffa)), "ffa": dict(enumerate(ffa))}
+    return overview.Case(name, values)
+
+
+def test_differences_are_paired_and_corrected_together():
+    cases = [case("a", [0.9, 0.92, 0.95], [0.8, 0.8, 0.8]), case("b", [0.5, 0.6], [0.5, 0.7])]
+    _, first, second = overview.accuracy_table(cases)
+    assert first[0] == "a"
+    assert first[4].startswith("12.33 [")
+    assert second[4].startswith("-5.00 [")
+    alone = overview.accuracy_table(cases[:1])[1][5]
+    assert float(first[5]) == pytest.approx(2 * float(alone), rel=0.05)
+    assert first[3] == first[6] == "-"
+    axes = overview.differences_figure(cases).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_a_case_without_sffa_has_no_difference():
+    lone = overview.Case("bp alone", {"bp": {0: 0.5, 1: 0.6}})
+    assert overview.differences(lone) == {}
+    assert overview.accuracy_table([lone])[1][1:4] == ["-", "-", "55.00 [-8.53, 118.53]"]
+    assert overview.accuracy_table([lone])[1][4:] == ["-"] * 4

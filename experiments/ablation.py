@@ -21,7 +21,7 @@ from experiments.harness.experiment import execute
 from experiments.harness.trainer import Setting, train_settings
 from experiments.reports.sections import write_report
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,12 @@ def main(options: Options) -> None:
                 algorithm,
                 splits_of,
                 folder,
-                options.parallel,
+                options.placement,
                 options.seeds,
                 {"dataset": options.dataset},
                 options.checkpoint_seconds,
-                options.devices_per_run,
             )
-        if not leads():
+        if not is_main_process():
             return
         write_report(folder, options.command("ablation"))
 

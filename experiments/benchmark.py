@@ -37,7 +37,8 @@ from experiments.reports.sections import write_report
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.scale.pipeline import pipelined_epoch
-from sffa_jax.scale.sweep import available, fastest, place, seed_keys, share, spread
+from sffa_jax.scale.placement import Placement, available
+from sffa_jax.scale.sweep import fastest, seed_keys
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, evaluate
 from sffa_jax.training.fit import Schedule, start, train_epoch
 from sffa_jax.training.samples import Samples
@@ -340,13 +341,13 @@ def measure_sweep(options: Options, width: int, number: int) -> list[dict[str, A
     recipe = recipe_of(options, (width,))
     epoch, _ = epoch_of(recipe, "sffa", samples, options.classes)
     learner = recipe.learner("sffa", (options.features, 1), options.classes, options.images)
-    begin = jax.jit(spread(lambda key, data: start(learner, key, data), "map"))
+    begin = jax.jit(Placement("map").lift(lambda key, data: start(learner, key, data)))
     runs = begin(seed_keys(range(number)), samples)
     names = {"case": "sweep", "algorithm": "sffa", "hidden": [width], "seeds": number}
     programs = []
-    for way in available():
-        call, _ = compiled(spread(epoch, way), place(runs, way), samples)
-        programs.append(Timed(names | {"parallel": way}, call, {}))
+    for placement in available():
+        call, _ = compiled(placement.lift(epoch), placement.place_runs(runs), samples)
+        programs.append(Timed(names | {"parallel": placement.mode}, call, {}))
     single, _ = compiled(epoch, jax.tree.map(lambda leaf: leaf[0], runs), samples)
 
     def singles() -> None:
@@ -354,7 +355,7 @@ def measure_sweep(options: Options, width: int, number: int) -> list[dict[str, A
             single()
 
     programs.append(Timed(names | {"parallel": "single"}, singles, {}))
-    chosen = fastest(epoch, runs, samples).way
+    chosen = fastest(epoch, runs, samples).placement.mode
     return [record | {"auto": chosen} for record in records_of(programs, options.repeats)]
 
 
@@ -377,15 +378,13 @@ def measure_pipeline(options: Options, devices: int) -> list[dict[str, Any]]:
     optimizer = recipe.optimizer(recipe.steps("sffa", options.images))
     streamed = pipelined_epoch(network, optimizer, Schedule(1, options.batch_size))
     run = jax.tree.map(lambda leaf: leaf[None], first)
-    shared_out = spread(epoch, "devices", devices)
+    split = Placement("devices", devices)
     programs = {
         "one device": compiled(epoch, first, samples)[0],
         "layers": compiled(lambda *a: (streamed(*a)[0].state, streamed(*a)[1]), first, samples)[0],
-        "data": compiled(
-            shared_out,
-            place(run, "devices", devices),
-            share(samples, "devices", 1, devices),
-        )[0],
+        "data": compiled(split.lift(epoch), split.place_runs(run), split.place_shared(samples, 1))[
+            0
+        ],
     }
     names = {"case": "pipeline", "algorithm": "sffa", "hidden": list(recipe.hidden)}
     return records_of(

@@ -16,7 +16,7 @@ from experiments.harness.experiment import execute
 from experiments.harness.trainer import train_runs
 from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,17 @@ def main(options: Options) -> None:
                 algorithm,
                 missing,
                 splits,
-                options.parallel,
+                options.placement,
                 console,
                 label,
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=folder.path / "networks" if options.save_networks else None,
-                devices_per_run=options.devices_per_run,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
             )
             for records in trained:
                 folder.append(*(names | record for record in records))
-        if not leads():
+        if not is_main_process():
             return
         write_report(folder, command)
 

@@ -25,7 +25,7 @@ from experiments.reports.sections import write_report
 from sffa_jax import data
 from sffa_jax.continual import metrics
 from sffa_jax.continual.scenarios import make_scenario, make_stream
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 from sffa_jax.training import augment
 
 TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -184,7 +184,7 @@ def main(options: Options) -> None:
                 f"({len(shown)} seeds, {group[0].seconds:.3g} s each)",
                 flush=True,
             )
-        if not leads():
+        if not is_main_process():
             return
         write_report(folder, command)
 

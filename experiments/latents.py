@@ -31,7 +31,7 @@ from sffa_jax.analysis.latents import without_label
 from sffa_jax.analysis.measures import measures
 from sffa_jax.checks import check_integer
 from sffa_jax.core.network import latents, layer_log_odds, predict
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 from sffa_jax.training import backprop
 from sffa_jax.training.learner import State
 from sffa_jax.training.samples import Samples
@@ -228,13 +228,12 @@ def main(options: Options) -> None:
                 algorithm,
                 missing,
                 splits,
-                options.parallel,
+                options.placement,
                 Console(),
                 ALGORITHM_NAMES[algorithm],
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
-                devices_per_run=options.devices_per_run,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
                 watch=watch(seen[algorithm], classes, CHUNK),
             )
@@ -244,7 +243,7 @@ def main(options: Options) -> None:
                         state = load(networks / f"{algorithm}-{record['seed']}").state
                         record["layers"] = measure(seen[algorithm], state, train, test, classes)
                 folder.append(*(names | record for record in records))
-        if not leads():
+        if not is_main_process():
             return
         for algorithm, one in seen.items():
             network, file = networks / f"{algorithm}-0", folder.path / f"pictures-{algorithm}.npz"

@@ -21,7 +21,7 @@ from experiments.harness.experiment import execute
 from experiments.harness.trainer import Setting, train_settings
 from experiments.reports.sections import write_report
 from sffa_jax.checks import check_choice, check_integer, check_range
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,12 @@ def main(options: Options) -> None:
                 algorithm,
                 splits_of,
                 folder,
-                options.parallel,
+                options.placement,
                 options.at_once,
                 {"dataset": options.dataset},
                 options.checkpoint_seconds,
-                options.devices_per_run,
             )
-        if not leads():
+        if not is_main_process():
             return
         write_report(folder, command)
 

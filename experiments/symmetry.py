@@ -25,7 +25,7 @@ from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 from sffa_jax.scale.sweep import seed_keys, sweep
 from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.fit import Progress, start, train_epoch
@@ -118,7 +118,7 @@ def main(options: Options) -> None:
             for seed, of_seed, right in zip(missing, norms, accuracy, strict=True):
                 measured = {"gradient_norms": of_seed.tolist(), "probe_accuracy": float(right)}
                 folder.append({**names, "seed": seed, **measured})
-        if not leads():
+        if not is_main_process():
             return
         write_report(folder, command)
 

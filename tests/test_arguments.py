@@ -56,7 +56,16 @@ from sffa_jax.core import (
     rules,
     winners,
 )
-from sffa_jax.scale import mesh, pipeline, processes, resumable, snapshots, streaming, sweep
+from sffa_jax.scale import (
+    checkpoints,
+    mesh,
+    pipeline,
+    placement,
+    processes,
+    resumable,
+    streaming,
+    sweep,
+)
 from sffa_jax.training import adversarial, augment, backprop, greedy, local, train
 
 PACKAGE = Path(sffa_jax.__file__).parent
@@ -214,7 +223,6 @@ RULE = SCALED | {
     "normalize": choice(rules.NORMALIZE),
     "clip": number(above=0, at_most=0.4, none=True),
 }
-WAY = {"way": choice(sweep.WAYS), "devices_per_run": whole(1)}
 NEGATIVES = choice(negatives.NEGATIVES)
 STRATEGY_OPTIONS = {
     "ewc": {
@@ -263,7 +271,7 @@ CASES = [
         },
         lambda: {"layers": layer.dense_layers([4]), "num_classes": 3, "optimizer": ADAM},
     ),
-    Case(snapshots.Checkpoints, {"keep": whole(1)}, lambda: {"folder": "unused"}),
+    Case(checkpoints.Checkpoints, {"keep": whole(1)}, lambda: {"folder": "unused"}),
     Case(
         processes.connect,
         {
@@ -402,13 +410,13 @@ CASES = [
         lambda: {"records": Records(), "order": np.zeros((1, 2), int)},
     ),
     Case(
-        resumable.drive,
+        resumable.run_resumable,
         {
-            "length": whole(0),
+            "num_steps": whole(0),
             "every_seconds": number(at_least=0),
             "every_steps": whole(1, none=True),
         },
-        lambda: {"begin": int, "advance": lambda number, carry: carry, "length": 0},
+        lambda: {"init": int, "step": lambda number, carry: carry, "num_steps": 0},
     ),
     Case(goodness.energy, SCALED | {"threshold": number()}, lambda: {"h": H}),
     Case(goodness.polar_ratio, SCALED | {"eps": number(above=0)}, lambda: {"h": H}),
@@ -665,27 +673,25 @@ CASES = [
         {"num_steps": whole(0, none=True)},
         lambda: dict.fromkeys(("learner", "schedule", "position", "stream")),
     ),
-    Case(sweep.place, WAY, lambda: {"swept": LABELS, "way": "devices"}),
     Case(
-        sweep.share,
-        WAY | {"runs": whole(1)},
-        lambda: {"shared": LABELS, "way": "devices", "runs": 2},
+        placement.Placement,
+        {"mode": choice(placement.MODES), "devices_per_run": whole(1)},
+        lambda: {"mode": "devices"},
     ),
-    Case(sweep.spread, WAY, lambda: {"function": abs, "way": "devices"}),
     Case(
-        sweep.fit_memory,
-        WAY | {"budget": number(above=0, none=True)},
-        lambda: {"function": abs, "way": "devices", "swept": LABELS},
+        sweep.compile_within_memory,
+        {"budget": number(above=0, none=True)},
+        lambda: {"function": abs, "placement": placement.Placement("map"), "runs": LABELS},
     ),
     Case(
         sweep.fastest,
-        {"repeats": whole(1), "at_least": number(at_least=0)},
-        lambda: {"function": abs, "swept": LABELS},
+        {"repeats": whole(1), "min_seconds": number(at_least=0)},
+        lambda: {"function": abs, "runs": LABELS},
     ),
     Case(sweep.seed_keys, {"seeds": wholes(0)}, lambda: {"seeds": [1]}),
     Case(
         sweep.sweep,
-        {"parallel": choice(["auto", *sweep.WAYS]), "budget": number(above=0, none=True)},
+        {"parallel": choice(["auto", *placement.MODES]), "budget": number(above=0, none=True)},
         lambda: {"run": lambda key, _: key, "keys": jax.random.split(key(), 2), "parallel": "map"},
     ),
     Case(
@@ -719,10 +725,10 @@ EXEMPT = {
     "estimator": "its parameters are checked when it is fitted, as scikit-learn has it",
     "report": "tables and figures of what this library recorded",
     "backprop.with_read_out": "part of backprop_learner and end_to_end, which check",
-    "checkpoint.Snapshot": "a result",
+    "scale.checkpoints.Checkpoint": "a result",
     "checkpoint.Trained": "parts of a run that went through Recipe and Network",
     "ownership.Ownership": "made by the functions of its module",
-    "cluster.highest": "numbers of the library's own, between processes",
+    "scale.processes.all_reduce_max": "numbers of the library's own, between processes",
     "convolution": "stands for XLA's own in Flax, which passes the arguments",
     "page": "a page of what this library recorded",
     "continual.model.Model": "made by the functions of its module",
@@ -736,18 +742,15 @@ EXEMPT = {
     "data.read_cifar10": "its name stands in messages only",
     "data.read_emnist_letters": "its name stands in messages only",
     "data.read_idx": "axes that a file is refused for not having",
-    "drive.Stopped": "raised with the number of a signal that came",
+    "scale.resumable.Interrupted": "raised with the number of a signal that came",
     "learner.Learner": "made by the learners' functions",
     "negatives.every": "uses none of its arguments",
     "rules.LocalRule": "made by the functions of its module",
     "overlays.Part": "made by parts and next_input",
     "overlays.check_labels": "a check itself",
-    "sweep.Choice": "a result",
-    "sweep.Fitted": "a result",
-    "sweep.check_way": "a check itself",
-    "sweep.take": "chunks of runs that were counted",
-    "sweep.placed_shapes": "part of fit_memory, which checks",
-    "sweep.shared_shapes": "part of fit_memory, which checks",
+    "scale.placement.take_runs": "chunks of runs that were counted",
+    "scale.sweep.Choice": "a result",
+    "scale.sweep.CompiledSweep": "a result",
     "train.plan_epoch": "the number of samples is that of an array",
     "winners.kth_by_groups": "kernel of kth_largest, which checks",
     "winners.kth_by_bisection": "kernel of kth_largest, which checks",

@@ -17,8 +17,8 @@ from experiments.harness.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.scale.mesh import make_mesh
-from sffa_jax.scale.processes import first_alone
-from sffa_jax.scale.sweep import WAYS, available, check_way
+from sffa_jax.scale.placement import MODES, Placement, available
+from sffa_jax.scale.processes import main_process_first
 from sffa_jax.training.fit import Schedule
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.samples import Samples, make_samples
@@ -123,18 +123,29 @@ class Common:
           ValueError: naming the first option that cannot be used.
         """
         data.check_name(self.dataset)
-        check_choice("options", "parallel", self.parallel, ["auto", *WAYS])
+        check_choice("options", "parallel", self.parallel, ["auto", *MODES])
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
         check_integer("options", "devices_per_run", self.devices_per_run, 1)
-        if self.parallel != "auto":
-            check_way("options", self.parallel, self.devices_per_run)
         make_mesh(1, self.devices_per_run)
         if jax.process_count() > 1:
-            check_choice("options", "parallel", self.parallel, ("auto", *available()))
+            modes = [placement.mode for placement in available()]
+            check_choice("options", "parallel", self.parallel, ["auto", *modes])
+        _ = self.placement
         self.part()
+
+    @property
+    def placement(self) -> Placement | None:
+        """How runs lie on the devices; None: the fastest mode, to be measured.
+
+        Raises:
+          ValueError: for several devices per run in a mode other than "devices".
+        """
+        if self.parallel == "auto":
+            return Placement("devices", self.devices_per_run) if self.devices_per_run > 1 else None
+        return Placement(self.parallel, self.devices_per_run)
 
     def part(self) -> tuple[int, int]:
         """Which of how many parts of the runs are done here, both from 1; (1, 1) is all.
@@ -302,7 +313,7 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
 
 def load_dataset(options: Common) -> data.Dataset:
     """The options' data set; of several processes the first downloads it, then all read it."""
-    return first_alone(lambda: data.load(options.dataset, options.data_dir))
+    return main_process_first(lambda: data.load(options.dataset, options.data_dir))
 
 
 def load_splits(options: Options) -> Splits:

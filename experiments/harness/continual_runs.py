@@ -21,10 +21,11 @@ from sffa_jax.continual import runner
 from sffa_jax.continual.runner import Course, Plan, make_plan
 from sffa_jax.continual.scenarios import Scenario, Stream, make_scenario, make_stream
 from sffa_jax.continual.strategy import stored_floats
-from sffa_jax.scale.processes import fetch
-from sffa_jax.scale.resumable import drive
-from sffa_jax.scale.snapshots import Checkpoints
-from sffa_jax.scale.sweep import available, place, placed_shapes, seed_keys, share, spread, take
+from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.placement import Placement, available, take_runs
+from sffa_jax.scale.processes import to_host
+from sffa_jax.scale.resumable import run_resumable
+from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training.samples import Samples
 
 PORTION = 100
@@ -140,24 +141,21 @@ class Pieces:
 
     Args:
       course: strength -> what is learned and how.
-      way: how runs are spread.
+      placement: how the runs lie on the devices.
       number: of runs.
-      devices_per_run: that share each batch.
       training, test: the samples.
     """
 
     def __init__(
         self,
         course: Callable[[Any], Course],
-        way: str,
+        placement: Placement,
         number: int,
-        devices_per_run: int,
         training: Samples,
         test: Samples,
     ) -> None:
-        self.course, self.way, self.number = course, way, number
-        self.devices_per_run = devices_per_run
-        self.samples = share((training, test), way, number, devices_per_run)
+        self.course, self.placement, self.number = course, placement, number
+        self.samples = placement.place_shared((training, test), number)
         self.compiled: dict[Any, jax.stages.Compiled] = {}
 
     def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,13 +167,13 @@ class Pieces:
             seen = runner.Data(own.stream, training, test)
             return piece(self.course(own.strength), changing, *arguments, seen)
 
-        return spread(of_one, self.way, self.devices_per_run)
+        return self.placement.lift(of_one)
 
     def __call__(
         self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any
     ) -> tuple[Any, np.float32]:
         """Runs a piece for all runs; also the seconds that took, without compilation."""
-        common = share(shared, self.way, self.number, self.devices_per_run)
+        common = self.placement.place_shared(shared, self.number)
         arguments = ((changing, swept), *common, *self.samples)
         name = (piece, *(jnp.shape(x) for x in shared))
         if name not in self.compiled:
@@ -196,7 +194,7 @@ class Pieces:
         _, losses = shapes(runner.train_steps, runs, now, jnp.arange(1))
         number = self.number
         return Journey(
-            placed_shapes(runs, number, self.way, self.devices_per_run),
+            self.placement.run_shapes(runs, number),
             np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
             jax.tree.map(lambda x: np.zeros((number, tasks + 1, *x.shape[1:]), x.dtype), looked),
             np.full((number, tasks, num_steps, losses.shape[-1]), np.nan, np.float32),
@@ -267,7 +265,7 @@ def run_together(
     before = jnp.int32(-1)
 
     def note(journey: Journey, row: int, tested: Any) -> None:
-        accuracy, neurons = fetch(tested)
+        accuracy, neurons = to_host(tested)
         journey.accuracy[:, row] = accuracy[:number]
         for rows, new in zip(
             jax.tree.leaves(journey.neurons), jax.tree.leaves(neurons), strict=True
@@ -291,7 +289,7 @@ def run_together(
         (runs, losses), took = pieces(
             runner.train_steps, runs, swept, now, jnp.asarray(parts[part])
         )
-        journey.losses[:, task, parts[part]] = fetch(losses)[:number]
+        journey.losses[:, task, parts[part]] = to_host(losses)[:number]
         journey.seconds[task] += took
         if part == len(parts) - 1:
             runs, took = pieces(runner.close_task, runs, swept, now)
@@ -308,7 +306,7 @@ def run_together(
         return journey._replace(runs=runs, other_seconds=other)
 
     like = pieces.journey(swept, course)
-    return drive(
+    return run_resumable(
         begin,
         advance,
         tasks * len(parts),
@@ -357,27 +355,28 @@ def run_seeds(
     # From sizes of classes alone, so that the plan does not depend on which seeds run together.
     plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
     course = make_course(options, cell, scenario, plan, used.shape)
-    way = options.parallel
     on_cpu = jax.default_backend() == "cpu"
     per_run = options.devices_per_run
     alone = jax.process_count() == 1 and per_run == 1
-    if way == "auto":
-        way = ("devices" if "devices" in available() else "map") if on_cpu or not alone else "vmap"
+    placement = options.placement
+    if placement is None:
+        several = Placement("devices") in available()
+        placement = Placement(("devices" if several else "map") if on_cpu or not alone else "vmap")
     # In a row, runs can be kept as soon as they end: as many at once as work at a time.
     at_once = {"map": 1, "devices": jax.device_count() // per_run if on_cpu else len(seeds)}
-    portion = at_once.get(way, len(seeds))
+    portion = at_once.get(placement.mode, len(seeds))
     swept = Swept(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
-    pieces: dict[tuple[str, int], Pieces] = {}
+    pieces: dict[tuple[Placement, int], Pieces] = {}
     for start in range(0, len(seeds), portion):
         size = min(portion, len(seeds) - start)
         # One run alone is the faster with all cores to itself.
-        way = "map" if size == 1 and alone else way
+        placement = Placement("map") if size == 1 and alone else placement
         group = slice(start, start + size)
         info = {**cell._asdict(), "seeds": list(seeds[group])}
-        info |= {"strengths": list(strengths[group]), "parallel": way}
-        if (way, size) not in pieces:
-            pieces[way, size] = Pieces(course, way, size, per_run, used.training, used.test)
-        part = place(take(swept, start, size), way, per_run)
+        info |= {"strengths": list(strengths[group]), "parallel": placement.mode}
+        if (placement, size) not in pieces:
+            pieces[placement, size] = Pieces(course, placement, size, used.training, used.test)
+        part = placement.place_runs(take_runs(swept, start, size))
         which = f"run {start + 1}" if size == 1 else f"runs {start + 1}-{start + size}"
         shown = label if size == len(seeds) else f"{label}, {which}/{len(seeds)}"
         with Watcher(
@@ -390,7 +389,7 @@ def run_seeds(
             keep=False,  # the grid is long, and each cell leaves a line
         ) as watcher:
             done = run_together(
-                pieces[way, size],
+                pieces[placement, size],
                 part,
                 course(0.0),
                 checkpoints,

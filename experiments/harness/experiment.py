@@ -15,8 +15,8 @@ import jax
 import tyro
 
 from experiments.config.options import Common
-from sffa_jax.scale.processes import connect, leads
-from sffa_jax.scale.resumable import Stopped, graceful_stop
+from sffa_jax.scale.processes import connect, is_main_process
+from sffa_jax.scale.resumable import Interrupted, graceful_interrupts
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 """Errors that say the disk is full or cannot be written."""
@@ -101,8 +101,8 @@ def execute(
         if arguments is None:  # a process of its own, in which JAX has not started
             set_up(parsed)
         with contextlib.ExitStack() as inside:
-            inside.enter_context(graceful_stop())
-            if not leads():  # what one process says is enough
+            inside.enter_context(graceful_interrupts())
+            if not is_main_process():  # what one process says is enough
                 inside.enter_context(contextlib.redirect_stdout(io.StringIO()))
             main(parsed)
     except (ValueError, TypeError) as error:
@@ -117,7 +117,7 @@ def execute(
         return 1
     except KeyboardInterrupt as stopped:
         print(f"Interrupted. {KEPT}", file=sys.stderr)
-        return 128 + (stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
+        return 128 + (stopped.signal if isinstance(stopped, Interrupted) else signal.SIGINT)
     return 0
 
 

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from sffa_jax.scale.processes import leads
+from sffa_jax.scale.processes import is_main_process
 
 FLUSH_SECONDS = 30.0
 """Time after which what was written for TensorBoard is on disk, at most, while runs go on."""
@@ -170,7 +170,7 @@ class Watcher:
     ) -> None:
         self.console, self.label, self.total, self.unit = console, label, total, unit
         self.scored = scored
-        self.events = events if events and leads() else ()
+        self.events = events if events and is_main_process() else ()
         self.keep, self._line = keep, time.monotonic()
         self._files: _EventFiles | None = None
         self._bar = _bar(console, unit, keep) if console.is_interactive else None

@@ -17,8 +17,8 @@ from typing import Any
 import filelock
 import jax
 
-from sffa_jax.scale.processes import agree, leads
-from sffa_jax.scale.snapshots import Checkpoints
+from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.processes import broadcast_from_main, is_main_process
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
@@ -128,7 +128,7 @@ class RunFolder:
                 self._release()
                 raise
 
-        opened, self.config, self.records = agree(open_all)
+        opened, self.config, self.records = broadcast_from_main(open_all)
         self.path = Path(opened)
 
     def __enter__(self) -> "RunFolder":
@@ -212,7 +212,7 @@ class RunFolder:
 
         Process 0 does, whichever is asked.
         """
-        if not leads():
+        if not is_main_process():
             return
         temporary = self.path / f".{name}.new"
         with temporary.open("w") as file:
@@ -225,7 +225,7 @@ class RunFolder:
         """Adds finished runs to `results.jsonl`, all of them or none, on disk when this returns."""
         self.records += [_plain(record) for record in records]
         lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
-        agree(lambda: self.write("results.jsonl", "".join(lines)))
+        broadcast_from_main(lambda: self.write("results.jsonl", "".join(lines)))
 
     def checkpoints(self, name: str) -> Checkpoints:
         """Where the snapshots of runs under way are kept until their records are here."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, UInt8
 from experiments.config.recipe import Recipe
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.core.network import Network
-from sffa_jax.scale.snapshots import _read_arrays, _read_seal, _write
+from sffa_jax.scale.checkpoints import read_arrays, read_manifest, write_folder
 from sffa_jax.training.evaluate import layer_scores
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples, make_samples
@@ -89,7 +89,7 @@ def save(path: Path | str, trained: Trained) -> None:
     info |= {"recipe": asdict(trained.recipe), "shape": list(trained.shape)}
     # float32 goes through JSON unchanged.
     info |= {name: np.asarray(getattr(trained, name)).tolist() for name in ("mean", "std")}
-    _write(final, trained.state, info)
+    write_folder(final, trained.state, info)
 
 
 def load(path: Path | str) -> Trained:
@@ -99,12 +99,12 @@ def load(path: Path | str) -> Trained:
       ValueError: if there is none, or it is damaged.
     """
     folder = Path(path).resolve()
-    seal = _read_seal(folder)
-    if seal is None:
+    manifest = read_manifest(folder)
+    if manifest is None:
         raise reject(
             "load", "path", "be the folder of a saved network, whole and of this version", folder
         )
-    info = dict(seal["info"])
+    info = dict(manifest["info"])
     choices: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in info.pop("recipe").items()
@@ -116,5 +116,5 @@ def load(path: Path | str) -> Trained:
     learner = recipe.learner(info["algorithm"], shape, info["num_classes"], info["num_samples"])
     state = jax.jit(learner.init)(jax.random.key(0), blank)
     mean, std = (jnp.asarray(info.pop(name), jnp.float32) for name in ("mean", "std"))
-    state = _read_arrays(folder, seal, state)
+    state = read_arrays(folder, manifest, state)
     return Trained(recipe, shape=shape, mean=mean, std=std, state=state, **info)

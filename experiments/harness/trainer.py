@@ -19,20 +19,11 @@ from experiments.config.recipe import CONTINUOUS, Recipe
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.saved import Trained, save
-from sffa_jax.scale.processes import fetch
-from sffa_jax.scale.resumable import drive
-from sffa_jax.scale.snapshots import Checkpoints
-from sffa_jax.scale.sweep import (
-    Fitted,
-    available,
-    fastest,
-    fit_memory,
-    place,
-    placed_shapes,
-    seed_keys,
-    share,
-    spread,
-)
+from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.placement import Placement, available
+from sffa_jax.scale.processes import to_host
+from sffa_jax.scale.resumable import run_resumable
+from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest, seed_keys
 from sffa_jax.training.evaluate import Accuracy, evaluate
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
@@ -111,7 +102,6 @@ class Trainer:
       console: where progress is shown; a bar on a terminal, plain lines elsewhere.
       label: names the runs there.
       networks: folder that receives each run's chosen network, or None.
-      devices_per_run: that share each batch.
       watch: what else is measured after each epoch, on the validation split (the training split
         where there is none): arrays by name, which go into the records' history.
     """
@@ -124,11 +114,10 @@ class Trainer:
         console: Console,
         label: str,
         networks: Path | None = None,
-        devices_per_run: int = 1,
         watch: Watch | None = None,
     ) -> None:
         self.recipe, self.algorithm, self.splits = recipe, algorithm, splits
-        self.networks, self.devices_per_run, self.watch = networks, devices_per_run, watch
+        self.networks, self.watch = networks, watch
         self.schedule = splits.schedule(recipe)
         self.console, self.label = console, label
 
@@ -170,45 +159,47 @@ class Trainer:
 
     def started(self, group: Group) -> Any:
         """All runs before their first epoch."""
-        return jax.jit(spread(self.begin, "map"))(group.swept(), self.splits.training)
+        return jax.jit(Placement("map").lift(self.begin))(group.swept(), self.splits.training)
 
-    def choose(self, group: Group) -> str:
+    def choose(self, group: Group) -> Placement:
         """The fastest way to spread these runs, measured on a few updates."""
         training = self.splits.training
         steps = self.schedule.steps_per_epoch(len(training.labels))
         few = self.schedule.batch_size * min(TRIAL_STEPS, steps)
         short = training.replace(images=training.images[:few], labels=training.labels[:few])
-        if self.devices_per_run > 1 or len(available()) == 1:
-            return available()[-1]
+        if len(available()) == 1:
+            return available()[0]
         choice = fastest(self.epoch, self.started(group), short)
         measured = ", ".join(f"{way} {s:.3g} s" for way, s in choice.seconds.items())
         if measured:
             self.console.print(
-                f"{self.label}: runs by {choice.way} (trial: {measured})", highlight=False
+                f"{self.label}: runs by {choice.placement.mode} (trial: {measured})",
+                highlight=False,
             )
-        return choice.way
+        return choice.placement
 
-    def described(self, group: Group, parallel: str) -> dict[str, Any]:
+    def described(self, group: Group, placement: Placement) -> dict[str, Any]:
         """What a snapshot says of a group, as JSON."""
-        return group.described() | {"parallel": parallel, "label": self.label}
+        return group.described() | {"parallel": placement.mode, "label": self.label}
 
-    def fit_memory(self, group: Group, parallel: str, budget: int | None = None) -> Fitted:
+    def compile(
+        self, group: Group, placement: Placement, budget: int | None = None
+    ) -> CompiledSweep:
         """The program of one epoch, over as many of the runs as fit the memory."""
         runs = jax.eval_shape(lambda: self.started(group))
-        return fit_memory(
+        return compile_within_memory(
             self.epoch,
-            parallel,
+            placement,
             runs,
             self.splits.training,
             budget=budget,
             donate=True,
-            devices_per_run=self.devices_per_run,
         )
 
     def train(
         self,
         group: Group,
-        parallel: str,
+        placement: Placement,
         epoch: jax.stages.Compiled,
         checkpoints: Checkpoints | None,
         every_seconds: float,
@@ -225,18 +216,17 @@ class Trainer:
             seconds = np.zeros((), np.float32)
             return Runs(runs, nothing(layers), watched, nothing(), nothing(layers), seconds)
 
-        devices = self.devices_per_run
         started = jax.eval_shape(lambda: self.started(group))
-        placed = placed_shapes(started, number, parallel, devices)
-        training, validation, test = share(
-            (splits.training, splits.validation, splits.test), parallel, number, devices
+        placed = placement.run_shapes(started, number)
+        training, validation, test = placement.place_shared(
+            (splits.training, splits.validation, splits.test), number
         )
         seen = training if validation is None else validation
-        look = jax.jit(spread(self.look, parallel, devices)).lower(placed, seen).compile()
-        looked = jax.eval_shape(spread(self.look, parallel, devices), placed, seen)
+        look = jax.jit(placement.lift(self.look)).lower(placed, seen).compile()
+        looked = jax.eval_shape(placement.lift(self.look), placed, seen)
         check = None
         if validation is not None:
-            validating = jax.jit(spread(self.validate, parallel, devices), donate_argnums=0)
+            validating = jax.jit(placement.lift(self.validate), donate_argnums=0)
             check = validating.lower(placed, validation).compile()
         with Watcher(
             self.console, self.label, epochs, "epoch", "validation", group.events
@@ -247,31 +237,31 @@ class Trainer:
                 began = time.perf_counter()
                 runs, loss = jax.block_until_ready(epoch(runs, training))
                 seconds = seconds + np.float32(time.perf_counter() - began)
-                carry.losses[i] = fetch(loss)[:number]
+                carry.losses[i] = to_host(loss)[:number]
                 scored = None
                 if check is not None:
                     runs, found = check(runs, validation)
-                    network, by_each = (of[:number] for of in fetch(found))
+                    network, by_each = (of[:number] for of in to_host(found))
                     carry.accuracies[i], carry.layer_accuracies[i] = network, by_each
                     scored = np.column_stack([network, by_each])
-                for name, found in fetch(look(runs, seen)).items():
+                for name, found in to_host(look(runs, seen)).items():
                     carry.watched[name][i] = found[:number]
                 watcher.show(i + 1, carry.losses[i], scored)
                 watcher.write(i, partial(self.scalars, carry))
                 return carry._replace(runs=runs, seconds=seconds)
 
-            done = drive(
-                lambda: unseen(place(self.started(group), parallel, devices)),
+            done = run_resumable(
+                lambda: unseen(placement.place_runs(self.started(group))),
                 advance,
                 epochs,
                 checkpoints,
-                info=self.described(group, parallel),
+                info=self.described(group, placement),
                 every_seconds=every_seconds,
                 like=unseen(placed),
             )
-        tested = jax.jit(spread(self.final, parallel, devices))(done.runs, test)
+        tested = jax.jit(placement.lift(self.final))(done.runs, test)
         self.keep_networks(group, done.runs[0])
-        return self.records(group, parallel, done, fetch(tested))
+        return self.records(group, placement, done, to_host(tested))
 
     def scalars(self, history: Runs, run: int, epoch: int) -> list[tuple[int, dict[str, float]]]:
         """What TensorBoard sees of a run's epoch, counted from 0."""
@@ -285,7 +275,7 @@ class Trainer:
         """Saves each run's chosen network, if that is wanted."""
         if self.networks is None:
             return
-        states, training = fetch(self.chosen(progress)), self.splits.training
+        states, training = to_host(self.chosen(progress)), self.splits.training
         for i, seed in enumerate(group.seeds):
             numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
             trained = Trained(
@@ -301,12 +291,12 @@ class Trainer:
             save(self.networks / f"{self.algorithm}-{seed}", trained)
 
     def records(
-        self, group: Group, parallel: str, done: Runs, tested: Accuracy
+        self, group: Group, placement: Placement, done: Runs, tested: Accuracy
     ) -> list[dict[str, Any]]:
         """What is kept of each run."""
         progress, epochs, number = done.runs[0], self.schedule.epochs, len(group.seeds)
         # All but the weights.
-        progress = fetch(progress.replace(state=None, best=None))
+        progress = to_host(progress.replace(state=None, best=None))
         chosen = self.splits.validation is not None
         records = []
         for i, seed in enumerate(group.seeds):
@@ -328,7 +318,7 @@ class Trainer:
                     "selected_epoch": int(progress.best_epoch[i]) if chosen else epochs,
                     "epochs": epochs,
                     "train_seconds": float(done.seconds) / number,
-                    "parallel": parallel,
+                    "parallel": placement.mode,
                     "history": {
                         "loss": done.losses[:, i].mean(axis=-1).tolist(),
                         "validation_accuracy": done.accuracies[:, i].tolist() if chosen else [],
@@ -353,7 +343,7 @@ def train_runs(
     algorithm: str,
     seeds: Sequence[int],
     splits: Splits,
-    parallel: str,
+    placement: Placement | None,
     console: Console,
     label: str,
     varied: Mapping[str, Sequence[float]] | None = None,
@@ -361,16 +351,15 @@ def train_runs(
     checkpoints: Checkpoints | None = None,
     every_seconds: float = 60.0,
     networks: Path | None = None,
-    devices_per_run: int = 1,
     watch: Watch | None = None,
     events: Sequence[Path] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit the memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label, networks, devices_per_run, watch: as in `Trainer`.
+      recipe, algorithm, splits, console, label, networks, watch: as in `Trainer`.
       seeds: one a run.
-      parallel: "vmap", "map", "devices" or "auto" (the fastest of them, measured on a few updates).
+      placement: of the runs; None: the fastest, measured on a few updates.
       varied: numbers of the recipe that differ, one value a run; they are traced, so that one
         program serves them all.
       checkpoints: where snapshots of the runs under way are kept. Runs that an earlier start was
@@ -382,25 +371,28 @@ def train_runs(
       For each group that trained together one record a run, without the names of data set,
       algorithm and setting. The group's snapshots are removed when the next is asked for.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label, networks, devices_per_run, watch)
+    trainer = Trainer(recipe, algorithm, splits, console, label, networks, watch)
     left = Group(seeds, varied or {}, events)
-    programs: dict[tuple[str, int], Fitted] = {}
+    programs: dict[tuple[Placement, int], CompiledSweep] = {}
     while left.seeds:
         begun = checkpoints.info() if checkpoints is not None else None
         size = 0 if begun is None else len(begun["seeds"])
-        if begun and trainer.described(left.first(size), begun["parallel"]) == begun:
+        chosen = placement
+        if begun and chosen is None:
+            chosen = Placement(begun["parallel"])
+        if begun and chosen and trainer.described(left.first(size), chosen) == begun:
             # As they were begun, even if other memory is free now.
-            way, budget = begun["parallel"], sys.maxsize
+            budget = sys.maxsize
         else:
-            if parallel == "auto":
-                parallel = trainer.choose(left)
-            way, size, budget = parallel, len(left.seeds), None
-        if (way, size) not in programs:
-            fitted = trainer.fit_memory(left.first(size), way, budget)
+            if placement is None:
+                placement = trainer.choose(left)
+            chosen, size, budget = placement, len(left.seeds), None
+        if (chosen, size) not in programs:
+            fitted = trainer.compile(left.first(size), chosen, budget)
             size = fitted.size
-            programs[way, size] = fitted
+            programs[chosen, size] = fitted
         yield trainer.train(
-            left.first(size), way, programs[way, size].program, checkpoints, every_seconds
+            left.first(size), chosen, programs[chosen, size].program, checkpoints, every_seconds
         )
         if checkpoints is not None:
             checkpoints.clear()
@@ -427,11 +419,10 @@ def train_settings(
     algorithm: str,
     splits_of: Callable[[Recipe], Splits],
     folder: RunFolder,
-    parallel: str,
+    placement: Placement | None,
     at_once: int,
     names: Mapping[str, Any],
     every_seconds: float = 60.0,
-    devices_per_run: int = 1,
 ) -> None:
     """Trains every setting on each of its seeds that the folder lacks and records each run.
 
@@ -442,7 +433,7 @@ def train_settings(
       algorithm: "ffa", "sffa" or "bp".
       splits_of: the data as a recipe asks for it.
       folder: receives a record a run, with `setting` and `changes`.
-      parallel, devices_per_run: as in `train_runs`.
+      placement: as in `train_runs`.
       at_once: runs in one program, at most.
       names: further entries of each record.
       every_seconds: time between snapshots, at least.
@@ -474,13 +465,12 @@ def train_settings(
                 algorithm,
                 [seed for _, seed in chunk],
                 splits_of(recipe),
-                parallel,
+                placement,
                 console,
                 label,
                 varied,
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=every_seconds,
-                devices_per_run=devices_per_run,
                 events=folder.events(
                     (algorithm, setting.name, f"seed-{seed}") for setting, seed in chunk
                 ),

@@ -21,9 +21,9 @@ from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, Stream
 from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
 from sffa_jax.core.overlays import Overlay
-from sffa_jax.scale.mesh import split_batch
 from sffa_jax.training.evaluate import EVALUATION_CHUNK
 from sffa_jax.training.samples import Samples
+from sffa_jax.training.sharding import split_batch
 
 MakeStrategy = Callable[[Problem], Strategy]
 

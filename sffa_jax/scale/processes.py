@@ -1,8 +1,8 @@
-"""Several processes that run one program: JAX's own runtime, and what they must agree on.
+"""Several processes that run one program on JAX's distributed runtime.
 
-Every process runs the same commands in the same order; arrays span their devices. What only one of
-them can know (what is on disk, what the clock says) process 0 tells the others. In a process alone
-all of this does nothing.
+Every process runs the same commands in the same order; arrays span their devices. Values that only
+one process can know (the files on disk, the time) are broadcast from process 0, the main process.
+With a single process these functions do nothing more than call their argument.
 """
 
 import json
@@ -25,16 +25,16 @@ AUTO = "auto"
 def connect(
     coordinator: str | None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Joins the processes of a job. To be called before anything else of JAX; None does nothing.
+    """Joins the processes of a job. Call it before any other function of JAX.
 
     Args:
-      coordinator: HOST:PORT of process 0, or "auto": Slurm, Open MPI, Kubernetes or a TPU pod says
-        how many processes there are, which is this one and where the first is.
-      num_processes, process_id: by hand; process_id counts from 0.
+      coordinator: HOST:PORT of process 0; "auto": read from the environment of Slurm, Open MPI,
+        Kubernetes or a TPU pod; None: do nothing.
+      num_processes, process_id: required with HOST:PORT; process_id counts from 0.
 
     Raises:
       ValueError: for an address without a port, a number that is missing or out of range, or "auto"
-        where nothing says what the job is.
+        without such an environment.
     """
     if coordinator is None:
         for name, value in (("num_processes", num_processes), ("process_id", process_id)):
@@ -70,67 +70,85 @@ def connect(
     jax.distributed.initialize(coordinator, num_processes, process_id)
 
 
-def leads() -> bool:
-    """Whether this is the process that writes."""
+def is_main_process() -> bool:
+    """Whether this is process 0, which writes the files.
+
+    >>> is_main_process()
+    True
+    """
     return jax.process_index() == 0
 
 
-def agree(make: Callable[[], Result]) -> Result:
-    """What process 0 makes, in all processes. None goes on before it is made.
+def broadcast_from_main(make: Callable[[], Result]) -> Result:
+    """Calls `make` on process 0 and returns its result on all processes, which wait for it.
 
     Args:
-      make: is called in process 0 alone. Its result must be JSON.
+      make: its result must be JSON.
 
     Raises:
-      ValueError, TypeError, OSError: that `make` raised, in every process: none is left waiting.
+      ValueError, TypeError, OSError: if `make` raised one of them; every process then raises
+        (ValueError on the others), so that none is left waiting.
+
+    >>> broadcast_from_main(lambda: [1, 2])
+    [1, 2]
     """
     if jax.process_count() == 1:
         return make()
-    failed: Exception | None = None
-    said: dict[str, Any] = {}
-    if leads():
+    error: Exception | None = None
+    message: dict[str, Any] = {}
+    if is_main_process():
         try:
-            said = {"made": make()}
-        except (ValueError, TypeError, OSError) as error:
-            failed, said = error, {"failed": str(error)}
-    text = np.frombuffer(json.dumps(said).encode(), np.uint8)
+            message = {"result": make()}
+        except (ValueError, TypeError, OSError) as raised:
+            error, message = raised, {"error": str(raised)}
+    text = np.frombuffer(json.dumps(message).encode(), np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     padded = np.zeros(size, np.uint8)
-    padded[: len(text) if leads() else 0] = text if leads() else 0
-    heard = json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)))
-    if failed is not None:
-        raise failed
-    if "failed" in heard:
-        raise ValueError(heard["failed"])
-    made: Result = heard["made"]
-    return made
+    if is_main_process():
+        padded[:] = text
+    received = np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)
+    message = json.loads(bytes(received))
+    if error is not None:
+        raise error
+    if "error" in message:
+        raise ValueError(message["error"])
+    result: Result = message["result"]
+    return result
 
 
-def first_alone(make: Callable[[], Result]) -> Result:
-    """What each process makes for itself, process 0 before all others: so that what it leaves on
-    disk (a downloaded data set) is there for them."""
+def main_process_first(make: Callable[[], Result]) -> Result:
+    """Calls `make` on process 0, then on all others; returns each process's own result.
+
+    For a `make` that leaves a file behind for the others, such as a downloaded data set.
+    """
     if jax.process_count() == 1:
         return make()
-    kept: list[Result] = []
-    agree(lambda: kept.append(make()))
-    return kept[0] if kept else make()
+    results: list[Result] = []
+    broadcast_from_main(lambda: results.append(make()))
+    return results[0] if results else make()
 
 
-def highest(*values: int) -> tuple[int, ...]:
-    """The highest of each value over all processes."""
+def all_reduce_max(*values: int) -> tuple[int, ...]:
+    """The maximum of each integer over all processes.
+
+    >>> all_reduce_max(3, -1)
+    (3, -1)
+    """
     if jax.process_count() == 1:
         return values
-    # Two words a number: without 64-bit arrays, int64 would be cut to 32.
+    # Two words per number: without 64-bit arrays, int64 would be cut to 32 bits.
     words = np.array([divmod(value, 1 << 30) for value in values], np.int32)
-    everyone = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
-    return tuple(int(v) for v in np.max(everyone[..., 0] * (1 << 30) + everyone[..., 1], axis=0))
+    gathered = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
+    return tuple(int(v) for v in np.max(gathered[..., 0] * (1 << 30) + gathered[..., 1], axis=0))
 
 
-def fetch(tree: PyTree) -> PyTree:
-    """Arrays that may lie on devices of several processes, whole and on this host; random keys stay
-    arrays of JAX."""
+def to_host(tree: PyTree) -> PyTree:
+    """Copies arrays to this host as NumPy arrays; random keys stay JAX arrays.
 
-    def whole(leaf: Any) -> Any:
+    Arrays that span several processes are gathered: each process receives the whole.
+    """
+
+    def copy(leaf: Any) -> Any:
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 impl = jax.random.key_impl(leaf)
@@ -141,4 +159,4 @@ def fetch(tree: PyTree) -> PyTree:
             return leaf
         return np.asarray(leaf)
 
-    return jax.tree.map(whole, tree)
+    return jax.tree.map(copy, tree)

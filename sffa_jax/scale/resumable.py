@@ -1,4 +1,4 @@
-"""A loop that can be stopped: it saves on the way, and when it is asked to end."""
+"""A loop that can be interrupted: it saves checkpoints, and a last one when a signal arrives."""
 
 import signal
 import threading
@@ -11,43 +11,46 @@ from typing import Any, TypeVar
 import jax
 
 from sffa_jax.checks import check_integer, check_range
-from sffa_jax.scale.processes import highest
-from sffa_jax.scale.snapshots import Checkpoints, PyTree
+from sffa_jax.scale.checkpoints import Checkpoints, PyTree
+from sffa_jax.scale.processes import all_reduce_max
 
 Carry = TypeVar("Carry")
 
 
-class Stopped(KeyboardInterrupt):
-    """A run was asked to stop, and stopped where it can go on from.
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the program at a point from which it can resume.
 
-    Attributes: signal: that asked for it.
+    Attributes: signal: its number.
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.signal = number
 
 
-class _Request:
-    """What the handlers and the loops below tell each other."""
+class _Pending:
+    """The signal handler's message to the loop.
+
+    Attributes: loops: number of loops that run now; signal: received and not yet handled.
+    """
 
     loops = 0
     signal: int | None = None
 
 
 def _handle(number: int, _: FrameType | None) -> None:
-    if _Request.loops and _Request.signal is None:
-        _Request.signal = number
+    if _Pending.loops and _Pending.signal is None:
+        _Pending.signal = number
         return
-    raise Stopped(number)
+    raise Interrupted(number)
 
 
 @contextmanager
-def graceful_stop() -> Iterator[None]:
-    """Inside, SIGTERM and SIGINT let a `drive` save first; a second one stops at once.
+def graceful_interrupts() -> Iterator[None]:
+    """A context in which SIGTERM and SIGINT let `run_resumable` save before it ends.
 
-    Outside of a `drive` they raise `Stopped` at once. For the main thread only: elsewhere it
-    changes nothing.
+    A second signal, or one outside of `run_resumable`, raises `Interrupted` at once. Works in the
+    main thread; in other threads it has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -56,15 +59,15 @@ def graceful_stop() -> Iterator[None]:
     try:
         yield
     finally:
-        _Request.signal = None
+        _Pending.signal = None
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def drive(
-    begin: Callable[[], Carry],
-    advance: Callable[[int, Carry], Carry],
-    length: int,
+def run_resumable(
+    init: Callable[[], Carry],
+    step: Callable[[int, Carry], Carry],
+    num_steps: int,
     checkpoints: Checkpoints | None = None,
     *,
     info: Mapping[str, Any] | None = None,
@@ -72,57 +75,60 @@ def drive(
     every_steps: int | None = None,
     like: PyTree | None = None,
 ) -> Carry:
-    """Goes through all steps from wherever the last start was stopped.
+    """Calls `step` for each number from 0 to `num_steps` - 1; resumes from the last checkpoint.
 
     Args:
-      begin: makes the carry that the first step takes. Not called if a snapshot is there.
-      advance: (number of the step from 0, carry) -> carry. It must depend on nothing else that
-        differs from start to start; a resumed run then ends bit-identical to an undisturbed one.
-      length: number of steps.
-      checkpoints: where snapshots are kept; None keeps none.
-      info: JSON that names the run and goes with each snapshot. Snapshots of another run are
-        removed, not gone on with.
-      every_seconds: time between snapshots, at least.
-      every_steps: steps between snapshots, whatever the time; None: time alone counts.
-      like: structure of the carry, see `Checkpoints.latest`; None: that of `begin`.
+      init: returns the first carry, a pytree of arrays. Not called if there is a checkpoint.
+      step: (number, carry) -> carry. If it depends on nothing else, a resumed loop ends
+        bit-identical to an uninterrupted one.
+      num_steps: number of steps.
+      checkpoints: where to save; None: nowhere.
+      info: JSON that identifies the run. Checkpoints with another `info` are deleted.
+      every_seconds: minimum time between two checkpoints.
+      every_steps: additionally save after every so many steps; None: time alone decides.
+      like: structure of the carry, see `Checkpoints.latest`; None: that of `init`.
 
     Returns:
-      The carry after the last step. It is not saved: who called keeps what matters and clears
-      the snapshots.
+      The carry after the last step. It is not saved: the caller saves the results, then clears the
+      checkpoints.
 
     Raises:
-      Stopped: if SIGTERM or SIGINT came, see `graceful_stop`; the carry is then on disk.
-      ValueError: for a negative length, an interval that is negative or no step, or snapshots of
-        another structure.
+      Interrupted: after SIGTERM or SIGINT, see `graceful_interrupts`; the carry is saved.
+      ValueError: for a negative number of steps, a negative interval, an interval of no step, or a
+        checkpoint with another structure.
+
+    >>> import jax.numpy as jnp
+    >>> run_resumable(lambda: jnp.float32(1), lambda number, carry: 2 * carry, 5).tolist()
+    32.0
     """
-    check_integer("drive", "length", length, 0)
-    check_range("drive", "every_seconds", every_seconds, at_least=0)
+    check_integer("run_resumable", "num_steps", num_steps, 0)
+    check_range("run_resumable", "every_seconds", every_seconds, at_least=0)
     if every_steps is not None:
-        check_integer("drive", "every_steps", every_steps, 1)
+        check_integer("run_resumable", "every_steps", every_steps, 1)
     number, carry = 0, None
     if checkpoints is not None:
-        named = dict(info or {})
-        found = checkpoints.latest(jax.eval_shape(begin) if like is None else like, named)
-        if found is not None:
-            number, carry = found.step, found.tree
+        structure = jax.eval_shape(init) if like is None else like
+        checkpoint = checkpoints.latest(structure, dict(info or {}))
+        if checkpoint is not None:
+            number, carry = checkpoint.step, checkpoint.tree
         else:
             checkpoints.clear()
-    carry = begin() if carry is None else carry
-    saved = time.monotonic()
-    _Request.loops += 1
+    carry = init() if carry is None else carry
+    last_saved = time.monotonic()
+    _Pending.loops += 1
     try:
-        while number < length:
-            carry = advance(number, carry)
+        while number < num_steps:
+            carry = step(number, carry)
             number += 1
-            # A signal to one process stops them all, and all save at the same step.
-            late = time.monotonic() - saved >= every_seconds
-            asked, due = highest(_Request.signal or 0, int(late))
-            due = due or asked or (every_steps is not None and number % every_steps == 0)
-            if checkpoints is not None and due and number < length:
+            # A signal to one process ends all, and all save after the same step.
+            overdue = time.monotonic() - last_saved >= every_seconds
+            interrupt, due = all_reduce_max(_Pending.signal or 0, int(overdue))
+            due = due or interrupt or (every_steps is not None and number % every_steps == 0)
+            if checkpoints is not None and due and number < num_steps:
                 checkpoints.save(number, carry, info)
-                saved = time.monotonic()
-            if asked and number < length:
-                raise Stopped(asked)
+                last_saved = time.monotonic()
+            if interrupt and number < num_steps:
+                raise Interrupted(interrupt)
     finally:
-        _Request.loops -= 1
+        _Pending.loops -= 1
     return carry

@@ -1,11 +1,8 @@
-"""Sweeps: any pure function over many seeds and hyperparameters in one program.
+"""Sweeps: a pure function over many seeds and hyperparameters, in one program.
 
-On GPUs and TPUs `vmap` fills the chip. On CPUs a batched matrix product is slower than a loop of
-plain ones; there a loop on each of several host devices tends to win (`devices`), since small
-products leave cores idle. `fastest` measures, `auto` uses what it says.
-
-`devices` goes over all devices of all processes, see `mesh`; each takes whole runs, or a group of
-`devices_per_run` shares the batches of one.
+On GPUs and TPUs, `vmap` fills the chip. On a CPU a batched matrix product is slower than a loop of
+plain ones; there, one loop per host device is usually fastest, since small products leave cores
+idle. `fastest` measures it.
 """
 
 import time
@@ -16,278 +13,158 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import psutil
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Key
 
 from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
-from sffa_jax.scale.mesh import SEED, everywhere, make_mesh, over_runs, put
-from sffa_jax.scale.processes import fetch, highest
+from sffa_jax.scale.placement import MODES, Placement, available, num_runs, take_runs
+from sffa_jax.scale.processes import all_reduce_max, to_host
 
 PyTree = Any
 
 
-def _vmap(function: Callable[..., PyTree], _: int) -> Callable[..., PyTree]:
-    return lambda swept, *shared: jax.vmap(lambda one: function(one, *shared))(swept)
-
-
-def _map(function: Callable[..., PyTree], _: int) -> Callable[..., PyTree]:
-    return lambda swept, *shared: jax.lax.map(lambda one: function(one, *shared), swept)
-
-
-def _devices(function: Callable[..., PyTree], devices_per_run: int) -> Callable[..., PyTree]:
-    """Each device takes as many runs; together on an accelerator, in a row on a host device."""
-    on_device = (_map if jax.default_backend() == "cpu" else _vmap)(function, 1)
-
-    def many(swept: PyTree, *shared: PyTree) -> PyTree:
-        runs = PartitionSpec(SEED)
-        return jax.shard_map(
-            on_device,
-            mesh=make_mesh(_number(swept), devices_per_run),
-            in_specs=(runs, *[PartitionSpec()] * len(shared)),
-            out_specs=runs,
-            # Within a run, XLA shares the work out by what `mesh.split_batch` asks for.
-            axis_names={SEED},
-            check_vma=False,
-        )(swept, *shared)
-
-    return many
-
-
-WAYS: dict[str, Callable[[Callable[..., PyTree], int], Callable[..., PyTree]]] = {
-    "vmap": _vmap,
-    "map": _map,
-    "devices": _devices,
-}
-
-
-def available() -> tuple[str, ...]:
-    """The ways that differ here: `devices` where there is more than one, and no other where there
-    are several processes."""
-    if jax.process_count() > 1:
-        return ("devices",)
-    return tuple(way for way in WAYS if way != "devices" or jax.device_count() > 1)
-
-
-def check_way(where: str, way: str, devices_per_run: int = 1) -> None:
-    """Raises ValueError unless runs can be spread in this way."""
-    check_choice(where, "way", way, WAYS)
-    check_integer(where, "devices_per_run", devices_per_run, 1)
-    if way != "devices" and devices_per_run > 1:
-        raise reject(
-            where, "way", f"be devices, for {devices_per_run} devices to share a run", repr(way)
-        )
-
-
-def _number(swept: PyTree) -> int:
-    return int(jax.tree.leaves(swept)[0].shape[0])
-
-
-def take(swept: PyTree, start: int, size: int) -> PyTree:
-    """`size` runs from `start` on; past the end, the last run again."""
-    order = np.minimum(np.arange(start, start + size), _number(swept) - 1)
-    return jax.tree.map(lambda leaf: leaf[order], swept)
-
-
-def place(swept: PyTree, way: str, devices_per_run: int = 1) -> PyTree:
-    """Makes swept arrays ready for `spread(..., way)`.
-
-    For `devices` that is: the last run repeated until every device has as many, each run's arrays
-    on its device. For the other ways nothing needs to be done. Of several processes each must hold
-    the same arrays.
-    """
-    check_way("place", way, devices_per_run)
-    if way != "devices":
-        return swept
-    runs = _number(swept)
-    mesh = make_mesh(runs, devices_per_run)
-    # Copied one by one: a run that is repeated must not share memory, or it cannot be donated.
-    padded = take(swept, 0, _padded(runs, way, devices_per_run))
-    return put(padded, over_runs(mesh))
-
-
-def share(shared: PyTree, way: str, runs: int, devices_per_run: int = 1) -> PyTree:
-    """Makes arrays that all of so many runs have in common ready for `spread(..., way)`."""
-    check_way("share", way, devices_per_run)
-    check_integer("share", "runs", runs, 1)
-    if way != "devices":
-        return shared
-    mesh = make_mesh(runs, devices_per_run)
-    return shared if mesh.size == 1 else put(shared, everywhere(mesh))
-
-
-def _padded(runs: int, way: str, devices_per_run: int) -> int:
-    """Runs that are worked on so that every device has as many."""
-    if way != "devices":
-        return runs
-    groups = make_mesh(runs, devices_per_run).shape[SEED]
-    return -(-runs // groups) * groups
-
-
-def spread(
-    function: Callable[..., PyTree], way: str, devices_per_run: int = 1
-) -> Callable[..., PyTree]:
-    """Lifts `function(one, *shared)` to `function(many, *shared)` over the leading axis.
-
-    Args:
-      function: pure; `one` is any pytree, `shared` are arrays that all runs have in common.
-      way: "vmap" (all at once), "map" (one after another, in one program) or "devices" (shared out
-        over the devices; the runs come from `place`, what they have in common from `share`).
-      devices_per_run: that share the batches of one run, see `mesh.split_batch`.
-
-    Raises:
-      ValueError: for another way, or several devices a run in a way other than `devices`.
-    """
-    check_way("spread", way, devices_per_run)
-    return WAYS[way](function, devices_per_run)
-
-
 def memory_budget() -> int:
-    """Bytes that a program may take on each device: nine tenths of what the device gives out; on a
-    CPU, of the memory that is free now, shared by the host devices. The least of all processes."""
+    """Bytes that a program may use on each device.
+
+    Nine tenths of the device's free memory; on a CPU, of the machine's free memory divided by the
+    number of host devices. The minimum over all processes.
+    """
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     else:
         free = psutil.virtual_memory().available / jax.local_device_count()
-    (least,) = highest(-int(0.9 * free))
-    return -least
+    (negated,) = all_reduce_max(-int(0.9 * free))
+    return -negated
 
 
 def memory_need(program: jax.stages.Compiled) -> int:
-    """Bytes that a compiled program takes on a device: arguments, results, and scratch.
+    """Bytes that a compiled program uses on a device: arguments, results and scratch.
 
-    Returns 0 where the backend does not say.
+    Returns 0 if the backend does not report it.
     """
-    found = program.memory_analysis()
-    if found is None:
+    analysis = program.memory_analysis()
+    if analysis is None:
         return 0
     sizes = (
-        found.argument_size_in_bytes,
-        found.output_size_in_bytes,
-        found.temp_size_in_bytes,
-        -found.alias_size_in_bytes,
+        analysis.argument_size_in_bytes,
+        analysis.output_size_in_bytes,
+        analysis.temp_size_in_bytes,
+        -analysis.alias_size_in_bytes,
     )
     return int(sum(sizes))
 
 
-class Fitted(NamedTuple):
-    """Attributes: program: compiled for `size` runs at once; size: all of them, or what fits."""
+class CompiledSweep(NamedTuple):
+    """Attributes: program: compiled for `size` runs; size: all runs, or as many as fit."""
 
     program: jax.stages.Compiled
     size: int
 
 
-def fit_memory(
+def compile_within_memory(
     function: Callable[..., PyTree],
-    way: str,
-    swept: PyTree,
+    placement: Placement,
+    runs: PyTree,
     *shared: PyTree,
     budget: int | None = None,
     donate: bool = False,
-    devices_per_run: int = 1,
-) -> Fitted:
-    """Compiles `function` over as many of the runs as fit the memory: all, a half, a quarter, ...
+) -> CompiledSweep:
+    """Compiles `function` for as many of the runs as fit in memory: all, half, a quarter, ...
 
     Args:
-      function, way, shared, devices_per_run: as in `spread`.
-      swept: all runs, not placed; of them only shapes count, so that `jax.eval_shape` serves.
-      budget: bytes on each device; None: `memory_budget()`. A single run is not held against it.
-      donate: whether the program may write its results over `swept`.
+      function: pure, `function(run, *shared)`.
+      placement: how the runs lie on the devices.
+      runs: all runs, not placed. Only shapes count: `jax.eval_shape` results will do.
+      shared: arrays that all runs use.
+      budget: bytes per device; None: `memory_budget()`. A single run is compiled in any case.
+      donate: whether the program may reuse the memory of `runs` for its results.
 
     Raises:
       ValueError: for a budget that is not positive.
+
+    >>> sweep = compile_within_memory(lambda x: x + 1, Placement("vmap"), jnp.arange(4.0))
+    >>> sweep.size
+    4
+    >>> sweep.program(jnp.arange(4.0)).tolist()
+    [1.0, 2.0, 3.0, 4.0]
     """
     budget = memory_budget() if budget is None else budget
-    check_range("fit_memory", "budget", budget, above=0)
-    size = _number(swept)
-    lifted = jax.jit(spread(function, way, devices_per_run), donate_argnums=(0,) if donate else ())
+    check_range("compile_within_memory", "budget", budget, above=0)
+    size = num_runs(runs)
+    lifted = jax.jit(placement.lift(function), donate_argnums=(0,) if donate else ())
     while True:
-        runs = placed_shapes(swept, size, way, devices_per_run)
-        common = shared_shapes(shared, way, size, devices_per_run)
-        program = lifted.lower(runs, *common).compile()
+        run_shapes = placement.run_shapes(runs, size)
+        program = lifted.lower(run_shapes, *placement.shared_shapes(shared, size)).compile()
         if size == 1 or memory_need(program) <= budget:
-            return Fitted(program, size)
+            return CompiledSweep(program, size)
         size = -(-size // 2)
 
 
-def placed_shapes(swept: PyTree, size: int, way: str, devices_per_run: int = 1) -> PyTree:
-    """Shapes and shardings of `place(take(swept, 0, size), way)`, without making it."""
-    sharding = over_runs(make_mesh(size, devices_per_run)) if way == "devices" else None
-    padded = _padded(size, way, devices_per_run)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((padded, *leaf.shape[1:]), leaf.dtype, sharding=sharding),
-        swept,
-    )
-
-
-def shared_shapes(shared: PyTree, way: str, runs: int, devices_per_run: int = 1) -> PyTree:
-    """Shapes and shardings of `share(shared, way, runs)`, without making it."""
-    sharding = everywhere(make_mesh(runs, devices_per_run)) if way == "devices" else None
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding), shared
-    )
-
-
 class Choice(NamedTuple):
-    """Attributes: way: the fastest; seconds: of each way that was tried, best of its repeats."""
+    """Attributes: placement: the fastest; seconds: by mode, the best repeat of each one tried."""
 
-    way: str
+    placement: Placement
     seconds: dict[str, float]
 
 
 def fastest(
     function: Callable[..., PyTree],
-    swept: PyTree,
+    runs: PyTree,
     *shared: PyTree,
-    ways: Sequence[str] | None = None,
+    placements: Sequence[Placement] | None = None,
     repeats: int = 3,
-    at_least: float = 0.5,
+    min_seconds: float = 0.5,
 ) -> Choice:
-    """Times each way of running `function` over `swept`, interleaved, and picks the fastest.
+    """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
-    Compilation is not counted. The results are dropped: pass a short piece of the real work. A way
-    that does not fit the memory is left out; "map", which needs least, is taken if none does.
+    Compilation does not count. The results are dropped: pass a short piece of the real work. A
+    placement that does not fit in memory is left out; "map", which needs least, is returned if none
+    fits.
 
     Args:
-      function, swept, shared: as in `spread`.
-      ways: to try; None: all that are `available`.
-      repeats: of each way, at least.
-      at_least: seconds that the trial goes on for, however short the work is: short runs vary more.
+      function, runs, shared: as in `compile_within_memory`.
+      placements: candidates; None: `available()`.
+      repeats: minimum number of timings of each.
+      min_seconds: minimum duration of the trial; short timings vary more.
 
     Raises:
-      ValueError: for no repeats, an endless trial, or another way.
+      ValueError: for no repeats, an endless trial, or no placements.
+
+    >>> fastest(lambda x: x + 1, jnp.arange(4.0), placements=[Placement("map")])
+    Choice(placement=Placement(mode='map', devices_per_run=1), seconds={})
     """
     check_integer("fastest", "repeats", repeats, 1)
-    check_range("fastest", "at_least", at_least, at_least=0)
-    ways = available() if ways is None else ways
-    if not ways:
-        raise reject("fastest", "ways", "name at least one way", "none")
-    for way in ways:
-        check_way("fastest", way)
-    if len(ways) == 1 or _number(swept) == 1:
-        return Choice(ways[0], {})
+    check_range("fastest", "min_seconds", min_seconds, at_least=0)
+    placements = available() if placements is None else placements
+    if not placements:
+        raise reject("fastest", "placements", "hold at least one placement", "none")
+    number = num_runs(runs)
+    if len(placements) == 1 or number == 1:
+        return Choice(placements[0], {})
     programs = {}
-    for way in ways:
-        program, size = fit_memory(function, way, swept, *shared)
-        if size == _number(swept):
-            programs[way] = (program, place(swept, way), share(shared, way, size))
+    for placement in placements:
+        program, size = compile_within_memory(function, placement, runs, *shared)
+        if size == number:
+            placed = placement.place_runs(runs), *placement.place_shared(shared, number)
+            programs[placement] = program, placed
     if len(programs) < 2:
-        return Choice(next(iter(programs), "map"), {})
+        return Choice(next(iter(programs), Placement("map")), {})
     seconds = dict.fromkeys(programs, float("inf"))
     began = time.perf_counter()
-    done = -1  # the first round touches fresh memory
-    while done < repeats or time.perf_counter() - began < at_least:
-        for way, (program, placed, common) in programs.items():
+    rounds = -1  # The first round touches fresh memory and does not count.
+    while rounds < repeats or time.perf_counter() - began < min_seconds:
+        for placement, (program, placed) in programs.items():
             start = time.perf_counter()
-            jax.block_until_ready(program(placed, *common))
-            if done >= 0:
-                seconds[way] = min(seconds[way], time.perf_counter() - start)
-        done += 1
-    return Choice(min(seconds, key=lambda way: seconds[way]), seconds)
+            jax.block_until_ready(program(*placed))
+            if rounds >= 0:
+                seconds[placement] = min(seconds[placement], time.perf_counter() - start)
+        rounds += 1
+    best = min(seconds, key=lambda placement: seconds[placement])
+    return Choice(best, {placement.mode: value for placement, value in seconds.items()})
 
 
-def _joined(chunks: Sequence[Array]) -> Array | np.ndarray:
-    """Results of several chunks, on the host: what did not fit at once need not fit as results."""
+def _concatenate(chunks: Sequence[Array]) -> Array | np.ndarray:
+    """Joins the results of chunks on the host: they may not fit together on the device."""
     if jnp.issubdtype(chunks[0].dtype, jax.dtypes.prng_key):
         return jnp.concatenate(chunks)
     return np.concatenate([np.asarray(chunk) for chunk in chunks])
@@ -298,31 +175,37 @@ def sweep(
     keys: Key[Array, " runs"],
     hyperparameters: PyTree = None,
     *,
-    parallel: str = "auto",
+    parallel: str | Placement = "auto",
     trial: Callable[[Key[Array, ""], PyTree], PyTree] | None = None,
     budget: int | None = None,
 ) -> PyTree:
-    """Runs `run(key, hyperparameters)` for every key, in one compiled program.
+    """Computes `run(key, hyperparameters)` for every key, in one compiled program.
 
     Args:
       run: any pure function; its result is any pytree of arrays.
-      keys: one a run, from `jax.random.split` or `seed_keys`.
+      keys: one per run, from `jax.random.split` or `seed_keys`.
       hyperparameters: a pytree whose arrays have a leading axis of runs, or None.
-      parallel: "vmap", "map", "devices" or "auto": the fastest of them, measured on `trial`.
-      trial: a short run with the work profile of `run`; `run` itself where it is left out, which
-        then costs several whole runs.
-      budget: bytes of memory on each device; None: what `memory_budget` finds. Runs that do not fit
-        together go in equal chunks through one program, and their results to the host.
+      parallel: a placement or its mode; "auto": the fastest mode, measured on `trial`.
+      trial: a short run with the work profile of `run`; None: `run` itself, which then costs
+        several runs more.
+      budget: bytes of memory per device; None: `memory_budget()`. Runs that do not fit together
+        are computed in equal chunks by one program; their results go to the host.
 
     Returns:
-      The results of `run`, stacked along a leading axis of runs. The ways differ in rounding
-      only (batched and plain products add up in different orders).
+      The results of `run`, stacked along a leading axis of runs. Modes differ only in rounding:
+      batched and plain products add up in different orders.
 
     Raises:
-      ValueError: for an unknown way, no keys, hyperparameters of another leading size, or a budget
-        that is not positive.
+      ValueError: for an unknown mode, no keys, hyperparameters with another leading size, or a
+        budget that is not positive.
+
+    >>> def draw(key, scale):
+    ...     return scale * jax.random.normal(key, (2,))
+    >>> sweep(draw, seed_keys([0, 1, 2]), jnp.array([0.1, 1.0, 10.0]), parallel="vmap").shape
+    (3, 2)
     """
-    check_choice("sweep", "parallel", parallel, ["auto", *WAYS])
+    if not isinstance(parallel, Placement):
+        check_choice("sweep", "parallel", parallel, ["auto", *MODES])
     if keys.ndim != 1 or not keys.shape[0]:
         raise reject("sweep", "keys", "be a vector of at least one key", f"shape {keys.shape}")
     for leaf in jax.tree.leaves(hyperparameters):
@@ -334,25 +217,32 @@ def sweep(
                 f"shape {jnp.shape(leaf)}",
                 "Repeat the values along the first axis.",
             )
-    swept = (keys, hyperparameters)
+    runs, number = (keys, hyperparameters), len(keys)
     if parallel == "auto":
-        parallel = fastest(lambda one: (trial or run)(*one), swept).way
-    program, size = fit_memory(lambda one: run(*one), parallel, swept, budget=budget)
-    runs = len(keys)
-    chunks = [program(place(take(swept, i, size), parallel)) for i in range(0, runs, size)]
+        placement = fastest(lambda one: (trial or run)(*one), runs).placement
+    else:
+        placement = parallel if isinstance(parallel, Placement) else Placement(parallel)
+    program, size = compile_within_memory(lambda one: run(*one), placement, runs, budget=budget)
+    chunks = [
+        program(placement.place_runs(take_runs(runs, start, size)))
+        for start in range(0, number, size)
+    ]
     if jax.process_count() > 1:
-        chunks = list(map(fetch, chunks))
+        chunks = list(map(to_host, chunks))
     if len(chunks) == 1:
-        return jax.tree.map(lambda leaf: leaf[:runs], chunks[0])
+        return jax.tree.map(lambda leaf: leaf[:number], chunks[0])
     chunks = [jax.tree.map(lambda leaf: leaf[:size], chunk) for chunk in chunks]
-    return jax.tree.map(lambda *leaves: _joined(leaves)[:runs], *chunks)
+    return jax.tree.map(lambda *leaves: _concatenate(leaves)[:number], *chunks)
 
 
 def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:
-    """One key a seed; a seed's key does not depend on which other seeds there are.
+    """One random key per seed; it does not depend on the other seeds.
 
     Raises:
       TypeError, ValueError: unless all seeds are whole numbers from 0 to 2^31 - 1.
+
+    >>> seed_keys([0, 5]).shape
+    (2,)
     """
     seeds = check_integers("seed_keys", "seeds", seeds, 0)
     if not seeds:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.scale.mesh import split_batch
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
+from sffa_jax.training.sharding import split_batch
 
 EVALUATION_CHUNK = 500
 """Images scored at a time: bounds memory, since every image meets every label."""

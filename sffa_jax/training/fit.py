@@ -9,11 +9,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, reject
-from sffa_jax.scale.mesh import split_batch
 from sffa_jax.training.augment import Augmentation
 from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
+from sffa_jax.training.sharding import split_batch
 
 
 class Progress(struct.PyTreeNode):

@@ -29,7 +29,7 @@ from sffa_jax.continual.scenarios import make_scenario, make_stream
 from sffa_jax.continual.strategies import STRATEGIES
 from sffa_jax.continual.strategy import Problem
 from sffa_jax.core import overlays
-from sffa_jax.scale.sweep import spread
+from sffa_jax.scale.placement import Placement
 from sffa_jax.training.samples import make_samples
 
 RULES = {"sffa": sffa(logit_scale=12.0, eps=1.0), "ffa": ffa(threshold=0.3, logit_scale=20.0)}
@@ -135,8 +135,8 @@ def test_one_program_serves_every_order_and_repeats_itself():
     again = traced((keys[0], first_of(both)), TRAINING, TEST)
     np.testing.assert_array_equal(alone[0].losses, again.losses)
     chex.assert_trees_all_equal(alone[0].state.modules, again.state.modules)
-    for way in ("map", "vmap"):
-        together = jax.jit(spread(run, way))((keys, both), TRAINING, TEST)
+    for mode in ("map", "vmap"):
+        together = jax.jit(Placement(mode).lift(run))((keys, both), TRAINING, TEST)
         for i, one in enumerate(alone):
             np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
 

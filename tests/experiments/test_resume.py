@@ -18,7 +18,7 @@ STOPPED = """
     from experiments.harness import continual_runs
     from experiments.config.continual_options import Options
     from sffa_jax import data
-    from sffa_jax.scale.snapshots import Checkpoints
+    from sffa_jax.scale.checkpoints import Checkpoints
 
     jax.config.update("jax_num_cpu_devices", 2)
     continual_runs.PORTION = 4

@@ -14,31 +14,32 @@ PROGRAM = """
 import json, sys, tempfile
 import jax, jax.numpy as jnp, numpy as np
 from pathlib import Path
-from sffa_jax.scale import processes as cluster, mesh, sweep
-from sffa_jax.scale.snapshots import Checkpoints
-from sffa_jax.scale.resumable import drive
+from sffa_jax.scale import processes, mesh, sweep
+from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.resumable import run_resumable
 processes.connect(sys.argv[1], 2, int(sys.argv[2]))
 me = jax.process_index()
-agreed = processes.agree(lambda: {"from": me, "text": "ä" * 300})
-found = {"leads": processes.leads(), "agreed": agreed}
+agreed = processes.broadcast_from_main(lambda: {"from": me, "text": "ä" * 300})
+found = {"leads": processes.is_main_process(), "agreed": agreed}
 order = []
 def slowly():
     order.append("made")
     return me
-found["first"] = processes.first_alone(slowly)
+found["first"] = processes.main_process_first(slowly)
 found["made"] = len(order)
-found["highest"] = processes.highest(-5 + me, 10**12 - me, 7)
+found["highest"] = processes.all_reduce_max(-5 + me, 10**12 - me, 7)
 def fail():
     raise FileNotFoundError("no such disk")
 try:
-    processes.agree(fail)
+    processes.broadcast_from_main(fail)
 except (ValueError, OSError) as error:
     found["failed"] = [type(error).__name__, str(error)]
 found["budget"] = sweep.memory_budget()
 whole = (np.arange(8.0).reshape(4, 2), sweep.seed_keys(range(4)))
-placed = mesh.put(whole, mesh.over_runs(mesh.make_mesh(4)))
+placed = mesh.device_put_global(whole, mesh.split_over_runs(mesh.make_mesh(4)))
 found["here"] = placed[0].addressable_shards[0].data.tolist()
-fetched = processes.fetch((placed[0], jax.random.key_data(placed[1]), processes.fetch(placed[1])))
+keys = processes.to_host(placed[1])
+fetched = processes.to_host((placed[0], jax.random.key_data(placed[1]), keys))
 found["whole"] = [np.array_equal(fetched[0], whole[0])]
 found["whole"].append(np.array_equal(fetched[1], jax.random.key_data(whole[1])))
 found["whole"].append(bool(jnp.all(fetched[2] == whole[1])))
@@ -58,16 +59,16 @@ def stop(i, carry):
         raise KeyboardInterrupt
     return add(i, carry)
 try:
-    drive(begin, stop, 4, checkpoints, info={"run": 1}, every_seconds=0)
+    run_resumable(begin, stop, 4, checkpoints, info={"run": 1}, every_seconds=0)
 except KeyboardInterrupt:
     pass
 found["steps"] = checkpoints.steps()
 found["info"] = checkpoints.info()
 def never():
     raise AssertionError("begun anew")
-done = drive(never, add, 4, checkpoints, info={"run": 1}, like=tree)
+done = run_resumable(never, add, 4, checkpoints, info={"run": 1}, like=tree)
 done["keys"] = jax.random.key_data(done["keys"])
-found["done"] = {name: value.tolist() for name, value in processes.fetch(done).items()}
+found["done"] = {name: value.tolist() for name, value in processes.to_host(done).items()}
 checkpoints.clear()
 found["cleared"] = not folder.exists()
 print("FOUND" + json.dumps(found))
@@ -124,11 +125,11 @@ def test_snapshots_are_written_and_read_by_all(two):
 
 
 def test_alone_nothing_is_asked():
-    assert processes.leads()
-    assert processes.agree(lambda: (1, None)) == (1, None)
-    assert processes.first_alone(lambda: 3) == 3
-    assert processes.highest(2, -1) == (2, -1)
-    fetched = processes.fetch({"a": jnp.arange(3), "key": jax.random.key(1)})
+    assert processes.is_main_process()
+    assert processes.broadcast_from_main(lambda: (1, None)) == (1, None)
+    assert processes.main_process_first(lambda: 3) == 3
+    assert processes.all_reduce_max(2, -1) == (2, -1)
+    fetched = processes.to_host({"a": jnp.arange(3), "key": jax.random.key(1)})
     assert isinstance(fetched["a"], np.ndarray)
     assert fetched["key"] == jax.random.key(1)
 

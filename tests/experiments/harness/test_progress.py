@@ -185,7 +185,7 @@ def test_an_error_of_the_disk_ends_the_run(tmp_path, monkeypatch):
 
 
 def test_only_the_leading_process_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "leads", lambda: False)
+    monkeypatch.setattr(progress, "is_main_process", lambda: False)
     with Watcher(Console(quiet=True), "x", 9, "epoch", "x", [tmp_path / "a"]) as watcher:
         watcher.write(0, points)
     assert not (tmp_path / "a").exists()
@@ -234,7 +234,7 @@ from experiments.config import continual_options
 from experiments.harness import continual_runs
 from experiments.harness.experiment import execute
 from sffa_jax.scale import sweep
-from sffa_jax.scale.snapshots import Checkpoints
+from sffa_jax.scale.checkpoints import Checkpoints
 
 out = Path(sys.argv[1])
 heavy = [name for name in ("tensorflow", "torch", "tensorboardX") if name in sys.modules]
@@ -263,7 +263,7 @@ def both(module, options, name, *arguments, stop):
     assert not (out / f"{name}-whole" / "tensorboard").exists()
     watched = [*arguments, "--out", str(out / name)]
     run(module, options, name, *watched, "--tensorboard", stop=stop)
-    assert list((out / name / "checkpoints").glob("*/*/seal.json"))
+    assert list((out / name / "checkpoints").glob("*/*/manifest.json"))
     run(module, options, name, *watched, "--tensorboard")
     # Only what is run is written; and the option may change.
     run(module, options, name, *watched)

@@ -24,15 +24,16 @@ from experiments.config.recipe import Recipe
 from experiments.harness.trainer import train_runs
 from sffa_jax import data
 from sffa_jax.scale import sweep
-from sffa_jax.scale.snapshots import Checkpoints
+from sffa_jax.scale.placement import Placement
+from sffa_jax.scale.checkpoints import Checkpoints
 
 jax.config.update("jax_num_cpu_devices", 2)
 
-def train(seeds, varied=None, way="map", checkpoints=None, **changes):
+def train(seeds, varied=None, mode="map", checkpoints=None, **changes):
     recipe = dataclasses.replace(Recipe(hidden=(8,), epochs=2, batch_size=64), **changes)
     splits = make_splits(data.load("digits"), recipe, 0.1)
     groups = train_runs(
-        recipe, "sffa", seeds, splits, way, Console(quiet=True), "x", varied,
+        recipe, "sffa", seeds, splits, Placement(mode), Console(quiet=True), "x", varied,
         checkpoints=checkpoints, every_seconds=0,
     )
     return [record for records in groups for record in records]
@@ -58,11 +59,11 @@ runs = {
     "last": train([0], selection="last"),
     "test": train([0], selection="test"),
     "three": train([0, 1, 2]),
-    "devices": train([0, 1, 2], way="devices"),
-    "resumed": resumed(seeds=[0, 1, 2], way="devices"),
+    "devices": train([0, 1, 2], mode="devices"),
+    "resumed": resumed(seeds=[0, 1, 2], mode="devices"),
 }
 sweep.memory_budget = lambda: 1
-runs["chunks"] = train([0, 1, 2], way="devices")
+runs["chunks"] = train([0, 1, 2], mode="devices")
 print("RUNS" + json.dumps(runs))
 """
 

@@ -23,8 +23,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.config.recipe import Recipe
 from experiments.harness.saved import Trained, load, save
 from sffa_jax import predict
-from sffa_jax.scale.resumable import Stopped, drive, graceful_stop
-from sffa_jax.scale.snapshots import ARRAYS, SEAL, Checkpoints
+from sffa_jax.scale.checkpoints import ARRAYS, MANIFEST, Checkpoints
+from sffa_jax.scale.resumable import Interrupted, graceful_interrupts, run_resumable
 
 
 def tree(value=1.0):
@@ -153,10 +153,10 @@ def test_another_structure_is_named(checkpoints):
 
 def test_a_snapshot_of_another_version_is_not_read(checkpoints):
     checkpoints.save(1, tree())
-    seal = checkpoints.folder / "1" / SEAL
-    other = json.loads(seal.read_text())["seal"] | {"version": 99}
+    seal = checkpoints.folder / "1" / MANIFEST
+    other = json.loads(seal.read_text())["manifest"] | {"version": 99}
     digest = hashlib.sha256(json.dumps(other, sort_keys=True).encode()).hexdigest()
-    seal.write_text(json.dumps({"digest": digest, "seal": other}))
+    seal.write_text(json.dumps({"digest": digest, "manifest": other}))
     assert checkpoints.latest(tree()) is None
 
 
@@ -172,8 +172,14 @@ def test_no_file_is_a_pickle(checkpoints):
     [
         (lambda c: Checkpoints(c.folder, keep=0), "`keep` must be at least 1, got 0"),
         (lambda c: c.save(-1, tree()), "`step` must be at least 0, got -1"),
-        (lambda _: drive(tree, max, 1, every_seconds=-1), "`every_seconds` must be a number"),
-        (lambda _: drive(tree, max, 1, every_steps=0), "`every_steps` must be at least 1, got 0"),
+        (
+            lambda _: run_resumable(tree, max, 1, every_seconds=-1),
+            "`every_seconds` must be a number",
+        ),
+        (
+            lambda _: run_resumable(tree, max, 1, every_steps=0),
+            "`every_steps` must be at least 1, got 0",
+        ),
     ],
 )
 def test_bad_arguments(checkpoints, call, message):
@@ -191,7 +197,7 @@ def advance(number, carry):
 
 
 def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
-    expected = drive(begin, advance, 7)
+    expected = run_resumable(begin, advance, 7)
     done = []
 
     def until_the_fourth(number, carry):
@@ -201,7 +207,7 @@ def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
         return advance(number, carry)
 
     with pytest.raises(RuntimeError, match="killed"):
-        drive(begin, until_the_fourth, 7, checkpoints, every_steps=3)
+        run_resumable(begin, until_the_fourth, 7, checkpoints, every_steps=3)
     assert checkpoints.steps() == [3]
     again = []
 
@@ -209,40 +215,40 @@ def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
         again.append(number)
         return advance(number, carry)
 
-    same(drive(begin, noted, 7, checkpoints, every_steps=3), expected)
+    same(run_resumable(begin, noted, 7, checkpoints, every_steps=3), expected)
     assert again == [3, 4, 5, 6]
 
 
 def test_a_snapshot_of_another_run_is_not_gone_on_with(checkpoints):
-    expected = drive(begin, advance, 5)
+    expected = run_resumable(begin, advance, 5)
     checkpoints.save(3, (jnp.float32(9), jax.random.key(9)), {"seeds": [1]})
     assert checkpoints.latest(begin(), {"seeds": [1]}).step == 3
     assert checkpoints.latest(begin(), {"seeds": [2]}) is None
-    same(drive(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
+    same(run_resumable(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
     assert checkpoints.steps() == []
     checkpoints.save(3, {"of": jnp.zeros(2)}, {"seeds": [1]})
-    same(drive(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
+    same(run_resumable(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
 
 
 def test_without_a_step_left_the_snapshot_is_the_result(checkpoints):
     checkpoints.save(7, (jnp.float32(5), jax.random.key(3)))
-    same(drive(begin, advance, 7, checkpoints), (jnp.float32(5), jax.random.key(3)))
+    same(run_resumable(begin, advance, 7, checkpoints), (jnp.float32(5), jax.random.key(3)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_first(checkpoints, number):
-    expected = drive(begin, advance, 5)
+    expected = run_resumable(begin, advance, 5)
 
     def interrupted(step, carry):
         if step == 2:
             signal.raise_signal(number)
         return advance(step, carry)
 
-    with graceful_stop(), pytest.raises(Stopped) as stopped:
-        drive(begin, interrupted, 5, checkpoints)
+    with graceful_interrupts(), pytest.raises(Interrupted) as stopped:
+        run_resumable(begin, interrupted, 5, checkpoints)
     assert stopped.value.signal == number
     assert checkpoints.steps() == [3]
-    same(drive(begin, advance, 5, checkpoints), expected)
+    same(run_resumable(begin, advance, 5, checkpoints), expected)
 
 
 def test_a_second_signal_stops_at_once(checkpoints):
@@ -252,18 +258,18 @@ def test_a_second_signal_stops_at_once(checkpoints):
         return advance(step, carry)
 
     before = signal.getsignal(signal.SIGINT)
-    with graceful_stop(), pytest.raises(Stopped):
-        drive(begin, stubborn, 5, checkpoints)
+    with graceful_interrupts(), pytest.raises(Interrupted):
+        run_resumable(begin, stubborn, 5, checkpoints)
     assert checkpoints.steps() == []
-    with graceful_stop(), pytest.raises(Stopped):
+    with graceful_interrupts(), pytest.raises(Interrupted):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 
 KILLED = """
     import sys, jax, jax.numpy as jnp
-    from sffa_jax.scale.snapshots import Checkpoints
-    from sffa_jax.scale.resumable import drive
+    from sffa_jax.scale.checkpoints import Checkpoints
+    from sffa_jax.scale.resumable import run_resumable
 
     def begin():
         return jnp.ones(50_000), jax.random.key(0)
@@ -274,7 +280,7 @@ KILLED = """
         return jnp.sin(x * 3) + jax.random.normal(jax.random.fold_in(key, number), x.shape), key
 
     print("begun", flush=True)
-    x, _ = drive(begin, advance, 60, Checkpoints(sys.argv[1]), every_steps=1)
+    x, _ = run_resumable(begin, advance, 60, Checkpoints(sys.argv[1]), every_steps=1)
     print(float(x.sum()).hex())
 """
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 from rich.console import Console
 
-from experiments.claims import reproduction
+from experiments.claims import machine_time, verdicts
 from experiments.claims.doc_tables import markdown
 from experiments.harness.experiment import execute
 from sffa_jax.checks import check_choice, check_integer, reject
@@ -137,8 +137,8 @@ def summary(root: Path, seeds: int) -> str:
     """The page of claims, from the results under a folder; machine time of so many seeds."""
     parts = ["# The paper's numbers and these runs'\n"]
     for kind, title in TITLES.items():
-        parts.append(f"\n## {title}\n\n{markdown(reproduction.table(root, kind))}")
-    times = reproduction.time_table(root, list(STEPS), seeds)
+        parts.append(f"\n## {title}\n\n{markdown(verdicts.table(root, kind))}")
+    times = machine_time.table(root, list(STEPS), seeds)
     return "".join([*parts, f"\n## Machine time\n\n{markdown(times)}"])
 
 

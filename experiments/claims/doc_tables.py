@@ -1,10 +1,10 @@
-"""Fills the tables of README.md and docs/ from the raw results: no number there is typed.
+"""Renews the tables of README.md and docs/ from the raw results, so that no number is typed.
 
     python -m experiments.claims.doc_tables
 
-A table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->`; what is between them
-is made anew from the named folders under `results/` (of "reproduced": from those of all its
-claims). A test holds that nothing would change.
+Each table stands between `<!-- results: KIND FOLDER... -->` and `<!-- end -->` and is made from the
+named folders under `results/` (`reproduced` names a kind of claims instead). A test checks that the
+tables are up to date.
 """
 
 import re
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.claims import reproduction
+from experiments.claims import machine_time, verdicts
+from experiments.claims.published import CONTINUAL_PAPER
 from experiments.config import options as shared
 from experiments.config.continual_options import READOUTS
 from experiments.harness.results import Results, load_results
@@ -37,42 +38,41 @@ TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.
 
 
 def load(name: str) -> Results:
-    """The folder `name` under `results/`; options that later versions added have their preset's
-    value."""
-    found = load_results(ROOT / "results" / name)
-    given = found.options
-    if found.experiment in ("compare", "latents", "robustness", "symmetry"):
-        given = shared.Options.defaults([f"--preset={given['preset']}"]).flat() | given
-    return replace(found, config=found.config | {"options": given})
+    """Reads a folder under `results/`; options added since then have the preset's value."""
+    results = load_results(ROOT / "results" / name)
+    options = results.options
+    if results.experiment in ("compare", "latents", "robustness", "symmetry"):
+        options = shared.Options.defaults([f"--preset={options['preset']}"]).flat() | options
+    return replace(results, config=results.config | {"options": options})
 
 
 def name_of(run: Results) -> str:
-    """Under `results/`."""
+    """Returns the folder's path under `results/`."""
     return run.path.relative_to(ROOT / "results").as_posix()
 
 
 def accuracies(run: Results, algorithm: str) -> list[float]:
-    """Test accuracy of every seed that did not diverge; none, if the algorithm was not run."""
+    """Returns the test accuracy of every seed that did not diverge."""
     return list(comparison_tables.accuracies(run.records).get(algorithm, {}).values())
 
 
-def changed(run: Results) -> str:
-    """The options of a run that are not the command's defaults, as they are typed."""
-    usual = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
-    hidden = {*shared.FREE_OPTIONS} - {"seeds"}
-    said = {name: value for name, value in run.options.items() if name not in hidden}
-    words = shared.flags(said, usual)
+def changed_options(run: Results) -> str:
+    """Returns the options of a run that differ from the command's defaults, as they are typed."""
+    defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
+    ignored = {*shared.FREE_OPTIONS} - {"seeds"}
+    options = {name: value for name, value in run.options.items() if name not in ignored}
+    words = shared.flags(options, defaults)
     return f"`{' '.join(words)}`" if words else "no option"
 
 
 def device(run: Results) -> str:
-    """Where it ran."""
-    found = run.config["device"]
-    return f"{found['host_cores']} cores" if found["platform"] == "cpu" else found["kind"]
+    """Returns the device of a run, or its number of cores."""
+    info = run.config["device"]
+    return f"{info['host_cores']} cores" if info["platform"] == "cpu" else info["kind"]
 
 
 def network_of(run: Results) -> str:
-    """Data set and layers of a run."""
+    """Returns data set and layers of a run."""
     maps = "-".join(map(str, run.options.get("channels") or ()))
     units = "-".join(map(str, run.options["hidden"]))
     layers = [f"{maps} maps"] * bool(maps) + [units] * bool(units)
@@ -80,17 +80,17 @@ def network_of(run: Results) -> str:
 
 
 def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
-    """A row a run of `compare`."""
+    """Makes a row for each run of `compare`."""
     table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
     for run in runs:
         results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
-        made = f"{changed(run)} ([raw](results/{name_of(run)}))"
+        options = f"{changed_options(run)} ([raw](results/{name_of(run)}))"
         table.append(
             [
                 network_of(run),
                 str(max(map(len, results))),
                 *(intervals.plus_minus(values) for values in results),
-                made,
+                options,
                 device(run),
             ]
         )
@@ -135,7 +135,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def tests(runs: Sequence[Results]) -> list[list[str]]:
-    """The paired tests of runs of `compare`."""
+    """Makes a row for each paired test of runs of `compare`."""
     table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     for run in runs:
         for row in comparison_tables.tests_table(run.records)[1:]:
@@ -144,7 +144,7 @@ def tests(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def depth(runs: Sequence[Results]) -> list[list[str]]:
-    """Accuracy by layer and cumulated, a row a run and algorithm."""
+    """Makes a row for each run and algorithm: accuracy by layer, alone and cumulated."""
     tables = [(network_of(run), comparison_tables.layers_table(run.records)) for run in runs]
     rows = [[network, *row] for network, table in tables for row in table[1:]]
     return [["Network", *tables[0][1][0]], *rows]
@@ -172,38 +172,20 @@ def by_value(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def sizes(runs: Sequence[Results]) -> list[list[str]]:
-    """SFFA's gradient at several logit_scales and floors."""
+    """Returns the size of SFFA's gradient by logit scale and by epsilon."""
     (run,) = runs
     return symmetry_tables.size_table(run.records)
 
 
 def imbalance(runs: Sequence[Results]) -> list[list[str]]:
-    """How unlike positive and negative samples pull, under the published rule and the default."""
+    """Returns the imbalance of gradients from positive and negative samples, for the published rule
+    and the default."""
     (run,) = runs
-    said = {"published": "the paper's", "two_pass": "`two_pass`"}
-    records = [record for record in run.records if record["setting"] in said]
+    labels = {"published": "the paper's", "two_pass": "`two_pass`"}
+    records = [record for record in run.records if record["setting"] in labels]
     header, *rows = symmetry_tables.imbalance_table(records)
     rule = header.index("Rule")
-    return [header, *([*row[:rule], said[row[rule]], *row[rule + 1 :]] for row in rows)]
-
-
-PUBLISHED = {
-    ("mnist", "class", "replay"): "90.03 / 87.75",
-    ("mnist", "class", "gem"): "69.73 / 62.85",
-    ("mnist", "domain", "replay"): "95.17 / 94.16",
-    ("mnist", "task", "none"): "88.5",
-    ("mnist", "task", "ewc"): "94.5",
-    ("mnist", "task", "si"): "96",
-    ("mnist", "task", "mas"): "91",
-    ("mnist", "task", "gem"): "98",
-    ("mnist", "task", "replay"): "99",
-    ("fashion_mnist", "class", "replay"): "79",
-    ("fashion_mnist", "class", "gem"): "65 / 60",
-    ("fashion_mnist", "domain", "replay"): "88",
-    ("fashion_mnist", "task", "replay"): "97",
-}
-"""SFFA's accuracy in the paper (arXiv 2409.07387), and backprop's; without decimals, read off its
-figures. By data set, scenario and strategy."""
+    return [header, *([*row[:rule], labels[row[rule]], *row[rule + 1 :]] for row in rows)]
 
 
 def continual(runs: Sequence[Results]) -> list[list[str]]:
@@ -223,7 +205,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
                     SCENARIO_NAMES[scenario].removesuffix("-incremental"),
                     STRATEGY_NAMES[strategy],
                     *cells,
-                    PUBLISHED.get((run.options["dataset"], scenario, strategy), ""),
+                    CONTINUAL_PAPER.get((run.options["dataset"], scenario, strategy), ""),
                 ]
             )
     return table
@@ -267,7 +249,7 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def claims(runs: Sequence[Results]) -> list[list[str]]:
-    """The paper's claims about latents, a row a run, measurement and layer."""
+    """Makes a row for each run, measure and layer: the paper's claims about latents."""
     table: list[list[str]] = []
     for run in runs:
         head, *rows = latents_tables.claims_table(run.records)
@@ -277,19 +259,19 @@ def claims(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def measures(runs: Sequence[Results]) -> list[list[str]]:
-    """Every measurement of the layers of one run."""
+    """Returns every measure of the layers of one run."""
     (run,) = runs
     return latents_tables.measures_table(run.records)
 
 
 def neurons(runs: Sequence[Results]) -> list[list[str]]:
-    """What becomes of neurons in a continual run."""
+    """Returns the unit turnover of a continual run."""
     (run,) = runs
     return unit_turnover.table(continual_tables.ordered(run.records))
 
 
 def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
-    """A table of the benchmark's report, by its title there."""
+    """Returns the function that makes one table of the benchmark's report, by its title there."""
 
     def table(runs: Sequence[Results]) -> list[list[str]]:
         (run,) = runs
@@ -325,20 +307,20 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; the first row is its header."""
+    """Formats a table in Markdown; the first row is its header."""
     rows = [f"| {' | '.join(row)} |" for row in table]
     return "\n".join([rows[0], "|" + "---|" * len(table[0]), *rows[1:]]) + "\n"
 
 
 def filled(text: str, prefix: str = "") -> str:
-    """The text with every table made anew; `prefix` leads from the text's folder to the root."""
+    """Returns the text with every table renewed; `prefix` leads from its folder to the root."""
 
     def fill(match: re.Match[str]) -> str:
         names = match[3].split()
         if match[2] == "reproduced":
-            table = reproduction.table(ROOT / "results", *names)
+            table = verdicts.table(ROOT / "results", *names)
         elif match[2] == "time":
-            table = reproduction.time_table(ROOT / "results", names)
+            table = machine_time.table(ROOT / "results", names)
         else:
             table = KINDS[match[2]]([load(name) for name in names])
         return match[1] + markdown(table).replace("](results/", f"]({prefix}results/") + match[4]
@@ -347,7 +329,7 @@ def filled(text: str, prefix: str = "") -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every page that may hold tables, and the prefix of its links."""
+    """Returns every page that may hold tables, with the prefix of its links."""
     return {ROOT / "README.md": ""} | dict.fromkeys(sorted(ROOT.glob("docs/*.md")), "../")
 
 
@@ -358,7 +340,7 @@ def main() -> None:
         new = filled(text, prefix)
         if new != text:
             path.write_text(new)
-            print(f"{path.relative_to(ROOT)}: tables made anew")
+            print(f"{path.relative_to(ROOT)}: tables renewed")
 
 
 if __name__ == "__main__":

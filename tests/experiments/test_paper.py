@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from experiments import paper
-from experiments.claims import reproduction
+from experiments.claims.published import CLAIMS
 from experiments.harness.experiment import execute, parse
 
 
@@ -24,9 +24,9 @@ def test_every_step_is_a_command_that_is_understood(step, quick):
 
 
 def test_every_claim_is_made_by_a_step():
-    claims = [claim for kind in reproduction.CLAIMS.values() for claim in kind]
+    claims = [claim for kind in CLAIMS.values() for claim in kind]
     for claim in claims:
-        for where in (claim.settings, claim.best):
+        for where in (claim.paper_settings, claim.best):
             assert where is None or where[0] in paper.STEPS
 
 

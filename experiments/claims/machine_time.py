@@ -1,0 +1,96 @@
+"""Machine time of the committed runs, and of the same runs on two cores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.harness.results import Results, load_results
+
+TWO_CORE_RUNS = {
+    "compare/paper_mnist": "compare/paper_mnist_2_cores",
+    "compare/paper_fashion_mnist": "compare/paper_mnist_2_cores",
+    "compare/mnist": "compare/mnist_2_cores",
+    "compare/fashion_mnist": "compare/mnist_2_cores",
+    "compare/best_mnist": "compare/best_mnist_2_cores",
+    "compare/best_fashion_mnist": "compare/best_fashion_mnist_2_cores",
+}
+"""For runs made on an accelerator: short runs of the same networks and sizes on two cores."""
+
+
+def timed_runs(results: Results) -> list[dict[str, Any]]:
+    """Returns the records that have a training time."""
+    return [record for record in results.records if "train_seconds" in record]
+
+
+def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
+    """Returns the minutes that a folder's runs take on two cores.
+
+    They were measured, or are the number of epochs times the seconds per epoch of a short run.
+
+    Args:
+      root: holds the folders of results.
+      folder: whose runs are meant.
+      seeds: number of seeds; ignored for a grid of settings with one seed each.
+
+    Returns:
+      None if neither was recorded.
+    """
+    results = load_results(root / folder)
+    runs = timed_runs(results)
+    if not runs:
+        return None
+    recorded_seeds = len({run["seed"] for run in runs})
+    if results.experiment == "robustness":
+        seeds = recorded_seeds
+    if results.config["device"]["platform"] == "cpu":
+        return sum(run["train_seconds"] for run in runs) / 60 * seeds / recorded_seeds
+    if folder not in TWO_CORE_RUNS or not (root / TWO_CORE_RUNS[folder] / "config.json").exists():
+        return None
+    algorithms = {run["algorithm"] for run in runs}
+    short_runs = timed_runs(load_results(root / TWO_CORE_RUNS[folder]))
+    seconds_per_epoch = sum(
+        np.mean([r["train_seconds"] / r["epochs"] for r in short_runs if r["algorithm"] == name])
+        for name in algorithms
+    )
+    return float(seconds_per_epoch) * runs[0]["epochs"] * seeds / 60
+
+
+def format_minutes(minutes: float) -> str:
+    """Formats minutes with three digits."""
+    return f"{minutes:.3g}" if minutes < 100 else f"{minutes:.0f}"
+
+
+def table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list[str]]:
+    """Makes a row for each folder: the time its runs took, and that of so many seeds on two
+    cores."""
+    rows = [["Step", "Runs", "On", "Seconds a run", "Minutes in all"]]
+    rows[0].append(f"Minutes for {seeds} seeds on 2 cores")
+    total = 0.0
+    for folder in folders:
+        if not (root / folder / "config.json").exists():
+            rows.append([folder, "not run", *"----"])
+            continue
+        results = load_results(root / folder)
+        runs = timed_runs(results)
+        if not runs:
+            rows.append([folder, str(len(results.records)), "-", "not recorded", "-", "-"])
+            continue
+        seconds = [run["train_seconds"] for run in runs]
+        device = results.config["device"]
+        measured = device["platform"] == "cpu"
+        minutes = two_core_minutes(root, folder, seeds)
+        total += minutes or 0.0
+        rows.append(
+            [
+                folder,
+                str(len(runs)),
+                f"{device['host_cores']} cores" if measured else device["kind"],
+                f"{np.mean(seconds):.3g}",
+                format_minutes(sum(seconds) / 60),
+                "-" if minutes is None else f"{'' if measured else '≈ '}{format_minutes(minutes)}",
+            ]
+        )
+    rows.append(["all steps", *"----", f"≈ {total / 60:.1f} hours"])
+    return rows

@@ -1,32 +1,34 @@
-"""What does each piece buy? From one preset to another, one switch at a time.
+"""What does each change contribute? From one preset to another, one change at a time.
 
     python -m experiments.ablation --dataset mnist --data-dir DIR --epochs 20
 
-Two readings. *Along the path*: each step adds one change to all those before it. *Taken back*: the
-end of the path with one change undone, which shows what a piece still buys beside all others.
+The report reads in two ways. *Along the path*: each step adds one change to all those before it.
+*Taken back*: the end of the path with one change undone, which shows what a change still
+contributes beside all others.
 """
 
 import dataclasses
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 from experiments.config.grids import DEEP_ONLY, START, STEPS, WITHOUT
-from experiments.config.options import Common, Splits, load_dataset, make_splits, open_folder
+from experiments.config.options import Common
 from experiments.config.presets import PRESETS
-from experiments.config.recipe import Recipe
-from experiments.harness.experiment import execute
-from experiments.harness.trainer import Setting, train_settings
-from experiments.reports.sections import write_report
+from experiments.config.recipe import Recipe, Setting
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits, load_dataset, make_splits
+from experiments.harness.trainer import train_settings
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
 class Options(Common):
-    """Go from one preset to another, one change at a time, and measure what each change buys."""
+    """Go from one preset to another, one change at a time, and measure each contribution."""
 
     algorithms: tuple[str, ...] = ("sffa",)
     """Algorithms: ffa, sffa, bp."""
@@ -35,34 +37,32 @@ class Options(Common):
     start: str = "released"
     """Preset at the start of the path."""
     end: str = "best"
-    """Preset at its end."""
+    """Preset at the end of the path."""
     epochs: int = 20
-    """Passes over the training split, everywhere on the path."""
+    """Passes over the training split, in every setting."""
     hidden: tuple[int, ...] | None = None
-    """Width of each hidden layer everywhere on the path; the presets' if left out."""
+    """Width of each hidden layer, in every setting; the presets' if left out."""
     batch_size: int | None = None
-    """Images per update everywhere on the path; the presets' if left out."""
+    """Images per update, in every setting; the presets' if left out."""
     taken_back: bool = True
     """Measure the end of the path with each change undone, too."""
 
-    def ends(self) -> tuple[Recipe, Recipe]:
-        """The recipes at both ends.
-
-        Raises:
-          ValueError: naming the first option that cannot be used.
-        """
-        self.check()
-        said = {"epochs": self.epochs, "hidden": self.hidden, "batch_size": self.batch_size}
-        fixed: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-        recipes = []
+    def resolve(self) -> Self:
+        """Checks every option."""
         for name in ("start", "end"):
             check_choice("options", name, getattr(self, name), PRESETS)
-            recipes.append(dataclasses.replace(PRESETS[getattr(self, name)], **fixed))
-        return recipes[0], recipes[1]
+        return super().resolve()
+
+    def ends(self) -> tuple[Recipe, Recipe]:
+        """Returns the recipes at both ends of the path."""
+        values = {"epochs": self.epochs, "hidden": self.hidden, "batch_size": self.batch_size}
+        given: dict[str, Any] = {name: v for name, v in values.items() if v is not None}
+        start, end = (dataclasses.replace(PRESETS[n], **given) for n in (self.start, self.end))
+        return start, end
 
 
-def path(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting]:
-    """The settings from `start` to `end`, then `end` with each change undone.
+def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting]:
+    """Returns the settings from `start` to `end`, then `end` with each change undone.
 
     Raises:
       ValueError: if the recipes differ in a choice that no step names.
@@ -86,16 +86,16 @@ def path(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting
     return along + back
 
 
-def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes its report."""
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm and setting."""
     start, end = options.ends()
-    settings = path(start, end, taken_back=options.taken_back)
+    settings = settings_between(start, end, taken_back=options.taken_back)
     dataset = load_dataset(options)
 
     @cache
     def splits_by(selection: str, scaling: str) -> Splits:
-        chosen = dataclasses.replace(end, selection=selection, scaling=scaling)
-        return make_splits(dataset, chosen, options.validation)
+        recipe = dataclasses.replace(end, selection=selection, scaling=scaling)
+        return make_splits(dataset, recipe, options.validation)
 
     def splits_of(recipe: Recipe) -> Splits:
         return splits_by(recipe.selection, recipe.scaling)
@@ -105,22 +105,29 @@ def main(options: Options) -> None:
         splits_of(setting.recipe).schedule(setting.recipe)
         for algorithm in options.algorithms:
             splits_of(setting.recipe).learner(setting.recipe, algorithm)
-    cells = options.chosen(list(product(options.algorithms, settings)))
-    with open_folder(options, "ablation", splits_of(start)) as folder:
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:
-            train_settings(
-                [(setting, seeds) for (of, setting), seeds in cells if of == algorithm],
+            yield from train_settings(
+                [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
                 algorithm,
                 splits_of,
                 folder,
                 options.placement,
                 options.seeds,
-                {"dataset": options.dataset},
                 options.checkpoint_seconds,
             )
-        if not is_main_process():
-            return
-        write_report(folder, options.command("ablation"))
+
+    cells = [
+        Cell({"algorithm": algorithm, "setting": setting.name}, setting)
+        for algorithm, setting in product(options.algorithms, settings)
+    ]
+    return Plan(cells, run, {"dataset": options.dataset}, splits_of(start).record)
+
+
+def main(options: Options) -> None:
+    """Trains what is missing in the output folder and writes its report."""
+    run_experiment("ablation", options, make_plan)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,18 @@ few minutes on two cores; `results/compare` holds every seed of a longer one.
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
 from experiments.config import options as shared
-from experiments.harness.experiment import execute
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
-from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
-from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
@@ -24,44 +26,42 @@ class Options(shared.Options):
     """Train FFA, SFFA and backprop on every seed and compare their test accuracies."""
 
     save_networks: bool = False
-    """Keep every run's network under --out, for sffa_jax.checkpoint.load."""
+    """Save the network of every run under --out."""
+
+
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm."""
+    splits = load_splits(options)
+    splits.schedule(options.recipe)
+    for algorithm in options.algorithms:
+        splits.learner(options.recipe, algorithm)
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
+        console = Console()
+        for cell, seeds in missing:
+            algorithm = cell.names["algorithm"]
+            for records in train_runs(
+                options.recipe,
+                algorithm,
+                seeds,
+                splits,
+                options.placement,
+                console,
+                ALGORITHM_NAMES[algorithm],
+                checkpoints=folder.checkpoints(algorithm),
+                every_seconds=options.checkpoint_seconds,
+                networks=folder.path / "networks" if options.save_networks else None,
+                events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
+            ):
+                yield [{**cell.names, **record} for record in records]
+
+    cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
+    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
 
 
 def main(options: Options) -> None:
     """Runs what is missing in the output folder and writes its report."""
-    command = options.command("compare")
-    options = options.resolve()
-    splits = shared.load_splits(options)
-    # Built first: a wrong option must end the command before it leaves a folder behind.
-    splits.schedule(options.recipe)
-    for algorithm in options.algorithms:
-        splits.learner(options.recipe, algorithm)
-    console = Console()
-    with shared.open_folder(options, "compare", splits) as folder:
-        for algorithm, seeds in options.chosen(options.algorithms):
-            names = {"dataset": options.dataset, "algorithm": algorithm}
-            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
-            if not missing:
-                continue
-            label = ALGORITHM_NAMES[algorithm]
-            trained = train_runs(
-                options.recipe,
-                algorithm,
-                missing,
-                splits,
-                options.placement,
-                console,
-                label,
-                checkpoints=folder.checkpoints(algorithm),
-                every_seconds=options.checkpoint_seconds,
-                networks=folder.path / "networks" if options.save_networks else None,
-                events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
-            )
-            for records in trained:
-                folder.append(*(names | record for record in records))
-        if not is_main_process():
-            return
-        write_report(folder, command)
+    run_experiment("compare", options, make_plan)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.config.continual_options import FREE_OPTIONS, STRENGTHS, Options
-from experiments.config.options import load_dataset
+from experiments.config.continual_options import STRENGTHS, Options
+from experiments.config.options import RESUMABLE_OPTIONS
 from experiments.harness.continual_runs import Cell, Tested, load_data, run_seeds
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_dataset
 from experiments.reports import continual_tables, unit_turnover
 from experiments.reports.sections import write_report
 from sffa_jax import data
@@ -145,7 +146,8 @@ def main(options: Options) -> None:
         "continual",
         given,
         extra=extra,
-        free=FREE_OPTIONS,
+        free=RESUMABLE_OPTIONS,
+        absent=options.absent(),
         tensorboard=options.tensorboard,
     ) as folder:
         for number, (cell, seeds) in enumerate(cells, 1):

@@ -1,17 +1,19 @@
-"""What the layers of FFA, SFFA and backprop make of images: sparsity, specialization, precision.
+"""What the layers of FFA, SFFA and backprop represent: sparsity, specialization, precision.
 
     python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
 
 trains each algorithm on each seed as `compare` does, measures every layer on test images, and draws
 the networks of the first seed (from `pictures-ALGORITHM.npz`). The paper's claims (SFFA's latents
-are sparser and more specialized, its goodness more precise) are differences to FFA, paired by seed.
+are sparser and more specialized, its goodness is more precise) are differences to FFA, paired by
+seed.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,38 +22,46 @@ from jax.tree_util import Partial
 from rich.console import Console
 
 from experiments.config import options as shared
-from experiments.config.recipe import Recipe
-from experiments.harness.experiment import execute
-from experiments.harness.saved import Trained, load
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.saved import load
+from experiments.harness.splits import Splits, load_splits
 from experiments.harness.trainer import Watch, train_runs
-from experiments.reports.sections import write_report
 from experiments.reports.style import ALGORITHM_NAMES
-from sffa_jax.analysis import precision, separability, specialization
-from sffa_jax.analysis.latents import without_label
-from sffa_jax.analysis.measures import measures
+from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
+from sffa_jax.analysis.measures import (
+    activity_measures,
+    logit_measures,
+    selective_fields,
+    separability_measures,
+)
+from sffa_jax.analysis.precision import histograms, right_and_wrong
+from sffa_jax.analysis.separability import Labeled
+from sffa_jax.analysis.specialization import class_means
 from sffa_jax.checks import check_integer
-from sffa_jax.core.network import latents, layer_log_odds, predict
 from sffa_jax.scale.processes import is_main_process
-from sffa_jax.training import backprop
 from sffa_jax.training.learner import State
 from sffa_jax.training.samples import Samples
 
 CHUNK = 500
 """Images that go through a network at once."""
 
+WATCHED = ("hoyer", "owned_share")
+"""Measurements that are also taken after every epoch."""
+
 
 @dataclass(frozen=True)
 class Options(shared.Options):
-    """Measure and draw what the layers of FFA, SFFA and backprop make of images."""
+    """Measure and draw what the layers of FFA, SFFA and backprop represent."""
 
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
     probes: int = 5000
-    """Test images that are measured, at most; probes learn from as many training images."""
+    """Largest number of test images to measure; probes learn from as many training images."""
     embedded: int = 1000
-    """Test images in the pictures of embedded latents, at most."""
+    """Largest number of test images in the pictures of embedded latents."""
 
-    def resolve(self) -> "Options":
+    def resolve(self) -> Self:
         """Checks every option."""
         for name in ("probes", "embedded"):
             check_integer("options", name, getattr(self, name), 50)
@@ -59,174 +69,112 @@ class Options(shared.Options):
 
 
 def first(samples: Samples, number: int) -> Samples:
-    """The first samples of a split."""
+    """Returns the first samples of a split."""
     return samples.replace(images=samples.images[:number], labels=samples.labels[:number])
 
 
 def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-    """`function` over [batch, ...], some rows at a time, so that activity of all labels fits."""
+    """Applies `function` to [batch, ...] a few rows at a time, which bounds memory."""
     rows = [function(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
 
-class Seen:
-    """A trained network as it is looked at.
+def watch(view: View, classes: int) -> Watch:
+    """Returns the measurement of a run under way, on the first images of a split."""
 
-    Attributes:
-      scale: images as the network sees them -> rows.
-      hidden: scaled images -> activity of each layer, [batch, units]; with the label that the
-        network predicts, where it takes one.
-      unlabeled: the same, without a label.
-      log_odds: scaled images -> [layers, batch, classes]; None for backprop.
-    """
+    def measure_epoch(state: State, samples: Samples) -> dict[str, jax.Array]:
+        some = first(samples, CHUNK)
+        layers = view.hidden(state, some.scaled(some.images))
+        measured = [activity_measures(h, some.labels, classes) for h in layers]
+        return {name: jnp.stack([layer[name] for layer in measured]) for name in WATCHED}
 
-    def __init__(self, recipe: Recipe, algorithm: str, shape: Sequence[int], classes: int) -> None:
-        self.algorithm = algorithm
-        self.network = None
-        if algorithm == "bp":
-            layers = recipe.layers(algorithm, shape)
-            self.hidden = self.unlabeled = lambda state, x: backprop.latents(
-                layers, state.params, x
-            )
-            return
-        network = self.network = recipe.network(algorithm, shape, classes)
-
-        def hidden(state: State, x: jax.Array) -> list[jax.Array]:
-            labels = predict(network, state.params, x)
-            return latents(network, state.params, x, labels)
-
-        self.hidden = hidden
-        self.unlabeled = lambda state, x: without_label(network, state.params, x)
-
-    def log_odds(self, state: State, x: jax.Array) -> jax.Array:
-        """[batch, layers, classes] of a forward-only network."""
-        assert self.network is not None
-        return jnp.moveaxis(layer_log_odds(self.network, state.params, x), 0, 1)
-
-
-WATCHED = ("hoyer", "owned_share")
-"""What is also measured after every epoch."""
-
-
-def watch(seen: Seen, classes: int, number: int) -> Watch:
-    """Measures a run under way on the first images of a split."""
-
-    def look(state: State, samples: Samples) -> dict[str, jax.Array]:
-        some = first(samples, number)
-        layers = seen.hidden(state, some.scaled(some.images))
-        found = [measures(h, some.labels, classes) for h in layers]
-        return {name: jnp.stack([layer[name] for layer in found]) for name in WATCHED}
-
-    return look
+    return measure_epoch
 
 
 def measure(
-    seen: Seen, state: State, train: Samples, test: Samples, classes: int
+    view: View, state: State, train: Samples, test: Samples, classes: int
 ) -> dict[str, list[float]]:
-    """Every measurement of a trained network, a value a layer."""
-    hidden = jax.jit(Partial(seen.hidden, state))
-    unlabeled = jax.jit(Partial(seen.unlabeled, state))
-    x, labels = test.scaled(test.images), np.asarray(test.labels)
-    found: list[dict[str, float]] = []
-    bare, known = chunked(unlabeled, x), chunked(unlabeled, train.scaled(train.images))
-    for h, of_test, of_train in zip(chunked(hidden, x), bare, known, strict=True):
-        scalars = jax.jit(partial(measures, classes=classes))(h, test.labels)
-        learned = separability.Labeled(of_train, np.asarray(train.labels))
-        asked = separability.Labeled(of_test, labels)
-        found.append(
+    """Returns every measurement of a trained network, one value a layer."""
+    hidden, unlabeled = (jax.jit(Partial(f, state)) for f in (view.hidden, view.unlabeled))
+    x = test.scaled(test.images)
+    train_latents = chunked(unlabeled, train.scaled(train.images))
+    layers: list[dict[str, float]] = []
+    for h, of_train, of_test in zip(
+        chunked(hidden, x), train_latents, chunked(unlabeled, x), strict=True
+    ):
+        scalars = jax.jit(partial(activity_measures, num_classes=classes))(h, test.labels)
+        layers.append(
             {name: float(value) for name, value in scalars.items()}
-            | {
-                "fisher": float(separability.fisher_ratio(of_test, test.labels, classes)),
-                "silhouette": separability.silhouette(asked),
-                "linear_probe": separability.linear_probe(learned, asked),
-                "neighbors": separability.nearest_neighbors(learned, asked),
-            }
+            | separability_measures(
+                Labeled(of_train, np.asarray(train.labels)),
+                Labeled(of_test, np.asarray(test.labels)),
+                classes,
+            )
         )
-    if seen.network is not None:
-        scores = np.moveaxis(chunked(jax.jit(Partial(seen.log_odds, state)), x), 1, 0)
-        agreement = np.asarray(precision.agreement(scores))
-        for k, (layer, of_layer) in enumerate(zip(found, scores, strict=True)):
-            right, wrong = precision.right_and_wrong(of_layer, test.labels)
-            # As many wrong labels as right ones, or calibration would be that of a rare event.
-            some = wrong[:: classes - 1][: len(right)]
-            cases = jax.nn.sigmoid(jnp.concatenate([right, some]))
-            outcomes = jnp.arange(len(cases)) < len(right)
-            diagram = precision.reliability(cases, outcomes)
-            layer |= {
-                "auroc": float(precision.auroc(right, wrong)),
-                "calibration_error": float(precision.calibration_error(diagram)),
-                "goodness_overlap": precision.histograms(right, wrong).overlap,
-            }
-            if len(agreement) > 1:
-                layer["agreement"] = float((agreement[k].sum() - 1) / (len(agreement) - 1))
-    return {name: [layer[name] for layer in found] for name in found[0]}
+    if view.logits is not None:
+        logits = np.moveaxis(chunked(jax.jit(Partial(view.logits, state)), x), 1, 0)
+        for layer, more in zip(layers, logit_measures(logits, test.labels), strict=True):
+            layer |= more
+    return {name: [layer[name] for layer in layers] for name in layers[0]}
 
 
 def embed(h: np.ndarray) -> np.ndarray:
-    """Latents in the plane, [samples, 2], by t-SNE from their principal components."""
+    """Returns latents in the plane, [samples, 2], by t-SNE from their principal components."""
     from sklearn.manifold import TSNE
 
     return np.asarray(TSNE(init="pca", random_state=0).fit_transform(h))
 
 
 def gather(
-    seen: Seen, trained: Trained, splits: shared.Splits, test: Samples, embedded: int
+    view: View, state: State, splits: Splits, test: Samples, embedded: int
 ) -> dict[str, np.ndarray]:
-    """What the pictures of one network show, as arrays.
+    """Returns the arrays that the pictures of one network show.
 
-    Returns:
-      For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2];
-      of a forward-only network `right_k` and `wrong_k` [bins], shares of the log-odds between
-      `edges_k`. `fields` [classes, *image]: weights on the pixels of the first layer's most
-      selective neuron for each class. `labels` [embedded].
+    For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2]; of
+    a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits between
+    `edges_k`. `fields` [classes, *image]: weights on the pixels of the first layer's most selective
+    neuron for each class. `labels` [embedded].
     """
-    state, classes = trained.state, trained.num_classes
     x, labels = test.scaled(test.images), test.labels
-    found = {"labels": np.asarray(labels[:embedded])}
-    for k, h in enumerate(chunked(jax.jit(Partial(seen.hidden, state)), x)):
-        found[f"means_{k}"] = np.asarray(specialization.class_means(h, labels, classes))
-    for k, h in enumerate(chunked(jax.jit(Partial(seen.unlabeled, state)), x[:embedded])):
-        found[f"points_{k}"] = embed(h)
-    if seen.network is not None:
-        odds = chunked(jax.jit(Partial(seen.log_odds, state)), x)
-        for k, of_layer in enumerate(np.moveaxis(odds, 1, 0)):
-            right, wrong = precision.right_and_wrong(jnp.asarray(of_layer), labels)
-            histograms = precision.histograms(right, wrong)
+    arrays = {"labels": np.asarray(labels[:embedded])}
+    for k, h in enumerate(chunked(jax.jit(Partial(view.hidden, state)), x)):
+        arrays[f"means_{k}"] = np.asarray(class_means(h, labels, splits.dataset.num_classes))
+    for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[:embedded])):
+        arrays[f"points_{k}"] = embed(h)
+    if view.logits is not None:
+        logits = chunked(jax.jit(Partial(view.logits, state)), x)
+        for k, of_layer in enumerate(np.moveaxis(logits, 1, 0)):
+            distributions = histograms(*right_and_wrong(jnp.asarray(of_layer), labels))
             for name in ("right", "wrong", "edges"):
-                found[f"{name}_{k}"] = np.asarray(getattr(histograms, name))
-    layers = state.params if seen.network is None else state.params.layers
+                arrays[f"{name}_{k}"] = np.asarray(getattr(distributions, name))
+    layers = state.params if view.logits is None else state.params.layers
     kernel = np.asarray(layers[0]["kernels"]["input"])[: int(np.prod(splits.shape))]
-    means = found["means_0"]
-    share = means / np.maximum(means.sum(axis=0), 1e-12)
-    # Among neurons that do answer: a selective one that hardly ever fires says little.
-    share[:, means.max(axis=0) < 0.1 * means.max()] = 0
-    found["fields"] = kernel[:, share.argmax(axis=1)].T.reshape(classes, *splits.shape)
-    return found
+    arrays["fields"] = selective_fields(kernel, arrays["means_0"], splits.shape)
+    return arrays
 
 
-def main(options: Options) -> None:
-    """Trains and measures what is missing in the output folder and writes its report."""
-    command = options.command("latents")
-    options = options.resolve()
-    splits = shared.load_splits(options)
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm."""
+    recipe, splits = options.recipe, load_splits(options)
     classes = splits.dataset.num_classes
-    splits.schedule(options.recipe)
-    seen = {}
+    splits.schedule(recipe)
+    views: dict[str, View] = {}
     for algorithm in options.algorithms:
-        splits.learner(options.recipe, algorithm)
-        seen[algorithm] = Seen(options.recipe, algorithm, splits.shape, classes)
+        splits.learner(recipe, algorithm)
+        if algorithm == "bp":
+            views["bp"] = backprop_view(recipe.layers("bp", splits.shape))
+        else:
+            views[algorithm] = forward_only_view(recipe.network(algorithm, splits.shape, classes))
     train, test = first(splits.training, options.probes), first(splits.test, options.probes)
-    with shared.open_folder(options, "latents", splits) as folder:
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         networks = folder.path / "networks"
-        for algorithm, seeds in options.chosen(options.algorithms):
-            names = {"dataset": options.dataset, "algorithm": algorithm}
-            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
-            if not missing:
-                continue
-            trained = train_runs(
-                options.recipe,
+        for cell, seeds in missing:
+            algorithm = cell.names["algorithm"]
+            for records in train_runs(
+                recipe,
                 algorithm,
-                missing,
+                seeds,
                 splits,
                 options.placement,
                 Console(),
@@ -234,24 +182,32 @@ def main(options: Options) -> None:
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
-                events=folder.events((algorithm, f"seed-{seed}") for seed in missing),
-                watch=watch(seen[algorithm], classes, CHUNK),
-            )
-            for records in trained:
+                events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
+                watch=watch(views[algorithm], classes),
+            ):
                 for record in records:
                     if record["status"] == "done":
                         state = load(networks / f"{algorithm}-{record['seed']}").state
-                        record["layers"] = measure(seen[algorithm], state, train, test, classes)
-                folder.append(*(names | record for record in records))
-        if not is_main_process():
-            return
-        for algorithm, one in seen.items():
-            network, file = networks / f"{algorithm}-0", folder.path / f"pictures-{algorithm}.npz"
+                        record["layers"] = measure(views[algorithm], state, train, test, classes)
+                yield [{**cell.names, **record} for record in records]
+        if is_main_process():
+            save_pictures(folder.path)
+
+    def save_pictures(path: Path) -> None:
+        for algorithm, view in views.items():
+            network, file = path / "networks" / f"{algorithm}-0", path / f"pictures-{algorithm}.npz"
             if network.exists() and not file.exists():
-                first_seed = load(network)
-                arrays: dict[str, Any] = gather(one, first_seed, splits, test, options.embedded)
+                state = load(network).state
+                arrays: dict[str, Any] = gather(view, state, splits, test, options.embedded)
                 np.savez_compressed(file, **arrays)
-        write_report(folder, command)
+
+    cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
+    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+
+
+def main(options: Options) -> None:
+    """Trains and measures what is missing in the output folder and writes its report."""
+    run_experiment("latents", options, make_plan)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import tyro
 
-from experiments.config.options import PLACES
+from experiments.config.options import RUNTIME_OPTIONS
 from experiments.harness.experiment import execute
 from experiments.harness.results import load_results
 from experiments.harness.run_folder import RunFolder
@@ -74,7 +74,7 @@ def find_parts(folder: Path) -> list[Path]:
 
 def compared(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts must have in common."""
-    options = {k: v for k, v in config["options"].items() if k not in PLACES}
+    options = {k: v for k, v in config["options"].items() if k not in RUNTIME_OPTIONS}
     return {"experiment": config["experiment"], "data": config.get("data"), **options}
 
 
@@ -98,9 +98,11 @@ def main(options: Options) -> None:
             if run in records:
                 raise reject("merge", "parts", "hold each run once", f"{run} again in {part.path}")
             records[run] = record
-    given = {**first["options"], **dict.fromkeys(PLACES)}
+    given = {**first["options"], **dict.fromkeys(RUNTIME_OPTIONS)}
     extra: dict[str, Any] = {name: first[name] for name in ("data", "command") if name in first}
-    with RunFolder(options.out, first["experiment"], given, extra=extra, free=PLACES) as folder:
+    with RunFolder(
+        options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
+    ) as folder:
         # In the order of one part alone: by cell, then seed, as the parts share them out.
         new = [
             record

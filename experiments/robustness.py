@@ -1,27 +1,28 @@
-"""How much do FFA and SFFA depend on being tuned? Accuracy over a whole grid of settings.
+"""How much do FFA and SFFA depend on tuning? Accuracy over a grid of settings.
 
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
-Every combination of learning rate, density of the label's code, winners, threshold (FFA's
-threshold, SFFA's eps), width and activation is trained once; what counts is the distribution: its
-median, its quartiles, and the share of settings that fail. The claim that polarised layers depend
+trains every combination of learning rate, density of the label code, winners, threshold (FFA's
+threshold, SFFA's eps), width and activation once. The report shows the distribution of accuracy:
+median, quartiles, and the fraction of settings that fail. The claim that polarized layers depend
 less on their settings is that of Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
 
 import dataclasses
 import itertools
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.grids import THRESHOLDS
-from experiments.config.recipe import Recipe
-from experiments.harness.experiment import execute
-from experiments.harness.trainer import Setting, train_settings
-from experiments.reports.sections import write_report
+from experiments.config.recipe import Setting
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
+from experiments.harness.trainer import train_settings
 from sffa_jax.checks import check_choice, check_integer, check_range
-from sffa_jax.scale.processes import is_main_process
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,30 @@ class Options(shared.Options):
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Learning rates of the grid."""
     densities: tuple[float, ...] = (0.1, 0.3)
-    """Shares of ones in the label's code."""
+    """Fractions of ones in the label code."""
     shares: tuple[float, ...] = (1.0, 0.05)
-    """Shares of each half's units that win; 1 keeps all."""
+    """Fractions of each half's units that win; 1 keeps all."""
     widths: tuple[int, ...] = (400, 1000)
     """Widths of each of the recipe's hidden layers."""
     activations: tuple[str, ...] = ("relu", "sigmoid")
     """Activations."""
     failed_below: float = 0.9
-    """A setting whose test accuracy is lower, or that diverges, counts as failed."""
+    """A setting fails if its test accuracy is lower, or if it diverges."""
     at_once: int = 18
-    """Runs in one program, at most: bounds memory."""
+    """Largest number of runs in one program, which bounds memory."""
+
+    def resolve(self) -> Self:
+        """Checks every option."""
+        for algorithm in self.algorithms:
+            check_choice("robustness", "algorithms", algorithm, THRESHOLDS)
+        check_integer("robustness", "at_once", self.at_once, 1)
+        for share in self.shares:
+            check_range("robustness", "shares", share, above=0, at_most=1)
+        return super().resolve()
 
 
 def grid(options: Options, algorithm: str) -> list[Setting]:
-    """Every combination of the grid's values."""
+    """Returns every combination of the grid's values."""
     field, thresholds = THRESHOLDS[algorithm]
     settings = []
     for width, activation, share, rate, density, threshold in itertools.product(
@@ -79,16 +89,9 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
     return settings
 
 
-def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes its report."""
-    command = options.command("robustness")
-    for algorithm in options.algorithms:
-        check_choice("robustness", "algorithms", algorithm, THRESHOLDS)
-    check_integer("robustness", "at_once", options.at_once, 1)
-    for share in options.shares:
-        check_range("robustness", "shares", share, above=0, at_most=1)
-    options = options.resolve()
-    splits = shared.load_splits(options)
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm and combination."""
+    splits = load_splits(options)
     grids = {algorithm: grid(options, algorithm) for algorithm in options.algorithms}
     for algorithm, settings in grids.items():
         for setting in settings:
@@ -96,25 +99,29 @@ def main(options: Options) -> None:
             splits.learner(setting.recipe, algorithm)
         splits.schedule(settings[0].recipe)
 
-    def splits_of(_: Recipe) -> shared.Splits:
-        return splits
-
-    cells = options.chosen([(name, setting) for name in grids for setting in grids[name]])
-    with shared.open_folder(options, "robustness", splits) as folder:
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:
-            train_settings(
-                [(setting, seeds) for (of, setting), seeds in cells if of == algorithm],
+            yield from train_settings(
+                [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
                 algorithm,
-                splits_of,
+                lambda _: splits,
                 folder,
                 options.placement,
                 options.at_once,
-                {"dataset": options.dataset},
                 options.checkpoint_seconds,
             )
-        if not is_main_process():
-            return
-        write_report(folder, command)
+
+    cells = [
+        Cell({"algorithm": algorithm, "setting": setting.name}, setting)
+        for algorithm, settings in grids.items()
+        for setting in settings
+    ]
+    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+
+
+def main(options: Options) -> None:
+    """Trains what is missing in the output folder and writes its report."""
+    run_experiment("robustness", options, make_plan)
 
 
 if __name__ == "__main__":

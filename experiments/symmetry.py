@@ -1,17 +1,18 @@
 """What "symmetric" means: how positive and negative samples pull on FFA's and SFFA's layers.
 
+    python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
+
 Two views. The *landscape*: in a layer of one positive and one negative neuron, how does the loss of
 either kind of sample depend on their activity? The *training run*: how large is the gradient of
 either kind on each layer's weights, before training and after each epoch? Both for the rules as
 published (logit_scale 1, threshold 2) and for the preset's.
-
-    python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
 """
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,38 +21,66 @@ import numpy as np
 from experiments.config import options as shared
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
 from experiments.config.recipe import Recipe
-from experiments.harness.experiment import execute
-from experiments.reports.sections import write_report
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits, load_splits
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.scale.processes import is_main_process
 from sffa_jax.scale.sweep import seed_keys, sweep
 from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.fit import Progress, start, train_epoch
 from sffa_jax.training.local import LocalState
 
 NUM_PROBES = 500
-"""Validation images on which the gradients are measured, at most."""
+"""Largest number of validation images on which gradients are measured."""
 
 
 @dataclass(frozen=True)
 class Options(shared.Options):
-    """Show how positive and negative samples pull on FFA's and on SFFA's layers."""
+    """Measure how strongly positive and negative samples pull on the layers of FFA and SFFA."""
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
-    """Forward-only algorithms to look at: ffa, sffa."""
+    """Algorithms: ffa, sffa."""
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
     sizes: bool = True
-    """Measure the size of SFFA's gradients at several logit_scales and floors, too."""
+    """Measure the size of SFFA's gradients at several values of logit_scale and eps, too."""
+
+    def resolve(self) -> Self:
+        """Checks every option."""
+        for algorithm in self.algorithms:
+            check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
+        if self.tensorboard:  # each run is one program from start to end
+            raise reject("symmetry", "tensorboard", "be left out: it has no epochs to log", True)
+        if self.recipe.layer_schedule == "greedy":
+            raise reject("symmetry", "layer_schedule", "train all layers at once", "'greedy'")
+        return super().resolve()
+
+
+def recipes_of(options: Options) -> dict[tuple[str, str], Recipe]:
+    """Returns the recipe of each algorithm and setting."""
+    published = dataclasses.replace(options.recipe, **PUBLISHED)
+    recipes = {
+        (algorithm, setting): recipe
+        for setting, recipe in (("published", published), (options.preset, options.recipe))
+        for algorithm in options.algorithms
+    }
+    if options.sizes and "sffa" in options.algorithms:
+        for name, changes in GRADIENT_SETTINGS.items():
+            recipes["sffa", name] = dataclasses.replace(options.recipe, **changes)
+    return recipes
 
 
 def train_and_measure(
-    recipe: Recipe, algorithm: str, splits: shared.Splits, seeds: Sequence[int], parallel: str
+    recipe: Recipe, algorithm: str, splits: Splits, seeds: Sequence[int], parallel: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Trains every seed; gradient norms [seeds, epochs + 1, layers, 2] on validation images, and
-    the accuracy [seeds] on them after the last epoch."""
+    """Trains every seed and measures its gradients on validation images.
+
+    Returns:
+      Gradient norms [seeds, epochs + 1, layers, 2], and the accuracy [seeds] on the same images
+      after the last epoch.
+    """
     learner, schedule = splits.learner(recipe, algorithm), splits.schedule(recipe)
     classes = splits.dataset.num_classes
     network = recipe.network(algorithm, splits.shape, classes)
@@ -79,48 +108,39 @@ def train_and_measure(
     return np.asarray(norms), np.asarray(accuracy)
 
 
-def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes figures and report."""
-    command = options.command("symmetry")
-    for algorithm in options.algorithms:
-        check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
-    if options.tensorboard:  # a run is one program from its start to its end
-        raise reject("symmetry", "tensorboard", "be left out: runs are not seen under way", True)
-    options = options.resolve()
-    splits = shared.load_splits(options)
-    if options.recipe.layer_schedule == "greedy":
-        raise reject("symmetry", "layer_schedule", "train all layers at once", "'greedy'")
-    published = dataclasses.replace(options.recipe, **PUBLISHED)
-    recipes = {
-        (algorithm, setting): recipe
-        for setting, recipe in (("published", published), (options.preset, options.recipe))
-        for algorithm in options.algorithms
-    }
-    if options.sizes and "sffa" in options.algorithms:
-        recipes |= {
-            ("sffa", name): dataclasses.replace(options.recipe, **changes)
-            for name, changes in GRADIENT_SETTINGS.items()
-        }
-    # Built first: a wrong option must end the command before it leaves a folder behind.
-    for (algorithm, _), recipe in recipes.items():
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm and setting."""
+    splits = load_splits(options)
+    cells = []
+    for (algorithm, setting), recipe in recipes_of(options).items():
         splits.schedule(recipe)
         splits.learner(recipe, algorithm)
-    with shared.open_folder(options, "symmetry", splits) as folder:
-        for ((algorithm, setting), recipe), seeds in options.chosen(list(recipes.items())):
-            names = {"dataset": options.dataset, "algorithm": algorithm, "setting": setting}
-            missing = [s for s in seeds if not folder.is_done(**names, seed=s)]
-            if not missing:
-                continue
-            print(f"{ALGORITHM_NAMES[algorithm]}, {setting}: {len(missing)} seeds", flush=True)
+        cells.append(Cell({"algorithm": algorithm, "setting": setting}, recipe))
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
+        del folder  # a run is one program, without checkpoints
+        for cell, seeds in missing:
+            algorithm, setting = cell.names.values()
+            print(f"{ALGORITHM_NAMES[algorithm]}, {setting}: {len(seeds)} seeds", flush=True)
             norms, accuracy = train_and_measure(
-                recipe, algorithm, splits, missing, options.parallel
+                cell.content, algorithm, splits, seeds, options.parallel
             )
-            for seed, of_seed, right in zip(missing, norms, accuracy, strict=True):
-                measured = {"gradient_norms": of_seed.tolist(), "probe_accuracy": float(right)}
-                folder.append({**names, "seed": seed, **measured})
-        if not is_main_process():
-            return
-        write_report(folder, command)
+            yield [
+                {
+                    **cell.names,
+                    "seed": seed,
+                    "gradient_norms": norms[i].tolist(),
+                    "probe_accuracy": float(accuracy[i]),
+                }
+                for i, seed in enumerate(seeds)
+            ]
+
+    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+
+
+def main(options: Options) -> None:
+    """Trains what is missing in the output folder and writes figures and report."""
+    run_experiment("symmetry", options, make_plan)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Starting an experiment as a user does, and reading what it wrote."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import socket
@@ -7,6 +10,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jaxtyping
+
+from experiments.harness.experiment import execute
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +29,36 @@ def start(name, *arguments):
         text=True,
         check=False,
     )
+
+
+class Run(NamedTuple):
+    """What a command returned and printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_command(name, *arguments):
+    """Runs `python -m experiments.NAME` in this process, as `execute` does for a user.
+
+    The type checker is off: the programs that a command lowers are not those it checks.
+    """
+    module = importlib.import_module(f"experiments.{name}")
+    out, err = io.StringIO(), io.StringIO()
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            # Ranks may broadcast, as in a process of its own.
+            jax.numpy_rank_promotion("allow"),
+        ):
+            status = execute(module.main, module.Options, name, list(map(str, arguments)))
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+    return Run(status, out.getvalue(), err.getvalue())
 
 
 def run_program(text, *arguments, **environment):

@@ -59,7 +59,7 @@ def accuracies(run: Results, algorithm: str) -> list[float]:
 def changed_options(run: Results) -> str:
     """Returns the options of a run that differ from the command's defaults, as they are typed."""
     defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
-    ignored = {*shared.FREE_OPTIONS} - {"seeds"}
+    ignored = {*shared.RESUMABLE_OPTIONS} - {"seeds"}
     options = {name: value for name, value in run.options.items() if name not in ignored}
     words = shared.flags(options, defaults)
     return f"`{' '.join(words)}`" if words else "no option"

@@ -88,9 +88,6 @@ STRENGTHS: dict[str, dict[str, float]] = {
 }
 """Strengths of the regularizing strategies, in the units that their docstrings state."""
 
-FREE_OPTIONS = (*shared.FREE_OPTIONS, "scenarios", "strategies")
-"""Options that do not change any single run, so that a second start may change them."""
-
 
 @dataclass(frozen=True)
 class Options(shared.Common):
@@ -240,6 +237,9 @@ class Options(shared.Common):
                 "options", "label", "be wave, units or shares under convolutions", "'code'"
             )
         return resolved
+
+    def absent(self) -> dict[str, Any]:
+        return type(self)(preset=self.preset).resolve().flat()
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
         """The order of classes of one seed."""

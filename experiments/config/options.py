@@ -8,37 +8,31 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import jax
-import numpy as np
 import tyro
 
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import ALGORITHMS, Recipe
-from experiments.harness.run_folder import RunFolder
 from sffa_jax import data
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.scale.mesh import make_mesh
 from sffa_jax.scale.placement import MODES, Placement, available
-from sffa_jax.scale.processes import main_process_first
-from sffa_jax.training.fit import Schedule
-from sffa_jax.training.learner import Learner
-from sffa_jax.training.samples import Samples, make_samples
 
 Cell = TypeVar("Cell")
 
-PLACES = (
+RUNTIME_OPTIONS = (
     *("out", "data_dir", "parallel", "compilation_cache", "checkpoint_seconds"),
     *("shard", "coordinator", "num_processes", "process_id", "devices_per_run", "tensorboard"),
 )
-"""Options that say where and how runs are made, not which."""
+"""Options that set where and how runs are computed; they do not affect results."""
 
-FREE_OPTIONS = (*PLACES, "seeds", "algorithms", "save_networks")
-"""Options that do not change any single run, so that a second start may change them."""
+RESUMABLE_OPTIONS = (
+    *(*RUNTIME_OPTIONS, "seeds", "algorithms", "scenarios", "strategies", "cases"),
+    "save_networks",
+)
+"""Options that may differ when an output folder is continued: they change no single run."""
 
-UNSAID = {*PLACES} - {"data_dir", "parallel", "devices_per_run"}
-"""Options that a report's command leaves out: whoever repeats it has others."""
-
-MNIST_SCALE = (0.1307, 0.3081)
-"""Mean and standard deviation that are typed into many programs, the released code among them."""
+HIDDEN_OPTIONS = {*RUNTIME_OPTIONS} - {"data_dir", "parallel", "devices_per_run"}
+"""Options that the command in a report leaves out: they differ from machine to machine."""
 
 
 def check_names(option: str, values: Collection[str], known: Collection[str]) -> None:
@@ -136,6 +130,15 @@ class Common:
         _ = self.placement
         self.part()
 
+    def resolve(self) -> Self:
+        """Checks every option; each algorithm stands once.
+
+        Raises:
+          ValueError: naming the first option that cannot be used.
+        """
+        self.check()
+        return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
+
     @property
     def placement(self) -> Placement | None:
         """How runs lie on the devices; None: the fastest mode, to be measured.
@@ -199,10 +202,15 @@ class Common:
         """What `flat` is if nothing is said."""
         return type(self)().flat()
 
+    def absent(self) -> dict[str, Any]:
+        """Returns the value of each option that an earlier version's `config.json` lacks."""
+        return type(self)().flat()
+
     def command(self, name: str) -> str:
-        """The command that repeats the run."""
-        said = {option: value for option, value in self.flat().items() if option not in UNSAID}
-        return " ".join([f"python -m experiments.{name}", *flags(said, self.usual())])
+        """Returns the command that repeats the runs."""
+        values = self.flat()
+        shown = {option: values[option] for option in values if option not in HIDDEN_OPTIONS}
+        return " ".join([f"python -m experiments.{name}", *flags(shown, self.usual())])
 
 
 @dataclass(frozen=True)
@@ -230,109 +238,17 @@ class Options(Common):
         return cls(preset=preset, recipe=PRESETS[preset])
 
     def resolve(self) -> Self:
-        """Checks every option; each algorithm stands once.
-
-        Raises:
-          ValueError: naming the first option that cannot be used.
-        """
-        self.check()
-        self.recipe.check()
-        return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
+        resolved = super().resolve()
+        resolved.recipe.check()
+        return resolved
 
     def flat(self) -> dict[str, Any]:
         values = super().flat()
         return values | dataclasses.asdict(values.pop("recipe"))
 
+    def absent(self) -> dict[str, Any]:
+        return type(self).defaults(["--preset", self.preset]).flat()
+
     def usual(self) -> dict[str, Any]:
         preset = type(self)().preset
         return type(self).defaults([f"--preset={self.preset}"]).flat() | {"preset": preset}
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A data set's splits on the device, scaled by the training split's statistics.
-
-    Attributes:
-      dataset: as it was read.
-      training, test: the splits.
-      validation: chooses the epoch; None where the last one is taken.
-    """
-
-    dataset: data.Dataset
-    training: Samples
-    validation: Samples | None
-    test: Samples
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one image."""
-        return self.dataset.train_images.shape[1:]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What `config.json` says of the data: its source and the hash of its content."""
-        return {"source": self.dataset.source, "sha256": self.dataset.sha256}
-
-    def learner(self, recipe: Recipe, algorithm: str) -> Learner:
-        """The recipe's learner for these images."""
-        classes, samples = self.dataset.num_classes, len(self.training.labels)
-        return recipe.learner(algorithm, self.shape, classes, samples)
-
-    def schedule(self, recipe: Recipe) -> Schedule:
-        """The recipe's epochs and batches of these images."""
-        black = -self.training.mean / self.training.std
-        schedule = recipe.schedule(self.shape, black)
-        schedule.steps_per_epoch(len(self.training.labels))
-        return schedule
-
-
-def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
-    """Splits and scales a data set as a recipe asks; the same validation split for every seed.
-
-    Args:
-      dataset: the data.
-      recipe: its `selection` and `scaling` count.
-      validation: share of the training images held out to choose the epoch. Where the recipe takes
-        the last epoch, or the best on the test set, nothing is held out.
-    """
-    images, labels = dataset.train_images, dataset.train_labels
-    train, held_out = data.stratified_split(labels, validation, seed=0)
-    if recipe.selection != "validation":
-        train = np.arange(len(labels))
-    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
-    scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
-    test = make_samples(dataset.test_images, dataset.test_labels, **scale)
-    choosing = {
-        "validation": lambda: make_samples(images[held_out], labels[held_out], **scale),
-        "last": lambda: None,
-        "test": lambda: test,
-    }
-    training = make_samples(images[train], labels[train], **scale)
-    return Splits(dataset, training, choosing[recipe.selection](), test)
-
-
-def load_dataset(options: Common) -> data.Dataset:
-    """The options' data set; of several processes the first downloads it, then all read it."""
-    return main_process_first(lambda: data.load(options.dataset, options.data_dir))
-
-
-def load_splits(options: Options) -> Splits:
-    """Loads the options' data set and splits it as their recipe asks."""
-    dataset = load_dataset(options)
-    return make_splits(dataset, options.recipe, options.validation)
-
-
-def open_folder(options: Common, name: str, splits: Splits) -> RunFolder:
-    """The output folder of resolved options, new or continued, as a context manager.
-
-    Raises:
-      ValueError: if the folder cannot be used, or holds the results of other options or data.
-    """
-    return RunFolder(
-        options.folder,
-        name,
-        options.flat(),
-        extra={"data": splits.record, "command": options.command(name)},
-        free=FREE_OPTIONS,
-        tensorboard=options.tensorboard,
-    )

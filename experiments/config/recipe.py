@@ -3,7 +3,7 @@
 Plain values alone, so that it goes into a file and onto a command line, and comes back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -317,3 +317,18 @@ CONTINUOUS = (
     *("overlay_density", "overlay_value", "margin", "label_smoothing"),
 )
 """Numbers that may be traced: runs that differ in them alone share one compiled program."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a grid.
+
+    Attributes:
+      name: names the setting in records and reports.
+      recipe: all choices.
+      changes: the choices that the grid varies, for the record.
+    """
+
+    name: str
+    recipe: Recipe
+    changes: Mapping[str, Any]

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from experiments.config import options as shared
 from experiments.config.continual_options import OPTIMIZERS, Options
 from experiments.config.recipe import Recipe
 from experiments.harness.progress import Watcher, by_layer
+from experiments.harness.splits import make_splits
 from experiments.reports import unit_turnover
 from sffa_jax import data
 from sffa_jax.continual import runner
@@ -46,7 +46,7 @@ class LoadedData(NamedTuple):
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
     """The published splits; or, to tune, two parts of the training split alone."""
     recipe = Recipe(selection="validation" if held_out else "last")
-    splits = shared.make_splits(dataset, recipe, options.validation)
+    splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
     return LoadedData(
         splits.shape,

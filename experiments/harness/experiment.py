@@ -1,4 +1,9 @@
-"""What every experiment's command line shares: parsing, one-line errors, exit status."""
+"""The one skeleton of every command: parse, set up, check, run what is missing, write the report.
+
+`execute` is the outside: the command line, one-line errors and the exit status. `run_experiment` is
+the inside: it opens the output folder, runs what the folder lacks and writes the report. A command
+adds its options and a `Plan`: its grid, and how the runs of the grid are made.
+"""
 
 import contextlib
 import errno
@@ -7,14 +12,16 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 import tyro
 
-from experiments.config.options import Common
+from experiments.config.options import RESUMABLE_OPTIONS, Common
+from experiments.harness.run_folder import RunFolder
+from experiments.reports.sections import write_report
 from sffa_jax.scale.processes import connect, is_main_process
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts
 
@@ -119,6 +126,105 @@ def execute(
         print(f"Interrupted. {KEPT}", file=sys.stderr)
         return 128 + (stopped.signal if isinstance(stopped, Interrupted) else signal.SIGINT)
     return 0
+
+
+class Cell(NamedTuple):
+    """One cell of an experiment's grid; it is run once for each seed.
+
+    Attributes:
+      names: the fields that identify the cell in its records.
+      content: what the experiment needs to run it.
+    """
+
+    names: Mapping[str, Any]
+    content: Any = None
+
+
+Missing = Sequence[tuple[Cell, Sequence[int]]]
+"""Runs that a folder lacks: each cell with its seeds."""
+
+
+class Plan(NamedTuple):
+    """What an experiment runs. Making a plan loads the data and builds every program's parts, so
+    that a wrong option ends the command before it creates a folder.
+
+    Attributes:
+      cells: the grid.
+      run: takes the open folder and the runs that it lacks; yields finished records, group by
+        group. A group is on disk before the next one is asked for.
+      common: fields that all records have in common, such as the data set.
+      data: source and content hash of the data, for `config.json`.
+    """
+
+    cells: Sequence[Cell]
+    run: Callable[[RunFolder, Missing], Iterator[Sequence[Mapping[str, Any]]]]
+    common: Mapping[str, Any]
+    data: Mapping[str, Any] | None = None
+
+
+class ExperimentOptions(Protocol):
+    """What `run_experiment` needs of an experiment's options; `Common` has it."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The output folder, or None: one named by date and time."""
+
+    @property
+    def tensorboard(self) -> bool:
+        """Whether TensorBoard events are written."""
+
+    def command(self, name: str) -> str:
+        """Returns the command that repeats the runs."""
+
+    def resolve(self) -> Self:
+        """Fills in what a preset sets and checks every option."""
+
+    def flat(self) -> dict[str, Any]:
+        """Returns every option by the name it has on the command line."""
+
+    def absent(self) -> dict[str, Any]:
+        """Returns the value of each option that an earlier version's `config.json` lacks."""
+
+    def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+        """Returns the cells that this process runs, each with its seeds."""
+
+
+Chosen = TypeVar("Chosen", bound=ExperimentOptions)
+
+
+def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Plan]) -> None:
+    """Runs what is missing in the output folder and writes its report.
+
+    Args:
+      name: the command's name.
+      options: as they were given.
+      make_plan: takes the resolved options.
+
+    Raises:
+      ValueError: if an option cannot be used, or the folder holds results of other options or data.
+    """
+    command = options.command(name)
+    options = options.resolve()
+    plan = make_plan(options)
+    with RunFolder(
+        options.folder,
+        name,
+        options.flat(),
+        extra={"command": command} | ({} if plan.data is None else {"data": plan.data}),
+        free=RESUMABLE_OPTIONS,
+        absent=options.absent(),
+        tensorboard=options.tensorboard,
+    ) as folder:
+        missing = []
+        for cell, seeds in options.chosen(plan.cells):
+            names = {**plan.common, **cell.names}
+            left = [seed for seed in seeds if not folder.is_done(**names, seed=seed)]
+            if left:
+                missing.append((cell, left))
+        for records in plan.run(folder, missing):
+            folder.append(*({**plan.common, **record} for record in records))
+        if is_main_process():
+            write_report(folder, command)
 
 
 def _is_about_input(error: Exception) -> bool:

@@ -98,6 +98,7 @@ class RunFolder:
         *,
         extra: Mapping[str, Any] | None = None,
         free: Collection[str] = (),
+        absent: Mapping[str, Any] | None = None,
         tensorboard: bool = False,
     ) -> None:
         """Creates the folder, or continues the one that is there.
@@ -108,6 +109,7 @@ class RunFolder:
           options: every option, as `config.json` records them.
           extra: further entries for `config.json`.
           free: options that may differ on a second start: they do not change a single run.
+          absent: what an option that an earlier version's `config.json` lacks is taken to be.
           tensorboard: whether `events` are wanted.
 
         Raises:
@@ -123,7 +125,11 @@ class RunFolder:
             self.path = path or dated
             self._take()
             try:
-                return str(self.path), self._open_config(new, free), self._open_records()
+                return (
+                    str(self.path),
+                    self._open_config(new, free, absent or {}),
+                    self._open_records(),
+                )
             except BaseException:
                 self._release()
                 raise
@@ -157,12 +163,14 @@ class RunFolder:
         if self._lock is not None:
             self._lock.release()
 
-    def _open_config(self, new: dict[str, Any], free: Collection[str]) -> dict[str, Any]:
+    def _open_config(
+        self, new: dict[str, Any], free: Collection[str], absent: Mapping[str, Any]
+    ) -> dict[str, Any]:
         file = self.path / "config.json"
         if file.exists():
             try:
                 old = json.loads(file.read_text())
-                before, now = old["options"], new["options"]
+                before, now = _plain(absent) | old["options"], new["options"]
             except (ValueError, KeyError, TypeError):
                 raise ValueError(
                     f"{file} is damaged. Choose another --out, or delete it."

@@ -4,7 +4,6 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from experiments.config.options import Splits
-from experiments.config.recipe import CONTINUOUS, Recipe
+from experiments.config.recipe import CONTINUOUS, Recipe, Setting
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.saved import Trained, save
+from experiments.harness.splits import Splits
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available
 from sffa_jax.scale.processes import to_host
@@ -399,21 +398,6 @@ def train_runs(
         left = left.after(size)
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One point of a grid.
-
-    Attributes:
-      name: as records and reports call it.
-      recipe: all choices.
-      changes: those that the grid varies, for the record.
-    """
-
-    name: str
-    recipe: Recipe
-    changes: Mapping[str, Any]
-
-
 def train_settings(
     settings: Sequence[tuple[Setting, Sequence[int]]],
     algorithm: str,
@@ -421,22 +405,23 @@ def train_settings(
     folder: RunFolder,
     placement: Placement | None,
     at_once: int,
-    names: Mapping[str, Any],
     every_seconds: float = 60.0,
-) -> None:
-    """Trains every setting on each of its seeds that the folder lacks and records each run.
+) -> Iterator[list[dict[str, Any]]]:
+    """Trains every setting on each of its seeds.
 
-    Settings that differ in `CONTINUOUS` numbers alone are compiled once and run together.
+    Settings that differ only in `CONTINUOUS` numbers are compiled once and run together.
 
     Args:
-      settings: the grid, each setting with its seeds.
+      settings: each setting with its seeds.
       algorithm: "ffa", "sffa" or "bp".
       splits_of: the data as a recipe asks for it.
-      folder: receives a record a run, with `setting` and `changes`.
+      folder: keeps checkpoints and events of the runs under way.
       placement: as in `train_runs`.
-      at_once: runs in one program, at most.
-      names: further entries of each record.
+      at_once: largest number of runs in one program.
       every_seconds: time between snapshots, at least.
+
+    Yields:
+      For each group that trained together one record a run, with `setting` and `changes`.
     """
     console = Console()
     groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
@@ -445,12 +430,7 @@ def train_settings(
         same = dataclasses.replace(setting.recipe, **usual)
         groups.setdefault(same, []).append((setting, seeds))
     for group in groups.values():
-        runs = [
-            (setting, seed)
-            for setting, seeds in group
-            for seed in seeds
-            if not folder.is_done(algorithm=algorithm, setting=setting.name, seed=seed)
-        ]
+        runs = [(setting, seed) for setting, seeds in group for seed in seeds]
         for chunk in (runs[i : i + at_once] for i in range(0, len(runs), at_once)):
             recipe = group[0][0].recipe
             varied = {
@@ -475,14 +455,15 @@ def train_settings(
                     (algorithm, setting.name, f"seed-{seed}") for setting, seed in chunk
                 ),
             )
-            left = iter(chunk)
-            own = {**names, "algorithm": algorithm}
+            remaining = iter(chunk)
             for records in trained:
-                # A grid's many curves would make its results large, and nobody draws them.
-                shortened = [{k: v for k, v in r.items() if k != "history"} for r in records]
-                folder.append(
-                    *(
-                        own | {"setting": setting.name, "changes": dict(setting.changes)} | record
-                        for record, (setting, _) in zip(shortened, left, strict=False)
-                    )
-                )
+                yield [
+                    {
+                        "algorithm": algorithm,
+                        "setting": setting.name,
+                        "changes": dict(setting.changes),
+                        # Without the curves: those of a grid would make its results large.
+                        **{name: value for name, value in record.items() if name != "history"},
+                    }
+                    for record, (setting, _) in zip(records, remaining, strict=False)
+                ]

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis import drift, specialization
-from sffa_jax.analysis.measures import measures
+from sffa_jax.analysis.measures import activity_measures
 from sffa_jax.continual.runner import Course, Data, Run
 
 Records = Sequence[Mapping[str, Any]]
@@ -41,7 +41,7 @@ COLORS = dict(zip(TURNOVER, ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#99999
 
 def of_layer(h: Array, places: Int[Array, " probes"], classes: int) -> dict[str, Array]:
     """Measures of one layer's activity, and the owner of each unit."""
-    found = measures(h, places, classes)
+    found = activity_measures(h, places, classes)
     owners = specialization.owners(specialization.class_means(h, places, classes))
     return {
         "measures": jnp.stack([found[name] for name in MEASURE_NAMES]),

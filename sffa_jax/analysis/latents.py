@@ -1,23 +1,70 @@
-"""What each layer makes of an image that carries no label."""
+"""What the layers of a trained network represent, as functions of its state and images."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.core.network import Network, NetworkParams, latents
+from sffa_jax.core.layer import Layer
+from sffa_jax.core.network import Network, NetworkParams, latents, layer_log_odds, predict
+from sffa_jax.training import backprop
+from sffa_jax.training.learner import State
+
+
+class View(NamedTuple):
+    """Functions that show what a trained network computes.
+
+    Attributes:
+      hidden: (state, scaled images) -> activity of each layer, [batch, units]; a forward-only
+        network sees the label that it predicts.
+      unlabeled: the same without a label.
+      logits: (state, scaled images) -> [batch, layers, classes]; None for backprop.
+    """
+
+    hidden: Callable[[State, Array], list[Array]]
+    unlabeled: Callable[[State, Array], list[Array]]
+    logits: Callable[[State, Array], Array] | None
+
+
+def forward_only_view(network: Network) -> View:
+    """Returns the view of a forward-only network."""
+
+    def hidden(state: State, x: Array) -> list[Array]:
+        return latents(network, state.params, x, predict(network, state.params, x))
+
+    def unlabeled(state: State, x: Array) -> list[Array]:
+        return without_label(network, state.params, x)
+
+    def logits(state: State, x: Array) -> Array:
+        return jnp.moveaxis(layer_log_odds(network, state.params, x), 0, 1)
+
+    return View(hidden, unlabeled, logits)
+
+
+def backprop_view(layers: Sequence[Layer]) -> View:
+    """Returns the view of hidden layers that were trained end to end."""
+
+    def hidden(state: State, x: Array) -> list[Array]:
+        return backprop.latents(tuple(layers), state.params, x)
+
+    return View(hidden, hidden, None)
 
 
 def without_label(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> list[Float[Array, "batch units"]]:
-    """Activity of each layer for samples whose label code is blank.
+    """Returns the activity of each layer for images whose label code is blank.
 
-    What a probe finds in it was found in the image, not read off the label.
+    A probe that reads a class off this activity reads it off the image, not off the label.
     """
 
     def blank(codes: Array | None) -> Array | None:
         return None if codes is None else jnp.zeros_like(codes[:1])
 
     overlay = params.overlay
-    told_nothing = overlay.replace(pattern=blank(overlay.pattern), appended=blank(overlay.appended))
-    nobody = jnp.zeros(x.shape[:1], jnp.int32)
-    return latents(network, NetworkParams(params.layers, told_nothing), x, nobody)
+    blank_overlay = overlay.replace(
+        pattern=blank(overlay.pattern), appended=blank(overlay.appended)
+    )
+    labels = jnp.zeros(x.shape[:1], jnp.int32)
+    return latents(network, NetworkParams(params.layers, blank_overlay), x, labels)

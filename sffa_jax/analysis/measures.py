@@ -1,14 +1,28 @@
-"""What is measured of one layer's activity, whatever trained it."""
+"""Measurements of one layer: sparsity, specialization, separability, precision of its logits."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from sffa_jax.analysis import sparsity, specialization
+from sffa_jax.analysis import precision, separability, sparsity, specialization
+from sffa_jax.analysis.separability import Labeled
 
 
-def measures(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Array]:
-    """How sparse and how specialized one layer's activity is: scalars."""
-    means = specialization.class_means(h, labels, classes)
+def activity_measures(
+    h: Float[Array, "samples units"], labels: Int[Array, " samples"], num_classes: int
+) -> dict[str, Float[Array, ""]]:
+    """Returns scalars that tell how sparse and how specialized the activity of one layer is.
+
+    >>> import jax.numpy as jnp
+    >>> h = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> found = activity_measures(h, jnp.array([0, 1]), 2)
+    >>> float(found["hoyer"]), float(found["selectivity"])
+    (1.0, 1.0)
+    """
+    means = specialization.class_means(h, labels, num_classes)
     return {
         "hoyer": jnp.nanmean(sparsity.hoyer(h)),
         "treves_rolls": jnp.nanmean(sparsity.treves_rolls(h)),
@@ -18,3 +32,66 @@ def measures(h: jax.Array, labels: jax.Array, classes: int) -> dict[str, jax.Arr
         "owned_share": specialization.owned_share(specialization.owners(means)),
         "overlap": specialization.mean_overlap(specialization.overlap(means)),
     }
+
+
+def separability_measures(train: Labeled, test: Labeled, num_classes: int) -> dict[str, float]:
+    """Returns how well a layer separates the classes of the test samples.
+
+    Args:
+      train: latents that the probes learn from.
+      test: latents that are measured; every class has samples.
+      num_classes: number of labels.
+    """
+    labels = jnp.asarray(test.labels)
+    return {
+        "fisher": float(separability.fisher_ratio(jnp.asarray(test.h), labels, num_classes)),
+        "silhouette": separability.silhouette(test),
+        "linear_probe": separability.linear_probe(train, test),
+        "neighbors": separability.nearest_neighbors(train, test),
+    }
+
+
+def logit_measures(
+    logits: Float[np.ndarray, "layers samples classes"], labels: Int[Array, " samples"]
+) -> list[dict[str, float]]:
+    """Returns for each layer how well its logits tell right labels from wrong ones.
+
+    Networks of several layers also have `agreement`: the mean fraction of samples for which
+    another layer predicts the same label.
+    """
+    same = np.asarray(precision.agreement(jnp.asarray(logits)))
+    num_layers, _, num_classes = logits.shape
+    layers: list[dict[str, float]] = []
+    for k in range(num_layers):
+        right, wrong = precision.right_and_wrong(jnp.asarray(logits[k]), labels)
+        # As many wrong labels as right ones, or calibration would be that of a rare event.
+        some = wrong[:: num_classes - 1][: len(right)]
+        probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
+        diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
+        layer = {
+            "auroc": float(precision.auroc(right, wrong)),
+            "calibration_error": float(precision.calibration_error(diagram)),
+            "goodness_overlap": precision.histograms(right, wrong).overlap,
+        }
+        if num_layers > 1:
+            layer["agreement"] = float((same[k].sum() - 1) / (num_layers - 1))
+        layers.append(layer)
+    return layers
+
+
+def selective_fields(
+    kernel: Float[np.ndarray, "pixels units"],
+    means: Float[np.ndarray, "classes units"],
+    image_shape: Sequence[int],
+) -> Float[np.ndarray, "classes *image"]:
+    """Returns each class's most selective unit as its weights on the pixels.
+
+    Args:
+      kernel: the first layer's weights on the pixels.
+      means: mean activity of each unit over each class's samples.
+      image_shape: of one image.
+    """
+    fraction = means / np.maximum(means.sum(axis=0), 1e-12)
+    # Among units that respond: a selective unit that hardly ever fires is no evidence.
+    fraction[:, means.max(axis=0) < 0.1 * means.max()] = 0
+    return np.asarray(kernel[:, fraction.argmax(axis=1)].T.reshape(len(means), *image_shape))

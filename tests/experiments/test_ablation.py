@@ -3,19 +3,18 @@ import itertools
 import json
 
 import pytest
-from commands import read, start
+from commands import read, run_command
 
-from experiments import ablation
+from experiments.ablation import settings_between
 from experiments.config.grids import STEPS
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import Recipe
-from experiments.harness.experiment import execute
 
 
 @pytest.mark.parametrize("start", PRESETS)
 def test_the_path_leads_from_one_preset_to_the_other(start):
     best = PRESETS["best"]
-    settings = ablation.path(dataclasses.replace(PRESETS[start], epochs=best.epochs), best)
+    settings = settings_between(dataclasses.replace(PRESETS[start], epochs=best.epochs), best)
     along = [s for s in settings if not s.name.startswith("without: ")]
     assert along[-1].recipe == best
     for before, after in itertools.pairwise(along):
@@ -44,20 +43,20 @@ def test_the_command(tmp_path):
     arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
     arguments += ["--batch-size", "32", "--end", "best", "--parallel", "map"]
     arguments += ["--out", str(tmp_path)]
-    run = start("ablation", *arguments)
-    assert run.returncode == 0, run.stderr
+    run = run_command("ablation", *arguments)
+    assert run.status == 0, run.err
     records = read(tmp_path)
     names = list(dict.fromkeys(record["setting"] for record in records))
     assert names[0] == "start"
     assert {"softmax over the labels", "without: input dropout"} <= set(names)
     assert len(records) == 2 * len(names)
-    assert "softmax over the labels" in run.stdout
+    assert "softmax over the labels" in run.out
     assert {"path.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_bad_ends(tmp_path, capsys):
+def test_bad_ends(tmp_path):
     out = tmp_path / "out"
-    arguments = ["--end", "worst", "--out", str(out)]
-    assert execute(ablation.main, ablation.Options, "ablation", arguments) == 2
-    assert "`end` must be one of best, best_convolution, paper, released" in capsys.readouterr().err
+    run = run_command("ablation", "--end", "worst", "--out", out)
+    assert run.status == 2
+    assert "`end` must be one of best, best_convolution," in run.err
     assert not out.exists()

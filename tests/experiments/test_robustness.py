@@ -1,16 +1,15 @@
-from commands import read, start
+from commands import read, run_command
 
 from experiments import robustness
 from experiments.config.grids import THRESHOLDS
-from experiments.harness.experiment import execute
 
 
 def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
     arguments = ["--widths", "8", "--activations", "relu", "--shares", "0.5"]
     arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
     arguments += ["--parallel", "map", "--out", str(tmp_path)]
-    run = start("robustness", *arguments)
-    assert run.returncode == 0, run.stderr
+    run = run_command("robustness", *arguments)
+    assert run.status == 0, run.err
     records = read(tmp_path)
     # 2 algorithms x 2 learning rates x 3 thresholds
     assert len(records) == len({(r["algorithm"], r["setting"]) for r in records}) == 12
@@ -18,8 +17,8 @@ def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
     assert {"hidden", "activation", "learning_rate", "overlay_density"} <= set(changes)
     lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "results.jsonl").write_text("".join(lines[:-4]))
-    again = start("robustness", *arguments)
-    assert again.returncode == 0, again.stderr
+    again = run_command("robustness", *arguments)
+    assert again.status == 0, again.err
     assert len(read(tmp_path)) == 12
     assert {"distribution.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
@@ -35,9 +34,9 @@ def test_the_grid_varies_the_algorithms_own_threshold():
         assert len({s.recipe for s in settings}) == len(settings)
 
 
-def test_shares_are_shares(tmp_path, capsys):
+def test_shares_are_fractions(tmp_path):
     out = tmp_path / "out"
-    arguments = ["--shares", "2", "--out", str(out)]
-    assert execute(robustness.main, robustness.Options, "robustness", arguments) == 2
-    assert "`shares` must be a number above 0 and at most 1, got 2" in capsys.readouterr().err
+    run = run_command("robustness", "--shares", "2", "--out", out)
+    assert run.status == 2
+    assert "`shares` must be a number above 0 and at most 1, got 2" in run.err
     assert not out.exists()

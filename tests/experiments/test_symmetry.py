@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
-from commands import read, start
-
-from experiments import symmetry
-from experiments.harness.experiment import execute
+from commands import read, run_command
 
 
 # Two algorithms as published and by the preset, and SFFA at eight logit scales and eps: a program
@@ -14,8 +11,8 @@ from experiments.harness.experiment import execute
 )
 def test_the_command(tmp_path, chosen, settings, pictures):
     arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", *chosen]
-    run = start("symmetry", *arguments, "--out", str(tmp_path))
-    assert run.returncode == 0, run.stderr
+    run = run_command("symmetry", *arguments, "--out", tmp_path)
+    assert run.status == 0, run.err
     records = read(tmp_path)
     assert len(records) == 2 * settings
     for record in records:
@@ -28,9 +25,9 @@ def test_the_command(tmp_path, chosen, settings, pictures):
     assert page.count("data:image/png;base64,") == pictures
 
 
-def test_backprop_has_no_local_loss(tmp_path, capsys):
+def test_backprop_has_no_local_loss(tmp_path):
     out = tmp_path / "out"
-    arguments = ["--algorithms", "bp", "--out", str(out)]
-    assert execute(symmetry.main, symmetry.Options, "symmetry", arguments) == 2
-    assert "`algorithms` must be one of ffa, sffa, got 'bp'" in capsys.readouterr().err
+    run = run_command("symmetry", "--algorithms", "bp", "--out", out)
+    assert run.status == 2
+    assert "`algorithms` must be one of ffa, sffa, got 'bp'" in run.err
     assert not out.exists()

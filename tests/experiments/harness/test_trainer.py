@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from commands import run_program
 
-from experiments.config.options import make_splits
 from experiments.config.recipe import Recipe
+from experiments.harness.splits import make_splits
 from sffa_jax import data
 
 ROOT = Path(__file__).parents[3]
@@ -19,7 +19,7 @@ CASES = """
 import dataclasses, json, tempfile
 import jax
 from rich.console import Console
-from experiments.config.options import make_splits
+from experiments.harness.splits import make_splits
 from experiments.config.recipe import Recipe
 from experiments.harness.trainer import train_runs
 from sffa_jax import data

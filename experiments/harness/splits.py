@@ -1,0 +1,91 @@
+"""A data set's splits on the device, as a recipe asks for them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.config.options import Common, Options
+from experiments.config.recipe import Recipe
+from sffa_jax import data
+from sffa_jax.scale.processes import main_process_first
+from sffa_jax.training.fit import Schedule
+from sffa_jax.training.learner import Learner
+from sffa_jax.training.samples import Samples, make_samples
+
+MNIST_SCALE = (0.1307, 0.3081)
+"""MNIST's mean and standard deviation as many programs, the released code among them, fix them."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set's splits on the device, scaled by the training split's statistics.
+
+    Attributes:
+      dataset: as it was read.
+      training, test: the splits.
+      validation: chooses the epoch; None where the last one is taken.
+    """
+
+    dataset: data.Dataset
+    training: Samples
+    validation: Samples | None
+    test: Samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image."""
+        return self.dataset.train_images.shape[1:]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `config.json` says of the data: its source and the hash of its content."""
+        return {"source": self.dataset.source, "sha256": self.dataset.sha256}
+
+    def learner(self, recipe: Recipe, algorithm: str) -> Learner:
+        """The recipe's learner for these images."""
+        classes, samples = self.dataset.num_classes, len(self.training.labels)
+        return recipe.learner(algorithm, self.shape, classes, samples)
+
+    def schedule(self, recipe: Recipe) -> Schedule:
+        """The recipe's epochs and batches of these images."""
+        black = -self.training.mean / self.training.std
+        schedule = recipe.schedule(self.shape, black)
+        schedule.steps_per_epoch(len(self.training.labels))
+        return schedule
+
+
+def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
+    """Splits and scales a data set as a recipe asks; the same validation split for every seed.
+
+    Args:
+      dataset: the data.
+      recipe: its `selection` and `scaling` count.
+      validation: share of the training images held out to choose the epoch. Where the recipe takes
+        the last epoch, or the best on the test set, nothing is held out.
+    """
+    images, labels = dataset.train_images, dataset.train_labels
+    train, held_out = data.stratified_split(labels, validation, seed=0)
+    if recipe.selection != "validation":
+        train = np.arange(len(labels))
+    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
+    scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
+    test = make_samples(dataset.test_images, dataset.test_labels, **scale)
+    choosing = {
+        "validation": lambda: make_samples(images[held_out], labels[held_out], **scale),
+        "last": lambda: None,
+        "test": lambda: test,
+    }
+    training = make_samples(images[train], labels[train], **scale)
+    return Splits(dataset, training, choosing[recipe.selection](), test)
+
+
+def load_dataset(options: Common) -> data.Dataset:
+    """The options' data set; of several processes the first downloads it, then all read it."""
+    return main_process_first(lambda: data.load(options.dataset, options.data_dir))
+
+
+def load_splits(options: Options) -> Splits:
+    """Loads the options' data set and splits it as their recipe asks."""
+    dataset = load_dataset(options)
+    return make_splits(dataset, options.recipe, options.validation)

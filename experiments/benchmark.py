@@ -150,6 +150,7 @@ def random_samples(options: Options, number: int, classes: int | None = None) ->
         labels=jnp.asarray(random.integers(0, classes or options.classes, number), jnp.int32),
         mean=jnp.array([0.13]),
         std=jnp.array([0.31]),
+        num_classes=classes or options.classes,
     )
 
 

@@ -53,8 +53,8 @@ class Options(shared.Options):
             check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
         if self.tensorboard:  # each run is one program from start to end
             raise reject("symmetry", "tensorboard", "be left out: it has no epochs to log", True)
-        if self.recipe.layer_schedule == "greedy":
-            raise reject("symmetry", "layer_schedule", "train all layers at once", "'greedy'")
+        if self.recipe.update_order == "greedy":
+            raise reject("symmetry", "update_order", "train all layers at once", "'greedy'")
         return super().resolve()
 
 

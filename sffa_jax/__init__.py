@@ -9,7 +9,7 @@ from sffa_jax import data
 from sffa_jax.core import goodness, losses, negatives, network, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
 from sffa_jax.core.layer import Layer
-from sffa_jax.core.network import Network, label_scores, predict
+from sffa_jax.core.network import Network, label_scores
 from sffa_jax.core.rules import LocalRule, ffa, sffa
 from sffa_jax.scale import sweep
 from sffa_jax.training.backprop import backprop_learner
@@ -42,7 +42,6 @@ __all__ = [
     "negatives",
     "network",
     "overlays",
-    "predict",
     "rules",
     "sffa",
     "sweep",

@@ -5,13 +5,15 @@ that a user sees what was wrong and what to change without reading a traceback.
 """
 
 import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST = 2**31 - 1
 """Of anything that is counted: JAX's whole numbers have 32 bits."""
@@ -34,6 +36,25 @@ def check_choice(where: str, argument: str, value: object, choices: Collection[s
     """Raises ValueError unless `value` is one of the names in `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise reject(where, argument, f"be one of {', '.join(sorted(choices))}", repr(value))
+
+
+def choose(
+    where: str, argument: str, value: str | Function, choices: Mapping[str, Function]
+) -> Function:
+    """Returns the function that `value` names in `choices`, or `value` itself if it is a function.
+
+    Raises:
+      ValueError: if `value` is neither a function nor a name in `choices`.
+
+    >>> choose("f", "loss", "abs", {"abs": abs})(-1)
+    1
+    """
+    if callable(value):
+        return value
+    if not isinstance(value, str) or value not in choices:
+        rule = f"be one of {', '.join(sorted(choices))}"
+        raise reject(where, argument, rule, repr(value), "A function is accepted, too.")
+    return choices[value]
 
 
 def check_integer(where: str, argument: str, value: Any, minimum: int, advice: str = "") -> None:

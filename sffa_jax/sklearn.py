@@ -70,7 +70,7 @@ class _Design(NamedTuple):
     def network(self, numbers: Numbers, codes: Float[Array, "classes code"]) -> Network:
         rule = self.rule(loss=self.loss, **numbers)
         layers = dense_layers(self.hidden, activation=self.activation, winners=self.winners)
-        return Network(layers, rule, lambda _: Overlay(appended=codes), codes.shape[0])
+        return Network(layers, rule, lambda *_: Overlay(appended=codes), codes.shape[0])
 
     def learner(self, numbers: Numbers, codes: Float[Array, "classes code"], rate: Any) -> Learner:
         network = self.network(numbers, codes)
@@ -116,7 +116,7 @@ def _epoch(
         state, losses = learner.step(state, key_step, x[rows], labels[rows])
         return state, total + losses
 
-    first = LocalState(layers, Overlay(appended=codes)), jnp.zeros(len(layers))
+    first = LocalState(layers, Overlay(appended=codes), jnp.int32(0)), jnp.zeros(len(layers))
     state, total = jax.lax.fori_loop(0, steps, step, first)
     return state.layers, total / steps
 
@@ -134,9 +134,7 @@ def _read(
     all layers under the label with the highest."""
     network = design.network(numbers, codes)
     found = list(activities(network, NetworkParams(layers, Overlay(appended=codes)), x))
-    total = jnp.sum(
-        jnp.stack([network.rule.score(network.rule.goodness(h)) for h in found]), axis=0
-    )
+    total = jnp.sum(jnp.stack([network.rule.score(network.rule.logit(h)) for h in found]), axis=0)
     scores = jnp.where(jnp.arange(network.num_classes)[None] < num_seen, total, -jnp.inf)
     best = jnp.argmax(scores, axis=-1)[:, None, None]
     own = [jnp.take_along_axis(h, best, axis=1)[:, 0] for h in found]

@@ -17,7 +17,7 @@ def ffa_probability(h, threshold: float, logit_scale: float = 1.0) -> float:
 
 
 def sffa_probability(h, eps: float) -> float:
-    """The paper's goodness: share of the activity in the positive half."""
+    """The paper's goodness: fraction of the activity in the positive half."""
     half = len(h) // 2
     plus = sum(float(u) ** 2 for u in h[:half])
     everything = sum(float(u) ** 2 for u in h)
@@ -48,14 +48,10 @@ def adam_first_step(gradient: np.ndarray, learning_rate: float, eps: float = 1e-
 
 def measure(h, name: str) -> float:
     """Each measure of activity, from its name."""
-    squares, values = [float(u) ** 2 for u in h], [abs(float(u)) for u in h]
+    squares = [float(u) ** 2 for u in h]
     return {
         "sum_square": sum(squares),
         "mean_square": sum(squares) / len(h),
-        "norm": math.sqrt(sum(squares)),
-        "root_mean_square": math.sqrt(sum(squares) / len(h)),
-        "sum": sum(values),
-        "mean": sum(values) / len(h),
     }[name]
 
 

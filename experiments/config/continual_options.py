@@ -279,7 +279,7 @@ class Options(shared.Common):
             assert self.hidden is not None
             rule = OWNED_RULES[algorithm]
             classes = scenario.num_tasks * scenario.classes_per_task
-            return owned_model(self.hidden, classes, rule.goodness, polar=rule.polar)
+            return owned_model(self.hidden, classes, rule.logit, polar=rule.polar)
         if strategy in ("owned", "ncm", "slda"):
             return features.pixels()
         if strategy == "slda_random":
@@ -311,7 +311,7 @@ class Options(shared.Common):
             own["slots"] = self.memory if name == "owned_replay" else 0
         if name == "owned":
             rule = OWNED_RULES[algorithm]
-            own |= {"units": self.axes, "goodness": rule.goodness, "polar": rule.polar}
+            own |= {"units": self.axes, "goodness": rule.logit, "polar": rule.polar}
         if name.startswith("slda"):
             kind = "slda"
             own["ridge"] = self.ridge

@@ -17,9 +17,9 @@ STEPS: dict[str, tuple[str, ...]] = {
     "no winners": ("winners", "ffa_winners"),
     "label code": ("overlay",),
     "input skip": ("input_skip",),
-    "normalization": ("normalize", "joint_length"),
-    "prediction rule": ("prediction",),
-    "layer schedule": ("layer_schedule",),
+    "normalization": ("normalize",),
+    "what layers add up": ("score",),
+    "update order": ("update_order",),
     "logit scale, eps and threshold": (
         *("logit_scale", "eps", "measure"),
         *("ffa_threshold", "ffa_logit_scale", "ffa_measure"),
@@ -35,7 +35,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 """The ablation's changes in the order they are made, each with the recipe's fields it sets."""
 
 DEEP_ONLY = (
-    *("input skip", "normalization", "prediction rule", "layer schedule"),
+    *("input skip", "normalization", "what layers add up", "update order"),
     "first layer not scored",
 )
 """Changes without effect on a network of one layer."""

@@ -20,8 +20,7 @@ RELEASED = Recipe(
     overlay_density=0.1,  # [C] train.py: p
     overlay_value=1.0,  # [C] overlay.py
     input_skip=True,  # [C] train.py: residual_connections (no effect with one layer)
-    normalize="none",  # [C]: not the activity by itself, but …
-    joint_length=True,  # [C]: … the whole row, by the slip `x[:mid]` (no effect with one layer)
+    normalize=None,  # [P]: each half by its own length (FFA: the whole); [C] slices another axis
     logit_scale=1.0,  # [P] equation of g; [C] double_network.py
     eps=1e-9,  # [P], [C]
     measure="mean_square",  # [C] get_goodness: means of the halves, against which 1e-9 stands
@@ -32,8 +31,8 @@ RELEASED = Recipe(
     loss="bce",  # [C] loss.py ProbabilityBCELoss
     activity_rate=10.0,  # [C] loss.py: 1 + exp(-10 (mean + mean))
     clip=1e-4,  # [C] get_goodness: clamp(1e-4, 1 - 1e-4)
-    prediction="probability",  # [C] predict: goodness, a probability, summed over layers
-    layer_schedule="after",  # [C] train_network: the next layer sees the updated activity
+    score="probability",  # [C] predict: goodness, a probability, summed over layers
+    update_order="sequential",  # [C] train_network: the next layer sees the updated activity
     epochs=100,  # [C] train.py
     batch_size=512,  # [C] train.py
     learning_rate=1e-4,  # [C] train.py
@@ -46,8 +45,6 @@ PAPER = dataclasses.replace(
     RELEASED,
     selection="validation",  # [P] names none; the test set must not choose
     scaling="training",  # the same number for MNIST, the set's own for the others
-    normalize=None,  # [P]: each half by its own length (FFA: the whole), as intended
-    joint_length=False,  # [P]: not the slip
 )
 
 # One random wrong label an image. All that `Recipe` says of itself was chosen for this preset, on
@@ -81,8 +78,6 @@ RELEASED_CONVOLUTION = dataclasses.replace(
     winners=None,  # [C]: no top-k under convolutions
     overlay="image_wave",  # [C] overlay.py: a label is a wave over the whole image
     input_skip=False,
-    joint_length=False,
-    normalize=None,
 )
 
 # No label enters: each class learns the polarity of every unit, and a first layer of small kernels,

@@ -3,32 +3,34 @@
 Plain values alone, so that it goes into a file and onto a command line, and comes back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import jax
 import optax
 
-from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
+from sffa_jax.checks import check_choice, check_integer, check_integers, check_range
 from sffa_jax.core import class_units, overlays, rules
 from sffa_jax.core.architectures import PADDINGS, conv_layers, dense_layers
 from sffa_jax.core.goodness import MEASURES
 from sffa_jax.core.image_layout import POOLS
-from sffa_jax.core.layer import COMPETITIONS, Layer
+from sffa_jax.core.layer import Layer
+from sffa_jax.core.losses import LOSSES, softmax_cross_entropy
+from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.network import Network
-from sffa_jax.core.overlays import Overlay
+from sffa_jax.core.overlays import MakeOverlay
 from sffa_jax.training import augment
 from sffa_jax.training.backprop import backprop_learner
 from sffa_jax.training.fit import Schedule
-from sffa_jax.training.greedy import greedy_learner
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import local_learner
+from sffa_jax.training.update_order import greedy
 
 ALGORITHMS = ("ffa", "sffa", "bp")
 OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units", "shares")
-LAYER_SCHEDULES = ("before", "after", "greedy")
-PROBABILITIES = ("ratio", "sigmoid")
+UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
+SCORES = tuple(rules.SCORES)
 DECAYS = ("constant", "cosine")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
@@ -49,10 +51,6 @@ class Recipe:
     """Of convolutions: SAME, or VALID (none)."""
     pool: str | None = "max"
     """What halves the maps of each convolutional layer: max, mean, or None."""
-    by_position: bool = False
-    """Goodness of each position's channels, averaged, or of all units of a convolution together."""
-    competition: str = "layer"
-    """Winners of a convolution: in the whole layer, at each position, or in each map."""
     hidden: tuple[int, ...] = (400,)
     """Width of each dense hidden layer, e.g. 1400 1400; none, if there are convolutional ones."""
     activation: str = "relu"
@@ -79,17 +77,13 @@ class Recipe:
     """Show the overlaid input to the layers above the first, too."""
     normalize: str | None = None
     """Length divided out between layers: of halves (None: SFFA), whole (None: FFA), or none."""
-    joint_length: bool = False
-    """Scale activity and skipped input as one row (the released code's slip)."""
 
     logit_scale: float = 6.0
     """SFFA: tau, steepness of the log-odds."""
     eps: float = 1.0
     """SFFA: epsilon, squared activity below which a half says little."""
     measure: str = "sum_square"
-    """SFFA: of a half: sum_square, mean_square, norm, root_mean_square, sum or mean."""
-    probability: str = "ratio"
-    """SFFA: ratio of the halves, or sigmoid of their difference (Polar-FFA)."""
+    """SFFA: measure of a half's activity: sum_square or mean_square."""
     ffa_threshold: float = 0.3
     """FFA: theta, the measure at which the log-odds are 0."""
     ffa_logit_scale: float = 20.0
@@ -101,20 +95,19 @@ class Recipe:
     """Wrong labels a step contrasts with the true one: uniform, hard or all."""
     loss: str = "bce"
     """Local loss: bce, softmax over the candidate labels, or symba."""
-    margin: float = 0.0
-    """By how many nats bce wants the log-odds to clear 0."""
     label_smoothing: float = 0.0
     """Share of the target spread over all labels (softmax, and backprop)."""
     activity_rate: float | None = None
     """Rate of the factor on the loss that keeps layers from dying; None leaves it out."""
     clip: float | None = None
     """Clips probabilities away from 0 and 1 by this much; None does not."""
-    prediction: str = "log_odds"
-    """What the layers add up: log_odds, probability, or log_probability (product)."""
+    score: str = "logit"
+    """What each layer adds to a label's score: its logit, or its probability."""
     first_scored: int = 0
     """First layer whose score counts in the prediction, from 0."""
-    layer_schedule: str = "before"
-    """Layers see the activity below from before its update, from after it, or train greedily."""
+    update_order: str = "simultaneous"
+    """Layers see the activity below from before its update (simultaneous) or after it (sequential),
+    or train one after another (greedy)."""
 
     epochs: int = 40
     """Passes over the training split."""
@@ -144,15 +137,17 @@ class Recipe:
         """Raises ValueError for the first choice that cannot be used; see also the parts' own."""
         for name, choices in (
             ("overlay", OVERLAYS),
-            ("layer_schedule", LAYER_SCHEDULES),
-            ("probability", PROBABILITIES),
+            ("update_order", UPDATE_ORDERS),
+            ("score", SCORES),
             ("decay", DECAYS),
             ("selection", SELECTIONS),
             ("scaling", SCALINGS),
             ("precision", PRECISIONS),
             ("ffa_measure", MEASURES),
             ("padding", PADDINGS),
-            ("competition", COMPETITIONS),
+            ("loss", LOSSES),
+            ("negatives", NEGATIVES),
+            ("measure", MEASURES),
         ):
             check_choice("options", name, getattr(self, name), choices)
         for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
@@ -168,17 +163,13 @@ class Recipe:
         check_integer("options", "shift", self.shift, 0)
         if self.ffa_winners is not None:
             check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
-        if self.adversarial is not None and self.layer_schedule == "greedy":
-            raise reject("options", "adversarial", "be None in greedy training", self.adversarial)
 
     def rule(self, algorithm: str) -> rules.LocalRule:
         """The local rule of "ffa" or "sffa"."""
-        choices: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("loss", "margin", "label_smoothing", "activity_rate", "prediction", "clip")
-        }
-        if self.normalize is not None:
-            choices["normalize"] = self.normalize
+        names = ("loss", "normalize", "score", "activity_rate", "clip")
+        choices: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.loss == "softmax":
+            choices["loss"] = partial(softmax_cross_entropy, label_smoothing=self.label_smoothing)
         if algorithm == "ffa":
             return rules.ffa(
                 threshold=self.ffa_threshold,
@@ -186,29 +177,22 @@ class Recipe:
                 measure=self.ffa_measure,
                 **choices,
             )
-        if self.probability == "sigmoid":
-            return rules.polar_ffa(logit_scale=self.logit_scale, measure=self.measure, **choices)
         return rules.sffa(
             logit_scale=self.logit_scale, eps=self.eps, measure=self.measure, **choices
         )
 
-    def make_overlay(self, shape: Sequence[int], classes: int) -> Callable[[jax.Array], Overlay]:
-        """Draws the overlay for images of this shape from a key."""
+    def make_overlay(self, shape: Sequence[int]) -> MakeOverlay:
+        """Draws the overlay for images of this shape."""
         size, value = self.overlay_size, self.overlay_value
         if self.overlay == "corner":
-            features = 1
-            for length in shape:
-                features *= length
-            return lambda _: overlays.corner_one_hot(features, classes, value=value)
+            return overlays.corner_one_hot(value=value)
         if self.overlay in ("units", "shares"):
-            return overlays.unmarked
+            return overlays.none()
         if self.overlay == "image_wave":
-            return lambda key: overlays.image_wave(key, shape, classes)
+            return overlays.image_wave(shape)
         if self.overlay == "appended_pattern":
-            return lambda key: overlays.appended_pattern(
-                key, classes, size=size, density=self.overlay_density, value=value
-            )
-        return lambda key: overlays.appended_gaussian(key, classes, size=size, value=value)
+            return overlays.appended_pattern(size=size, density=self.overlay_density, value=value)
+        return overlays.appended_gaussian(size=size, value=value)
 
     @property
     def depth(self) -> int:
@@ -233,8 +217,6 @@ class Recipe:
             stride=self.stride,
             padding=self.padding,
             pool=self.pool,
-            competition=self.competition,
-            by_position=self.by_position,
             **common,
         )
         return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
@@ -242,15 +224,17 @@ class Recipe:
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
         """The forward-only network of "ffa" or "sffa" for images of this shape."""
         rule = self.rule(algorithm)
-        owners = {"units": class_units.groups, "shares": class_units.learned}.get(self.overlay)
+        if self.overlay == "units":
+            rule = rules.with_class_units(rule, class_units.groups())
+        elif self.overlay == "shares":
+            rule = rules.with_class_units(rule, class_units.learned())
         return Network(
             layers=self.layers(algorithm, shape),
-            rule=rule if owners is None else rules.owned(rule, owners(classes, rule.polar)),
-            overlay=self.make_overlay(shape, classes),
+            rule=rule,
+            make_overlay=self.make_overlay(shape),
             num_classes=classes,
             first_scored=self.first_scored,
             input_skip=self.input_skip,
-            joint_length=self.joint_length,
         )
 
     def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
@@ -265,7 +249,7 @@ class Recipe:
     def steps(self, algorithm: str, num_samples: int) -> int:
         """Updates of each layer over the whole training."""
         steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
-        one_by_one = self.layer_schedule == "greedy" and algorithm != "bp"
+        one_by_one = self.update_order == "greedy" and algorithm != "bp"
         return -(-steps // self.depth) if one_by_one else steps
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
@@ -300,21 +284,18 @@ class Recipe:
                 adversarial=self.adversarial,
             )
         network = self.network(algorithm, shape, classes)
-        if self.layer_schedule == "greedy":
-            return greedy_learner(network, optimizer, steps, negatives=self.negatives)
-        fresh = self.layer_schedule == "after"
         return local_learner(
             network,
             optimizer,
             negatives=self.negatives,
-            fresh=fresh,
+            update_order=greedy(steps) if self.update_order == "greedy" else self.update_order,
             adversarial=self.adversarial,
         )
 
 
 CONTINUOUS = (
     *("learning_rate", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
-    *("overlay_density", "overlay_value", "margin", "label_smoothing"),
+    *("overlay_density", "overlay_value", "label_smoothing"),
 )
 """Numbers that may be traced: runs that differ in them alone share one compiled program."""
 

@@ -14,7 +14,7 @@ from experiments.config.recipe import Recipe
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.core.network import Network
 from sffa_jax.scale.checkpoints import read_arrays, read_manifest, write_folder
-from sffa_jax.training.evaluate import layer_scores
+from sffa_jax.training.evaluate import score_samples
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples, make_samples
 
@@ -72,7 +72,7 @@ class Trained:
         learner = self.learner
 
         def labels(state: State, samples: Samples) -> Array:
-            scores = layer_scores(learner, state, samples)[learner.first_scored :]
+            scores = score_samples(learner, state, samples)[learner.first_scored :]
             return jnp.argmax(jnp.sum(scores, axis=0), axis=-1)
 
         return np.asarray(jax.jit(labels)(self.state, samples))

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sffa_jax.core.layer import Layer
-from sffa_jax.core.network import Network, NetworkParams, latents, layer_log_odds, predict
+from sffa_jax.core.network import (
+    Network,
+    NetworkParams,
+    hidden_activities,
+    layer_logits,
+    predict_labels,
+)
 from sffa_jax.training import backprop
 from sffa_jax.training.learner import State
 
@@ -31,13 +37,14 @@ def forward_only_view(network: Network) -> View:
     """Returns the view of a forward-only network."""
 
     def hidden(state: State, x: Array) -> list[Array]:
-        return latents(network, state.params, x, predict(network, state.params, x))
+        labels = predict_labels(network, state.params, x)
+        return hidden_activities(network, state.params, x, labels)
 
     def unlabeled(state: State, x: Array) -> list[Array]:
         return without_label(network, state.params, x)
 
     def logits(state: State, x: Array) -> Array:
-        return jnp.moveaxis(layer_log_odds(network, state.params, x), 0, 1)
+        return jnp.moveaxis(layer_logits(network, state.params, x), 0, 1)
 
     return View(hidden, unlabeled, logits)
 
@@ -46,7 +53,7 @@ def backprop_view(layers: Sequence[Layer]) -> View:
     """Returns the view of hidden layers that were trained end to end."""
 
     def hidden(state: State, x: Array) -> list[Array]:
-        return backprop.latents(tuple(layers), state.params, x)
+        return backprop.hidden_activities(tuple(layers), state.params, x)
 
     return View(hidden, hidden, None)
 
@@ -67,4 +74,4 @@ def without_label(
         pattern=blank(overlay.pattern), appended=blank(overlay.appended)
     )
     labels = jnp.zeros(x.shape[:1], jnp.int32)
-    return latents(network, NetworkParams(params.layers, blank_overlay), x, labels)
+    return hidden_activities(network, NetworkParams(params.layers, blank_overlay), x, labels)

@@ -23,8 +23,8 @@ def sample_losses(
     rule: LocalRule, h: Float[Array, "*samples units"]
 ) -> tuple[Float[Array, "*samples"], Float[Array, "*samples"]]:
     """Loss of an activity if it came from a positive sample, and from a negative one; nats."""
-    log_odds = rule.goodness(h)
-    return jax.nn.softplus(-log_odds), jax.nn.softplus(log_odds)
+    logits = rule.logit(h)
+    return jax.nn.softplus(-logits), jax.nn.softplus(logits)
 
 
 class Landscape(NamedTuple):
@@ -88,5 +88,5 @@ def gradient_norms(
         ]
         norms.append(jnp.sqrt(sum(squares[1:], start=squares[0])))
         h = activity(layer, layer_params, inputs, candidates)
-        inputs = next_input(network, h, overlaid, candidates)
+        inputs = next_input(network, h, overlaid)
     return jnp.stack(norms)

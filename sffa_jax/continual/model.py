@@ -19,7 +19,13 @@ from jaxtyping import Array, Bool, Float, Key
 from sffa_jax.checks import check_choice, check_integer
 from sffa_jax.core import losses
 from sffa_jax.core.layer import Layer, Params
-from sffa_jax.core.network import Network, NetworkParams, init_network, latents, layer_log_odds
+from sffa_jax.core.network import (
+    Network,
+    NetworkParams,
+    hidden_activities,
+    init_network,
+    layer_logits,
+)
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.training import backprop
 from sffa_jax.training.backprop import init_layers, logits, with_read_out
@@ -120,11 +126,11 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         assert overlay is not None
-        return layer_log_odds(network, NetworkParams(modules, overlay), x, candidates)
+        return layer_logits(network, NetworkParams(modules, overlay), x, candidates)
 
     def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
         assert overlay is not None
-        return latents(network, NetworkParams(modules, overlay), x, labels)
+        return hidden_activities(network, NetworkParams(modules, overlay), x, labels)
 
     released = coupling == "released"
     return Model(
@@ -163,6 +169,6 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
 
     def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
         del overlay, labels
-        return backprop.latents(hidden_layers, modules[0], x)
+        return backprop.hidden_activities(hidden_layers, modules[0], x)
 
     return Model(init, outputs, softmax_loss, lambda scores: scores, hidden=hidden)

@@ -1,4 +1,4 @@
-"""Layers in a row, by their widths: dense and convolutional."""
+"""Stacks of layers from their widths: dense and convolutional."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,51 +7,68 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from sffa_jax.checks import check_choice, check_image_shape, check_integer, check_integers, reject
+from sffa_jax.checks import (
+    check_choice,
+    check_image_shape,
+    check_integer,
+    check_integers,
+    choose,
+    reject,
+)
 from sffa_jax.core.conv_cpu import convolve
-from sffa_jax.core.image_layout import Grid
+from sffa_jax.core.image_layout import Grid, Pool
 from sffa_jax.core.layer import Layer
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+}
+"""Activations by name."""
 
 INITIALIZERS: dict[str, nn.initializers.Initializer] = {
     "lecun_normal": nn.initializers.lecun_normal(),
     # Uniform within 1 / sqrt(inputs): the default of PyTorch's linear layer, 1/sqrt(3) as wide.
     "torch": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
 }
-"""How a dense layer's weights are drawn."""
+"""How weights are drawn, by name."""
 
 
 # float32 is Flax's None: the type of input and parameters, float64 where those are.
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-"""What a dense layer's products can be computed in."""
+"""Types in which a layer's products can be computed."""
 
 
 PADDINGS = ("SAME", "VALID")
-"""How convolutions treat an image's edge: zeros around it, or no kernel across it."""
+"""How convolutions treat the edge of an image: zeros around it, or no kernel across it."""
 
 
 def dense_layers(
     hidden: Sequence[int],
     *,
-    activation: str = "relu",
+    activation: str | Callable[[Array], Array] = "relu",
     winners: int | None = None,
-    initializer: str = "lecun_normal",
+    initializer: str | nn.initializers.Initializer = "lecun_normal",
     precision: str = "float32",
 ) -> tuple[Layer, ...]:
     """Fully connected layers without bias (as in the released code), one per width.
 
     Args:
       hidden: width of each layer.
-      activation: one of `ACTIVATIONS`.
+      activation: one of `ACTIVATIONS`, or an element-wise function.
       winners: units that stay active in each half; None keeps all.
-      initializer: one of `INITIALIZERS`.
-      precision: what products are computed in, one of `DTYPES`; parameters, sums of products' parts
+      initializer: one of `INITIALIZERS`, or a function (key, shape, dtype) -> kernel.
+      precision: type in which products are computed, one of `DTYPES`; parameters, sums over parts
         and activity keep the type of the input.
 
     Raises:
       ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
+
+    >>> len(dense_layers([400, 400], winners=20))
+    2
     """
-    check_choice("dense_layers", "activation", activation, ACTIVATIONS)
-    check_choice("dense_layers", "initializer", initializer, INITIALIZERS)
+    activation = choose("dense_layers", "activation", activation, ACTIVATIONS)
+    initializer = choose("dense_layers", "initializer", initializer, INITIALIZERS)
     check_choice("dense_layers", "precision", precision, DTYPES)
     hidden = check_integers("dense_layers", "hidden", hidden, 1)
     if not hidden:
@@ -67,11 +84,10 @@ def dense_layers(
                     winners,
                     "Choose fewer winners or a wider layer.",
                 )
-    draw = INITIALIZERS[initializer]
     return tuple(
         Layer(
-            nn.Dense(units, use_bias=False, kernel_init=draw, dtype=DTYPES[precision]),
-            ACTIVATIONS[activation],
+            nn.Dense(units, use_bias=False, kernel_init=initializer, dtype=DTYPES[precision]),
+            activation,
             winners,
         )
         for units in hidden
@@ -85,12 +101,10 @@ def conv_layers(
     kernel: int = 3,
     stride: int = 1,
     padding: str = "SAME",
-    pool: str | None = "max",
-    activation: str = "relu",
+    pool: str | Pool | None = "max",
+    activation: str | Callable[[Array], Array] = "relu",
     winners: int | None = None,
-    competition: str = "layer",
-    by_position: bool = False,
-    initializer: str = "lecun_normal",
+    initializer: str | nn.initializers.Initializer = "lecun_normal",
     precision: str = "float32",
 ) -> tuple[Layer, ...]:
     """Convolutional layers without bias, one per number of channels, each on the maps below.
@@ -100,7 +114,7 @@ def conv_layers(
       channels: feature maps of each layer.
       kernel, stride: side of the square kernel and its step, pixels.
       padding: "SAME" or "VALID".
-      pool, competition, by_position: as in `Layer`.
+      pool: one of `POOLS`, a function that halves height and width of [samples, h, w, c], or None.
       activation, winners, initializer, precision: as in `dense_layers`.
 
     Raises:
@@ -108,6 +122,9 @@ def conv_layers(
 
     Reference: the released SFFA code's convolutional network is channels (64, 128), kernel 7,
     stride 2, padding "VALID", no pooling.
+
+    >>> conv_layers((28, 28), [32, 64])[1].grid
+    Grid(height=14, width=14, channels=32, maps=True)
     """
     height, width, depth = check_image_shape("conv_layers", shape)
     channels = check_integers("conv_layers", "channels", channels, 1)
@@ -116,8 +133,8 @@ def conv_layers(
     check_integer("conv_layers", "kernel", kernel, 1)
     check_integer("conv_layers", "stride", stride, 1)
     check_choice("conv_layers", "padding", padding, PADDINGS)
-    check_choice("conv_layers", "activation", activation, ACTIVATIONS)
-    check_choice("conv_layers", "initializer", initializer, INITIALIZERS)
+    activation = choose("conv_layers", "activation", activation, ACTIVATIONS)
+    initializer = choose("conv_layers", "initializer", initializer, INITIALIZERS)
     check_choice("conv_layers", "precision", precision, DTYPES)
 
     def size(length: int) -> int:
@@ -134,11 +151,11 @@ def conv_layers(
             (stride, stride),
             padding,
             use_bias=False,
-            kernel_init=INITIALIZERS[initializer],
+            kernel_init=initializer,
             dtype=DTYPES[precision],
             conv_general_dilated=convolve,
         )
-        layer = Layer(body, ACTIVATIONS[activation], winners, grid, pool, competition, by_position)
+        layer = Layer(body, activation, winners, grid, pool)
         sides = size(grid.height), size(grid.width)
         if min(sides) < 1:
             raise reject(
@@ -146,15 +163,8 @@ def conv_layers(
                 "channels",
                 f"leave something of images of shape {tuple(shape)}",
                 f"{len(channels)} layers",
-                "Take fewer layers, a smaller kernel or stride, or no pooling.",
+                "Use fewer layers, a smaller kernel or stride, or no pooling.",
             )
         grid = Grid(*sides, features, maps=True)
         layers.append(layer)
     return tuple(layers)
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "sigmoid": jax.nn.sigmoid,
-    "tanh": jnp.tanh,
-}

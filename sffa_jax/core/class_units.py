@@ -1,8 +1,8 @@
-"""Ownership: which of a layer's units speak for a class, where no label enters the input.
+"""Class units: each class reads a layer through units of its own, and no label enters the input.
 
-One pass then gives all labels' log-odds. A class sees a layer through its own neurons, and the
-rule's goodness is taken of them: `groups` gives each class units of its own, for good; under
-`learned` every class learns the polarity of every unit.
+One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
+units; under `learned` every class learns the polarity of every unit. The rule's logit is taken of
+the units that a class reads.
 """
 
 from collections.abc import Callable
@@ -13,105 +13,109 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import reject
 
 
-class Ownership(NamedTuple):
-    """How classes own units.
+class ClassUnits(NamedTuple):
+    """How the classes of one network read a layer.
 
     Attributes:
-      classes: number of labels.
-      divisor: of a layer's number of units.
-      init: (key, units) -> parameters, which a layer learns with its others; None: there are none.
-      neurons: (parameters, activity [..., 1, units]) -> each class's own, [..., classes, own]; the
-        positive ones first, under a polar rule.
+      divisor: a layer's number of units must be a multiple of it.
+      init: (key, units) -> parameters, trained with the layer's others; None: there are none.
+      select: (parameters, activity [..., 1, units]) -> what each class reads,
+        [..., classes, units of the class]; the positive ones first, under a polar rule.
     """
 
-    classes: int
     divisor: int
     init: Callable[[Array, int], Array | None]
-    neurons: Callable[[Array | None, Array], Array]
+    select: Callable[[Array | None, Array], Array]
 
 
-def groups(classes: int, polar: bool) -> Ownership:
-    """Each class owns as many units, and under a polar rule as many of either half.
+MakeClassUnits = Callable[[int, bool], ClassUnits]
+"""(number of classes, whether the rule is polar) -> class units; the network calls it."""
 
-    Args:
-      classes: number of labels.
-      polar: whether the units are a positive and a negative half.
+
+def groups() -> MakeClassUnits:
+    """Each class has an equal, fixed group of units; under a polar rule, of either half.
 
     Raises:
-      ValueError: for fewer than 2 classes. `neurons` raises it for units that the classes cannot
-        share.
+      ValueError: where it is used, for a number of units that is no multiple of `divisor`.
 
     Reference: competition between groups of channels, Papachristodoulou et al. 2024,
     arXiv:2312.12668; there the goodness is the mean square and no half is negative.
+
+    >>> make = groups()
+    >>> make(2, False).select(None, jnp.array([[1.0, 2.0, 3.0, 4.0]]))
+    Array([[1., 2.],
+           [3., 4.]], dtype=float32)
     """
-    check_integer("groups", "classes", classes, 2)
+    return _make_groups
+
+
+def learned() -> MakeClassUnits:
+    """Each class learns the polarity that every unit has for it, by the layer's own loss.
+
+    Under a polar rule, a fraction p of a unit's squared activity is positive for the class and
+    1 - p is negative, so that each class has its own polarity for every unit, where SFFA fixes one
+    half for all. Otherwise the fractions split each unit among the classes. A class reads one
+    neuron per half: the root of the mean weighted square.
+
+    >>> params = learned()(2, True).init(jax.random.key(0), 4)
+    >>> params.shape  # halves, classes, units
+    (2, 2, 4)
+    """
+    return _make_learned
+
+
+def _make_groups(num_classes: int, polar: bool) -> ClassUnits:
     halves = 2 if polar else 1
-    return Ownership(classes, halves * classes, _nothing, partial(_of_groups, halves, classes))
+    return ClassUnits(halves * num_classes, _no_params, partial(_group_units, halves, num_classes))
 
 
-def learned(classes: int, polar: bool) -> Ownership:
-    """Each class learns what every unit is to it, by the layer's own loss.
-
-    Under a polar rule the share p of a unit's squared activity is positive to the class and 1 - p
-    is negative; so each class has a polarity of its own for every unit, where SFFA fixes one half
-    for all. Otherwise p shares the unit out over the classes. A class sees one neuron for each
-    half, the root of the mean share of squares.
-
-    Args:
-      classes: number of labels.
-      polar: whether shares are of the two halves, or of the classes.
-
-    Raises:
-      ValueError: for fewer than 2 classes.
-    """
-    check_integer("learned", "classes", classes, 2)
-    return Ownership(classes, 1, partial(_draw, polar, classes), partial(_of_shares, polar))
+def _make_learned(num_classes: int, polar: bool) -> ClassUnits:
+    return ClassUnits(1, partial(_draw_params, polar, num_classes), partial(_weigh_units, polar))
 
 
-def _nothing(key: Key[Array, ""], units: int) -> None:
+def _no_params(key: Key[Array, ""], units: int) -> None:
     del key, units
 
 
-def _draw(
-    polar: bool, classes: int, key: Key[Array, ""], units: int
+def _draw_params(
+    polar: bool, num_classes: int, key: Key[Array, ""], units: int
 ) -> Float[Array, "halves classes units"]:
-    # Far enough from all alike for classes to differ from the first step on.
-    return 0.5 * jax.random.normal(key, (2 if polar else 1, classes, units))
+    # Wide enough for classes to differ from the first step on.
+    return 0.5 * jax.random.normal(key, (2 if polar else 1, num_classes, units))
 
 
-def _of_groups(
-    halves: int, classes: int, shares: None, h: Float[Array, "*samples one units"]
-) -> Float[Array, "*samples classes own"]:
-    del shares
-    _check_unmarked(h)
-    if h.shape[-1] % (halves * classes):
+def _group_units(
+    halves: int, num_classes: int, params: None, h: Float[Array, "*samples one units"]
+) -> Float[Array, "*samples classes units_of_class"]:
+    del params
+    _check_unlabeled(h)
+    if h.shape[-1] % (halves * num_classes):
         raise reject(
             "groups",
             "h",
-            f"have units that {classes} classes can share" + " in each half" * (halves == 2),
+            f"have units that {num_classes} classes can share" + " in each half" * (halves == 2),
             f"shape {h.shape}",
-            f"Choose a multiple of {halves * classes} units.",
+            f"Choose a multiple of {halves * num_classes} units.",
         )
-    own = h.reshape(*h.shape[:-2], halves, classes, -1)
-    own = jnp.moveaxis(own, -3, -2)
-    return own.reshape(*own.shape[:-2], -1)
+    grouped = jnp.moveaxis(h.reshape(*h.shape[:-2], halves, num_classes, -1), -3, -2)
+    return grouped.reshape(*grouped.shape[:-2], -1)
 
 
-def _of_shares(
-    polar: bool, logits: Float[Array, "halves classes units"], h: Float[Array, "*samples one units"]
+def _weigh_units(
+    polar: bool, params: Float[Array, "halves classes units"], h: Float[Array, "*samples one units"]
 ) -> Float[Array, "*samples classes halves"]:
-    _check_unmarked(h)
-    halves, classes, units = logits.shape
-    shares = jax.nn.softmax(logits, axis=0 if polar else 1) * (1 if polar else classes)
-    squares = jnp.square(h[..., 0, :]) @ shares.reshape(-1, units).T / units
+    _check_unlabeled(h)
+    halves, num_classes, units = params.shape
+    fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
+    squares = jnp.square(h[..., 0, :]) @ fractions.reshape(-1, units).T / units
     # Epsilon sits inside the root, whose slope at zero is infinite.
-    neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, classes)
+    neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, num_classes)
     return jnp.moveaxis(neurons, -2, -1)
 
 
-def _check_unmarked(h: Array) -> None:
+def _check_unlabeled(h: Array) -> None:
     if h.shape[-2] != 1:
-        raise reject("ownership", "h", "carry no label: one candidate", f"shape {h.shape}")
+        raise reject("class_units", "h", "carry no label: one candidate", f"shape {h.shape}")

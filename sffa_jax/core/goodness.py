@@ -1,13 +1,12 @@
-"""Goodness: how strongly a layer's activity says "this sample is positive", as log-odds.
+"""Goodness: a layer's evidence that a sample is positive, as a logit.
 
-Both algorithms are written in log-odds l, so that p(positive) = sigmoid(l) and the local loss
-is softplus(-l) for a positive sample and softplus(l) for a negative one. Nothing needs
-clipping, and values and gradients stay finite at zero activity.
+Both algorithms are written in logits l, so that p(positive) = sigmoid(l) and the local loss is
+softplus(-l) for a positive sample and softplus(l) for a negative one. Nothing needs clipping, and
+values and gradients stay finite at zero activity.
 
-Symbols: h is the activity of a layer, P its positive neurons (first half), N its negative
-neurons (second half), m a measure of activity, tau the logit scale, theta the threshold, epsilon a
-small positive number. Energy (FFA), the ratio of the halves (SFFA) and their difference
-(Polar-FFA), each with any measure, are the family of Terres-Escudero et al. 2024, arXiv:2408.09210.
+Symbols: h is a layer's activity, P its positive neurons (first half), N its negative neurons
+(second half), m a measure of activity, tau the logit scale, theta the threshold and epsilon a
+small positive number.
 """
 
 from collections.abc import Callable
@@ -15,28 +14,16 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_choice, check_range, reject
+from sffa_jax.checks import check_range, choose, reject
 
+Measure = Callable[[Array], Array]
+"""Amount of activity: [..., units] -> [...]."""
 
-def _norm(h: Array) -> Array:
-    # Epsilon sits inside the root: the gradient of a norm at zero is undefined.
-    return jnp.sqrt(jnp.sum(jnp.square(h), axis=-1) + 1e-12)
-
-
-MEASURES: dict[str, Callable[[Array], Array]] = {
+MEASURES: dict[str, Measure] = {
     "sum_square": lambda h: jnp.sum(jnp.square(h), axis=-1),
     "mean_square": lambda h: jnp.mean(jnp.square(h), axis=-1),
-    "norm": _norm,
-    "root_mean_square": lambda h: _norm(h) / h.shape[-1] ** 0.5,
-    "sum": lambda h: jnp.sum(jnp.abs(h), axis=-1),
-    "mean": lambda h: jnp.mean(jnp.abs(h), axis=-1),
 }
-"""How much activity there is: [..., units] -> [...], by squares or by absolute values."""
-
-
-def _measure(where: str, name: str) -> Callable[[Array], Array]:
-    check_choice(where, "measure", name, MEASURES)
-    return MEASURES[name]
+"""Measures by name."""
 
 
 def energy(
@@ -44,29 +31,32 @@ def energy(
     *,
     threshold: float | Array = 2.0,
     logit_scale: float | Array = 1.0,
-    measure: str = "mean_square",
+    measure: str | Measure = "mean_square",
 ) -> Float[Array, "*samples"]:
-    """FFA's log-odds: tau (m(h) - theta), where m is the *mean* of the squares if not said.
+    """FFA's logit: tau (m(h) - theta).
 
     Args:
-      h: activity of the layer, one row a sample.
+      h: activity of the layer, one row per sample.
       threshold: theta, the goodness at which a sample is called positive with probability 1/2.
-      logit_scale: tau, how fast the log-odds grow with the goodness.
-      measure: m, one of `MEASURES`.
+      logit_scale: tau, how fast the logit grows with the goodness.
+      measure: m, one of `MEASURES` or a function.
 
     Returns:
-      Log-odds that each sample is positive, in nats.
+      Logit that each sample is positive, in nats.
 
     Raises:
       ValueError: for an unknown measure or a number out of range.
 
-    Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares). Differs from it: the
-    mean, as in the released SFFA code, so that one threshold serves every width; the logit scale
-    (1 there).
+    Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares, logit scale 1). Differs
+    from it: the default is the mean, as in the released SFFA code, so that one threshold serves
+    every width.
+
+    >>> energy(jnp.array([[2.0, 2.0], [0.0, 0.0]]), threshold=2.0)
+    Array([ 2., -2.], dtype=float32)
     """
     check_range("energy", "threshold", threshold)
     check_range("energy", "logit_scale", logit_scale, above=0)
-    return logit_scale * (_measure("energy", measure)(h) - threshold)
+    return logit_scale * (choose("energy", "measure", measure, MEASURES)(h) - threshold)
 
 
 def split_polarity(
@@ -76,6 +66,9 @@ def split_polarity(
 
     Raises:
       ValueError: if the number of units is odd.
+
+    >>> split_polarity(jnp.array([1.0, 2.0, 3.0, 4.0]))
+    (Array([1., 2.], dtype=float32), Array([3., 4.], dtype=float32))
     """
     units = h.shape[-1]
     if units % 2:
@@ -94,61 +87,34 @@ def polar_ratio(
     *,
     logit_scale: float | Array = 1.0,
     eps: float | Array = 1e-9,
-    measure: str = "sum_square",
+    measure: str | Measure = "sum_square",
 ) -> Float[Array, "*samples"]:
-    """SFFA's log-odds: tau [log(m(h_P) + epsilon) - log(m(h_N) + epsilon)], m the sum of squares.
+    """SFFA's logit: tau [log(m(h_P) + epsilon) - log(m(h_N) + epsilon)].
 
-    With tau = 1, sigmoid of it is the paper's goodness
-    (sum_P h^2 + epsilon) / (sum h^2 + 2 epsilon): the share of the activity that lies in the
-    positive neurons. Exchanging P and N negates it, which is the symmetry of the loss.
+    With tau = 1 and m the sum of squares, its sigmoid is the paper's goodness
+    (sum_P h^2 + epsilon) / (sum h^2 + 2 epsilon): the fraction of the activity that lies in the
+    positive neurons. Exchanging P and N negates the logit, which is the symmetry of the loss.
 
     Args:
-      h: activity of the layer, one row a sample; positive neurons first.
-      logit_scale: tau. A ratio of sums over hundreds of neurons moves little; tau > 1 makes up
-        for it.
-      eps: epsilon > 0, in units of the measure: keeps the logarithm finite at rest and makes weak
-        activity say little.
-      measure: m, one of `MEASURES`.
+      h: activity of the layer, one row per sample; positive neurons first.
+      logit_scale: tau. A ratio of sums over hundreds of neurons varies little; tau > 1 compensates.
+      eps: epsilon > 0, in units of the measure: keeps the logarithm finite at zero activity, and
+        the logit small at weak activity.
+      measure: m, one of `MEASURES` or a function.
 
     Returns:
-      Log-odds that each sample is positive, in nats; 0 at zero activity.
+      Logit that each sample is positive, in nats; 0 at zero activity.
 
     Raises:
       ValueError: if the number of units is odd, for an unknown measure or a number out of range.
 
-    Reference: Terres-Escudero et al., CoLLAs 2024, arXiv:2409.07387. Differs from it: log-odds
+    Reference: Terres-Escudero et al., CoLLAs 2024, arXiv:2409.07387. Differs from it: a logit
     instead of a clipped probability, and the logit scale (1 there).
+
+    >>> polar_ratio(jnp.array([[2.0, 1.0], [1.0, 2.0], [0.0, 0.0]]))
+    Array([ 1.3862944, -1.3862944,  0.       ], dtype=float32)
     """
     check_range("polar_ratio", "logit_scale", logit_scale, above=0)
     check_range("polar_ratio", "eps", eps, above=0)
-    plus, minus = map(_measure("polar_ratio", measure), split_polarity(h))
-    return logit_scale * (jnp.log(plus + eps) - jnp.log(minus + eps))
-
-
-def polar_difference(
-    h: Float[Array, "*samples units"],
-    *,
-    threshold: float | Array = 0.0,
-    logit_scale: float | Array = 1.0,
-    measure: str = "mean_square",
-) -> Float[Array, "*samples"]:
-    """Polar-FFA's log-odds under its sigmoid: tau (m(h_P) - m(h_N) - theta).
-
-    Args:
-      h: activity of the layer, one row a sample; positive neurons first.
-      threshold: theta; 0 keeps the symmetry.
-      logit_scale: tau.
-      measure: m, one of `MEASURES`.
-
-    Returns:
-      Log-odds that each sample is positive, in nats; -tau theta at zero activity.
-
-    Raises:
-      ValueError: if the number of units is odd, for an unknown measure or a number out of range.
-
-    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, section 3.
-    """
-    check_range("polar_difference", "threshold", threshold)
-    check_range("polar_difference", "logit_scale", logit_scale, above=0)
-    plus, minus = map(_measure("polar_difference", measure), split_polarity(h))
-    return logit_scale * (plus - minus - threshold)
+    positive, negative = map(choose("polar_ratio", "measure", measure, MEASURES), split_polarity(h))
+    return logit_scale * (jnp.log(positive + eps) - jnp.log(negative + eps))

@@ -1,4 +1,4 @@
-"""Rows and maps: how a flat row of features is an image or feature maps, and pooling."""
+"""Rows and maps: how a flat row of features is read as an image or feature maps, and pooling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sffa_jax.checks import check_integer, reject
 
 @dataclass(frozen=True)
 class Grid:
-    """How a flat row of features is an image, or the feature maps of a layer below.
+    """How a flat row of features is read as an image, or as the feature maps of the layer below.
 
     Images are flat row by row, their channels last. Maps are flat one after another: the first half
     of a polar layer's units are then the first half of its maps, whatever their size.
@@ -35,11 +35,11 @@ class Grid:
 
     @property
     def features(self) -> int:
-        """Of a row."""
+        """Number of features in a row."""
         return self.height * self.width * self.channels
 
     def read(self, row: Float[Array, "*lead features"]) -> Float[Array, "*lead h w c"]:
-        """A row as a body sees it, channels last.
+        """Rows as images or maps, channels last.
 
         Raises:
           ValueError: for rows of another length.
@@ -59,7 +59,7 @@ class Grid:
 
 
 def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units"]:
-    """Feature maps as a row, one map after another."""
+    """Feature maps as flat rows, one map after another."""
     return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
 
 
@@ -73,8 +73,10 @@ def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 t
     return maps[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, maps.shape[3])
 
 
-POOLS: dict[str, Callable[[Array], Array]] = {
+Pool = Callable[[Array], Array]
+
+POOLS: dict[str, Pool] = {
     "max": lambda maps: jnp.max(_in_fours(maps), axis=(2, 4)),
     "mean": lambda maps: jnp.mean(_in_fours(maps), axis=(2, 4)),
 }
-"""What halves the size of a layer's maps, [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""
+"""Pooling by name: [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""

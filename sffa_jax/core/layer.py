@@ -1,9 +1,9 @@
 """One layer: a body (any Flax module), an activation, and winners.
 
-A layer sees the input of many label candidates at once. Where its body is affine (Dense, Conv),
-the body is applied to each factor of the input by itself and the results are added, which is the
-same number and far less work: the image's product is shared by all candidates of a sample, a
-label's by all samples. Autodiff carries the saving over to the weight gradient.
+A layer takes the input of many label candidates at once. An affine body (Dense, Conv) is applied to
+each part of the input separately and the results are added: the same numbers for far less work,
+because all candidates of a sample share the image's product and all samples share a label's.
+Automatic differentiation saves the same work in the weight gradient.
 """
 
 import math
@@ -16,65 +16,52 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import (
-    check_choice,
-    check_integer,
-    reject,
-)
-from sffa_jax.core.image_layout import POOLS, Grid, flatten_maps
+from sffa_jax.checks import check_integer, choose, reject
+from sffa_jax.core.image_layout import POOLS, Grid, Pool, flatten_maps
 from sffa_jax.core.overlays import Part
-from sffa_jax.core.winners import keep_largest, keep_winners
+from sffa_jax.core.winners import keep_winners
 
 Params = Any
 """Parameters of one layer: a pytree of arrays."""
 
 
-COMPETITIONS = ("layer", "position", "map")
-"""Among which units `Layer.winners` are found."""
-
-
 @dataclass(frozen=True)
 class Layer:
-    """What a layer computes.
+    """What a layer computes: body, activation, pooling, winners.
 
     Attributes:
       body: a Flax module with `init` and `apply` that maps [samples, d_in] to [samples, units], or
-        under a `grid` [samples, height, width, channels] to maps of such a shape or to units.
+        under a `grid` [samples, height, width, channels] to maps of that form or to units.
       activation: applied element-wise to the body's output.
-      winners: units that stay active; None keeps all.
-      grid: how the body sees its input; None: as a flat row.
-      pool: one of `POOLS`, applied to the maps after the activation; None leaves them.
-      competition: among which units there are so many winners: in each half of the "layer", in each
-        half of the channels at each "position", or among the positions of each "map".
-      by_position: whether the goodness is that of each position's channels, its log-odds averaged
-        over positions, or that of all units together.
+      winners: units that stay active in each half; None keeps all.
+      grid: how a flat input row is read as maps; None: the body takes the row.
+      pool: one of `POOLS`, or a function from maps to maps, applied after the activation; None
+        leaves the maps as they are.
 
     Raises:
-      ValueError: for no winner, an unknown name, or what needs maps on a layer without a grid.
+      ValueError: for no winner, an unknown name, or pooling without a grid.
+
+    >>> Layer(nn.Dense(8), winners=2).winners
+    2
     """
 
     body: nn.Module
     activation: Callable[[Array], Array] = jax.nn.relu
     winners: int | None = None
     grid: Grid | None = None
-    pool: str | None = None
-    competition: str = "layer"
-    by_position: bool = False
+    pool: str | Pool | None = None
 
     def __post_init__(self) -> None:
         if self.winners is not None:
             check_integer("Layer", "winners", self.winners, 1, "None keeps all units.")
-        check_choice("Layer", "competition", self.competition, COMPETITIONS)
         if self.pool is not None:
-            check_choice("Layer", "pool", self.pool, POOLS)
-        if self.grid is None and (self.pool or self.by_position or self.competition != "layer"):
-            named = ("pool", "by_position", "competition")
-            values = {name: getattr(self, name) for name in named}
-            raise reject("Layer", "grid", f"be given with {values}", None)
+            choose("Layer", "pool", self.pool, POOLS)
+            if self.grid is None:
+                raise reject("Layer", "grid", "be given where there is pooling", None)
 
 
 def is_affine(body: nn.Module) -> bool:
-    """Whether the body is a product with a kernel plus a bias, so that its input factors."""
+    """Whether the body is a kernel product plus a bias, so that its input can be factored."""
     if type(body) is nn.Conv:
         return body.feature_group_count == 1
     return type(body) is nn.Dense
@@ -83,7 +70,7 @@ def is_affine(body: nn.Module) -> bool:
 def join(
     inputs: Sequence[Part], candidates: Int[Array, "batch candidates"] | None
 ) -> Float[Array, "batch candidates *d_in"]:
-    """The input that the parts stand for, one row for each sample and candidate (unfactored)."""
+    """The unfactored input: one row for each sample and candidate."""
     named: dict[str, Array] = {}
     for part in inputs:
         value = _per_candidate(part.value, part, candidates)
@@ -93,15 +80,15 @@ def join(
     return jnp.concatenate(full, axis=-1) if len(full) > 1 else full[0]
 
 
-def _seen(layer: Layer, value: Array) -> Array:
-    """A flat row as the layer's body sees it."""
+def _body_input(layer: Layer, value: Array) -> Array:
+    """Flat rows as the layer's body takes them."""
     return value if layer.grid is None else layer.grid.read(value)
 
 
 def _per_candidate(
     value: Array, part: Part, candidates: Int[Array, "batch candidates"] | None
 ) -> Array:
-    """Gives a value of shape [samples or classes, ...] the axes [batch or 1, candidates or 1]."""
+    """Reshapes [samples or classes, ...] to [batch or 1, candidates or 1, ...]."""
     if part.per == "candidate":
         return value
     if part.per == "sample":
@@ -109,14 +96,14 @@ def _per_candidate(
     if candidates is None:
         return value[None]
     # A product with a one-hot code instead of a gather, whose transpose is a slow scatter; as one
-    # plain product of matrices, since the transpose of a batched one is copied about first.
+    # plain matrix product, because XLA copies operands for the transpose of a batched one.
     one_hot = jax.nn.one_hot(candidates.reshape(-1), value.shape[0], dtype=value.dtype)
     flat = one_hot @ value.reshape(value.shape[0], -1)
     return flat.reshape(*candidates.shape, *value.shape[1:])
 
 
 def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Params:
-    """Parameters of a layer that takes these inputs (their shapes matter, not their values).
+    """Draws the parameters of a layer for inputs of these shapes (their values do not matter).
 
     An affine body is initialized on the concatenated input, as if it were not factored, and its
     kernel then split by rows, one piece for each name of the inputs.
@@ -126,11 +113,11 @@ def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Par
         raise reject(
             "init_layer",
             "inputs",
-            "be one image under a convolution, into which the label is written",
+            "be one image under a convolution, with the label written into it",
             ", ".join(sorted(names)),
-            "Take an overlay that appends nothing, and no input skip.",
+            "Use an overlay that appends nothing, and no input skip.",
         )
-    row = jax.eval_shape(lambda: _seen(layer, join(inputs, None)[:1, 0]))
+    row = jax.eval_shape(lambda: _body_input(layer, join(inputs, None)[:1, 0]))
     params = layer.body.init(key, jnp.zeros(row.shape, row.dtype))["params"]
     if not is_affine(layer.body):
         return params
@@ -155,14 +142,20 @@ def activity(
       candidates: labels to try for each sample; None tries all classes, in class order.
 
     Returns:
-      Activity, maps flat as `flatten_maps` has them; the candidate axis has size 1 if no input
-      depends on the label.
+      Activity, maps flattened by `flatten_maps`; the candidate axis has size 1 if no input depends
+      on the label.
+
+    >>> layer = Layer(nn.Dense(4))
+    >>> inputs = (Part("input", jnp.ones((2, 3)), "sample"),)
+    >>> params = init_layer(layer, jax.random.key(0), inputs)
+    >>> activity(layer, params, inputs).shape
+    (2, 1, 4)
     """
     if is_affine(layer.body):
         linear = layer.body.clone(use_bias=False)
         products = []
         for part in inputs:
-            kernel, value = params["kernels"][part.name], _seen(layer, part.value)
+            kernel, value = params["kernels"][part.name], _body_input(layer, part.value)
             if value.shape[-1] != kernel.shape[-2]:
                 raise reject(
                     "activity",
@@ -180,25 +173,18 @@ def activity(
             pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))
     else:
         x = join(inputs, candidates)
-        # A body of the user's may know one batch axis only.
+        # A user's body may support a single batch axis only.
         flat = x.reshape(math.prod(x.shape[:2]), *x.shape[2:])
-        out = layer.body.apply({"params": params}, _seen(layer, flat))
+        out = layer.body.apply({"params": params}, _body_input(layer, flat))
         assert isinstance(out, jax.Array)
         out = out.astype(x.dtype)
         pre = out.reshape(*x.shape[:2], *out.shape[1:])
     h = layer.activation(pre)
-    # Under a grid a body may still end in plain units.
-    if layer.grid is None or h.ndim == 3:
-        return h if layer.winners is None else keep_winners(h, layer.winners)
-    if layer.pool is not None:
-        pooled = POOLS[layer.pool](h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
-        h = pooled.reshape(*h.shape[:2], *pooled.shape[1:])
-    if layer.winners is not None and layer.competition == "position":
-        h = keep_winners(h, layer.winners)
-    h = flatten_maps(h)
-    if layer.winners is None or layer.competition == "position":
-        return h
-    if layer.competition == "layer":
-        return keep_winners(h, layer.winners)
-    by_map = h.reshape(*h.shape[:-1], pre.shape[-1], -1)
-    return keep_largest(by_map, layer.winners).reshape(h.shape)
+    # Under a grid, too, a body may end in plain units.
+    if layer.grid is not None and h.ndim > 3:
+        if layer.pool is not None:
+            pool = choose("activity", "pool", layer.pool, POOLS)
+            pooled = pool(h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
+            h = pooled.reshape(*h.shape[:2], *pooled.shape[1:])
+        h = flatten_maps(h)
+    return h if layer.winners is None else keep_winners(h, layer.winners)

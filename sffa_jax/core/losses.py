@@ -1,7 +1,9 @@
-"""Local losses: log-odds of a sample's label candidates -> one loss per sample.
+"""Local losses: logits of a sample's label candidates -> one loss per sample.
 
-Each sample comes with its candidate labels: the true one (the positive sample) and wrong ones
-(the negative samples). `targets` marks the true one. Losses are not averaged over the batch.
+Each sample comes with its candidate labels: the true one (the positive sample) and wrong ones (the
+negative samples). Every loss has the same contract, `loss(logits, targets, allowed=None)`:
+`targets` marks the true label, and `allowed` the candidates that take part (continual learning
+leaves out the classes not yet seen). Losses are not averaged over the batch.
 """
 
 from collections.abc import Callable
@@ -12,111 +14,119 @@ from jaxtyping import Array, Bool, Float
 
 from sffa_jax.checks import check_range, reject
 
-
-def _check(where: str, log_odds: Array, targets: Array) -> None:
-    if log_odds.shape != targets.shape:
-        raise reject(
-            where, "targets", f"have the shape of `log_odds` {log_odds.shape}", targets.shape
-        )
+Loss = Callable[..., Array]
+"""(logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch]."""
 
 
-def _among(targets: Array, allowed: Array | None) -> Array:
-    """Weight of each candidate in a mean over the wrong ones that compete."""
+def _check_shapes(where: str, logits: Array, targets: Array) -> None:
+    if logits.shape != targets.shape:
+        raise reject(where, "targets", f"have the shape of `logits` {logits.shape}", targets.shape)
+
+
+def _negative_weights(targets: Array, allowed: Array | None) -> Array:
+    """Weight of each candidate in a mean over the allowed wrong candidates."""
     wrong = ~targets if allowed is None else ~targets & allowed
     return wrong / jnp.maximum(jnp.sum(wrong, axis=-1, keepdims=True), 1)
 
 
 def binary_cross_entropy(
-    log_odds: Float[Array, "batch candidates"],
+    logits: Float[Array, "batch candidates"],
     targets: Bool[Array, "batch candidates"],
-    *,
-    margin: float | Array = 0.0,
     allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
-    """Every candidate by itself: 1/2 softplus(m - l) of the positive + 1/2 mean softplus(m + l)
-    of the negatives, so that positives and negatives weigh the same however many there are.
+    """Binary cross-entropy: 1/2 softplus(-l) of the positive + 1/2 mean softplus(l) of negatives.
+
+    Positives and negatives have the same weight, however many negatives there are.
 
     Args:
-      log_odds: log-odds that each candidate is positive.
-      targets: true at the sample's own label, once a row.
-      margin: m, by how much the log-odds should clear 0 on their side. FFA with one threshold for
-        positive and a lower one for negative samples is a margin of half their distance.
-      allowed: candidates that compete, the target among them; None: all.
+      logits: logit that each candidate is positive.
+      targets: true at the sample's own label, once per row.
+      allowed: candidates that take part, the target among them; None: all.
 
     Returns:
-      Loss in nats, >= 0; log 2 where all log-odds are 0 and there is no margin.
+      Loss in nats, >= 0; log 2 where all logits are 0.
 
     Raises:
-      ValueError: if the shapes differ, or for a negative margin.
+      ValueError: if the shapes differ.
 
     Reference: Hinton 2022, arXiv:2212.13345, equation 1, with one negative; Terres-Escudero et
     al. 2024, arXiv:2409.07387.
+
+    >>> binary_cross_entropy(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
+    Array([0.6931472], dtype=float32)
     """
-    _check("binary_cross_entropy", log_odds, targets)
-    check_range("binary_cross_entropy", "margin", margin, at_least=0)
-    losses = jax.nn.softplus(margin + jnp.where(targets, -log_odds, log_odds))
-    return 0.5 * jnp.sum(losses * jnp.where(targets, 1.0, _among(targets, allowed)), axis=-1)
+    _check_shapes("binary_cross_entropy", logits, targets)
+    losses = jax.nn.softplus(jnp.where(targets, -logits, logits))
+    weights = jnp.where(targets, 1.0, _negative_weights(targets, allowed))
+    return 0.5 * jnp.sum(losses * weights, axis=-1)
 
 
 def softmax_cross_entropy(
-    log_odds: Float[Array, "batch candidates"],
+    logits: Float[Array, "batch candidates"],
     targets: Bool[Array, "batch candidates"],
+    allowed: Bool[Array, "batch candidates"] | None = None,
     *,
     label_smoothing: float | Array = 0.0,
-    allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
-    """Candidates against each other: cross-entropy of softmax(log-odds) with the true one.
+    """Cross-entropy of softmax(logits over the candidates) with the true label.
 
-    Still local: one layer's own log-odds, no other layer's.
+    The loss is still local: it takes one layer's own logits and no other layer's.
 
     Args:
-      log_odds: log-odds that each candidate is positive.
-      targets: true at the sample's own label, once a row.
-      label_smoothing: share of the target's mass that is spread evenly over all that compete.
-      allowed: candidates that compete, the target among them; None: all.
+      logits: logit that each candidate is positive.
+      targets: true at the sample's own label, once per row.
+      allowed: candidates that take part, the target among them; None: all.
+      label_smoothing: fraction of the target's mass that is spread evenly over all candidates that
+        take part.
 
     Returns:
-      Loss in nats, >= 0; log(candidates) where all log-odds are equal.
+      Loss in nats, >= 0; log(candidates) where all logits are equal.
 
     Raises:
-      ValueError: if the shapes differ, or for a share outside [0, 1].
+      ValueError: if the shapes differ, or for a fraction outside [0, 1].
+
+    >>> softmax_cross_entropy(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
+    Array([1.0986123], dtype=float32)
     """
-    _check("softmax_cross_entropy", log_odds, targets)
+    _check_shapes("softmax_cross_entropy", logits, targets)
     check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, at_least=0, at_most=1)
-    positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1)
-    mean = jnp.mean(log_odds, axis=-1, where=allowed)
+    positive = jnp.sum(jnp.where(targets, logits, 0.0), axis=-1)
+    mean = jnp.mean(logits, axis=-1, where=allowed)
     expected = (1 - label_smoothing) * positive + label_smoothing * mean
-    return jax.nn.logsumexp(log_odds, axis=-1, where=allowed) - expected
+    return jax.nn.logsumexp(logits, axis=-1, where=allowed) - expected
 
 
 def symba(
-    log_odds: Float[Array, "batch candidates"],
+    logits: Float[Array, "batch candidates"],
     targets: Bool[Array, "batch candidates"],
-    *,
     allowed: Bool[Array, "batch candidates"] | None = None,
 ) -> Float[Array, " batch"]:
-    """The difference counts: mean over the negatives of softplus(l of the negative - l of the
-    positive). Thresholds cancel out of it.
+    """SymBa: mean over the negatives of softplus(l of the negative - l of the positive).
+
+    Only differences of logits count, so that a threshold has no effect.
 
     Args:
-      log_odds: log-odds that each candidate is positive.
-      targets: true at the sample's own label, once a row.
-      allowed: candidates that compete, the target among them; None: all.
+      logits: logit that each candidate is positive.
+      targets: true at the sample's own label, once per row.
+      allowed: candidates that take part, the target among them; None: all.
 
     Returns:
-      Loss in nats, >= 0; log 2 where all log-odds are equal. With one negative it is
+      Loss in nats, >= 0; log 2 where all logits are equal. With one negative it equals
       `softmax_cross_entropy`.
 
     Raises:
       ValueError: if the shapes differ.
 
-    Reference: Lee & Song 2023, arXiv:2303.08418, equation 4; its scale alpha is the goodness's
+    Reference: Lee & Song 2023, arXiv:2303.08418, equation 4; its scale alpha is the rule's
     logit_scale here.
+
+    >>> symba(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
+    Array([0.6931472], dtype=float32)
     """
-    _check("symba", log_odds, targets)
-    positive = jnp.sum(jnp.where(targets, log_odds, 0.0), axis=-1, keepdims=True)
-    losses = jax.nn.softplus(log_odds - positive)
-    return jnp.sum(losses * _among(targets, allowed), axis=-1)
+    _check_shapes("symba", logits, targets)
+    positive = jnp.sum(jnp.where(targets, logits, 0.0), axis=-1, keepdims=True)
+    losses = jax.nn.softplus(logits - positive)
+    return jnp.sum(losses * _negative_weights(targets, allowed), axis=-1)
 
 
 def activity_factor(
@@ -129,8 +139,8 @@ def activity_factor(
 
     Args:
       h: the layer's activity, >= 0.
-      targets: true at the sample's own label, once a row.
-      rate: how soon the factor falls to 1 as activity grows.
+      targets: true at the sample's own label, once per row.
+      rate: how fast the factor falls to 1 as activity grows.
 
     Returns:
       One factor for the whole batch, in (1, 2] for activity >= 0. h+ and h- are the activities of
@@ -140,6 +150,9 @@ def activity_factor(
       ValueError: for a rate that is not positive.
 
     Reference: released SFFA code, rate 10.
+
+    >>> activity_factor(jnp.zeros((1, 2, 3)), jnp.array([[True, False]]), rate=10.0)
+    Array(2., dtype=float32)
     """
     check_range("activity_factor", "rate", rate, above=0)
     mean = jnp.mean(h.reshape(*h.shape[:2], -1), axis=-1)
@@ -148,8 +161,9 @@ def activity_factor(
     return 1 + jnp.exp(-rate * total)
 
 
-LOSSES: dict[str, Callable[..., Array]] = {
+LOSSES: dict[str, Loss] = {
     "bce": binary_cross_entropy,
     "softmax": softmax_cross_entropy,
     "symba": symba,
 }
+"""Losses by name."""

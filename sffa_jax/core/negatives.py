@@ -1,8 +1,9 @@
 """Negatives: which wrong labels a training step contrasts with the true one.
 
-A choice is a function (key, labels [batch], scores) -> candidates [batch, candidates], the true
-label first; None stands for all classes, in class order. `scores` is a function without
-arguments that returns the label scores [batch, classes], called only where they are needed.
+A choice is a function (key, labels [batch], number of classes, scores) -> candidates [batch,
+candidates], the true label first; None stands for all classes, in class order. `scores` is a
+function without arguments that returns the label scores [batch, classes]; it is called only where
+they are needed.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,16 @@ Negatives = Callable[[Key[Array, ""], Int[Array, " batch"], int, Scores], Array 
 def uniform(
     key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
 ) -> Int[Array, "batch 2"]:
-    """One wrong label a sample, each with the same probability.
+    """One wrong label per sample, all with the same probability.
 
     Raises:
       ValueError: for fewer than 2 classes.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
+
+    >>> uniform(jax.random.key(0), jnp.array([0, 1]), 2, lambda: None)
+    Array([[0, 1],
+           [1, 0]], dtype=int32)
     """
     del scores
     check_integer("uniform", "num_classes", num_classes, 2)
@@ -38,12 +43,16 @@ def uniform(
 def hard(
     key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
 ) -> Int[Array, "batch 2"]:
-    """One wrong label a sample, drawn with probability softmax(scores of the wrong labels).
+    """One wrong label per sample, drawn with probability softmax(scores of the wrong labels).
 
     Raises:
       ValueError: for fewer than 2 classes.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3 ("hard" negative labels).
+
+    >>> scores = jnp.array([[0.0, 99.0, 0.0]])
+    >>> hard(jax.random.key(0), jnp.array([0]), 3, lambda: scores)
+    Array([[0, 1]], dtype=int32)
     """
     check_integer("hard", "num_classes", num_classes, 2)
     wrong = jnp.arange(num_classes)[None] != labels[:, None]
@@ -54,11 +63,12 @@ def hard(
 def every(
     key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
 ) -> None:
-    """All wrong labels of every sample. In a linear first layer they cost no product."""
+    """All wrong labels of every sample. In a linear first layer they cost no extra product."""
     del key, labels, num_classes, scores
 
 
 NEGATIVES: dict[str, Negatives] = {"uniform": uniform, "hard": hard, "all": every}
+"""Choices by name."""
 
 
 def targets(

@@ -1,6 +1,6 @@
 """A network: layers in a row, no gradient between them, and a score for every label."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -9,9 +9,10 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, reject
-from sffa_jax.core.layer import Layer, Params, activity, init_layer, join
-from sffa_jax.core.overlays import Overlay, Part, parts
-from sffa_jax.core.rules import LocalRule, unit_length
+from sffa_jax.core.class_units import ClassUnits
+from sffa_jax.core.layer import Layer, Params, activity, init_layer
+from sffa_jax.core.overlays import MakeOverlay, Overlay, Part, parts
+from sffa_jax.core.rules import LocalRule
 
 
 @dataclass(frozen=True)
@@ -20,29 +21,33 @@ class Network:
 
     Attributes:
       layers: from the input upwards.
-      rule: the algorithm, `rules.ffa(...)` or `rules.sffa(...)`.
-      overlay: draws the overlay from a key.
+      rule: the algorithm: `ffa(...)`, `sffa(...)` or a rule of your own from `make_rule`.
+      make_overlay: (key, input shape, number of classes) -> overlay, e.g.
+        `overlays.appended_gaussian()`.
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction. Hinton leaves
         out the first hidden layer of deep networks.
       input_skip: whether the layers above the first see the overlaid input beside the activity
         below (the released code's residual connections).
-      joint_length: whether what such a layer sees, skipped input included, is scaled to a mean
-        square of 1 as one row (the released code, by a slip of its slices). It costs the saving of
-        the factored input: the length depends on sample and label.
 
     Raises:
-      ValueError: for no layer, fewer than 2 classes, an odd width under a polar rule, or a first
-        scored layer that does not exist.
+      ValueError: for no layer, fewer than 2 classes, an odd width under a polar rule, a width that
+        the class units cannot split, or a first scored layer that does not exist.
+
+    >>> from sffa_jax.core import architectures, overlays, rules
+    >>> layers = architectures.dense_layers([8, 8])
+    >>> network = Network(layers, rules.sffa(), overlays.corner_one_hot(), num_classes=3)
+    >>> params = init_network(network, jax.random.key(0), jnp.ones((1, 5)))
+    >>> label_scores(network, params, jnp.ones((2, 5))).shape
+    (2, 3)
     """
 
     layers: tuple[Layer, ...]
     rule: LocalRule
-    overlay: Callable[[Array], Overlay]
+    make_overlay: MakeOverlay
     num_classes: int
     first_scored: int = 0
     input_skip: bool = False
-    joint_length: bool = False
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -53,6 +58,7 @@ class Network:
             raise reject(
                 "Network", "first_scored", f"be below {len(self.layers)} layers", self.first_scored
             )
+        divisor = self.class_units.divisor if self.class_units else 1
         for layer in self.layers:
             units = getattr(layer.body, "features", 0)
             if self.rule.polar and units % 2:
@@ -63,26 +69,24 @@ class Network:
                     units,
                     "Choose an even layer width.",
                 )
-            ownership = self.rule.ownership
-            if ownership is not None and units % ownership.divisor:
+            if units % divisor:
                 raise reject(
                     "Network",
                     "layers",
-                    f"have units that {ownership.classes} classes can share",
+                    f"have units that {self.num_classes} classes can share",
                     units,
-                    f"Choose a multiple of {ownership.divisor}.",
+                    f"Choose a multiple of {divisor}.",
                 )
-        if self.rule.ownership and self.rule.ownership.classes != self.num_classes:
-            raise reject(
-                "Network",
-                "rule",
-                f"have units for {self.num_classes} classes",
-                self.rule.ownership.classes,
-            )
+
+    @property
+    def class_units(self) -> ClassUnits | None:
+        """How this network's classes read a layer; None where the label enters the input."""
+        make = self.rule.class_units
+        return None if make is None else make(self.num_classes, self.rule.polar)
 
 
 class NetworkParams(struct.PyTreeNode):
-    """Attributes: layers: each layer's own parameters; overlay: drawn once, never trained."""
+    """Attributes: layers: parameters of each layer; overlay: drawn once, never trained."""
 
     layers: tuple[Params, ...]
     overlay: Overlay
@@ -92,65 +96,65 @@ def next_input(
     network: Network,
     h: Float[Array, "batch one_or_candidates *units"],
     overlaid: Sequence[Part],
-    candidates: Int[Array, "batch candidates"] | None,
 ) -> tuple[Part, ...]:
     """What the next layer sees of an activity. Here, and only here, the gradient is cut.
 
     Args:
-      network: says how activity is normalized and whether the input skips layers.
+      network: defines the normalization and whether the input skips layers.
       h: this layer's activity, for each sample and label candidate.
       overlaid: the network's input, from `overlays.parts`.
-      candidates: the labels h belongs to; None: all, in class order.
     """
     below = Part("activity", jax.lax.stop_gradient(network.rule.normalize(h)), "candidate")
-    inputs = (below, *overlaid) if network.input_skip else (below,)
-    if network.joint_length:
-        return (Part("joined", unit_length(join(inputs, candidates)), "candidate"),)
-    return inputs
+    return (below, *overlaid) if network.input_skip else (below,)
 
 
 def init_network(
     network: Network, key: Key[Array, ""], x: Float[Array, "batch *input"]
 ) -> NetworkParams:
-    """Draws overlay and weights for inputs of the shape of `x` (its values do not matter)."""
+    """Draws overlay and weights for inputs of the shape of `x` (its values do not matter).
+
+    Raises:
+      ValueError: if the overlay marks the label although the rule has class units, or neither does.
+    """
     key_overlay, key_layers = jax.random.split(key)
-    overlay = network.overlay(key_overlay)
-    marks = overlay.pattern is not None or overlay.appended is not None
-    if marks == (network.rule.ownership is not None):
+    overlay = network.make_overlay(key_overlay, x.shape[1:], network.num_classes)
+    class_units = network.class_units
+    if overlay.marks_label == (class_units is not None):
         raise reject(
             "init_network",
-            "overlay",
-            "be `overlays.unmarked`, since classes own units" if marks else "mark the label",
-            "one that marks it" if marks else "one that marks nothing",
+            "make_overlay",
+            "be `overlays.none()`, since the rule has class units"
+            if overlay.marks_label
+            else "mark the label",
+            "one that marks it" if overlay.marks_label else "one that marks nothing",
         )
     overlaid = inputs = parts(overlay, x)
     params = []
-    for i, layer in enumerate(network.layers):
-        key_layer = jax.random.fold_in(key_layers, i)
-        body = init_layer(layer, key_layer, inputs)
-        # Shapes are all that the next layer's parameters depend on: nothing is computed.
-        h = jax.eval_shape(lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), body)
-        params.append(_with_shares(network.rule, layer, jax.random.fold_in(key_layer, 1), body, h))
-        inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid, None)
+    for k, layer in enumerate(network.layers):
+        key_layer = jax.random.fold_in(key_layers, k)
+        layer_params = init_layer(layer, key_layer, inputs)
+        # The next layer's parameters depend on shapes only: nothing is computed.
+        h = jax.eval_shape(
+            lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), layer_params
+        )
+        if class_units is not None:
+            key_units = jax.random.fold_in(key_layer, 1)
+            layer_params = _add_class_units(layer_params, class_units.init(key_units, h.shape[-1]))
+        params.append(layer_params)
+        inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid)
     return NetworkParams(layers=tuple(params), overlay=overlay)
 
 
-SHARES = "ownership"
-"""Where a layer keeps what its classes own, among its parameters."""
+CLASS_UNITS = "class_units"
+"""Name of the class units' parameters among a layer's parameters."""
 
 
-def _with_shares(
-    rule: LocalRule, layer: Layer, key: Key[Array, ""], params: Params, h: jax.ShapeDtypeStruct
-) -> Params:
-    if rule.ownership is None:
+def _add_class_units(params: Params, of_classes: Array | None) -> Params:
+    if of_classes is None:
         return params
-    units = getattr(layer.body, "features", h.shape[-1]) if layer.by_position else h.shape[-1]
-    shares = rule.ownership.init(key, units)
-    if shares is None:
-        return params
-    if SHARES in params:
-        raise reject("init_network", "layers", "have no parameter of this name", SHARES)
-    return {**params, SHARES: shares}
+    if CLASS_UNITS in params:
+        raise reject("init_network", "layers", "have no parameter of this name", CLASS_UNITS)
+    return {**params, CLASS_UNITS: of_classes}
 
 
 def activities(
@@ -164,10 +168,10 @@ def activities(
     for layer, layer_params in zip(network.layers, params.layers, strict=True):
         h = activity(layer, layer_params, inputs, candidates)
         yield h
-        inputs = next_input(network, h, overlaid, candidates)
+        inputs = next_input(network, h, overlaid)
 
 
-def latents(
+def hidden_activities(
     network: Network,
     params: NetworkParams,
     x: Float[Array, "batch *input"],
@@ -178,45 +182,35 @@ def latents(
     return [h[:, 0].reshape(x.shape[0], -1) for h in layers]
 
 
-def log_odds(
-    layer: Layer,
-    rule: LocalRule,
+def candidate_logits(
+    network: Network,
     params: Params,
     h: Float[Array, "batch one_or_candidates units"],
     candidates: Int[Array, "batch candidates"] | None,
 ) -> Float[Array, "batch labels"]:
-    """What a layer's activity says of each sample's label candidates (None: all)."""
-    if layer.by_position:
-        channels = getattr(layer.body, "features", 0)
-        h = jnp.moveaxis(h.reshape(*h.shape[:-1], channels, -1), -1, 1)
-    if rule.ownership is not None:
-        h = rule.ownership.neurons(params.get(SHARES), h)
-    found = rule.goodness(h)
-    if layer.by_position:
-        found = jnp.mean(found, axis=1)
-    if rule.ownership is None or candidates is None:
-        return found
-    return jnp.take_along_axis(found, candidates, axis=-1)
+    """One layer's logits of each sample's label candidates (None: all), from its activity."""
+    if network.class_units is None:
+        return network.rule.logit(h)
+    logits = network.rule.logit(network.class_units.select(params.get(CLASS_UNITS), h))
+    return logits if candidates is None else jnp.take_along_axis(logits, candidates, axis=-1)
 
 
-def layer_log_odds(
+def layer_logits(
     network: Network,
     params: NetworkParams,
     x: Float[Array, "batch *input"],
     candidates: Int[Array, "batch candidates"] | None = None,
 ) -> Float[Array, "layers batch candidates"]:
-    """What each layer by itself says of the label candidates (None: all), as log-odds."""
-    layers = zip(
-        network.layers, params.layers, activities(network, params, x, candidates), strict=True
-    )
-    return jnp.stack([log_odds(layer, network.rule, p, h, candidates) for layer, p, h in layers])
+    """Each layer's logits of the label candidates (None: all)."""
+    layers = zip(params.layers, activities(network, params, x, candidates), strict=True)
+    return jnp.stack([candidate_logits(network, p, h, candidates) for p, h in layers])
 
 
 def layer_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "layers batch classes"]:
-    """What each layer by itself says for each label, all labels at once."""
-    return network.rule.score(layer_log_odds(network, params, x))
+    """What each layer adds to the score of each label, for all labels at once."""
+    return network.rule.score(layer_logits(network, params, x))
 
 
 def label_scores(
@@ -226,8 +220,8 @@ def label_scores(
     return jnp.sum(layer_scores(network, params, x)[network.first_scored :], axis=0)
 
 
-def predict(
+def predict_labels(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Int[Array, " batch"]:
-    """The label with the highest score."""
+    """The label with the highest score, for one batch of scaled images."""
     return jnp.argmax(label_scores(network, params, x), axis=-1)

@@ -2,11 +2,15 @@
 
 Every overlay here has one form, x_c = [x * keep + pattern[c], appended[c]]. Under a linear body
 that splits into a product of the image, which all label candidates share, and a product of the
-patterns, which has as many rows as there are classes. `parts` states that split; `layers` uses
-it.
+patterns, which has as many rows as there are classes. `parts` makes that split; `layer` uses it.
+
+`corner_one_hot(...)`, `appended_pattern(...)`, `appended_gaussian(...)`, `image_wave(...)` and
+`none()` return a function (key, input shape, number of classes) -> `Overlay`, which a `Network`
+calls once, when its parameters are drawn.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -35,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Overlay(struct.PyTreeNode):
-    """Where and how strongly each class marks an input of `d_in` features.
+    """Where and how strongly each class marks an input.
 
     Attributes:
       keep: [*input] true where the image is kept, false where it is blanked; None keeps all.
@@ -47,125 +51,171 @@ class Overlay(struct.PyTreeNode):
     pattern: Float[Array, "classes *input"] | None = None
     appended: Float[Array, "classes d_label"] | None = None
 
+    @property
+    def marks_label(self) -> bool:
+        """Whether the input depends on the label."""
+        return self.pattern is not None or self.appended is not None
 
-def corner_one_hot(d_in: int, num_classes: int, *, value: float = 1.0) -> Overlay:
-    """The first `num_classes` features become a one-hot code of the label.
+
+MakeOverlay = Callable[[Array, tuple[int, ...], int], Overlay]
+"""(key, shape of one input, number of classes) -> overlay."""
+
+
+def corner_one_hot(*, value: float | Array = 1.0) -> MakeOverlay:
+    """The first features, as many as there are classes, become a one-hot code of the label.
 
     Args:
-      d_in: number of input features (pixels).
-      num_classes: number of labels.
       value: the code's value at the label, in units of the scaled input; 0 elsewhere.
 
     Raises:
-      ValueError: if the code does not fit into the input, or its value is not finite.
+      ValueError: if the value is not finite; when drawn, if the code does not fit the input.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
+
+    >>> overlay = corner_one_hot()(jax.random.key(0), (6,), 2)
+    >>> overlay_inputs(overlay, 5 * jnp.ones((2, 6)), jnp.array([0, 1]))
+    Array([[1., 0., 5., 5., 5., 5.],
+           [0., 1., 5., 5., 5., 5.]], dtype=float32)
     """
-    check_integer("corner_one_hot", "d_in", d_in, 1)
-    check_integer("corner_one_hot", "num_classes", num_classes, 2)
     check_range("corner_one_hot", "value", value)
-    if num_classes > d_in:
-        raise reject(
-            "corner_one_hot",
-            "num_classes",
-            f"fit into the {d_in} input features",
-            num_classes,
-            "Use `appended_pattern`.",
+
+    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+        del key
+        check_integer("corner_one_hot", "num_classes", num_classes, 2)
+        d_in = math.prod(input_shape)
+        if num_classes > d_in:
+            raise reject(
+                "corner_one_hot",
+                "num_classes",
+                f"fit into the {d_in} input features",
+                num_classes,
+                "Use `appended_pattern`.",
+            )
+        keep = jnp.arange(d_in) >= num_classes
+        pattern = value * jnp.eye(num_classes, d_in)
+        return Overlay(
+            keep=keep.reshape(input_shape), pattern=pattern.reshape(num_classes, *input_shape)
         )
-    return Overlay(keep=jnp.arange(d_in) >= num_classes, pattern=value * jnp.eye(num_classes, d_in))
+
+    return make
 
 
 def appended_pattern(
-    key: Key[Array, ""],
-    num_classes: int,
-    *,
-    size: int = 100,
-    density: float | Array = 0.1,
-    value: float | Array = 1.0,
-) -> Overlay:
+    *, size: int = 100, density: float | Array = 0.1, value: float | Array = 1.0
+) -> MakeOverlay:
     """Appends a random binary pattern per class: Bernoulli(density) of `size` features.
 
     Args:
-      key: draws the patterns.
-      num_classes: number of labels.
-      size: features appended.
-      density: share of features that are on.
-      value: what "on" is, in units of the scaled input.
+      size: number of features appended.
+      density: probability that a feature is on.
+      value: value of a feature that is on, in units of the scaled input.
 
     Raises:
-      ValueError: for fewer than 2 classes, a size below 1, a density outside (0, 1] or a value that
-        is not finite.
+      ValueError: for a size below 1, a density outside (0, 1] or a value that is not finite.
 
     Reference: the released SFFA code (size 100, density 0.1).
+
+    >>> appended_pattern(size=5)(jax.random.key(0), (6,), 2).appended.shape
+    (2, 5)
     """
-    check_integer("appended_pattern", "num_classes", num_classes, 2)
     check_integer("appended_pattern", "size", size, 1)
     check_range("appended_pattern", "density", density, above=0, at_most=1)
     check_range("appended_pattern", "value", value)
-    on = jax.random.bernoulli(key, density, (num_classes, size))
-    return Overlay(appended=value * on.astype(jnp.float32))
+
+    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+        del input_shape
+        check_integer("appended_pattern", "num_classes", num_classes, 2)
+        on = jax.random.bernoulli(key, density, (num_classes, size))
+        return Overlay(appended=value * on.astype(jnp.float32))
+
+    return make
 
 
-def appended_gaussian(
-    key: Key[Array, ""], num_classes: int, *, size: int = 100, value: float | Array = 1.0
-) -> Overlay:
-    """As `appended_pattern`, with entries value * N(0, 1): no two classes share a code.
+def appended_gaussian(*, size: int = 100, value: float | Array = 1.0) -> MakeOverlay:
+    """Appends a random Gaussian code per class, value * N(0, 1): no two classes share a code.
+
+    Args:
+      size: number of features appended.
+      value: standard deviation of the features, in units of the scaled input.
 
     Raises:
-      ValueError: for fewer than 2 classes, a size below 1 or a value that is not finite.
+      ValueError: for a size below 1 or a value that is not finite.
+
+    >>> appended_gaussian(size=5)(jax.random.key(0), (6,), 2).appended.shape
+    (2, 5)
     """
-    check_integer("appended_gaussian", "num_classes", num_classes, 2)
     check_integer("appended_gaussian", "size", size, 1)
     check_range("appended_gaussian", "value", value)
-    return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
+
+    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+        del input_shape
+        check_integer("appended_gaussian", "num_classes", num_classes, 2)
+        return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
+
+    return make
 
 
-def unmarked(key: Key[Array, ""] | None = None) -> Overlay:
-    """Leaves the image as it is: for rules whose classes own units, see `rules.owned`."""
-    del key
-    return Overlay()
+def none() -> MakeOverlay:
+    """Leaves the image as it is, for rules with class units; see `rules.with_class_units`.
+
+    >>> none()(jax.random.key(0), (6,), 2).marks_label
+    False
+    """
+
+    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+        del key, input_shape, num_classes
+        return Overlay()
+
+    return make
 
 
 def image_wave(
-    key: Key[Array, ""],
-    shape: Sequence[int],
-    num_classes: int,
-    *,
-    lowest: float = 0.1,
-    highest: float = 1.0,
-) -> Overlay:
+    image_shape: Sequence[int], *, lowest: float = 0.1, highest: float = 1.0
+) -> MakeOverlay:
     """Adds a plane sine wave per class onto the whole image: sin(a row + b column).
 
-    Args:
-      key: draws each class's wave numbers a and b, of either sign.
-      shape: (height, width) or (height, width, channels) of the images; every channel gets the
-        same wave.
-      num_classes: number of labels.
-      lowest, highest: bounds of |a| and |b|, radians a pixel.
+    The wave numbers a and b of each class are drawn at random, of either sign.
 
-    Returns:
-      An overlay for images of that shape, flattened to one row of features.
+    Args:
+      image_shape: (height, width) or (height, width, channels) of the images, whose pixels are the
+        network's input; every channel gets the same wave.
+      lowest, highest: bounds of |a| and |b|, radians per pixel.
 
     Raises:
-      ValueError: for a shape that is no image's, or bounds that do not rise from above 0.
+      ValueError: for a shape that is no image's, bounds that do not rise from above 0 or, when
+        drawn, an input of another size.
 
     Reference: the released SFFA code's overlay for convolutional layers (0.1 and 1).
+
+    >>> image_wave((4, 3))(jax.random.key(0), (12,), 2).pattern.shape
+    (2, 12)
     """
-    check_integer("image_wave", "num_classes", num_classes, 2)
-    height, width, channels = check_image_shape("image_wave", shape)
+    height, width, channels = check_image_shape("image_wave", image_shape)
     check_range("image_wave", "lowest", lowest, above=0)
     check_range("image_wave", "highest", highest, at_least=lowest)
-    key_size, key_sign = jax.random.split(key)
-    size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
-    a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
-    rows, columns = jnp.arange(height), jnp.arange(width)
-    phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
-    wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
-    return Overlay(pattern=wave.reshape(num_classes, -1))
+
+    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+        check_integer("image_wave", "num_classes", num_classes, 2)
+        if math.prod(input_shape) != height * width * channels:
+            raise reject(
+                "image_wave",
+                "image_shape",
+                f"have the {math.prod(input_shape)} pixels of the input",
+                tuple(image_shape),
+            )
+        key_size, key_sign = jax.random.split(key)
+        size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
+        a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
+        rows, columns = jnp.arange(height), jnp.arange(width)
+        phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
+        wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
+        return Overlay(pattern=wave.reshape(num_classes, *input_shape))
+
+    return make
 
 
 def parts(overlay: Overlay, x: Float[Array, "batch *input"]) -> tuple[Part, ...]:
-    """The overlaid input of every sample with every label, as factors.
+    """The overlaid input of every sample with every label, in factored form.
 
     Returns:
       The image's part (per sample) and the label's (per class).
@@ -193,7 +243,7 @@ def parts(overlay: Overlay, x: Float[Array, "batch *input"]) -> tuple[Part, ...]
 def overlay_inputs(
     overlay: Overlay, x: Float[Array, "batch *input"], labels: Int[Array, " batch"]
 ) -> Float[Array, "batch *overlaid"]:
-    """The plain overlaid input, each sample with its one label; the unfactored route.
+    """The plain overlaid input, each sample with one label, without factoring.
 
     Raises:
       ValueError: if a label is not one of the overlay's classes (concrete labels only).

@@ -1,7 +1,7 @@
 """A local rule: everything in which two forward-only algorithms differ, as pure functions.
 
-FFA and SFFA share the network, the update and the training loop. What sets them apart stands
-in `ffa`, `sffa` and `polar_ffa` below and nowhere else.
+FFA and SFFA share the network, the update and the training loop. They differ in `ffa` and `sffa`
+below and nowhere else; `make_rule` builds a rule of your own.
 """
 
 import math
@@ -13,42 +13,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_choice, check_range, reject
-from sffa_jax.core import goodness, losses
-from sffa_jax.core.class_units import Ownership
+from sffa_jax.checks import check_range, choose, reject
+from sffa_jax.core import goodness
+from sffa_jax.core.class_units import MakeClassUnits
+from sffa_jax.core.goodness import Measure
+from sffa_jax.core.losses import LOSSES, Loss, activity_factor
+
+Elementwise = Callable[[Array], Array]
 
 
 class LocalRule(NamedTuple):
-    """How one layer learns and what it says.
+    """How one layer learns, predicts and passes its activity on.
 
     Attributes:
-      goodness: activity [..., units] -> log-odds [...] that the sample is positive.
-      loss: (log-odds [batch, candidates], targets [batch, candidates]) -> loss [batch].
-      score: log-odds -> what this layer adds to a label's score; the label with the highest
-        sum over layers is predicted.
-      normalize: activity -> what the next layer sees. It removes this layer's goodness, which
-        the next layer would otherwise merely read off instead of learning features.
+      logit: activity [..., units] -> logit [...] that the sample is positive.
+      loss: (logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch].
+      score: logit -> what this layer adds to a label's score; the label with the highest sum over
+        layers is predicted.
+      normalize: activity -> what the next layer sees. It removes this layer's goodness; otherwise
+        the next layer could copy it instead of learning features.
+      polar: whether the units are a positive and a negative half, so that their number must be
+        even.
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
-      polar: whether the units are two groups, so that their number must be even.
-      ownership: where classes own units, see `owned`. None: the label enters the input.
+      class_units: how classes read a layer, see `with_class_units`. None: the label enters the
+        input.
     """
 
-    goodness: Callable[[Array], Array]
-    loss: Callable[[Array, Array], Array]
-    score: Callable[[Array], Array]
+    logit: Callable[[Array], Array]
+    loss: Loss
+    score: Elementwise
     normalize: Callable[[Array], Array]
-    polar: bool
+    polar: bool = False
     activity_factor: Callable[[Array, Array], Array] | None = None
-    ownership: Ownership | None = None
-
-
-SCORES: dict[str, Callable[[Array], Array]] = {
-    "log_odds": lambda log_odds: log_odds,
-    "probability": jax.nn.sigmoid,
-    "log_probability": jax.nn.log_sigmoid,
-}
-"""What a layer adds to a label's score. The sum over layers is then the sum of the log-odds, the
-sum of the probabilities, or the logarithm of their product."""
+    class_units: MakeClassUnits | None = None
 
 
 def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples units"]:
@@ -56,191 +53,191 @@ def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples uni
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2.1; the factor sqrt(units) keeps the next
     layer's inputs at the scale that initializers expect.
+
+    >>> unit_length(jnp.array([3.0, 3.0]))
+    Array([1., 1.], dtype=float32)
     """
     # Epsilon sits inside the root: the gradient of a norm at zero is undefined.
     return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + 1e-8)
 
 
 def unit_length_halves(h: Float[Array, "*samples units"]) -> Float[Array, "*samples units"]:
-    """`unit_length` of the positive and of the negative neurons, each by itself.
+    """Applies `unit_length` to the positive and to the negative neurons separately.
 
     Removes exactly the ratio that is SFFA's goodness. Reference: Terres-Escudero et al. 2024
     (their released code slices the batch axis here; this is the intended form).
+
+    >>> unit_length_halves(jnp.array([3.0, 3.0, 5.0, 5.0]))
+    Array([1., 1., 1., 1.], dtype=float32)
     """
     return jnp.concatenate([unit_length(half) for half in goodness.split_polarity(h)], axis=-1)
+
+
+def identity(h: Array) -> Array:
+    """Returns its argument."""
+    return h
 
 
 NORMALIZE: dict[str, Callable[[Array], Array]] = {
     "halves": unit_length_halves,
     "whole": unit_length,
-    "none": lambda h: h,
+    "none": identity,
 }
-"""What is taken out of an activity before the next layer sees it."""
+"""How activity is normalized before the next layer sees it."""
+
+SCORES: dict[str, Elementwise] = {"logit": identity, "probability": jax.nn.sigmoid}
+"""What a layer adds to a label's score: its logit or its probability."""
 
 
-class Choices(TypedDict, total=False):
-    """What every rule below can be told beside its goodness; in brackets, what it is if not said.
+class RuleOptions(TypedDict, total=False):
+    """Options of every rule; see `make_rule`."""
 
-    Attributes:
-      loss: "bce" (the papers'), "softmax" over the candidates, or "symba". ["bce"]
-      margin: of "bce". [0]
-      label_smoothing: of "softmax". [0]
-      activity_rate: rate of `losses.activity_factor`; None leaves it out (the released code: 10).
-        [None]
-      prediction: what layers add up to score a label: "log_odds", "probability" or
-        "log_probability". ["log_odds"]
-      normalize: "halves", "whole" or "none". ["halves" for polar rules, "whole" for FFA]
-      clip: probabilities are clipped to [clip, 1 - clip], where gradients vanish (the released
-        code: 1e-4); None does not. [None]
-    """
-
-    loss: str
-    margin: float | Array
-    label_smoothing: float | Array
+    loss: str | Loss
+    normalize: str | Callable[[Array], Array] | None
+    score: str | Elementwise
     activity_rate: float | Array | None
-    prediction: str
-    normalize: str
     clip: float | None
+
+
+def make_rule(
+    logit: Callable[[Array], Array],
+    *,
+    polar: bool = False,
+    loss: str | Loss = "bce",
+    normalize: str | Callable[[Array], Array] | None = None,
+    score: str | Elementwise = "logit",
+    activity_rate: float | Array | None = None,
+    clip: float | None = None,
+) -> LocalRule:
+    """A local rule from its logit. `ffa` and `sffa` use it, and so does a rule of your own.
+
+    Args:
+      logit: activity [..., units] -> logit [...] that the sample is positive; the logit of a sample
+        depends on its own activity only.
+      polar: whether the units are a positive (first) and a negative half.
+      loss: "bce" (the papers'), "softmax" over the candidates, "symba", or a function of the
+        signature in `losses`.
+      normalize: "halves", "whole", "none", or a function [..., units] -> [..., units]; None is
+        "halves" for a polar rule and "whole" for any other.
+      score: what layers add up to score a label: "logit", "probability", or an elementwise
+        function of the logit.
+      activity_rate: rate of `losses.activity_factor` (the released code: 10); None: no factor.
+      clip: clips probabilities to [clip, 1 - clip], where gradients vanish (the released code:
+        1e-4); None: no clipping.
+
+    Raises:
+      ValueError: for an unknown name or a number out of range.
+
+    >>> rule = make_rule(lambda h: jnp.mean(h, axis=-1) - 1.0, loss="symba")
+    >>> rule.logit(jnp.array([[3.0, 1.0], [0.0, 0.0]]))
+    Array([ 1., -1.], dtype=float32)
+    """
+    if clip is not None:
+        check_range("make_rule", "clip", clip, above=0, at_most=0.4, advice="None: no clipping.")
+        logit = partial(_clipped, logit, math.log(1 / clip - 1))
+    if activity_rate is not None:
+        check_range("make_rule", "activity_rate", activity_rate, above=0, advice="None: no factor.")
+    if normalize is None:
+        normalize = "halves" if polar else "whole"
+    return LocalRule(
+        logit=logit,
+        loss=choose("make_rule", "loss", loss, LOSSES),
+        score=choose("make_rule", "score", score, SCORES),
+        normalize=choose("make_rule", "normalize", normalize, NORMALIZE),
+        polar=polar,
+        activity_factor=(
+            None if activity_rate is None else partial(activity_factor, rate=activity_rate)
+        ),
+    )
 
 
 def ffa(
     *,
     threshold: float | Array = 2.0,
     logit_scale: float | Array = 1.0,
-    measure: str = "mean_square",
-    **choices: Unpack[Choices],
+    measure: str | Measure = "mean_square",
+    **options: Unpack[RuleOptions],
 ) -> LocalRule:
-    """The Forward-Forward Algorithm: energy above a threshold is positive.
+    """The Forward-Forward Algorithm: a sample is positive if its energy exceeds a threshold.
 
     Args:
       threshold: theta > 0, in units of the measure.
       logit_scale: tau > 0; 1 in the paper.
-      measure: of the activity, one of `goodness.MEASURES`.
-      choices: see `Choices`.
+      measure: of the activity, one of `goodness.MEASURES` or a function.
+      options: see `make_rule`.
 
     Raises:
       ValueError: for a number out of range or an unknown name.
 
     Reference: Hinton 2022, arXiv:2212.13345.
+
+    >>> ffa(threshold=0.5).logit(jnp.array([1.0, 1.0]))
+    Array(0.5, dtype=float32)
     """
     check_range("ffa", "threshold", threshold, above=0)
     check_range("ffa", "logit_scale", logit_scale, above=0)
-    log_odds = partial(
-        goodness.energy, threshold=threshold, logit_scale=logit_scale, measure=measure
-    )
-    return _rule("ffa", log_odds, measure, {"normalize": "whole", **choices}, polar=False)
+    choose("ffa", "measure", measure, goodness.MEASURES)
+    logit = partial(goodness.energy, threshold=threshold, logit_scale=logit_scale, measure=measure)
+    return make_rule(logit, polar=False, **options)
 
 
 def sffa(
     *,
     logit_scale: float | Array = 1.0,
     eps: float | Array = 1e-9,
-    measure: str = "sum_square",
-    **choices: Unpack[Choices],
+    measure: str | Measure = "sum_square",
+    **options: Unpack[RuleOptions],
 ) -> LocalRule:
-    """The Symmetric Forward-Forward Algorithm: activity in the positive neurons is positive.
+    """The Symmetric Forward-Forward Algorithm: positive neurons are active for positive samples.
 
     Args:
       logit_scale: tau > 0; 1 in the paper.
       eps: epsilon > 0, in units of the measure; 1e-9 in the paper.
-      measure: of a half's activity, one of `goodness.MEASURES`.
-      choices: see `Choices`.
+      measure: of a half's activity, one of `goodness.MEASURES` or a function.
+      options: see `make_rule`.
 
     Raises:
       ValueError: for a number out of range or an unknown name.
 
     Reference: Terres-Escudero, Del Ser, Garcia-Bringas, CoLLAs 2024, arXiv:2409.07387.
+
+    >>> sffa().logit(jnp.array([1.0, 1.0]))  # a positive and a negative neuron, equally active
+    Array(0., dtype=float32)
     """
     check_range("sffa", "logit_scale", logit_scale, above=0)
     check_range("sffa", "eps", eps, above=0)
-    log_odds = partial(goodness.polar_ratio, logit_scale=logit_scale, eps=eps, measure=measure)
-    return _rule("sffa", log_odds, measure, {"normalize": "halves", **choices}, polar=True)
+    choose("sffa", "measure", measure, goodness.MEASURES)
+    logit = partial(goodness.polar_ratio, logit_scale=logit_scale, eps=eps, measure=measure)
+    return make_rule(logit, polar=True, **options)
 
 
-def polar_ffa(
-    *,
-    threshold: float | Array = 0.0,
-    logit_scale: float | Array = 1.0,
-    measure: str = "mean_square",
-    **choices: Unpack[Choices],
-) -> LocalRule:
-    """Polar-FFA under its sigmoid: the difference of the halves decides. (Under its symmetric
-    probability it is `sffa` with another measure.)
+def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
+    """The rule for a network in which each class reads units of its own.
+
+    A label's logit is the rule's logit of that class's units. No label enters the input, so that
+    one forward pass gives the logits of all labels; the network's overlay must be
+    `overlays.none()`.
 
     Args:
-      threshold: theta, in units of the measure.
-      logit_scale: tau > 0; 1 in the paper.
-      measure: of a half's activity, one of `goodness.MEASURES`.
-      choices: see `Choices`.
+      rule: a rule without class units.
+      class_units: `class_units.groups()` or `class_units.learned()`.
 
     Raises:
-      ValueError: for a number out of range or an unknown name.
+      ValueError: for a rule that has class units already, or an activity factor, which weighs the
+        activity under one label.
 
-    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210.
+    >>> from sffa_jax.core.class_units import groups
+    >>> with_class_units(sffa(), groups()).polar
+    True
     """
-    check_range("polar_ffa", "threshold", threshold)
-    check_range("polar_ffa", "logit_scale", logit_scale, above=0)
-    log_odds = partial(
-        goodness.polar_difference, threshold=threshold, logit_scale=logit_scale, measure=measure
-    )
-    return _rule("polar_ffa", log_odds, measure, {"normalize": "halves", **choices}, polar=True)
-
-
-def owned(rule: LocalRule, ownership: Ownership) -> LocalRule:
-    """The rule on units that belong to classes: a label's log-odds are the goodness of its own.
-
-    No label enters the input; one pass gives all labels' log-odds.
-
-    Args:
-      rule: whose goodness a class's units have.
-      ownership: whose units are whose, `ownership.groups(...)` or `ownership.learned(...)`.
-
-    Raises:
-      ValueError: for a rule whose units are owned already or that has an activity factor, which
-        weighs the activity of one label.
-    """
-    if rule.ownership is not None:
-        had = f"a rule of {rule.ownership.classes} classes"
-        raise reject("owned", "rule", "have units that no class owns yet", had)
+    if rule.class_units is not None:
+        raise reject("with_class_units", "rule", "have no class units yet", "a rule with them")
     if rule.activity_factor is not None:
-        raise reject("owned", "rule", "have no activity factor", "one", "Set activity_rate=None.")
-    return rule._replace(ownership=ownership)
+        raise reject(
+            "with_class_units", "rule", "have no activity factor", "one", "Set activity_rate=None."
+        )
+    return rule._replace(class_units=class_units)
 
 
-def _clipped(log_odds: Callable[[Array], Array], bound: float, h: Array) -> Array:
-    return jnp.clip(log_odds(h), -bound, bound)
-
-
-def _rule(
-    where: str,
-    log_odds: Callable[[Array], Array],
-    measure: str,
-    choices: Choices,
-    *,
-    polar: bool,
-) -> LocalRule:
-    """Puts a rule together from its goodness and the choices that all rules share."""
-    for name in choices:
-        check_choice(where, "choices", name, Choices.__annotations__)
-    loss, prediction = choices.get("loss", "bce"), choices.get("prediction", "log_odds")
-    margin, smoothing = choices.get("margin", 0.0), choices.get("label_smoothing", 0.0)
-    clip, rate = choices.get("clip"), choices.get("activity_rate")
-    check_choice(where, "measure", measure, goodness.MEASURES)
-    check_choice(where, "loss", loss, losses.LOSSES)
-    check_choice(where, "prediction", prediction, SCORES)
-    check_choice(where, "normalize", choices["normalize"], NORMALIZE)
-    check_range(where, "margin", margin, at_least=0)
-    check_range(where, "label_smoothing", smoothing, at_least=0, at_most=1)
-    if rate is not None:
-        check_range(where, "activity_rate", rate, above=0, advice="None leaves it out.")
-    if clip is not None:
-        check_range(where, "clip", clip, above=0, at_most=0.4, advice="None does not clip.")
-    own = {"bce": {"margin": margin}, "softmax": {"label_smoothing": smoothing}}
-    return LocalRule(
-        goodness=log_odds if clip is None else partial(_clipped, log_odds, math.log(1 / clip - 1)),
-        loss=partial(losses.LOSSES[loss], **own.get(loss, {})),
-        score=SCORES[prediction],
-        normalize=NORMALIZE[choices["normalize"]],
-        polar=polar,
-        activity_factor=None if rate is None else partial(losses.activity_factor, rate=rate),
-    )
+def _clipped(logit: Callable[[Array], Array], bound: float, h: Array) -> Array:
+    return jnp.clip(logit(h), -bound, bound)

@@ -98,15 +98,13 @@ def pipelined_epoch(
             return x, candidates, targets(candidates, labels, network.num_classes)
 
         def work(
-            layer: Any, first: bool, state: LayerState, i: Array, below: Array
+            k: int, state: LayerState, i: Array, below: Array
         ) -> tuple[LayerState, Array, Array]:
             x, candidates, is_target = prepare(i)
             overlaid = inputs = parts(overlay, x)
-            if not first:
-                inputs = next_input(network, below, overlaid, candidates)
-            state, info = layer_step(
-                layer, network.rule, optimizer, state, inputs, candidates, is_target
-            )
+            if k > 0:
+                inputs = next_input(network, below, overlaid)
+            state, info = layer_step(network, k, optimizer, state, inputs, candidates, is_target)
             return state, info.activity, jnp.mean(info.loss)
 
         def on_device(
@@ -122,11 +120,11 @@ def pipelined_epoch(
                 return own, below, jnp.float32(0)
 
             def at_bottom(own: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(lowest, True, own[0], i, below)
+                new, h, loss = work(0, own[0], i, below)
                 return (new, own[1]), h, loss
 
             def above(own: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(upper, False, own[1], i, below)
+                new, h, loss = work(1, own[1], i, below)  # all upper layers are alike
                 return (own[0], new), h, loss
 
             def tick(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], Array]:
@@ -170,7 +168,7 @@ def pipelined_epoch(
         layers = [jax.tree.map(lambda leaf: leaf[0], bottoms)]
         layers += [jax.tree.map(lambda leaf, k=k: leaf[k], tops) for k in range(1, number)]
         losses = losses.T
-        state = progress.state.replace(layers=tuple(layers))
+        state = progress.state.replace(layers=tuple(layers), step=progress.state.step + num_steps)
         return close_epoch(progress, state, losses), jnp.mean(losses, axis=0)
 
     return epoch

@@ -50,7 +50,7 @@ class Stream:
     Attributes:
       records: where images are read.
       indices: [samples] which of the records belong to the split.
-      mean, std: as in `Samples`.
+      mean, std, num_classes: as in `Samples`.
       mesh: of one axis, over which each batch is spread; None: the default device. Where it spans
         processes, each reads its own part of a batch.
       reading: how far ahead.
@@ -60,6 +60,7 @@ class Stream:
     indices: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    num_classes: int
     mesh: Mesh | None = None
     reading: data.Reading = data.AHEAD
 
@@ -69,7 +70,8 @@ class Stream:
     def first(self) -> Samples:
         """The first sample alone, from which a learner takes the shape of its input."""
         images, labels = self.records.read(self.indices[:1])
-        return Samples(*map(jnp.asarray, (_rows(images), labels, self.mean, self.std)))
+        arrays = map(jnp.asarray, (_rows(images), labels, self.mean, self.std))
+        return Samples(*arrays, num_classes=self.num_classes)
 
     def batches(self, order: np.ndarray, start: int = 0) -> Iterator[Samples]:
         """The batches of some steps, each as `Samples` on the device.
@@ -107,10 +109,13 @@ class Stream:
         def place(batch: tuple[np.ndarray, np.ndarray]) -> Samples:
             images, labels = _rows(batch[0]), batch[1]
             if self.mesh is None:
-                return Samples(jnp.asarray(images), jnp.asarray(labels), mean, std)
+                return Samples(
+                    jnp.asarray(images), jnp.asarray(labels), mean, std, self.num_classes
+                )
             parts = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
             images = jax.make_array_from_process_local_data(parts, images)
-            return Samples(images, jax.make_array_from_process_local_data(parts, labels), mean, std)
+            labels = jax.make_array_from_process_local_data(parts, labels)
+            return Samples(images, labels, mean, std, self.num_classes)
 
         iterator = iter(
             ThreadPrefetchIterDataset(ahead.map(place), prefetch_buffer_size=DEVICE_BUFFER)
@@ -161,7 +166,7 @@ def make_stream(
         raise reject("make_stream", "indices", "name at least one sample", "none")
     check_labels("make_stream", records.labels[indices], num_classes)
     scale = pixel_scale(mean, std, records.image_shape)
-    return Stream(records, indices, *scale, mesh, reading)
+    return Stream(records, indices, *scale, num_classes, mesh, reading)
 
 
 class Position(struct.PyTreeNode):

@@ -31,21 +31,21 @@ def logits(
     return h
 
 
-def latents(
+def hidden_activities(
     layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
 ) -> list[Float[Array, "batch units"]]:
     """Activity of each hidden layer, flat.
 
     Args:
-      layers: the hidden ones.
-      params: of these, and of further layers that are not looked at (the read-out's).
+      layers: the hidden layers.
+      params: parameters of these; those of further layers (the read-out) are ignored.
       x: scaled images.
     """
-    h, found = x, []
-    for layer, own in zip(layers, params, strict=False):
-        h = activity(layer, own, (Part("input", h, "sample"),))[:, 0]
-        found.append(h.reshape(x.shape[0], -1))
-    return found
+    h, hidden = x, []
+    for layer, layer_params in zip(layers, params, strict=False):
+        h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
+        hidden.append(h.reshape(x.shape[0], -1))
+    return hidden
 
 
 def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
@@ -112,4 +112,4 @@ def backprop_learner(
     def scores(state: BackpropState, x: Array) -> Array:
         return logits(layers, state.params, x)[None]
 
-    return Learner(init, step, scores)
+    return Learner(init, step, scores, num_classes)

@@ -14,7 +14,7 @@ EVALUATION_CHUNK = 500
 """Images scored at a time: bounds memory, since every image meets every label."""
 
 
-def layer_scores(
+def score_samples(
     learner: Learner, state: State, samples: Samples
 ) -> Float[Array, "layers samples classes"]:
     """Every layer's score of every label for every sample, a chunk of samples at a time."""
@@ -46,7 +46,7 @@ class Accuracy(NamedTuple):
 
 def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     """Accuracy over all samples of a split, none left out."""
-    scores = layer_scores(learner, state, samples)
+    scores = score_samples(learner, state, samples)
 
     def fraction_right(scores: Array) -> Array:
         # argmax takes NaN for the maximum: a diverged network must not pass as class 0.

@@ -1,4 +1,4 @@
-"""What every training loop, sweep and experiment asks of an algorithm."""
+"""The interface between an algorithm and every training loop, sweep and experiment."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,12 +16,14 @@ class Learner(NamedTuple):
       init: (key, x [batch, *input]) -> state, for inputs of that shape.
       step: (state, key, x [batch, *input], labels [batch]) -> (state, losses [layers]): one
         update; losses in nats, averaged over the batch, from before the update.
-      scores: (state, x [batch, *input]) -> [layers, batch, classes]: what each layer says for
-        each label. A network trained end to end counts as one layer.
+      scores: (state, x [batch, *input]) -> [layers, batch, classes]: what each layer adds to the
+        score of each label. A network trained end to end counts as one layer.
+      num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction.
     """
 
     init: Callable[[Array, Array], State]
     step: Callable[[State, Array, Array, Array], tuple[State, Array]]
     scores: Callable[[State, Array], Array]
+    num_classes: int
     first_scored: int = 0

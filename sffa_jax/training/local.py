@@ -9,87 +9,93 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from sffa_jax.checks import check_choice, check_range
-from sffa_jax.core.layer import Layer, Params, activity
-from sffa_jax.core.negatives import NEGATIVES, targets
+from sffa_jax.checks import check_range, choose
+from sffa_jax.core.layer import Params, activity
+from sffa_jax.core.negatives import NEGATIVES, Negatives, targets
 from sffa_jax.core.network import (
     Network,
     NetworkParams,
+    candidate_logits,
     init_network,
-    label_scores,
     layer_scores,
-    log_odds,
-    next_input,
 )
 from sffa_jax.core.overlays import Overlay, Part, parts
-from sffa_jax.core.rules import LocalRule
 from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.learner import Learner
+from sffa_jax.training.update_order import UPDATE_ORDERS, LayerUpdates, Update, UpdateOrder
 
 
 class LayerState(struct.PyTreeNode):
-    """One layer's parameters and its own optimizer's state."""
+    """Attributes: params: of one layer; opt_state: of its own optimizer."""
 
     params: Params
     opt_state: optax.OptState
 
 
 class LocalState(struct.PyTreeNode):
-    """A forward-only network in training."""
+    """A forward-only network in training.
+
+    Attributes:
+      layers: state of each layer.
+      overlay: drawn once, never trained.
+      step: number of updates done.
+    """
 
     layers: tuple[LayerState, ...]
     overlay: Overlay
+    step: Int[Array, "*runs"]
 
     @property
     def params(self) -> NetworkParams:
-        """The network's parameters, as `network.label_scores` and `predict` take them."""
+        """The network's parameters, for `network.label_scores` and the like."""
         return NetworkParams(tuple(layer.params for layer in self.layers), self.overlay)
 
 
 class LayerInfo(NamedTuple):
-    """What a layer's step saw, before its update.
+    """What a layer's update computed, from before the update.
 
     Attributes:
       loss: [batch] local loss, nats.
-      log_odds: [batch, candidates].
+      logits: [batch, candidates].
       activity: [batch, candidates (1 where no input depends on the label), *units].
     """
 
     loss: Float[Array, " batch"]
-    log_odds: Float[Array, "batch candidates"]
+    logits: Float[Array, "batch candidates"]
     activity: Float[Array, "batch one_or_candidates *units"]
 
 
 def layer_loss(
-    layer: Layer,
-    rule: LocalRule,
+    network: Network,
+    k: int,
     params: Params,
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
     is_target: Bool[Array, "batch candidates"],
 ) -> LayerInfo:
-    """The local loss of one layer: a function of this layer's parameters and its input."""
-    h = activity(layer, params, inputs, candidates)
-    found = log_odds(layer, rule, params, h, candidates)
-    loss = rule.loss(found, is_target)
+    """The local loss of layer k: a function of that layer's parameters and its input."""
+    rule = network.rule
+    h = activity(network.layers[k], params, inputs, candidates)
+    logits = candidate_logits(network, params, h, candidates)
+    loss = rule.loss(logits, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
-    return LayerInfo(loss, found, h)
+    return LayerInfo(loss, logits, h)
 
 
 def layer_step(
-    layer: Layer,
-    rule: LocalRule,
+    network: Network,
+    k: int,
     optimizer: optax.GradientTransformation,
     state: LayerState,
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
     is_target: Bool[Array, "batch candidates"],
 ) -> tuple[LayerState, LayerInfo]:
-    """One update of one layer. Nothing but its own parameters is differentiated."""
+    """One update of layer k. Only its own parameters are differentiated."""
 
     def mean_loss(params: Params) -> tuple[Array, LayerInfo]:
-        info = layer_loss(layer, rule, params, inputs, candidates, is_target)
+        info = layer_loss(network, k, params, inputs, candidates, is_target)
         return jnp.mean(info.loss), info
 
     gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
@@ -101,61 +107,75 @@ def local_learner(
     network: Network,
     optimizer: optax.GradientTransformation,
     *,
-    negatives: str = "uniform",
-    fresh: bool = False,
+    negatives: str | Negatives = "uniform",
+    update_order: str | Update | UpdateOrder = "simultaneous",
     adversarial: float | Array | None = None,
 ) -> Learner:
-    """Trains a network layer by layer, all layers on every batch.
+    """Trains each layer of a network by its own loss.
 
     Args:
       network: layers, rule and overlay.
-      optimizer: each layer runs it by itself, with its own state.
-      negatives: "uniform", "hard" or "all".
-      fresh: whether a layer sees the activity of the layer below after this batch's update, which
-        costs one more forward pass of that layer (the released code), or from before it.
-      adversarial: how far images are moved to where the *first* layer's loss is higher, see
-        `adversarial.perturb`: still no gradient crosses a layer. None does not move them.
+      optimizer: each layer runs it by itself, with its own state; schedules count that layer's
+        updates.
+      negatives: "uniform", "hard", "all", or a function of the signature in `negatives`. Hard
+        negatives are drawn by the scores of the layers that have begun to learn.
+      update_order: "simultaneous", "sequential", `update_order.greedy(steps_per_layer)`, or a
+        function of the signature `update_order.Update`.
+      adversarial: distance by which images are moved to where the *first* layer's loss is higher,
+        see `adversarial.perturb`; still no gradient crosses a layer. None does not move them.
 
     Raises:
-      ValueError: for an unknown choice of negatives or a move that is not positive.
+      ValueError: for an unknown name or a distance that is not positive.
+
+    >>> from sffa_jax.core import architectures, overlays, rules
+    >>> layers = architectures.dense_layers([8, 8])
+    >>> network = Network(layers, rules.sffa(), overlays.appended_gaussian(size=4), num_classes=3)
+    >>> learner = local_learner(network, optax.adam(1e-3))
+    >>> x, labels = jnp.ones((2, 5)), jnp.array([0, 2])
+    >>> state = learner.init(jax.random.key(0), x)
+    >>> state, losses = learner.step(state, jax.random.key(1), x, labels)
+    >>> losses.shape  # one loss per layer
+    (2,)
     """
-    check_choice("local_learner", "negatives", negatives, NEGATIVES)
+    choose_negatives = choose("local_learner", "negatives", negatives, NEGATIVES)
+    if not isinstance(update_order, UpdateOrder):
+        update = choose("local_learner", "update_order", update_order, UPDATE_ORDERS)
+        update_order = UpdateOrder(update)
+    order = update_order
     if adversarial is not None:
         check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no move.")
-    choose = NEGATIVES[negatives]
 
     def init(key: Array, x: Array) -> LocalState:
         params = init_network(network, key, x[:1])
-        return LocalState(
-            tuple(LayerState(p, optimizer.init(p)) for p in params.layers), params.overlay
-        )
+        layers = tuple(LayerState(p, optimizer.init(p)) for p in params.layers)
+        return LocalState(layers, params.overlay, jnp.int32(0))
 
     def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
-        candidates = choose(
-            key, labels, network.num_classes, lambda: label_scores(network, state.params, x)
-        )
+        def label_scores() -> Array:
+            return jnp.sum(scores(state, x)[network.first_scored :], axis=0)
+
+        candidates = choose_negatives(key, labels, network.num_classes, label_scores)
         is_target = targets(candidates, labels, network.num_classes)
         if adversarial is not None:
-            first, params = network.layers[0], state.layers[0].params
 
-            def losses_of(x: Array) -> Array:
-                inputs = parts(state.overlay, x)
-                return layer_loss(first, network.rule, params, inputs, candidates, is_target).loss
+            def first_loss(x: Array) -> Array:
+                inputs, params = parts(state.overlay, x), state.layers[0].params
+                return layer_loss(network, 0, params, inputs, candidates, is_target).loss
 
-            x = perturb(losses_of, x, adversarial)
-        overlaid = inputs = parts(state.overlay, x)
-        new_layers, losses = [], []
-        for layer, layer_state in zip(network.layers, state.layers, strict=True):
-            layer_state, info = layer_step(
-                layer, network.rule, optimizer, layer_state, inputs, candidates, is_target
-            )
-            h = activity(layer, layer_state.params, inputs, candidates) if fresh else info.activity
-            inputs = next_input(network, h, overlaid, candidates)
-            new_layers.append(layer_state)
-            losses.append(jnp.mean(info.loss))
-        return state.replace(layers=tuple(new_layers)), jnp.stack(losses)
+            x = perturb(first_loss, x, adversarial)
+
+        def update(k: int, layer: LayerState, inputs: Sequence[Part]) -> tuple:
+            return layer_step(network, k, optimizer, layer, inputs, candidates, is_target)
+
+        updates = LayerUpdates(network, update, parts(state.overlay, x), candidates)
+        layers, losses = order.update(updates, state.layers, state.step)
+        return LocalState(layers, state.overlay, state.step + 1), losses
 
     def scores(state: LocalState, x: Array) -> Array:
-        return layer_scores(network, state.params, x)
+        all_scores = layer_scores(network, state.params, x)
+        if order.has_started is None:
+            return all_scores
+        started = order.has_started(state.step, len(network.layers))
+        return jnp.where(started[:, None, None], all_scores, 0.0)
 
-    return Learner(init, step, scores, network.first_scored)
+    return Learner(init, step, scores, network.num_classes, network.first_scored)

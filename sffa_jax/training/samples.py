@@ -16,12 +16,14 @@ class Samples(struct.PyTreeNode):
       images: pixels 0..255.
       labels: class of each image.
       mean, std: of the training pixels, in units of the full range (pixel / 255).
+      num_classes: number of labels.
     """
 
     images: UInt8[Array, "samples *input"]
     labels: Int[Array, " samples"]
     mean: Float[Array, " one_or_input"]
     std: Float[Array, " one_or_input"]
+    num_classes: int = struct.field(pytree_node=False)
 
     def scaled(self, images: UInt8[Array, "batch *input"]) -> Float[Array, "batch *input"]:
         """Pixels as the network sees them: (pixel / 255 - mean) / std."""
@@ -67,6 +69,7 @@ def make_samples(
         labels=jnp.asarray(labels, jnp.int32),
         mean=jnp.asarray(mean),
         std=jnp.asarray(std),
+        num_classes=num_classes,
     )
 
 

@@ -11,8 +11,8 @@ from sffa_jax.core.network import Network, init_network
 
 X = jax.random.normal(jax.random.key(1), (5, 12))
 OVERLAYS = {
-    "appended": lambda key: overlays.appended_gaussian(key, 3, size=4),
-    "corner": lambda key: overlays.corner_one_hot(12, 3),
+    "appended": overlays.appended_gaussian(size=4),
+    "corner": overlays.corner_one_hot(),
 }
 
 

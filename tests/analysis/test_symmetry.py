@@ -34,9 +34,7 @@ def test_ffas_are_not():
 
 @pytest.mark.parametrize("rule", [ffa(threshold=0.5), sffa(eps=1e-3)], ids=["ffa", "sffa"])
 def test_gradient_norms_match_the_plain_route(rule):
-    net = network.Network(
-        dense_layers([8, 6]), rule, lambda _: overlays.corner_one_hot(12, 3), num_classes=3
-    )
+    net = network.Network(dense_layers([8, 6]), rule, overlays.corner_one_hot(), num_classes=3)
     params = jax.jit(partial(network.init_network, net))(jax.random.key(1), X)
     found = jax.jit(partial(gradient_norms, net))(params, X, LABELS, WRONG)
     first, second = (next(iter(layer["kernels"].values())) for layer in params.layers)
@@ -45,7 +43,7 @@ def test_gradient_norms_match_the_plain_route(rule):
         sign = (-1) ** (kind + 1)
 
         def loss(kernel, x, sign=sign):
-            return jax.nn.softplus(sign * rule.goodness(jax.nn.relu(x @ kernel))).mean()
+            return jax.nn.softplus(sign * rule.logit(jax.nn.relu(x @ kernel))).mean()
 
         h = rule.normalize(jax.nn.relu(x @ first))
         expected = [

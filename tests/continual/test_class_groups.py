@@ -177,9 +177,7 @@ def test_features_that_learn_by_tasks_are_refused_online():
 
 
 def sparse(labels=6):
-    def code(key):
-        return overlays.appended_gaussian(key, labels, size=8, value=5.0)
-
+    code = overlays.appended_gaussian(size=8, value=5.0)
     layers = dense_layers((24, 12), winners=2)
     return forward_only(Network(layers, sffa(logit_scale=3.0, eps=0.1), code, labels))
 

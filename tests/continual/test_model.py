@@ -22,10 +22,7 @@ ALLOWED = jnp.broadcast_to(jnp.arange(4)[None] < 3, (5, 4))
 
 
 def network(rule, hidden=(8, 6)):
-    def overlay(key):
-        return overlays.appended_gaussian(key, 4, size=5)
-
-    return Network(dense_layers(hidden), rule, overlay, 4)
+    return Network(dense_layers(hidden), rule, overlays.appended_gaussian(size=5), 4)
 
 
 RULES = {"sffa": sffa(logit_scale=3.0, eps=0.1), "ffa": ffa(threshold=0.5)}

@@ -58,10 +58,7 @@ OPTIONS = dict.fromkeys(("replay", "derpp", "agem", "gdumb"), MEMORY) | {
 def make_model(algorithm, scenario, hidden=(24, 16)):
     if algorithm == "bp":
         return end_to_end(dense_layers(hidden), scenario.num_labels)
-
-    def overlay(key):
-        return overlays.appended_gaussian(key, scenario.num_labels, size=20, value=5.0)
-
+    overlay = overlays.appended_gaussian(size=20, value=5.0)
     network = Network(dense_layers(hidden), RULES[algorithm], overlay, scenario.num_labels)
     return forward_only(network)
 

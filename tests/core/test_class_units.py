@@ -8,19 +8,19 @@ from sffa_jax.core import class_units, rules
 
 @pytest.mark.parametrize("polar", [True, False])
 def test_groups_by_hand(polar):
-    """Each class's log-odds are the goodness of its own units, half by half."""
+    """Each class's logit is that of its own units, half by half."""
     rule = rules.sffa(eps=0.1) if polar else rules.ffa()
     h = jax.random.uniform(jax.random.key(0), (5, 1, 12))
-    found = rule.goodness(class_units.groups(3, polar).neurons(None, h))
+    found = rule.logit(class_units.groups()(3, polar).select(None, h))
     assert found.shape == (5, 3)
     for c in range(3):
         own = [2 * c, 2 * c + 1, 6 + 2 * c, 7 + 2 * c] if polar else list(range(4 * c, 4 * c + 4))
-        np.testing.assert_allclose(found[:, c], rule.goodness(h[:, 0, jnp.array(own)]), rtol=1e-5)
+        np.testing.assert_allclose(found[:, c], rule.logit(h[:, 0, jnp.array(own)]), rtol=1e-5)
 
 
 def test_a_unit_of_a_group_moves_its_own_class_alone():
-    rule, own = rules.sffa(eps=0.1), class_units.groups(3, polar=True)
-    slopes = jax.jacobian(lambda h: rule.goodness(own.neurons(None, h[None, None]))[0])(
+    rule, own = rules.sffa(eps=0.1), class_units.groups()(3, True)
+    slopes = jax.jacobian(lambda h: rule.logit(own.select(None, h[None, None]))[0])(
         jnp.arange(1.0, 13.0)
     )
     owner = np.tile(np.repeat(np.arange(3), 2), 2)
@@ -29,11 +29,11 @@ def test_a_unit_of_a_group_moves_its_own_class_alone():
 
 def test_learned_polarity_by_hand():
     """SFFA's goodness, every unit split between a class's positive and its negative half."""
-    own = class_units.learned(3, polar=True)
+    own = class_units.learned()(3, True)
     logits = own.init(jax.random.key(0), 8)
     assert logits.shape == (2, 3, 8)
     h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.sffa(logit_scale=2.0, eps=1e-3).goodness(own.neurons(logits, h))
+    found = rules.sffa(logit_scale=2.0, eps=1e-3).logit(own.select(logits, h))
     p = np.exp(logits) / np.exp(logits).sum(0)
     squares = np.square(h[:, 0])
     for c in range(3):
@@ -44,10 +44,10 @@ def test_learned_polarity_by_hand():
 
 def test_learned_shares_without_halves_by_hand():
     """FFA's goodness; a unit's shares add up to the number of classes."""
-    own = class_units.learned(3, polar=False)
+    own = class_units.learned()(3, False)
     logits = own.init(jax.random.key(0), 8)
     h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.ffa(threshold=0.5, logit_scale=2.0).goodness(own.neurons(logits, h))
+    found = rules.ffa(threshold=0.5, logit_scale=2.0).logit(own.select(logits, h))
     shares = 3 * np.exp(logits[0]) / np.exp(logits[0]).sum(0)
     expected = 2 * ((np.square(h) * shares).mean(2) - 0.5)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -58,39 +58,37 @@ def test_certain_shares_are_groups():
     h = jax.random.uniform(jax.random.key(0), (5, 1, 6))
     owner = np.repeat(np.arange(3), 2)
     logits = 50.0 * (np.arange(3)[:, None] == owner)[None]
-    found = class_units.learned(3, polar=False).neurons(jnp.array(logits), h)
-    by_group = class_units.groups(3, polar=False).neurons(None, h)
+    found = class_units.learned()(3, False).select(jnp.array(logits), h)
+    by_group = class_units.groups()(3, False).select(None, h)
     np.testing.assert_allclose(found[..., 0], np.sqrt(np.square(by_group).mean(-1)), rtol=1e-4)
 
 
 def test_slopes_are_finite_at_rest():
-    own, rule = class_units.learned(2, polar=True), rules.sffa(eps=1e-6)
+    own, rule = class_units.learned()(2, True), rules.sffa(eps=1e-6)
     logits = own.init(jax.random.key(0), 4)
-    slopes = jax.grad(lambda h: rule.goodness(own.neurons(logits, h)).sum())(jnp.zeros((1, 1, 4)))
+    slopes = jax.grad(lambda h: rule.logit(own.select(logits, h)).sum())(jnp.zeros((1, 1, 4)))
     assert np.isfinite(slopes).all()
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: class_units.groups(1, polar=True), "`classes` must be"),
-        (lambda: class_units.learned(1, polar=True), "`classes` must be"),
         (
-            lambda: class_units.groups(3, polar=True).neurons(None, jnp.ones((2, 1, 8))),
+            lambda: class_units.groups()(3, True).select(None, jnp.ones((2, 1, 8))),
             "3 classes can share in each half, got shape .* multiple of 6",
         ),
         (
-            lambda: class_units.groups(2, polar=False).neurons(None, jnp.ones((2, 3, 8))),
+            lambda: class_units.groups()(2, False).select(None, jnp.ones((2, 3, 8))),
             "must carry no label: one candidate",
         ),
         (
-            lambda: class_units.learned(2, polar=False).neurons(
+            lambda: class_units.learned()(2, False).select(
                 jnp.ones((1, 2, 8)), jnp.ones((2, 3, 8))
             ),
             "must carry no label: one candidate",
         ),
     ],
 )
-def test_bad_owners(make, message):
+def test_bad_class_units(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -9,16 +9,17 @@ from flax import linen as nn
 from sffa_jax.core import overlays
 from sffa_jax.core.architectures import conv_layers, dense_layers
 from sffa_jax.core.image_layout import Grid, flatten_maps
-from sffa_jax.core.layer import COMPETITIONS, Layer, activity, init_layer
+from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import Part
 
 X = jax.random.normal(jax.random.key(0), (5, 12))
 CANDIDATES = jnp.array([[0, 1], [3, 2], [1, 0], [2, 3], [0, 3]])
 OVERLAYS = {
-    "corner": overlays.corner_one_hot(12, 4),
-    "pattern": overlays.appended_pattern(jax.random.key(1), 4, size=7, density=0.4),
-    "gaussian": overlays.appended_gaussian(jax.random.key(1), 4, size=3),
+    "corner": overlays.corner_one_hot(),
+    "pattern": overlays.appended_pattern(size=7, density=0.4),
+    "gaussian": overlays.appended_gaussian(size=3),
 }
+OVERLAYS = {name: make(jax.random.key(1), (12,), 4) for name, make in OVERLAYS.items()}
 
 
 def plain_kernel(params):
@@ -148,7 +149,7 @@ def conv(channels=(4, 6), **options):
 
 
 def waves():
-    return overlays.image_wave(jax.random.key(5), (6, 5, 2), 4)
+    return overlays.image_wave((6, 5, 2))(jax.random.key(5), (60,), 4)
 
 
 @pytest.mark.parametrize("candidates", [CANDIDATES[:3], None], ids=["two", "all"])
@@ -215,24 +216,31 @@ def test_pooling_by_hand(pool):
     np.testing.assert_allclose(found, expected.reshape(3, -1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("competition", COMPETITIONS)
-def test_winners_are_found_where_they_compete(competition):
-    (layer,) = conv((4,), winners=1, competition=competition)
-    (free,) = conv((4,))
+def test_winners_are_found_in_each_half_of_the_maps():
+    (layer,), (free,) = conv((4,), winners=1), conv((4,))
     inputs = (Part("input", IMAGES, "sample"),)
     params = init_layer(layer, jax.random.key(2), inputs)
-    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 4, 30)
-    every = np.array(activity(free, params, inputs))[:, 0].reshape(3, 4, 30)
-    expected = np.zeros_like(every)
-    for sample in range(3):
-        halves = every[sample].reshape(2, 2, 30)
-        best = {
-            "layer": halves == halves.max(axis=(1, 2), keepdims=True),
-            "position": halves == halves.max(axis=1, keepdims=True),
-            "map": halves == halves.max(axis=2, keepdims=True),
-        }[competition]
-        expected[sample] = np.where(best, halves, 0).reshape(4, 30)
+    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 2, 60)
+    halves = np.array(activity(free, params, inputs))[:, 0].reshape(3, 2, 60)
+    expected = np.where(halves == halves.max(axis=2, keepdims=True), halves, 0)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_functions_stand_where_names_do():
+    """An activation, an initializer and a pooling as functions give what their names give."""
+    named = conv((4,), pool="max", activation="tanh", initializer="torch")
+    functions = conv(
+        (4,),
+        pool=lambda maps: nn.max_pool(maps, (2, 2), (2, 2)),
+        activation=jnp.tanh,
+        initializer=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+    )
+    inputs = (Part("input", IMAGES, "sample"),)
+    activities = []
+    for (layer,) in (named, functions):
+        params = init_layer(layer, jax.random.key(2), inputs)
+        activities.append(activity(layer, params, inputs))
+    np.testing.assert_array_equal(*activities)
 
 
 @pytest.mark.parametrize(
@@ -298,9 +306,8 @@ def test_any_flax_module_is_a_body_of_images(body, units):
         (lambda: conv(stride=0), "`stride` must be"),
         (lambda: conv(padding="FULL"), "`padding` must be one of SAME, VALID, got 'FULL'"),
         (lambda: conv(pool="min"), "`pool` must be one of max, mean, got 'min'"),
-        (lambda: conv(competition="x"), "`competition` must be one of layer, map, position"),
         (lambda: conv((4, 4, 4, 4), pool="max"), "`channels` must leave something of images"),
-        (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given with"),
+        (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given where there is pooling"),
         (lambda: GRID.read(jnp.zeros((2, 59))), "must have rows of 6 x 5 x 2 features"),
     ],
 )

@@ -4,9 +4,9 @@ import numpy as np
 import oracles
 import pytest
 
-from sffa_jax import ffa, label_scores, predict, sffa
+from sffa_jax import ffa, label_scores, sffa
 from sffa_jax.core import network, overlays, rules
-from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.class_units import groups, learned
 
 X = jax.random.normal(jax.random.key(0), (4, 12))
@@ -17,7 +17,7 @@ def build(rule, hidden=(8, 6), **options):
     return network.Network(
         dense_layers(hidden),
         rule,
-        lambda key: overlays.appended_pattern(key, NUM_CLASSES, size=5, density=0.5),
+        overlays.appended_pattern(size=5, density=0.5),
         NUM_CLASSES,
         **options,
     )
@@ -55,7 +55,7 @@ def test_label_scores_match_numpy(name, rule):
     params = network.init_network(net, jax.random.key(1), X)
     expected = oracle_scores(name, params, X)
     np.testing.assert_allclose(label_scores(net, params, X), expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(predict(net, params, X), expected.argmax(axis=1))
+    np.testing.assert_array_equal(network.predict_labels(net, params, X), expected.argmax(axis=1))
 
 
 def test_first_scored_leaves_out_the_layers_below():
@@ -71,7 +71,7 @@ def test_first_scored_leaves_out_the_layers_below():
         (lambda: build(sffa(), hidden=(8, 7)), r"even number of units .* got 7. Choose an even"),
         (lambda: build(sffa(), first_scored=2), r"`first_scored` must be below 2 layers, got 2"),
         (
-            lambda: network.Network((), ffa(), lambda key: overlays.corner_one_hot(9, 3), 3),
+            lambda: network.Network((), ffa(), overlays.corner_one_hot(), 3),
             r"`layers` must hold at least one layer",
         ),
     ],
@@ -86,7 +86,7 @@ def test_ffa_takes_an_odd_width():
     assert label_scores(net, network.init_network(net, jax.random.key(0), X), X).shape == (4, 3)
 
 
-def skipping_scores(params, x, *, joint):
+def skipping_scores(params, x):
     """As `oracle_scores`, with the overlaid input beside each upper layer's activity."""
     codes, scores = np.float64(params.overlay.appended), np.zeros((len(x), NUM_CLASSES))
     for i in range(len(x)):
@@ -94,10 +94,7 @@ def skipping_scores(params, x, *, joint):
             overlaid = h = np.concatenate([np.float64(x[i]), codes[label]])
             for depth, layer in enumerate(params.layers):
                 kernel = np.concatenate([np.float64(k) for k in layer["kernels"].values()])
-                if depth and joint:
-                    h = np.concatenate([h, overlaid])
-                    h = h / np.sqrt(np.mean(h**2) + 1e-8)
-                elif depth:
+                if depth:
                     halves = [g / np.sqrt(np.mean(g**2) + 1e-8) for g in np.split(h, 2)]
                     h = np.concatenate([*halves, overlaid])
                 h = np.maximum(h @ kernel, 0)
@@ -106,15 +103,13 @@ def skipping_scores(params, x, *, joint):
     return scores
 
 
-@pytest.mark.parametrize("joint", [False, True], ids=["halves", "joint_length"])
-def test_input_skip_matches_numpy(joint):
-    rule = sffa(eps=1e-3, normalize="none" if joint else "halves")
-    net = build(rule, hidden=(8, 6, 4), input_skip=True, joint_length=joint)
+def test_input_skip_matches_numpy():
+    net = build(sffa(eps=1e-3), hidden=(8, 6, 4), input_skip=True)
     params = network.init_network(net, jax.random.key(1), X)
     assert {k.shape for k in params.layers[0]["kernels"].values()} == {(12, 8), (5, 8)}
     upper = sum(k.shape[0] for k in params.layers[1]["kernels"].values())
     assert upper == 8 + 12 + 5
-    expected = skipping_scores(params, X, joint=joint)
+    expected = skipping_scores(params, X)
     np.testing.assert_allclose(label_scores(net, params, X), expected, rtol=1e-3, atol=1e-4)
     chosen = jnp.array([[2, 0], [1, 1], [0, 2], [2, 2]])
     for h, some in zip(
@@ -125,76 +120,65 @@ def test_input_skip_matches_numpy(joint):
 
 
 @pytest.mark.parametrize("name", ["appended", "corner"])
-def test_latents_are_the_activities_of_one_label(name):
+def test_hidden_activities_are_the_activities_of_one_label(name):
     overlay = {
-        "appended": lambda key: overlays.appended_gaussian(key, NUM_CLASSES, size=4),
-        "corner": lambda key: overlays.corner_one_hot(12, NUM_CLASSES),
+        "appended": overlays.appended_gaussian(size=4),
+        "corner": overlays.corner_one_hot(),
     }[name]
     net = network.Network(dense_layers((8, 6)), sffa(eps=0.1), overlay, NUM_CLASSES)
     params = network.init_network(net, jax.random.key(0), X)
     labels = jnp.array([0, 2, 1, 2])
-    found = network.latents(net, params, X, labels)
+    found = network.hidden_activities(net, params, X, labels)
     for h, every in zip(found, network.activities(net, params, X), strict=True):
         np.testing.assert_allclose(h, every[jnp.arange(4), labels], rtol=1e-5)
 
 
-def owned_network(layers=None, **changes):
+def network_of_class_units(layers=None, **changes):
     settings = {
         "layers": layers or dense_layers((12, 18)),
-        "rule": rules.owned(sffa(eps=0.1), groups(NUM_CLASSES, polar=True)),
-        "overlay": overlays.unmarked,
+        "rule": rules.with_class_units(sffa(eps=0.1), groups()),
+        "make_overlay": overlays.none(),
         "num_classes": NUM_CLASSES,
     }
     return network.Network(**settings | changes)
 
 
-@pytest.mark.parametrize("owners", [groups, learned])
-def test_owned_units_give_all_labels_in_one_pass(owners):
-    net = owned_network(rule=rules.owned(sffa(eps=0.1), owners(NUM_CLASSES, polar=True)))
+@pytest.mark.parametrize("class_units", [groups, learned])
+def test_class_units_give_all_labels_in_one_pass(class_units):
+    net = network_of_class_units(rule=rules.with_class_units(sffa(eps=0.1), class_units()))
     params = network.init_network(net, jax.random.key(0), X)
     shapes = [h.shape for h in network.activities(net, params, X)]
     assert shapes == [(4, 1, 12), (4, 1, 18)]
-    found = network.layer_log_odds(net, params, X)
+    found = network.layer_logits(net, params, X)
     assert found.shape == (2, 4, NUM_CLASSES)
     some = jnp.array([[2, 0], [1, 1], [0, 2], [2, 1]])
     np.testing.assert_allclose(
-        network.layer_log_odds(net, params, X, some),
+        network.layer_logits(net, params, X, some),
         np.take_along_axis(np.array(found), np.array(some)[None], axis=2),
     )
-
-
-@pytest.mark.parametrize("owners", [groups, learned])
-def test_goodness_by_position_is_the_mean_over_positions(owners):
-    layer = conv_layers((4, 3), (6,), pool=None, by_position=True)[0]
-    own = owners(NUM_CLASSES, polar=True)
-    net = owned_network((layer,), rule=rules.owned(sffa(eps=0.1), own))
-    params = network.init_network(net, jax.random.key(0), X)
-    (h,) = network.activities(net, params, X)
-    found = network.log_odds(layer, net.rule, params.layers[0], h, None)
-    maps, shares = h[:, 0].reshape(4, 6, 12), params.layers[0].get(network.SHARES)
-    each = [net.rule.goodness(own.neurons(shares, maps[:, :, i][:, None])) for i in range(12)]
-    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: owned_network(dense_layers([8])), "units that 3 classes can share, got 8. .* 6"),
-        (lambda: owned_network(num_classes=4), "`rule` must have units for 4 classes, got 3"),
+        (
+            lambda: network_of_class_units(dense_layers([8])),
+            "units that 3 classes can share, got 8. .* 6",
+        ),
         (
             lambda: network.init_network(
-                owned_network(overlay=lambda _: overlays.corner_one_hot(12, 3)),
+                network_of_class_units(make_overlay=overlays.corner_one_hot()),
                 jax.random.key(0),
                 X,
             ),
-            "`overlay` must be `overlays.unmarked`, since classes own units",
+            r"`make_overlay` must be `overlays.none\(\)`, since the rule has class units",
         ),
         (
-            lambda: network.init_network(owned_network(rule=sffa()), jax.random.key(0), X),
-            "`overlay` must mark the label",
+            lambda: network.init_network(network_of_class_units(rule=sffa()), jax.random.key(0), X),
+            "`make_overlay` must mark the label",
         ),
     ],
 )
-def test_bad_owned_networks(make, message):
+def test_bad_network_of_class_unitss(make, message):
     with pytest.raises(ValueError, match=message):
         make()

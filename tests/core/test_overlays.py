@@ -9,15 +9,19 @@ X = jax.random.normal(jax.random.key(0), (3, 12))
 LABELS = jnp.array([0, 3, 1])
 
 
+def draw(make_overlay, features=12, num_classes=4, seed=1):
+    return make_overlay(jax.random.key(seed), (features,), num_classes)
+
+
 def test_corner_one_hot_overwrites_the_first_pixels():
-    out = overlays.overlay_inputs(overlays.corner_one_hot(12, 4, value=2.0), X, LABELS)
+    out = overlays.overlay_inputs(draw(overlays.corner_one_hot(value=2.0)), X, LABELS)
     expected = np.array(X)
     expected[:, :4] = 2.0 * np.eye(4)[np.array(LABELS)]
     np.testing.assert_allclose(out, expected)
 
 
 def test_appended_pattern_is_the_classes_own_binary_code():
-    overlay = overlays.appended_pattern(jax.random.key(1), 4, size=200, density=0.25)
+    overlay = draw(overlays.appended_pattern(size=200, density=0.25))
     out = np.array(overlays.overlay_inputs(overlay, X, LABELS))
     np.testing.assert_array_equal(out[:, :12], X)
     assert set(np.unique(out[:, 12:])) == {0.0, 1.0}
@@ -30,20 +34,23 @@ def test_appended_pattern_is_the_classes_own_binary_code():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: overlays.corner_one_hot(3, 4), r"`num_classes` must fit into the 3 input"),
         (
-            lambda: overlays.appended_pattern(jax.random.key(0), 4, density=1.5),
+            lambda: draw(overlays.corner_one_hot(), features=3),
+            r"`num_classes` must fit into the 3 input",
+        ),
+        (
+            lambda: overlays.appended_pattern(density=1.5),
             r"`density` must .* got 1.5",
         ),
-        (lambda: overlays.appended_pattern(jax.random.key(0), 4, size=0), r"`size` must"),
+        (lambda: overlays.appended_pattern(size=0), r"`size` must"),
         (
             lambda: overlays.overlay_inputs(
-                overlays.corner_one_hot(12, 4), X, jnp.array([0, 4, -1])
+                draw(overlays.corner_one_hot()), X, jnp.array([0, 4, -1])
             ),
             r"`labels` must lie in \[0, 4\), got min -1, max 4",
         ),
         (
-            lambda: overlays.parts(overlays.corner_one_hot(9, 4), X),
+            lambda: overlays.parts(draw(overlays.corner_one_hot(), features=9), X),
             r"`x` must have samples of the overlay's shape \(9,\), got shape \(3, 12\)",
         ),
     ],
@@ -54,7 +61,7 @@ def test_bad_arguments(call, message):
 
 
 def test_image_wave_is_a_plane_sine_per_class():
-    overlay = overlays.image_wave(jax.random.key(3), (5, 6, 2), 4, lowest=0.2, highest=0.9)
+    overlay = draw(overlays.image_wave((5, 6, 2), lowest=0.2, highest=0.9), features=60, seed=3)
     wave = np.array(overlay.pattern).reshape(4, 5, 6, 2)
     np.testing.assert_array_equal(wave[..., 0], wave[..., 1])
     for c in range(4):
@@ -71,11 +78,16 @@ def test_image_wave_is_a_plane_sine_per_class():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": (5,)}, r"`shape` must be \(height, width"),
-        ({"shape": (5, 5), "lowest": 0.0}, r"`lowest` must be a number above 0"),
-        ({"shape": (5, 5), "highest": 0.01}, r"`highest` must be a number at least 0.1"),
+        ({"image_shape": (5,)}, r"`shape` must be \(height, width"),
+        ({"image_shape": (5, 5), "lowest": 0.0}, r"`lowest` must be a number above 0"),
+        ({"image_shape": (5, 5), "highest": 0.01}, r"`highest` must be a number at least 0.1"),
     ],
 )
 def test_bad_waves(options, message):
     with pytest.raises(ValueError, match=message):
-        overlays.image_wave(jax.random.key(0), num_classes=3, **options)
+        overlays.image_wave(**options)
+
+
+def test_a_wave_of_another_size():
+    with pytest.raises(ValueError, match=r"`image_shape` must have the 12 pixels .* \(5, 5\)"):
+        draw(overlays.image_wave((5, 5)))

@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.config.recipe import Recipe
 from experiments.harness.saved import Trained, load, save
-from sffa_jax import predict
+from sffa_jax.core.network import predict_labels
 from sffa_jax.scale.checkpoints import ARRAYS, MANIFEST, Checkpoints
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts, run_resumable
 
@@ -344,7 +344,7 @@ def test_a_trained_network_comes_back_ready_to_predict(tmp_path, algorithm):
         with pytest.raises(ValueError, match="`algorithm` must be one of ffa, sffa, got 'bp'"):
             _ = found.network
     else:
-        answer = jax.jit(partial(predict, found.network))
+        answer = jax.jit(partial(predict_labels, found.network))
         labels = answer(found.state.params, jnp.float32(scaled))
         np.testing.assert_array_equal(labels, expected)
     with pytest.raises(ValueError, match=r"`images` must be of shape \(4, 5\) each"):

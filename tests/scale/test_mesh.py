@@ -53,7 +53,7 @@ def fits():
     network = Network(
         dense_layers((8, 6)),
         rules.sffa(logit_scale=3.0, eps=0.1, activity_rate=2.0),
-        lambda key: overlays.appended_gaussian(key, 3, size=4),
+        overlays.appended_gaussian(size=4),
         3,
     )
     learner = local_learner(network, optax.adam(1e-2), negatives="hard")

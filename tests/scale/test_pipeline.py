@@ -34,14 +34,14 @@ DEVICES = """
     cases = [
         ("sffa", 2, "uniform", {}, None),
         ("ffa", 4, "all", {"input_skip": True}, shifted),
-        ("sffa", 3, "uniform", {"joint_length": True, "input_skip": True}, None),
+        ("sffa", 3, "uniform", {"input_skip": True}, None),
     ]
     found = []
     for name, depth, negatives, choices, augmented in cases:
         network = Network(
             dense_layers((8,) * depth),
             {"ffa": rules.ffa(threshold=0.5), "sffa": rules.sffa(eps=0.1)}[name],
-            lambda key: overlays.appended_gaussian(key, 3, size=4),
+            overlays.appended_gaussian(size=4),
             3,
             **choices,
         )
@@ -87,17 +87,13 @@ def test_the_updates_are_those_of_one_device():
     ],
 )
 def test_bad_arguments(widths, negatives, message):
-    network = Network(
-        dense_layers(widths), rules.sffa(), lambda key: overlays.appended_gaussian(key, 3), 3
-    )
+    network = Network(dense_layers(widths), rules.sffa(), overlays.appended_gaussian(), 3)
     with pytest.raises(ValueError, match=message):
         pipeline.pipelined_epoch(network, optax.adam(1e-3), Schedule(1, 4), negatives=negatives)
 
 
 def test_layers_must_be_alike(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 2)
-    network = Network(
-        dense_layers((8, 6)), rules.sffa(), lambda key: overlays.appended_gaussian(key, 3), 3
-    )
+    network = Network(dense_layers((8, 6)), rules.sffa(), overlays.appended_gaussian(), 3)
     with pytest.raises(ValueError, match=r"`network` must have layers of one width.*\[8, 6\]"):
         pipeline.pipelined_epoch(network, optax.adam(1e-3), Schedule(1, 4))

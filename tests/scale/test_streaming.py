@@ -27,9 +27,7 @@ IMAGES = (RNG.integers(0, 60, (70, 5, 4)) + 150 * np.eye(4)[LABELS % 4][:, None]
 KEPT, HELD = data.stratified_split(LABELS, 0.2, seed=0)
 SCALE = {"num_classes": 10, "mean": 0.3, "std": 0.25}
 SCHEDULE = Schedule(3, 16)
-NETWORK = Network(
-    dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), lambda _: corner_one_hot(20, 10), 10
-)
+NETWORK = Network(dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), corner_one_hot(), 10)
 LEARNERS = {
     "sffa": local_learner(NETWORK, optax.adam(1e-2)),
     "bp": backprop_learner(dense_layers([8]), 10, optax.adam(1e-2)),
@@ -151,7 +149,7 @@ from sffa_jax.training.local import local_learner
 from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 network = Network(
-    dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), lambda _: corner_one_hot(20, 10), 10
+    dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), corner_one_hot(), 10
 )
 learner = local_learner(network, optax.adam(1e-2))
 train = data.open_on_disk("mnist").train

@@ -29,9 +29,7 @@ def test_a_flat_loss_moves_nothing():
 
 
 def network(hidden=(8, 6)):
-    return Network(
-        dense_layers(hidden), sffa(logit_scale=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
-    )
+    return Network(dense_layers(hidden), sffa(logit_scale=3.0), overlays.corner_one_hot(), 3)
 
 
 def test_the_move_depends_on_the_first_layer_alone():

@@ -42,10 +42,10 @@ def test_label_smoothing_spreads_the_target():
     np.testing.assert_allclose(loss[0], -np.mean(np.sum(targets * log_p, axis=1)), rtol=1e-5)
 
 
-def test_latents():
+def test_hidden_activities():
     layers = backprop.with_read_out(dense_layers((8, 6)), 3)
     params = backprop.init_layers(layers, jax.random.key(0), X)
-    first, second = backprop.latents(layers[:-1], params, X)
+    first, second = backprop.hidden_activities(layers[:-1], params, X)
     kernels = [p["kernels"]["input"] for p in params]
     np.testing.assert_allclose(first, jax.nn.relu(X @ kernels[0]), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(second, jax.nn.relu(first @ kernels[1]), rtol=1e-4, atol=1e-6)

@@ -9,7 +9,7 @@ from sffa_jax import Schedule, backprop_learner, dense_layers, fit, make_samples
 from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 from sffa_jax.scale.sweep import seed_keys
-from sffa_jax.training.evaluate import evaluate, layer_scores
+from sffa_jax.training.evaluate import evaluate, score_samples
 from sffa_jax.training.fit import start, train_epoch
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import local_learner
@@ -23,9 +23,7 @@ SAMPLES = make_samples(IMAGES, LABELS, **SCALE)
 
 
 def sffa_learner():
-    network = Network(
-        dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), lambda _: corner_one_hot(16, 3), 3
-    )
+    network = Network(dense_layers([8]), sffa(logit_scale=3.0, eps=0.1), corner_one_hot(), 3)
     return local_learner(network, optax.adam(1e-2))
 
 
@@ -105,8 +103,9 @@ def test_an_epoch_meets_every_sample_once():
         init=lambda key, x: jnp.zeros(60, jnp.int32),
         step=lambda seen, key, x, labels: (seen.at[labels].add(1), jnp.zeros(1)),
         scores=lambda state, x: jnp.zeros((1, len(x), 60)),
+        num_classes=60,
     )
-    samples = SAMPLES.replace(labels=jnp.arange(60))
+    samples = SAMPLES.replace(labels=jnp.arange(60), num_classes=60)
     progress = start(counts, jax.random.key(0), samples)
     progress, _ = train_epoch(counts, Schedule(1, 10), progress, samples)
     np.testing.assert_array_equal(progress.state, np.ones(60))
@@ -122,13 +121,13 @@ def test_every_sample_is_scored_once(monkeypatch):
     monkeypatch.setattr("sffa_jax.training.evaluate.EVALUATION_CHUNK", 16)
     learner = LEARNERS["sffa"]
     state = learner.init(jax.random.key(0), SAMPLES.scaled(SAMPLES.images))
-    chunked = layer_scores(learner, state, SAMPLES)
+    chunked = score_samples(learner, state, SAMPLES)
     whole = learner.scores(state, SAMPLES.scaled(SAMPLES.images))
     np.testing.assert_allclose(chunked, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_a_diverged_network_is_right_about_nothing():
-    learner = Learner(lambda *_: None, lambda *_: None, lambda s, x: jnp.full((1, len(x), 3), s))
+    learner = Learner(lambda *_: None, lambda *_: None, lambda s, x: jnp.full((1, len(x), 3), s), 3)
     assert evaluate(learner, jnp.nan, SAMPLES).network == 0
     assert evaluate(learner, jnp.float32(1), SAMPLES).network == pytest.approx(1 / 3)
 

@@ -1,5 +1,6 @@
 """Locality, and one update against NumPy."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -12,9 +13,10 @@ import pytest
 from sffa_jax import ffa, sffa
 from sffa_jax.core import class_units, network, overlays
 from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.network import next_input
 from sffa_jax.core.overlays import parts
-from sffa_jax.core.rules import owned
+from sffa_jax.core.rules import with_class_units
 from sffa_jax.training import local
 
 NUM_CLASSES = 3
@@ -26,9 +28,7 @@ RULES = {"ffa": ffa(threshold=0.5), "sffa": sffa(logit_scale=3.0, eps=1e-3)}
 
 
 def build(rule, hidden=(8, 6, 4)):
-    return network.Network(
-        dense_layers(hidden), rule, lambda _: overlays.corner_one_hot(12, NUM_CLASSES), NUM_CLASSES
-    )
+    return network.Network(dense_layers(hidden), rule, overlays.corner_one_hot(), NUM_CLASSES)
 
 
 def loss_of_layer(net, k):
@@ -36,11 +36,11 @@ def loss_of_layer(net, k):
 
     def loss(layers, overlay):
         overlaid = inputs = parts(overlay, X)
-        for i, (layer, params) in enumerate(zip(net.layers, layers, strict=True)):
-            info = local.layer_loss(layer, net.rule, params, inputs, CANDIDATES, IS_TARGET)
+        for i, params in enumerate(layers):
+            info = local.layer_loss(net, i, params, inputs, CANDIDATES, IS_TARGET)
             if i == k:
                 return info.loss.mean()
-            inputs = next_input(net, info.activity, overlaid, CANDIDATES)
+            inputs = next_input(net, info.activity, overlaid)
         raise AssertionError
 
     return loss
@@ -117,10 +117,11 @@ def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():
         for _ in range(5):
             overlaid = inputs = parts(start.overlay, X)
             for i, rule in enumerate((net.rule, upper_rule)):
+                of_rule = dataclasses.replace(net, rule=rule)
                 states[i], info = local.layer_step(
-                    net.layers[i], rule, optimizer, states[i], inputs, CANDIDATES, IS_TARGET
+                    of_rule, i, optimizer, states[i], inputs, CANDIDATES, IS_TARGET
                 )
-                inputs = next_input(net, info.activity, overlaid, CANDIDATES)
+                inputs = next_input(net, info.activity, overlaid)
         return [state.params["kernels"] for state in states]
 
     same, other = train(net.rule), train(other_rule)
@@ -136,7 +137,7 @@ def test_one_adam_update_matches_numpy(name):
     state = learner.init(jax.random.key(1), X)
     key = jax.random.key(7)
     new, loss = learner.step(state, key, X, LABELS)
-    wrong = np.array(local.NEGATIVES["uniform"](key, LABELS, NUM_CLASSES, lambda: None)[:, 1])
+    wrong = np.array(NEGATIVES["uniform"](key, LABELS, NUM_CLASSES, lambda: None)[:, 1])
     kernel = np.float64(state.layers[0].params["kernels"]["input"])
 
     def probability(h):
@@ -193,8 +194,8 @@ def test_the_activity_factor_scales_the_loss_and_carries_gradient():
     params = network.init_network(net, jax.random.key(1), X)
 
     def losses_of(rule, layer_params):
-        inputs = parts(params.overlay, X)
-        return local.layer_loss(net.layers[0], rule, layer_params, inputs, CANDIDATES, IS_TARGET)
+        inputs, of_rule = parts(params.overlay, X), dataclasses.replace(net, rule=rule)
+        return local.layer_loss(of_rule, 0, layer_params, inputs, CANDIDATES, IS_TARGET)
 
     with_factor = losses_of(net.rule, params.layers[0])
     without = losses_of(sffa(), params.layers[0])
@@ -206,11 +207,14 @@ def test_the_activity_factor_scales_the_loss_and_carries_gradient():
     assert not np.allclose(pull["kernels"]["input"], plain["kernels"]["input"], rtol=1e-3)
 
 
-def test_fresh_activity_comes_from_the_updated_layer():
+def test_sequential_updates_show_the_updated_layers_activity():
     """The second layer's loss is that of the first layer after its update, and not before."""
     net = build(RULES["sffa"], hidden=(8, 6))
     optimizer = optax.sgd(0.5)
-    learners = [local.local_learner(net, optimizer, fresh=fresh) for fresh in (True, False)]
+    learners = [
+        local.local_learner(net, optimizer, update_order=order)
+        for order in ("sequential", "simultaneous")
+    ]
     state = learners[0].init(jax.random.key(0), X)
     key = jax.random.key(5)
     (after, fresh), (before, stale) = (each.step(state, key, X, LABELS) for each in learners)
@@ -230,21 +234,17 @@ def test_unknown_negatives():
 
 
 def convolutional(label):
-    """Two convolutions, the label written into the image, or classes that own units."""
+    """Two convolutions with the label written into the image, or with class units."""
     layers = conv_layers((4, 3), (6, 12), pool=None)
     if label != "image":
-        own = {"units": class_units.groups, "shares": class_units.learned}[label](NUM_CLASSES, True)
-        rule = owned(sffa(eps=1e-3), own)
-        return network.Network(layers, rule, overlays.unmarked, NUM_CLASSES)
-
-    def wave(key):
-        return overlays.image_wave(key, (4, 3), NUM_CLASSES)
-
-    return network.Network(layers, sffa(eps=0.1), wave, NUM_CLASSES)
+        make = {"groups": class_units.groups(), "learned": class_units.learned()}[label]
+        rule = with_class_units(sffa(eps=1e-3), make)
+        return network.Network(layers, rule, overlays.none(), NUM_CLASSES)
+    return network.Network(layers, sffa(eps=0.1), overlays.image_wave((4, 3)), NUM_CLASSES)
 
 
 @pytest.mark.parametrize("negatives", ["uniform", "all"])
-@pytest.mark.parametrize("label", ["units", "shares", "image"])
+@pytest.mark.parametrize("label", ["groups", "learned", "image"])
 def test_convolutions_learn_and_no_gradient_crosses_them(label, negatives):
     net = convolutional(label)
     x = jax.random.normal(jax.random.key(0), (4, 12))
@@ -252,7 +252,7 @@ def test_convolutions_learn_and_no_gradient_crosses_them(label, negatives):
     is_target = jnp.arange(NUM_CLASSES)[None] == LABELS[:, None]
 
     def loss_of(k, layers):
-        found = network.layer_log_odds(net, network.NetworkParams(layers, params.overlay), x)
+        found = network.layer_logits(net, network.NetworkParams(layers, params.overlay), x)
         return jnp.mean(net.rule.loss(found[k], is_target))
 
     for k in (0, 1):

@@ -7,8 +7,8 @@ import pytest
 
 from sffa_jax.core import negatives, rules
 from sffa_jax.core.architectures import dense_layers
-from sffa_jax.core.layer import Layer
-from sffa_jax.core.overlays import Overlay, parts
+from sffa_jax.core.network import Network
+from sffa_jax.core.overlays import Overlay, appended_gaussian, parts
 from sffa_jax.training.local import layer_loss
 
 torch = pytest.importorskip("torch", reason="needs the extra `torch`")
@@ -27,18 +27,18 @@ def test_losses_and_gradients_agree(algorithm, winners):
     weight = network.layers[0].weight
     kernel = weight.detach().numpy().T
     rule = {
-        "sffa": rules.sffa(logit_scale=6, floor=1),
+        "sffa": rules.sffa(logit_scale=6, eps=1),
         "ffa": rules.ffa(threshold=0.3, logit_scale=20),
     }
-    (layer,) = dense_layers([8], winners=winners or None)
-    assert isinstance(layer, Layer)
+    layers = dense_layers([8], winners=winners or None)
+    local = Network(layers, rule[algorithm], appended_gaussian(), 3)
     candidates = jnp.stack([labels, wrong], axis=1)
 
     def mean_loss(kernel):
         params = {"kernels": {"input": kernel[:6], "label": kernel[6:]}}
         inputs = parts(Overlay(appended=jnp.array(network.codes.numpy())), jnp.array(x))
         targets = negatives.targets(candidates, jnp.array(labels), 3)
-        return layer_loss(layer, rule[algorithm], params, inputs, candidates, targets).loss.mean()
+        return layer_loss(local, 0, params, inputs, candidates, targets).loss.mean()
 
     value, gradient = jax.value_and_grad(mean_loss)(jnp.array(kernel))
     np.testing.assert_allclose(value, loss.item(), rtol=1e-5)

@@ -70,13 +70,12 @@ def test_continuous_choices_may_be_traced(name):
     ("changes", "message"),
     [
         ({"overlay": "x"}, "`overlay` must be one of appended_gaussian"),
-        ({"layer_schedule": "x"}, "`layer_schedule` must be one of after, before, greedy"),
-        ({"probability": "x"}, "`probability` must be one of ratio, sigmoid"),
+        ({"update_order": "x"}, "`update_order` must be one of greedy, sequential, simultaneous"),
+        ({"score": "x"}, "`score` must be one of logit, probability"),
         ({"decay": "x"}, "`decay` must be one of constant, cosine"),
         ({"selection": "x"}, "`selection` must be one of last, test, validation"),
         ({"scaling": "x"}, "`scaling` must be one of mnist, training"),
         ({"weight_decay": -1.0}, "`weight_decay` must be a number at least 0"),
-        ({"layer_schedule": "greedy", "adversarial": 1.0}, "`adversarial` must be None in greedy"),
     ],
 )
 def test_bad_recipes(changes, message):

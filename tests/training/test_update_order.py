@@ -8,17 +8,19 @@ from sffa_jax import sffa
 from sffa_jax.core import overlays
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.network import Network
-from sffa_jax.training.greedy import greedy_learner
 from sffa_jax.training.local import local_learner
+from sffa_jax.training.update_order import greedy
 
 X = jax.random.normal(jax.random.key(0), (6, 12))
 LABELS = jnp.array([0, 1, 2, 0, 1, 2])
 
 
 def build(hidden):
-    return Network(
-        dense_layers(hidden), sffa(logit_scale=3.0), lambda _: overlays.corner_one_hot(12, 3), 3
-    )
+    return Network(dense_layers(hidden), sffa(logit_scale=3.0), overlays.corner_one_hot(), 3)
+
+
+def greedy_learner(network, optimizer, steps_per_layer):
+    return local_learner(network, optimizer, update_order=greedy(steps_per_layer))
 
 
 def run(learner, steps):
@@ -35,7 +37,7 @@ def run(learner, steps):
 def moved(before, after):
     return [
         not np.array_equal(jax.tree.leaves(a.params)[0], jax.tree.leaves(b.params)[0])
-        for a, b in zip(before.network.layers, after.network.layers, strict=True)
+        for a, b in zip(before.layers, after.layers, strict=True)
     ]
 
 
@@ -52,7 +54,7 @@ def test_the_first_layer_learns_as_if_it_were_alone():
     alone, expected = run(local_learner(build((8,)), optax.adam(1e-2)), 5)
     np.testing.assert_array_equal(losses[:, 0], expected[:, 0])
     for a, b in zip(
-        jax.tree.leaves(states[-1].network.layers[0]),
+        jax.tree.leaves(states[-1].layers[0]),
         jax.tree.leaves(alone[-1].layers[0]),
         strict=True,
     ):

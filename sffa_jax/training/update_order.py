@@ -1,0 +1,146 @@
+"""Update orders: which layers learn from a batch, and which activity the layer above sees.
+
+A layer's own update is always the same (`LayerUpdates.update`). An order decides when it runs:
+`simultaneous` and `sequential` update every layer on every batch; `greedy` finishes one layer
+before the next begins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from sffa_jax.checks import check_integer
+from sffa_jax.core.layer import activity
+from sffa_jax.core.network import Network, next_input
+from sffa_jax.core.overlays import Part
+
+Inputs = tuple[Part, ...]
+States = tuple[Any, ...]
+"""`LayerState` of each layer."""
+
+
+@dataclass(frozen=True)
+class LayerUpdates:
+    """The updates of a network's layers on one batch, for an order to call.
+
+    Attributes:
+      network: the network.
+      update: (k, state of layer k, inputs of layer k) -> (updated state, `LayerInfo` with the loss
+        and the activity from before the update).
+      inputs: inputs of the first layer, the overlaid images.
+      candidates: label candidates of each sample; None: all.
+    """
+
+    network: Network
+    update: Callable[[int, Any, Inputs], tuple[Any, Any]]
+    inputs: Inputs
+    candidates: Int[Array, "batch candidates"] | None
+
+    def activity(self, k: int, state: Any, inputs: Inputs) -> Array:
+        """Activity of layer k, without an update."""
+        return activity(self.network.layers[k], state.params, inputs, self.candidates)
+
+    def next_inputs(self, h: Array) -> Inputs:
+        """What the layer above sees of an activity; no gradient passes."""
+        return next_input(self.network, h, self.inputs)
+
+
+Update = Callable[[LayerUpdates, States, Int[Array, ""]], tuple[States, Float[Array, " layers"]]]
+"""(updates, states of all layers, number of updates done before) -> (states, mean loss of each)."""
+
+
+class UpdateOrder(NamedTuple):
+    """An order of layer updates; `local_learner` also takes an `update` function alone.
+
+    Attributes:
+      update: one training step, see `Update`.
+      has_started: (number of updates done, number of layers) -> [layers] whether each layer has
+        begun to learn. Only those score labels. None: all layers.
+    """
+
+    update: Update
+    has_started: Callable[[Array, int], Bool[Array, " layers"]] | None = None
+
+
+def simultaneous(
+    updates: LayerUpdates, states: States, step: Int[Array, ""]
+) -> tuple[States, Float[Array, " layers"]]:
+    """Each layer sees the activity of the layer below from before this batch's update."""
+    del step
+    inputs, updated, losses = updates.inputs, [], []
+    for k, state in enumerate(states):
+        state, info = updates.update(k, state, inputs)
+        inputs = updates.next_inputs(info.activity)
+        updated.append(state)
+        losses.append(jnp.mean(info.loss))
+    return tuple(updated), jnp.stack(losses)
+
+
+def sequential(
+    updates: LayerUpdates, states: States, step: Int[Array, ""]
+) -> tuple[States, Float[Array, " layers"]]:
+    """Each layer sees the activity of the layer below from after this batch's update.
+
+    This costs one more forward pass per layer. Reference: the released SFFA code.
+    """
+    del step
+    inputs, updated, losses = updates.inputs, [], []
+    for k, state in enumerate(states):
+        state, info = updates.update(k, state, inputs)
+        inputs = updates.next_inputs(updates.activity(k, state, inputs))
+        updated.append(state)
+        losses.append(jnp.mean(info.loss))
+    return tuple(updated), jnp.stack(losses)
+
+
+def greedy(steps_per_layer: int) -> UpdateOrder:
+    """The first layer learns for `steps_per_layer` updates, then the second, and so on.
+
+    The last layer continues if there are more updates. A step's losses are 0 for all layers but the
+    one that learns.
+
+    Args:
+      steps_per_layer: updates of each layer.
+
+    Raises:
+      ValueError: for fewer than one update.
+
+    Reference: Hinton 2022, arXiv:2212.13345, section 2 ("greedy multi-layer learning").
+
+    >>> greedy(10).has_started(jnp.int32(10), 3)
+    Array([ True,  True, False], dtype=bool)
+    """
+    check_integer("greedy", "steps_per_layer", steps_per_layer, 1)
+
+    def learning_layer(step: Array, depth: int) -> Array:
+        return jnp.minimum(step // steps_per_layer, depth - 1)
+
+    def update(
+        updates: LayerUpdates, states: States, step: Int[Array, ""]
+    ) -> tuple[States, Float[Array, " layers"]]:
+        depth = len(states)
+
+        def train(k: int, states: States) -> tuple[States, Array]:
+            inputs = updates.inputs
+            for below in range(k):
+                inputs = updates.next_inputs(updates.activity(below, states[below], inputs))
+            state, info = updates.update(k, states[k], inputs)
+            losses = jnp.zeros(depth).at[k].set(jnp.mean(info.loss))
+            return (*states[:k], state, *states[k + 1 :]), losses
+
+        # Only the learning layer's branch runs: finished layers cost a forward pass and no more.
+        branches = [lambda states, k=k: train(k, states) for k in range(depth)]
+        return jax.lax.switch(learning_layer(step, depth), branches, states)
+
+    def has_started(step: Array, depth: int) -> Bool[Array, " layers"]:
+        return jnp.arange(depth) <= learning_layer(step, depth)
+
+    return UpdateOrder(update, has_started)
+
+
+UPDATE_ORDERS: dict[str, Update] = {"simultaneous": simultaneous, "sequential": sequential}
+"""Orders by name; `greedy(steps_per_layer)` needs a number and is passed as a value."""

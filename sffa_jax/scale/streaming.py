@@ -70,8 +70,13 @@ class Stream:
     def first(self) -> Samples:
         """The first sample alone, from which a learner takes the shape of its input."""
         images, labels = self.records.read(self.indices[:1])
-        arrays = map(jnp.asarray, (_rows(images), labels, self.mean, self.std))
-        return Samples(*arrays, num_classes=self.num_classes)
+        return Samples(
+            jnp.asarray(_rows(images)),
+            jnp.asarray(labels),
+            jnp.asarray(self.mean),
+            jnp.asarray(self.std),
+            self.num_classes,
+        )
 
     def batches(self, order: np.ndarray, start: int = 0) -> Iterator[Samples]:
         """The batches of some steps, each as `Samples` on the device.

@@ -1,10 +1,10 @@
-"""Batches of a set on disk, read ahead by threads, in an order that the caller names."""
+"""Batches of a data set on disk, read ahead by threads, in the caller's order."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sffa_jax.data.dataset import DataError, check_whole
+from sffa_jax.checks import check_integer, reject
 from sffa_jax.data.sources.records import Records
 
 
@@ -12,8 +12,8 @@ class Reading(NamedTuple):
     """How batches are read ahead.
 
     Attributes:
-      threads: read and decode at the same time.
-      buffer: batches that are ready before they are asked for.
+      threads: number of threads that read and decode in parallel; 0 reads in the caller's thread.
+      buffer: number of batches read in advance.
     """
 
     threads: int = 4
@@ -21,11 +21,25 @@ class Reading(NamedTuple):
 
 
 AHEAD = Reading()
-"""Enough for images of a few kilobytes on a local disk."""
+"""The default; enough for images of a few kilobytes on a local disk."""
+
+
+def import_grain() -> Any:
+    """Return the module `grain`.
+
+    Raises:
+      ImportError: with the command that installs it.
+    """
+    try:
+        import grain
+    except ModuleNotFoundError as error:
+        message = 'Reading batches from disk needs grain. Run `pip install "sffa_jax[stream]"`.'
+        raise ImportError(message) from error
+    return grain
 
 
 class _Batches:
-    """Random access to batches, as grain asks of a source."""
+    """A source of batches for grain: random access by step."""
 
     def __init__(self, records: Records, order: np.ndarray) -> None:
         self.records, self.order = records, order
@@ -46,38 +60,38 @@ def batches(
     num_processes: int = 1,
     reading: Reading = AHEAD,
 ) -> Any:
-    """The batches of some steps, in their order, as a grain dataset.
+    """Return the batches of the given steps as a grain dataset.
 
     Args:
-      records: where they are read from.
+      records: the records to read, e.g. `open_on_disk("mnist").train`.
       order: [steps, batch] indices into the records.
-      start: the step to begin with, so that a stream goes on exactly where another stopped.
-      process: of `num_processes`, each of which gets its equal part of every batch.
-      num_processes: that share each batch.
-      reading: how far ahead.
+      start: the first step to read; a resumed run continues where it stopped.
+      process: index of this process, from 0; it reads its equal part of every batch.
+      num_processes: number of processes that share each batch.
+      reading: number of threads and of batches read in advance.
 
     Returns:
-      A `grain.IterDataset` of (images [part, *image_shape] uint8, labels [part] int32), one for
-      each step from `start`.
+      A `grain.IterDataset` of (images [batch / num_processes, *image_shape] uint8, labels
+      [batch / num_processes] int32), one for each step from `start`.
 
     Raises:
-      DataError: if the processes cannot share a batch evenly, or for a number out of range. A
-        damaged record raises it when its batch is reached.
+      ImportError: if grain is not installed.
+      TypeError, ValueError: for a number out of range, or if the processes cannot share a batch
+        evenly.
+      DataError: during iteration, if a record is damaged.
     """
-    # Imported here: only streams need it.
-    import grain
-
-    check_whole("batches", "start", start, 0)
-    check_whole("batches", "process", process)
-    check_whole("batches", "num_processes", num_processes, 1)
-    check_whole("batches", "threads", reading.threads, 0)
-    check_whole("batches", "buffer", reading.buffer, 1)
+    check_integer("batches", "start", start, 0)
+    check_integer("batches", "num_processes", num_processes, 1)
+    check_integer("batches", "process", process, 0)
+    check_integer("batches", "threads", reading.threads, 0)
+    check_integer("batches", "buffer", reading.buffer, 1)
     num_steps, batch_size = order.shape
-    if not 0 <= process < num_processes or batch_size % num_processes:
-        raise DataError(
-            f"batches: a batch of {batch_size} must be shared evenly, got {num_processes} "
-            f"processes (this one: {process}). Choose a multiple as the batch size."
-        )
+    if process >= num_processes:
+        raise reject("batches", "process", f"be below {num_processes} processes", process)
+    if batch_size % num_processes:
+        rule = f"divide the batch size {batch_size}"
+        raise reject("batches", "num_processes", rule, num_processes)
+    grain = import_grain()
     part = order.reshape(num_steps, num_processes, -1)[start:, process]
     options = grain.ReadOptions(num_threads=reading.threads, prefetch_buffer_size=reading.buffer)
     return grain.MapDataset.source(_Batches(records, part)).to_iter_dataset(options)

@@ -1,24 +1,14 @@
-"""A data set in memory: uint8 images with labels, checked when it is built."""
+"""A data set in memory: uint8 images with labels, checked when it is created."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
-from typing import Any
 
 import numpy as np
 
 
 class DataError(ValueError):
-    """Data that is missing or is not what it should be."""
-
-
-def check_whole(where: str, argument: str, value: Any, minimum: int | None = None) -> None:
-    """Raises DataError unless `value` is a whole number, and at least `minimum`."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or (minimum is not None and value < minimum):
-        least = "" if minimum is None else f" of at least {minimum}"
-        raise DataError(f"{where}: `{argument}` must be a whole number{least}, got {value!r}.")
+    """The data is missing, damaged or inconsistent. (Bad arguments raise a plain ValueError.)"""
 
 
 @dataclass(frozen=True)
@@ -26,15 +16,21 @@ class Dataset:
     """Images and labels, in a training and a test split.
 
     Attributes:
-      name: as the command line names it.
-      train_images, test_images: [samples, height, width] or [..., channels], uint8.
-      train_labels, test_labels: [samples], int32 in [0, classes).
-      class_names: one a class.
-      source: where it was read from, for the record.
+      name: the name that `load` takes.
+      train_images, test_images: [samples, height, width] or [samples, height, width, channels],
+        uint8.
+      train_labels, test_labels: [samples] integers in [0, num_classes).
+      class_names: one for each class.
+      source: where the data was read from; commands write it to `config.json`.
 
     Raises:
       DataError: if a split is empty, shapes or counts differ, images are not uint8, or a label
         is out of range.
+
+    >>> images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    >>> dataset = Dataset("blank", images, labels, images[:2], labels[:2], ("a", "b"), "an example")
+    >>> dataset.num_classes
+    2
     """
 
     name: str
@@ -82,7 +78,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> dict[str, str]:
-        """Content hash of each array's bytes, so that two sources can be compared."""
+        """SHA-256 of each array's bytes, by name; equal for two sources of the same data."""
         arrays = ("train_images", "train_labels", "test_images", "test_labels")
         return {
             name: hashlib.sha256(np.ascontiguousarray(getattr(self, name)).data).hexdigest()
@@ -91,10 +87,16 @@ class Dataset:
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Pixels as uint8: as they are, or rounded from floats in [0, 1].
+    """Return pixels as uint8; floats in [0, 1] are multiplied by 255 and rounded.
+
+    Args:
+      images: pixels of any shape, uint8 or float.
 
     Raises:
       DataError: for NaN or infinite pixels, values outside [0, 1], or another dtype.
+
+    >>> to_uint8(np.array([0.0, 0.5, 1.0]))
+    array([  0, 128, 255], dtype=uint8)
     """
     if images.dtype == np.uint8:
         return images
@@ -112,16 +114,24 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of pixel / 255: a scalar, or one a channel for color.
+    """Return mean and standard deviation of pixel / 255: scalars, or [channels] for color.
 
-    From whole-number sums, so exact up to the last rounding, and without a float copy.
+    The sums are integers: the result is exact up to the last rounding, without a float copy of
+    the images.
+
+    Args:
+      images: [samples, height, width] or [samples, height, width, channels], uint8.
+
+    >>> mean, std = statistics(np.array([[[0, 255]]], np.uint8))
+    >>> float(mean), float(std)
+    (0.5, 0.5)
     """
     mean, std = from_moments(moments(images))
     return (mean.squeeze(), std.squeeze()) if images.ndim == 3 else (mean, std)
 
 
 def moments(images: np.ndarray) -> np.ndarray:
-    """Count, sum and sum of squares of the pixels, [3, channels]; those of parts add up."""
+    """Return count, sum and sum of squares of the pixels, [3, channels]; add them over parts."""
     pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
     total = np.zeros((3, pixels.shape[1]), np.uint64)
     for start in range(0, len(pixels), 1 << 20):  # a block's squares fit the cache
@@ -133,7 +143,7 @@ def moments(images: np.ndarray) -> np.ndarray:
 
 
 def from_moments(total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of pixel / 255, [channels], from `moments`."""
+    """Return mean and standard deviation of pixel / 255, [channels], from `moments`."""
     count, first, second = total.astype(np.float64)
     mean = first / count
     std = np.sqrt(np.maximum(second / count - mean**2, 0))

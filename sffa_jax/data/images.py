@@ -1,19 +1,26 @@
-"""Images of one size or color made into another: gray, RGB, resized; uint8 throughout."""
+"""Conversions of uint8 images: gray, RGB, resized."""
 
 import numpy as np
 
-from sffa_jax.data.dataset import DataError, check_whole
+from sffa_jax.checks import check_integer
+from sffa_jax.data.dataset import DataError
 
 
 def to_gray(images: np.ndarray) -> np.ndarray:
-    """Brightness of RGB images, as [samples, height, width]; gray images stay as they are.
+    """Return the luma of RGB images, [samples, height, width] uint8; gray images are unchanged.
 
     (299 R + 587 G + 114 B) / 1000, rounded.
+
+    Args:
+      images: [samples, height, width] or [samples, height, width, 1 or 3], uint8.
 
     Raises:
       DataError: if the images are neither gray nor RGB.
 
     Reference: ITU-R BT.601.
+
+    >>> to_gray(np.array([[[[255, 0, 0], [255, 255, 255]]]], np.uint8))
+    array([[[ 76, 255]]], dtype=uint8)
     """
     if _channels("to_gray", images) == 1:
         return images.reshape(images.shape[:3])
@@ -22,10 +29,18 @@ def to_gray(images: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(images: np.ndarray) -> np.ndarray:
-    """Gray images with their brightness in each of three channels; RGB stays as it is.
+    """Return gray images repeated in three channels, [samples, height, width, 3] uint8.
+
+    RGB images are unchanged.
+
+    Args:
+      images: as in `to_gray`.
 
     Raises:
       DataError: if the images are neither gray nor RGB.
+
+    >>> to_rgb(np.array([[[7]]], np.uint8))
+    array([[[[7, 7, 7]]]], dtype=uint8)
     """
     if _channels("to_rgb", images) == 3:
         return images
@@ -33,28 +48,33 @@ def to_rgb(images: np.ndarray) -> np.ndarray:
 
 
 def resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Images of another size, by area where they shrink and linearly where they grow.
+    """Return images of another size: averaged where they shrink, interpolated where they grow.
 
     Args:
-      images: [samples, height, width] or [..., channels] with 1 or 3 channels, uint8.
+      images: [samples, height, width] or [samples, height, width, 1 or 3], uint8.
       height, width: new size in pixels.
 
     Raises:
-      DataError: if the images are neither gray nor RGB, or the new size is not positive.
+      DataError: if the images are neither gray nor RGB.
+      TypeError, ValueError: if the new size is not a positive integer.
+
+    >>> resize(np.full((1, 4, 4), 9, np.uint8), 2, 2)
+    array([[[9, 9],
+            [9, 9]]], dtype=uint8)
     """
-    # Imported here: only protocols that change the size need it.
+    # Imported here: only this function needs Pillow.
     from PIL import Image
 
-    check_whole("resize", "height", height, 1)
-    check_whole("resize", "width", width, 1)
+    check_integer("resize", "height", height, 1)
+    check_integer("resize", "width", width, 1)
     gray = _channels("resize", images) == 1
-    # Pillow's bilinear filter is widened by the scale: it averages where an image shrinks.
-    small = [
+    # Pillow widens its bilinear filter by the scale, so that it averages where an image shrinks.
+    resized = [
         np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         for image in (to_gray(images) if gray else images)
     ]
     shape = (len(images), height, width, *images.shape[3:])
-    return np.stack(small).reshape(shape) if small else np.zeros(shape, np.uint8)
+    return np.stack(resized).reshape(shape) if resized else np.zeros(shape, np.uint8)
 
 
 def _channels(where: str, images: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""Data sets by name, from wherever they are."""
+"""Load a data set by name: embedded, from a folder, from TFDS, or downloaded."""
 
 import os
 from pathlib import Path
@@ -11,60 +11,68 @@ from sffa_jax.data.sources.registry import PUBLISHED, read_published
 from sffa_jax.data.sources.tfds import NAME, PREFIX, open_tfds
 
 NAMES = ("digits", *PUBLISHED)
-"""Every data set that `load` knows, besides tfds:NAME."""
+"""The data sets that `load` knows besides tfds:NAME."""
 
 
 def check_name(name: str) -> None:
-    """Raises DataError unless `load` knows a set of that name; reads nothing."""
+    """Raise DataError unless `load` accepts the name; reads nothing."""
     if not isinstance(name, str) or (name not in NAMES and not NAME.fullmatch(name)):
         raise DataError(
-            f"load: `dataset` must be one of {', '.join(sorted(NAMES))} or tfds:NAME (a set that "
-            f"tensorflow-datasets knows), got {name!r}."
+            f"load: `dataset` must be one of {', '.join(sorted(NAMES))} or tfds:NAME (a set of "
+            f"tensorflow-datasets), got {name!r}."
         )
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Loads a data set into memory.
+    """Load a data set into memory.
 
-    "digits" is embedded. Where a folder is given, the published files are read from it and from
-    nowhere else; else the set is read from TFDS's data directory, and downloaded and stored
-    there the first time. A tfds: set is always TFDS's.
+    "digits" is embedded in scikit-learn. With a folder, the published files are read from it and
+    from nowhere else. Without one, the set is read from TFDS's data directory; the first call
+    downloads and stores it there. A tfds: set always comes from TFDS's data directory.
 
     Args:
       name: one of `NAMES`, or tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION.
-      data_dir: folder with one sub-folder a set, which holds the published files; the environment
-        variable SFFA_DATA_DIR where it is left out.
+      data_dir: folder with a sub-folder NAME that holds the published files; default: the
+        environment variable SFFA_DATA_DIR.
 
     Raises:
-      DataError: for an unknown name, a missing folder or file, files that are damaged or do not
-        belong together, or a download that failed.
+      DataError: for an unknown name, a missing folder or file, damaged or inconsistent files, or
+        a failed download.
+
+    >>> digits = load("digits")
+    >>> digits.train_images.shape, digits.test_images.shape, digits.num_classes
+    ((1438, 8, 8), (359, 8, 8), 10)
     """
     check_name(name)
     if name == "digits":
         return load_digits()
-    where = data_dir or os.environ.get("SFFA_DATA_DIR")
-    if name.startswith(PREFIX) or not where:
+    folder = data_dir or os.environ.get("SFFA_DATA_DIR")
+    if name.startswith(PREFIX) or not folder:
         return in_memory(open_on_disk(name))
     published = PUBLISHED[name]
     return Dataset(
         name=name,
         class_names=published.class_names,
         source=f"{published.form}, folder {name}",
-        **read_published(name, Path(where) / name),
+        **read_published(name, Path(folder) / name),
     )
 
 
 def open_on_disk(name: str) -> OnDisk:
-    """Opens a set whose images stay on disk, for `stream`; downloads it the first time.
+    """Open a data set whose images stay on disk; the first call downloads it.
+
+    `sffa_jax.scale.streaming` trains on it, `batches` reads it.
 
     Args:
-      name: as `load` takes it, other than "digits".
+      name: as in `load`, but not "digits", which is never stored.
 
     Raises:
-      DataError: as `load`, or for "digits", which is too small to be stored.
+      DataError: as in `load`, or for "digits".
     """
     check_name(name)
     if name == "digits":
-        raise DataError("open_on_disk: `name` must be a set on disk, got 'digits'. Use `load`.")
+        raise DataError(
+            "open_on_disk: `name` must be a data set on disk, got 'digits'. Use `load`."
+        )
     builder = open_tfds(name) if name.startswith(PREFIX) else open_published(name)
     return on_disk(name, builder)

@@ -1,4 +1,6 @@
-"""Batches from disk: the order asked for, from any step, shared between processes."""
+"""Batches from disk: in the given order, from any step, divided between processes."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -43,18 +45,18 @@ def test_statistics_of_part_of_a_split(train, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [0, 1, 16])
-def test_the_order_is_that_asked_for(train, threads):
-    found = list(data.batches(train, ORDER, reading=data.Reading(threads, 4)))
-    assert len(found) == 7
-    for (images, labels), indices in zip(found, ORDER, strict=True):
+def test_batches_come_in_the_given_order(train, threads):
+    batches = list(data.batches(train, ORDER, reading=data.Reading(threads, 4)))
+    assert len(batches) == 7
+    for (images, labels), indices in zip(batches, ORDER, strict=True):
         np.testing.assert_array_equal(images, IMAGES[indices])
         np.testing.assert_array_equal(labels, LABELS[indices])
 
 
 @pytest.mark.parametrize("start", [0, 3, 6, 7])
 def test_a_stream_starts_at_any_step(train, start):
-    found = [labels for _, labels in data.batches(train, ORDER, start=start)]
-    np.testing.assert_array_equal(np.array(found).reshape(-1, 8), LABELS[ORDER[start:]])
+    parts = [labels for _, labels in data.batches(train, ORDER, start=start)]
+    np.testing.assert_array_equal(np.array(parts).reshape(-1, 8), LABELS[ORDER[start:]])
 
 
 def test_grain_can_save_and_resume_it(train):
@@ -66,19 +68,32 @@ def test_grain_can_save_and_resume_it(train):
     np.testing.assert_array_equal(next(again)[1], LABELS[ORDER[1]])
 
 
-def test_processes_share_every_batch(train):
+def test_processes_divide_every_batch(train):
     parts = [list(data.batches(train, ORDER, process=p, num_processes=4)) for p in range(4)]
     for step, indices in enumerate(ORDER):
         together = np.concatenate([part[step][0] for part in parts])
         np.testing.assert_array_equal(together, IMAGES[indices])
 
 
-@pytest.mark.parametrize(("process", "num_processes"), [(0, 3), (2, 2), (-1, 2)])
-def test_an_uneven_share_is_refused(train, process, num_processes):
-    with pytest.raises(data.DataError, match="a batch of 8 must be shared evenly"):
+@pytest.mark.parametrize(
+    ("process", "num_processes", "message"),
+    [
+        (0, 3, "`num_processes` must divide the batch size 8, got 3"),
+        (2, 2, "`process` must be below 2 processes, got 2"),
+        (-1, 2, "`process` must be at least 0, got -1"),
+    ],
+)
+def test_an_uneven_division_is_rejected(train, process, num_processes, message):
+    with pytest.raises(ValueError, match=message):
         data.batches(train, ORDER, process=process, num_processes=num_processes)
 
 
-def test_an_index_that_is_not_there(train):
+def test_without_grain_the_error_names_the_extra(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ImportError, match=r'pip install "sffa_jax\[stream\]"'):
+        data.batches(train, ORDER)
+
+
+def test_an_index_out_of_range(train):
     with pytest.raises(data.DataError, match="mnist.*, train cannot be read"):
         list(data.batches(train, np.array([[0, 60]])))

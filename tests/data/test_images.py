@@ -1,4 +1,4 @@
-"""Color and size: against Pillow's own conversion and hand-made images."""
+"""Color and size, compared with Pillow's conversion and with images made by hand."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ GRAY = RNG.integers(0, 256, (3, 4, 6)).astype(np.uint8)
 RGB = RNG.integers(0, 256, (3, 4, 6, 3)).astype(np.uint8)
 
 
-def test_grey_is_the_brightness():
+def test_gray_is_the_luma():
     by_pillow = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in RGB])
     assert np.abs(data.to_gray(RGB).astype(int) - by_pillow).max() <= 1
     np.testing.assert_array_equal(data.to_gray(np.full((1, 1, 1, 3), 255, np.uint8)), [[[255]]])
@@ -19,7 +19,7 @@ def test_grey_is_the_brightness():
     np.testing.assert_array_equal(data.to_gray(GRAY[..., None]), GRAY)
 
 
-def test_rgb_repeats_the_brightness():
+def test_rgb_repeats_gray():
     assert data.to_rgb(GRAY).shape == (3, 4, 6, 3)
     np.testing.assert_array_equal(data.to_gray(data.to_rgb(GRAY)), GRAY)
     np.testing.assert_array_equal(data.to_rgb(RGB), RGB)
@@ -52,10 +52,14 @@ def test_resize_of_nothing():
         lambda: data.to_gray(RGB[..., :2]),
         lambda: data.to_rgb(GRAY / 255),
         lambda: data.resize(GRAY[0], 2, 2),
-        lambda: data.resize(GRAY, 0, 2),
     ],
-    ids=["two channels", "float", "one image", "no height"],
+    ids=["two channels", "float", "one image"],
 )
-def test_refusals(call):
+def test_other_images_are_rejected(call):
     with pytest.raises(data.DataError, match="must be"):
         call()
+
+
+def test_a_height_of_0_is_rejected():
+    with pytest.raises(ValueError, match="resize: `height` must be at least 1, got 0"):
+        data.resize(GRAY, 0, 2)

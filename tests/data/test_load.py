@@ -34,7 +34,7 @@ def test_a_folder_is_the_only_place_where_one_is_given(tmp_path, monkeypatch):
 
 
 def test_digits_are_not_on_disk():
-    with pytest.raises(data.DataError, match="must be a set on disk, got 'digits'"):
+    with pytest.raises(data.DataError, match="must be a data set on disk, got 'digits'"):
         data.open_on_disk("digits")
 
 

@@ -1,4 +1,4 @@
-"""CIFAR-10's two published forms, binary and python pickles, extracted or in their archive."""
+"""CIFAR-10 in its two published forms, binary and Python pickles, extracted or as an archive."""
 
 import tarfile
 from collections.abc import Callable
@@ -14,14 +14,16 @@ from sffa_jax.data.formats.safe_reading import read_up_to, reading
 
 PIXELS = 3 * 32 * 32
 LARGEST = 1 << 28
-"""Most bytes read from one batch: eight times a published one."""
+"""Maximum number of bytes of one batch: eight times the published size."""
 
 
 def parse_binary_batch(content: bytes, path: object) -> tuple[np.ndarray, list[int]]:
-    """The image rows and the labels of one binary batch: a label's byte, then the image's 3072.
+    """Return the rows of pixels and the labels of one binary batch.
+
+    A record is one byte of label and 3072 bytes of pixels.
 
     Raises:
-      DataError: if it does not consist of whole records.
+      DataError: if the length is not a multiple of a record's.
     """
     if len(content) % (1 + PIXELS):
         raise DataError(
@@ -33,7 +35,7 @@ def parse_binary_batch(content: bytes, path: object) -> tuple[np.ndarray, list[i
 
 
 class Form(NamedTuple):
-    """One of the published forms: its archive, the folder in there, names and format."""
+    """A published form: name of the archive, its folder, the files' suffix and their parser."""
 
     archive: str
     folder: str
@@ -42,7 +44,7 @@ class Form(NamedTuple):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The training batches in order, then the test batch."""
+        """Names of the training batches in order, then of the test batch."""
         stems = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
         return tuple(stem + self.suffix for stem in stems)
 
@@ -52,7 +54,11 @@ PYTHON = Form("cifar-10-python.tar.gz", "cifar-10-batches-py", "", parse_python_
 
 
 def read_cifar10(name: str, folder: Path) -> dict[str, np.ndarray]:
-    """Reads whichever form lies in the folder, extracted batches first.
+    """Read CIFAR-10 in the form that lies in the folder; extracted batches have priority.
+
+    Args:
+      name: name of the data set in errors.
+      folder: folder of the batches, of their folder, or of the archive.
 
     Returns:
       The arrays of a `Dataset`, by name; images as [samples, 32, 32, RGB].
@@ -72,7 +78,7 @@ def read_cifar10(name: str, folder: Path) -> dict[str, np.ndarray]:
             )
     counts = [len(rows) for rows, _ in batches[:-1]]
     if len(set(counts)) > 1:
-        # A batch cut off between two records still consists of whole ones.
+        # A batch that is cut off between two records still consists of complete records.
         raise DataError(
             f"read_cifar10: the training batches in {folder} must be equally long, got {counts} "
             "images. Fetch the shorter ones again."
@@ -86,7 +92,7 @@ def read_cifar10(name: str, folder: Path) -> dict[str, np.ndarray]:
 
 
 def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes]]:
-    """The bytes of the six batches, by file name, of the first form that is there."""
+    """Return the first form that exists, and the bytes of its six batches by file name."""
     for form in (BINARY, PYTHON):
         for place in (folder / form.folder, folder):
             present = [file for file in form.files if (place / file).is_file()]
@@ -113,28 +119,29 @@ def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes]]:
 def _read(path: Path) -> bytes:
     with reading("read_cifar10", path):
         if path.stat().st_size > LARGEST:
-            raise DataError(f"read_cifar10: {path} must be a batch, got a file far too large.")
+            raise DataError(f"read_cifar10: {path} must have at most {LARGEST} bytes.")
         return path.read_bytes()
 
 
 def _unpack(archive: Path, form: Form) -> dict[str, bytes]:
-    """The batches in an archive, read as a stream: sizes in its headers reserve no memory."""
+    """Return the batches of an archive, read as a stream: no memory is reserved by its headers."""
     wanted = {f"{form.folder}/{file}": file for file in form.files}
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with reading("read_cifar10", archive), tarfile.open(archive, "r|*") as members:
         for member in members:
-            opened = members.extractfile(member) if member.isfile() else None
-            if opened is not None and member.name in wanted:
-                content = read_up_to(opened, min(member.size, LARGEST))
+            file = members.extractfile(member) if member.isfile() else None
+            path = member.name.removeprefix("./")
+            if file is not None and path in wanted:
+                content = read_up_to(file, min(member.size, LARGEST))
                 if len(content) < member.size:
                     raise DataError(
                         f"read_cifar10: {archive} is truncated in {member.name}. Fetch it again."
                     )
-                found[wanted[member.name]] = content
-    lacking = [file for file in form.files if file not in found]
-    if lacking:
+                contents[wanted[path]] = content
+    absent = [file for file in form.files if file not in contents]
+    if absent:
         raise DataError(
-            f"read_cifar10: {archive} must hold {form.folder}/{lacking[0]}, got an archive without "
+            f"read_cifar10: {archive} must hold {form.folder}/{absent[0]}, got an archive without "
             "it. Fetch the file again."
         )
-    return {file: found[file] for file in form.files}
+    return {file: contents[file] for file in form.files}

@@ -1,4 +1,4 @@
-"""EMNIST's letters: IDX files, the images transposed, in one zip with the other five splits."""
+"""EMNIST letters: IDX files with transposed images, in one zip with the other EMNIST sets."""
 
 import gzip
 import zipfile
@@ -15,10 +15,14 @@ ARCHIVE = "gzip.zip"
 
 
 def read_emnist_letters(name: str, folder: Path) -> dict[str, np.ndarray]:
-    """Reads the letters from the extracted files, gzipped or not, or from the published zip.
+    """Read the letters from the extracted files, gzipped or not, or from the published zip.
 
-    The files store each image column by column and number the letters from 1; both are undone
-    here, so that images stand upright and labels lie in [0, 26).
+    The files store each image column by column and number the letters from 1. The returned images
+    are upright and the labels lie in [0, 26).
+
+    Args:
+      name: name of the data set in errors.
+      folder: folder of the files or of the zip.
 
     Returns:
       The arrays of a `Dataset`, by name.

@@ -1,25 +1,40 @@
-"""Finding published files in a folder, and saying which ones are missing."""
+"""Find published files in a folder, and report which are missing."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from sffa_jax.data.dataset import DataError
 
+LISTED = 5
+"""Maximum number of files that an error lists."""
+
 
 def find(folder: Path, candidates: Sequence[str]) -> Path | None:
-    """The first of the candidates that is a file in `folder`, if any."""
+    """Return the first of the candidates that is a file in `folder`, or None."""
     return next((path for name in candidates if (path := folder / name).is_file()), None)
 
 
-def missing(name: str, folder: Path, wanted: str) -> DataError:
-    """The error to raise where the set `name` lacks its files in `folder`."""
-    if not folder.is_dir():
-        state = "which does not exist"
-    elif not any(folder.iterdir()):
-        state = "which is empty"
-    else:
-        state = "which lacks it"
+def missing(name: str, folder: Path, expected: str) -> DataError:
+    """Return the error to raise if `folder` lacks files of the data set `name`.
+
+    Args:
+      name: name of the data set.
+      folder: the folder.
+      expected: description of the missing files.
+    """
     return DataError(
-        f"load: {name} needs {wanted} in {folder}, {state}. Put the published files there, or "
-        "pass another --data-dir; without one (and without SFFA_DATA_DIR) they are downloaded."
+        f"load: {name} needs {expected} in {folder}, which {_state(folder)}. Put the published "
+        "files there, or pass another --data-dir; without one (and without SFFA_DATA_DIR) they are "
+        "downloaded."
     )
+
+
+def _state(folder: Path) -> str:
+    """Return what a folder contains, for a message."""
+    if not folder.is_dir():
+        return "does not exist"
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    if not names:
+        return "is empty"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"lacks it and contains {', '.join(names[:LISTED])}{more}"

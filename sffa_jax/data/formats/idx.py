@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its relatives, gzipped or plain."""
+"""The IDX format of MNIST, Fashion-MNIST, KMNIST and EMNIST, gzipped or plain."""
 
 import gzip
 import io
@@ -13,46 +13,52 @@ from sffa_jax.data.formats.safe_reading import read_up_to, reading
 
 UINT8 = 0x08
 LARGEST = 1 << 30
-"""Most values read from one file: ten times the largest published one."""
+"""Maximum number of values of one file: ten times the largest published file."""
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Reads one IDX file of unsigned bytes; gzip is recognized by its content, not by its name.
+    """Read one IDX file of unsigned bytes; detects gzip by content, not by name.
 
     Args:
       path: the file.
-      ndim: axes expected: 3 for images, 1 for labels.
+      ndim: expected number of axes: 3 for images, 1 for labels.
 
     Returns:
-      uint8 array.
+      uint8 array of `ndim` axes.
 
     Raises:
-      DataError: as `parse_idx`, or if the file cannot be read.
+      DataError: if the file cannot be read, is not IDX, or has another type, rank or length.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "labels"
+    >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
+    >>> read_idx(path, 1)
+    array([5, 0, 4], dtype=uint8)
     """
     with reading("read_idx", path), path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
+        compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        if not zipped:
+        if not compressed:
             return parse_idx(raw, ndim, path)
         with gzip.open(raw) as file:
             return parse_idx(file, ndim, path)
 
 
 def parse_idx(file: io.BufferedIOBase, ndim: int, path: object) -> np.ndarray:
-    """The array that an open, uncompressed IDX file holds.
+    """Return the array of an open, uncompressed IDX file.
 
-    Two zero bytes, the type (8: unsigned byte), the number of axes, each axis as a big-endian
-    32-bit number, then the values row by row.
+    The format: two zero bytes, the type (8: unsigned byte), the number of axes, the size of each
+    axis as a big-endian 32-bit integer, then the values row by row.
+
+    A forged header reserves no memory: it only limits how much is read.
 
     Args:
-      file: at its first byte.
-      ndim: axes expected.
-      path: what an error calls the file.
+      file: the file, at its first byte.
+      ndim: expected number of axes.
+      path: name of the file in errors.
 
     Raises:
-      DataError: if the file is not IDX, of another type or rank, or shorter or longer than its
-        header says. The header is never trusted with memory: no more is read than it announces,
-        and no more is reserved than was read.
+      DataError: if the file is not IDX, or has another type, rank or length than expected.
 
     Reference: the format's description with the original MNIST files.
     """
@@ -87,7 +93,11 @@ def parse_idx(file: io.BufferedIOBase, ndim: int, path: object) -> np.ndarray:
 
 
 def read_idx_set(name: str, folder: Path) -> dict[str, np.ndarray]:
-    """Reads the four files of MNIST, Fashion-MNIST or KMNIST.
+    """Read the four files of MNIST, Fashion-MNIST or KMNIST.
+
+    Args:
+      name: name of the data set in errors.
+      folder: folder of the files, each gzipped or not.
 
     Returns:
       The arrays of a `Dataset`, by name.

@@ -1,10 +1,9 @@
-"""Reading CIFAR's python batches without running what a pickle may ask for.
+"""Read CIFAR's Python batches without running the code in a pickle.
 
-A pickle is a program: loading one calls any function it names. The published batches need two
-of NumPy's constructors and plain containers, so nothing else is known here, and even those two
-are stand-ins that hold what they are given until it has been checked. The interpreter is
-Python's own in its pure-Python form, whose memo is a dictionary: a forged size cannot reserve
-memory in it.
+A pickle is a program: loading it calls any function that it names. The published batches need two
+NumPy constructors and plain containers. This reader accepts only those, and replaces the two
+constructors by classes that store their arguments until these are checked. It derives from Python's
+pure-Python unpickler, whose memo is a dictionary: a forged size reserves no memory.
 """
 
 import io
@@ -18,17 +17,17 @@ from sffa_jax.data.dataset import DataError
 
 
 class _Dtype:
-    """Stand-in for `numpy.dtype`: its code, and nothing of its pickled state."""
+    """Replacement for `numpy.dtype`: keeps the type code and ignores the pickled state."""
 
     def __init__(self, code: object, *_: object) -> None:
         self.is_bytes = code in ("u1", b"u1")
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and alignment: one-byte numbers have neither."""
+        """Ignore byte order and alignment, which bytes do not have."""
 
 
 class _Array:
-    """Stand-in for `numpy.ndarray`: filled by its pickled state, then checked."""
+    """Replacement for `numpy.ndarray`: checks the pickled state before it is used."""
 
     values: np.ndarray | None = None
 
@@ -39,25 +38,25 @@ class _Array:
             isinstance(content, bytes) and len(shape) == 2 and shape[0] * shape[1] == len(content)
         )
         if not (isinstance(dtype, _Dtype) and dtype.is_bytes and sizes_fit):
-            raise pickle.UnpicklingError("an array not made of rows of bytes as its shape says")
+            raise pickle.UnpicklingError("an array that is no matrix of bytes")
         values = np.frombuffer(content, np.uint8)
         self.values = values.reshape(shape, order="F" if column_major else "C")
 
 
 def _reconstruct(*_: object) -> _Array:
-    """Stand-in for NumPy's function of that name, which reserves memory as it is told."""
+    """Replacement for NumPy's function of that name, which reserves the memory it is asked for."""
     return _Array()
 
 
 def _encode(text: object, encoding: object = None) -> bytes:
-    """Stand-in for `_codecs.encode`, by which Python 3 writes bytes in an old protocol."""
+    """Replacement for `_codecs.encode`, with which Python 3 stores bytes in old protocols."""
     if not isinstance(text, str) or encoding != "latin1":
         raise pickle.UnpicklingError("bytes are encoded in an unknown way")
     return text.encode("latin1")
 
 
 class _Fields(dict[Any, Any]):
-    """A dictionary of named fields: keys that are no names are not even hashed."""
+    """A dictionary of named fields; rejects other keys before they are hashed."""
 
     def __setitem__(self, key: object, value: object) -> None:
         if not isinstance(key, bytes | str):
@@ -72,7 +71,7 @@ ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("_codecs", "encode"): _encode,
 }
-"""Every name that a batch may ask for, and what it gets."""
+"""The names that a batch may use, and their replacements."""
 
 OPCODES = (
     *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL),
@@ -85,11 +84,11 @@ OPCODES = (
     *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
     *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET, pickle.MEMOIZE),
 )
-"""What a pickle of arrays, numbers, strings, lists, tuples and dictionaries consists of."""
+"""The instructions in a pickle of arrays, numbers, strings, lists, tuples and dictionaries."""
 
 
 class _Batch(pickle._Unpickler):
-    """Python's own unpickler with a short list of instructions and of names."""
+    """Python's unpickler, restricted to `OPCODES` and `ALLOWED`."""
 
     stack: list[Any]
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
@@ -98,7 +97,7 @@ class _Batch(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
+            raise pickle.UnpicklingError(f"one that asks for {module}.{name}")
         return ALLOWED[module, name]
 
     def _load_fields(self) -> None:
@@ -115,18 +114,18 @@ class _Batch(pickle._Unpickler):
 
 
 def parse_python_batch(content: bytes, path: object) -> tuple[np.ndarray, list[int]]:
-    """The image rows and the labels of one `data_batch_N` of the python version.
+    """Return the rows of pixels and the labels of one `data_batch_N` of the Python version.
 
     Args:
-      content: of the file.
-      path: what an error calls it.
+      content: bytes of the file.
+      path: name of the file in errors.
 
     Returns:
-      [samples, values] uint8, and as many labels.
+      [samples, values] uint8, and one label per sample.
 
     Raises:
-      DataError: if the pickle is damaged, asks for anything but arrays and plain containers, or
-        does not hold an array `data` and a list `labels`.
+      DataError: if the pickle is damaged, holds anything but arrays and plain containers, or lacks
+        the array `data` or the list `labels`.
     """
     try:
         batch = _Batch(io.BytesIO(content), encoding="bytes").load()
@@ -145,5 +144,5 @@ def parse_python_batch(content: bytes, path: object) -> tuple[np.ndarray, list[i
             "`labels`, got other fields. Is it one of data_batch_1..5 or test_batch?"
         )
     if not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise DataError(f"read_cifar10: {path} must hold whole numbers as labels. Fetch it again.")
+        raise DataError(f"read_cifar10: {path} must hold integers as labels. Fetch it again.")
     return rows, labels

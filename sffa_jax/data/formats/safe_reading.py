@@ -1,4 +1,4 @@
-"""Reading files that may be damaged: what is said of them, and no memory that they only claim."""
+"""Read files that may be damaged: one kind of error, and no memory reserved by a forged size."""
 
 import io
 from collections.abc import Iterator
@@ -8,28 +8,31 @@ from typing import IO
 from sffa_jax.data.dataset import DataError
 
 BLOCK = 1 << 20
-"""Bytes read at a time."""
+"""Number of bytes read at once."""
 
 
 @contextmanager
 def reading(where: str, path: object, advice: str = "Fetch the file again.") -> Iterator[None]:
-    """Turns whatever a parser raises over `path` into one DataError.
+    """Convert any exception raised while reading `path` into a DataError.
 
     Decompressors, archives, pickles and record files raise a dozen kinds of errors on damaged
-    input, some of them undocumented; to the user each means the same.
+    input, some of them undocumented; to the user they mean the same.
     """
     try:
         yield
     except DataError:
         raise
     except Exception as error:
-        # MemoryError has no text: it is met where a forged size is asked for.
+        # MemoryError, raised for a forged size, has no text.
         reason = str(error) or type(error).__name__
         raise DataError(f"{where}: {path} cannot be read: {reason}. {advice}") from None
 
 
 def read_up_to(file: io.BufferedIOBase | IO[bytes], size: int) -> bytes:
-    """So many bytes, or all that there are. A plain read would reserve what a header announces."""
+    """Return `size` bytes, or all if there are fewer.
+
+    `file.read(size)` would reserve all of `size`, which may come from a forged header.
+    """
     blocks = []
     while size > 0 and (block := file.read(min(size, BLOCK))):
         blocks.append(block)

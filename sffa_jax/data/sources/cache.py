@@ -1,4 +1,4 @@
-"""The published sets in TFDS's data directory, downloaded and stored there the first time."""
+"""The published data sets in TFDS's data directory; the first use downloads and stores them."""
 
 import contextlib
 import io
@@ -12,41 +12,35 @@ from typing import Any
 import filelock
 
 from sffa_jax.data.dataset import DataError
-from sffa_jax.data.sources.registry import PUBLISHED
-
-BUILDER = "sffa_images"
-"""Name of the TFDS builder, and of its folder; each set is a configuration of it."""
-
-VERSION = "1.0.0"
-"""Of the stored form; another form must take another number."""
+from sffa_jax.data.sources.registry import BUILDER, PUBLISHED, VERSION
 
 
 def tfds_folder() -> Path:
-    """TFDS's data directory: TFDS_DATA_DIR, else the one in the home directory."""
+    """Return TFDS's data directory: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def open_published(name: str) -> Any:
-    """TFDS's builder of a published set, prepared if it was not.
+    """Return TFDS's builder of a published data set; prepares the set if it is not stored.
 
     Raises:
-      DataError: if it cannot be downloaded, is not what was published, or cannot be stored.
+      DataError: if the set cannot be downloaded or stored, or a checksum differs.
     """
     import tensorflow_datasets as tfds
 
     folder = tfds_folder() / BUILDER / name / VERSION
-    if not _is_whole(folder):
+    if not _is_complete(folder):
         _prepare(name, folder)
     return tfds.builder_from_directory(folder)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether a preparation has ended and all its files are there."""
+def _is_complete(folder: Path) -> bool:
+    """Return whether a preparation has finished and all its files exist."""
     import tensorflow_datasets as tfds
 
     try:
         splits = tfds.builder_from_directory(folder).info.splits
-    except Exception:  # no such folder, or one cut off or damaged in whatever way
+    except Exception:  # no such folder, or an incomplete or damaged one
         return False
     return bool(splits) and all(
         Path(path).is_file() for split in splits.values() for path in split.filepaths
@@ -54,23 +48,23 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _prepare(name: str, folder: Path) -> None:
-    """Downloads and stores a published set; of several processes one does, the others wait."""
+    """Download and store a published data set; one process does it, the others wait."""
     from sffa_jax.data.sources.builders import SffaImages
     from sffa_jax.data.sources.download import DownloadError
 
     root = tfds_folder()
     try:
         (root / BUILDER).mkdir(parents=True, exist_ok=True)
-        with _held(root / BUILDER / f".{name}.lock", f"{name} is being prepared"):
-            if _is_whole(folder):  # by the process that was waited for
+        with _locked(root / BUILDER / f".{name}.lock", f"{name} is being prepared"):
+            if _is_complete(folder):  # another process finished it while this one waited
                 return
-            # What a killed preparation left: TFDS would take the folder for a whole set.
+            # Leftovers of a killed preparation: TFDS would take the folder for a complete set.
             shutil.rmtree(folder, ignore_errors=True)
             for leftover in folder.parent.glob("incomplete.*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             builder = SffaImages(config=name, data_dir=root)
             quietly(builder.download_and_prepare)
-            if not _is_whole(folder):
+            if not _is_complete(folder):
                 raise OSError(f"{folder} is damaged and cannot be replaced")
     except DownloadError as error:
         raise DataError(
@@ -82,16 +76,16 @@ def _prepare(name: str, folder: Path) -> None:
     except DataError:
         raise
     except (OSError, RuntimeError) as error:
-        # RuntimeError: what the record writer raises where the disk is full.
+        # The record writer raises RuntimeError if the disk is full.
         raise DataError(
-            f"load: {name} cannot be stored in {root}: {error}. Set TFDS_DATA_DIR to a folder that "
-            "can be written and has room, or pass --data-dir DIR with the published files."
+            f"load: {name} cannot be stored in {root}: {error}. Set TFDS_DATA_DIR to a writable "
+            "folder with free space, or pass --data-dir DIR with the published files."
         ) from None
 
 
 @contextlib.contextmanager
-def _held(path: Path, message: str) -> Iterator[None]:
-    """Holds a lock file; says so on stderr if it must wait for it."""
+def _locked(path: Path, message: str) -> Iterator[None]:
+    """Hold a lock file; print a line to stderr when waiting for it."""
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -105,7 +99,7 @@ def _held(path: Path, message: str) -> Iterator[None]:
 
 
 def quietly(prepare: Callable[[], None]) -> None:
-    """Runs a preparation without TFDS's remarks on stdout, which belongs to the results."""
+    """Run a preparation with TFDS's output on stdout suppressed: stdout is for results."""
     import tensorflow_datasets as tfds
 
     if not sys.stderr.isatty():

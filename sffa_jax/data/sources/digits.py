@@ -1,4 +1,4 @@
-"""The 1797 handwritten digits that scikit-learn ships: 8x8 pixels, nothing to download."""
+"""scikit-learn's 1797 handwritten digits, 8x8 pixels; no download."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from sffa_jax.data.splits import stratified_split
 
 
 def load_digits() -> Dataset:
-    """The digits, a fifth of every class as the test split (always the same one)."""
-    # Imported here: scikit-learn is slow to load and only this set needs it.
+    """Return the digits; a fixed fifth of every class is the test split."""
+    # Imported here: scikit-learn is slow to import and only this data set needs it.
     from sklearn.datasets import load_digits as sklearn_digits
 
     pixels, labels = sklearn_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""One split of a set that tensorflow-datasets has on disk as array_record."""
+"""Data sets that tensorflow-datasets has stored on disk as array_record, read by index."""
 
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -7,29 +7,33 @@ import numpy as np
 
 from sffa_jax.data.dataset import DataError, Dataset, from_moments, moments
 from sffa_jax.data.formats.safe_reading import reading
-from sffa_jax.data.sources.cache import BUILDER
+from sffa_jax.data.sources.registry import BUILDER
 
 SCAN = 4096
-"""Images read at a time where a whole split is read once."""
+"""Number of images read at once by a pass over a split."""
 
-ADVICE = "Delete its folder in TFDS's data directory; the next start prepares it again."
+ADVICE = "Delete its folder in TFDS's data directory; the next use prepares it again."
 
 
 class Records:
-    """One split of a prepared set: images and labels read from disk by index.
+    """One split of a stored data set: reads images and labels from disk by index.
 
-    Reading is safe from several threads at once.
+    Several threads may read at once.
 
     Attributes:
-      where: what an error calls it.
-      image_shape: of one image, without an axis of a single channel.
+      where: name of the split in errors.
+      image_shape: shape of one image, (height, width) or (height, width, channels > 1).
     """
 
     def __init__(self, builder: Any, split: str) -> None:
-        """Args: builder: of TFDS, for a set prepared as array_record; split: its name there.
+        """Open a split.
+
+        Args:
+          builder: TFDS's builder of a data set stored as array_record.
+          split: TFDS's name of the split.
 
         Raises:
-          DataError: if the split is not one of uint8 images of one shape with a whole number each.
+          DataError: unless the split holds uint8 images of one shape with integer labels.
         """
         import tensorflow_datasets as tfds
 
@@ -47,7 +51,7 @@ class Records:
         self.image_shape = shape[:2] if shape[2:] == (1,) else shape
         with reading("load", builder.data_dir, ADVICE):
             self._source = builder.as_data_source(split)
-            # Labels alone: no image need be decoded for them.
+            # Reading the labels alone must not decode the images.
             skip = {self._image: tfds.decode.SkipDecoding()}
             plain = builder.name == BUILDER
             self._labels = self._source if plain else builder.as_data_source(split, decoders=skip)
@@ -57,7 +61,7 @@ class Records:
         return len(self._source)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The images [indices, *image_shape] (uint8) and the labels [indices] (int32).
+        """Return images [indices, *image_shape] uint8 and labels [indices] int32.
 
         Raises:
           DataError: if a record is damaged.
@@ -69,7 +73,7 @@ class Records:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Every label, [samples] int32: what a split by class needs."""
+        """All labels, [samples] int32, e.g. for `stratified_split`."""
         parts = []
         for start in range(0, len(self), SCAN):
             chosen = list(range(start, min(start + SCAN, len(self))))
@@ -78,14 +82,14 @@ class Records:
         return np.concatenate(parts)
 
     def statistics(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of pixel / 255 over some images, as `data.statistics`."""
+        """Return mean and standard deviation of pixel / 255 of some images; see `statistics`."""
         parts = (indices[start : start + SCAN] for start in range(0, len(indices), SCAN))
         total = np.sum([moments(self.read(part)[0]) for part in parts], axis=0)
         mean, std = from_moments(total)
         return (mean.squeeze(), std.squeeze()) if len(self.image_shape) == 2 else (mean, std)
 
     def _plain_pairs(self, source: Any, indices: list[int]) -> tuple[list[bytes], list[int]]:
-        """Of this package's own records, straight from the protocol buffer: three times as fast."""
+        """Parse this package's records without TFDS's decoder, three times as fast."""
         from tensorflow_datasets.proto import tf_example_pb2
 
         pixels, labels = [], []
@@ -96,21 +100,21 @@ class Records:
         return pixels, labels
 
     def _decoded_pairs(self, source: Any, indices: list[int]) -> tuple[list[bytes], list[int]]:
-        """Of any set, by TFDS's own decoder."""
+        """Parse the records of any data set with TFDS's decoder."""
         examples = source.__getitems__(indices)
         pixels = [np.asarray(example[self._image]).tobytes() for example in examples]
         return pixels, [int(example[self._label]) for example in examples]
 
 
 class OnDisk(NamedTuple):
-    """A prepared set whose images stay on disk.
+    """A stored data set whose images stay on disk.
 
     Attributes:
-      name: as the command line names it.
-      train, test: the records of each split.
-      class_names: one a class.
-      source: where it lies, for the record.
-      sha256: content hashes that were stored with it; empty if TFDS prepared it.
+      name: the name that `load` takes.
+      train, test: records of each split.
+      class_names: one for each class.
+      source: where the data lies; commands write it to `config.json`.
+      sha256: SHA-256 of each array as stored; empty for a tfds: set.
     """
 
     name: str
@@ -122,38 +126,38 @@ class OnDisk(NamedTuple):
 
 
 def on_disk(name: str, builder: Any) -> OnDisk:
-    """The splits of a set that is prepared.
+    """Return the splits of a stored data set.
 
     Args:
-      name: as the command line names it.
-      builder: of TFDS.
+      name: the name that `load` takes.
+      builder: TFDS's builder of it.
 
     Raises:
-      DataError: if it is not a training and a test split of images with labels.
+      DataError: unless it has a training and a test split of images with labels.
     """
     splits = list(builder.info.splits)
-    tested = next((split for split in ("test", "validation") if split in splits), None)
-    if "train" not in splits or tested is None:
+    test_split = next((split for split in ("test", "validation") if split in splits), None)
+    if "train" not in splits or test_split is None:
         raise DataError(
             f"load: {name} must have the splits train and test (or validation), got "
             f"{', '.join(splits)}."
         )
-    train, test = Records(builder, "train"), Records(builder, tested)
+    train, test = Records(builder, "train"), Records(builder, test_split)
     names = getattr(builder.info.features[_keys(builder)[1]], "names", None)
-    if names is None:  # a plain number: as many classes as the labels show
+    if names is None:  # plain integers: the largest label gives the number of classes
         highest = max(int(records.labels.max()) for records in (train, test))
         names = [str(label) for label in range(highest + 1)]
-    remark = "" if tested == "test" else f", tested on its {tested} split"
+    remark = "" if test_split == "test" else f", tested on its {test_split} split"
     stored = dict((builder.info.metadata or {}).get("sha256", {}))
     source = f"TFDS {builder.info.full_name}{remark}"
     return OnDisk(name, train, test, tuple(names), source, stored)
 
 
 def in_memory(stored: OnDisk) -> Dataset:
-    """Reads a whole set.
+    """Read a stored data set into memory.
 
     Raises:
-      DataError: if a record is damaged, or the content is not what was stored.
+      DataError: if a record is damaged or a checksum differs from the stored one.
     """
     arrays: dict[str, np.ndarray] = {}
     for split, records in (("train", stored.train), ("test", stored.test)):
@@ -163,21 +167,21 @@ def in_memory(stored: OnDisk) -> Dataset:
         name=stored.name, class_names=stored.class_names, source=stored.source, **arrays
     )
     if stored.sha256 and dataset.sha256 != stored.sha256:
-        raise DataError(f"load: {stored.source} holds other pixels than were stored. {ADVICE}")
+        raise DataError(f"load: {stored.source} is damaged: its checksum differs. {ADVICE}")
     return dataset
 
 
 def _keys(builder: Any) -> tuple[str, str]:
-    """The names of a set's image and label.
+    """Return the names of the features that hold image and label.
 
     Raises:
-      DataError: if it has none.
+      DataError: if there are none.
     """
     features = builder.info.features
     image, label = builder.info.supervised_keys or ("image", "label")
     if image not in features or label not in features or features[label].shape != ():
         raise DataError(
             f"load: {builder.info.full_name} must have an image and a label, got the features "
-            f"{', '.join(features)}. It is no set for image classification."
+            f"{', '.join(features)}. It is not an image classification data set."
         )
     return image, label

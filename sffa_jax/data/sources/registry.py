@@ -1,4 +1,4 @@
-"""The published data sets: their classes, files, checksums, addresses and readers."""
+"""The published data sets: class names, files, checksums, addresses and readers."""
 
 import string
 from collections.abc import Callable
@@ -12,15 +12,22 @@ from sffa_jax.data.formats.cifar import BINARY, PYTHON, read_cifar10
 from sffa_jax.data.formats.emnist import ARCHIVE, read_emnist_letters
 from sffa_jax.data.formats.idx import read_idx_set
 
+BUILDER = "sffa_images"
+"""Name of the TFDS builder that stores the published data sets, and of its folder; each data set is
+one of its configurations."""
+
+VERSION = "1.0.0"
+"""Version of the stored form; increase it when the form changes."""
+
 
 class Resource(NamedTuple):
     """A file to download.
 
     Attributes:
-      file: its published name.
-      size: in bytes.
-      sha256: of its content.
-      addresses: folders that hold it, tried in this order.
+      file: published name.
+      size: number of bytes.
+      sha256: SHA-256 of the content.
+      addresses: URLs of the folders that hold it, tried in this order.
     """
 
     file: str
@@ -34,12 +41,12 @@ class Published:
     """A data set as its authors publish it.
 
     Attributes:
-      class_names: one a class.
-      image_shape: of one image.
-      read: (name, folder) -> arrays of a `Dataset`, from the published files in a folder.
-      form: what kind of files these are, for the record.
-      expected: the files that a folder must hold, in words.
-      resources: the files to download; together they are what `read` needs.
+      class_names: one for each class.
+      image_shape: shape of one image.
+      read: (name, folder) -> arrays of a `Dataset`, read from the published files in the folder.
+      form: kind of the files, for `Dataset.source`.
+      expected: the files that a folder must hold, for messages.
+      resources: the files to download; all that `read` needs.
     """
 
     class_names: tuple[str, ...]
@@ -82,7 +89,7 @@ def _idx_set(
     )
 
 
-# Sizes and checksums are those that tensorflow-datasets records for the published files.
+# Sizes and checksums as recorded by tensorflow-datasets for the published files.
 PUBLISHED: dict[str, Published] = {
     "mnist": _idx_set(
         DIGITS,
@@ -199,10 +206,10 @@ PUBLISHED: dict[str, Published] = {
 
 
 def read_published(name: str, folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of a published set, labels as int32, from the files in a folder.
+    """Return the arrays of a published data set, labels as int32, from the files in a folder.
 
     Raises:
-      DataError: if files are missing, damaged, or do not belong together.
+      DataError: if files are missing, damaged or inconsistent.
     """
     arrays = PUBLISHED[name].read(name, folder)
     return {

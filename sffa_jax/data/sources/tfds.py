@@ -1,4 +1,4 @@
-"""Sets that tensorflow-datasets itself defines: tfds:NAME."""
+"""Data sets that tensorflow-datasets defines: tfds:NAME."""
 
 import importlib.util
 import re
@@ -10,28 +10,28 @@ from sffa_jax.data.sources.cache import quietly, tfds_folder
 
 PREFIX = "tfds:"
 NAME = re.compile(r"tfds:\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
-"""tfds:SET, tfds:SET/CONFIG, either with a version behind a colon."""
+"""tfds:SET or tfds:SET/CONFIG, each optionally followed by :VERSION."""
 
 
 def open_tfds(name: str) -> Any:
-    """TFDS's builder of a set that is prepared, or can be.
+    """Return TFDS's builder of a data set; prepares the set if TensorFlow is installed.
 
     Raises:
-      DataError: if the set is not there in a form that reads without TensorFlow, and TensorFlow is
-        not installed or cannot prepare it.
+      DataError: if the set is not stored as array_record, and TensorFlow is not installed or
+        cannot prepare it.
     """
     import tensorflow_datasets as tfds
 
     root = tfds_folder()
-    asked = name.removeprefix(PREFIX)
+    tfds_name = name.removeprefix(PREFIX)
     command = (
-        f"`python -c \"import tensorflow_datasets as tfds; tfds.builder('{asked}', "
+        f"`python -c \"import tensorflow_datasets as tfds; tfds.builder('{tfds_name}', "
         "file_format='array_record').download_and_prepare()\"`"
     )
     try:
-        builder = tfds.core.read_only_builder.builder_from_files(asked, data_dir=root)
+        builder = tfds.core.read_only_builder.builder_from_files(tfds_name, data_dir=root)
     except tfds.core.DatasetNotFoundError:
-        builder = _prepare(name, asked, command, root)
+        builder = _prepare(name, tfds_name, command, root)
     if "array_record" not in str(builder.info.file_format.value):
         raise DataError(
             f"load: {name} must be stored as array_record, got {builder.info.file_format.value} in "
@@ -41,17 +41,17 @@ def open_tfds(name: str) -> Any:
     return builder
 
 
-def _prepare(name: str, asked: str, command: str, root: Path) -> Any:
+def _prepare(name: str, tfds_name: str, command: str, root: Path) -> Any:
     import tensorflow_datasets as tfds
 
     if importlib.util.find_spec("tensorflow") is None:
         raise DataError(
             f"load: {name} is not prepared in {root}, and preparing it needs TensorFlow. Run `pip "
             f"install tensorflow` and start again; or run {command} on another machine and copy "
-            f"{asked.split('/')[0].split(':')[0]} from its TFDS data directory to {root}."
+            f"{tfds_name.split('/')[0].split(':')[0]} from its TFDS data directory to {root}."
         )
     try:
-        builder = tfds.builder(asked, data_dir=root, file_format="array_record")
+        builder = tfds.builder(tfds_name, data_dir=root, file_format="array_record")
         quietly(builder.download_and_prepare)
     except Exception as error:  # TensorFlow, TFDS, the network and the disk each raise their own
         raise DataError(f"load: {name} cannot be prepared in {root}: {error}") from None

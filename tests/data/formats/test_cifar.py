@@ -116,9 +116,9 @@ def dumped(value, protocol=2):
         (dumped(Evil(__import__("os").system, "true")), "asks for (posix|nt).system"),
         (dumped(Evil(eval, "1"), 4), "asks for builtins.eval"),
         (dumped(Evil(np.load, "x")), "asks for numpy"),
-        (dumped(np.array([[None]])), "not made of rows of bytes"),
-        (dumped(np.zeros((1, 2))), "not made of rows of bytes"),
-        (dumped(np.zeros(4, np.uint8)), "not made of rows of bytes"),
+        (dumped(np.array([[None]])), "no matrix of bytes"),
+        (dumped(np.zeros((1, 2))), "no matrix of bytes"),
+        (dumped(np.zeros(4, np.uint8)), "no matrix of bytes"),
         (b"cnumpy\nndarray\n(I9\nI9\ntR.", "unknown instruction"),
         (b"\x80\x02cnumpy\nndarray\n}b.", "state is given to something other"),
         (b"\x80\x02}(K\x01K\x02u.", "key is not a name"),
@@ -132,7 +132,7 @@ def dumped(value, protocol=2):
         ),
         (
             pickle.dumps({"data": np.zeros((1, 2), np.uint8), "labels": [-1]}, 2),
-            "whole numbers as labels",
+            "integers as labels",
         ),
     ],
     ids=[

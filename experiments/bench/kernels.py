@@ -12,6 +12,11 @@ from sffa_jax.core import winners
 def measure_winners(repeats: int) -> list[dict[str, Any]]:
     """Every way to find the winners' threshold."""
     h = jax.nn.relu(jax.random.normal(jax.random.key(0), (2048, 700)))
+    kernels = dict(winners.KERNELS)
+    if jax.default_backend() == "gpu":
+        from sffa_jax.core.winners_gpu import kth_in_registers
+
+        kernels["registers"] = kth_in_registers
     programs = [
         Timed(
             {"case": "winners", "algorithm": name, "winners": k},
@@ -19,7 +24,7 @@ def measure_winners(repeats: int) -> list[dict[str, Any]]:
             {},
         )
         for k in (15, 100)
-        for name, kernel in winners.KERNELS.items()
+        for name, kernel in kernels.items()
     ]
     return records_of(programs, repeats)
 

@@ -6,6 +6,7 @@ sorted. `KERNELS` holds the ways to find it, all exact; `kth_largest` takes the 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -118,8 +119,15 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
     if k > h.shape[-1]:
         raise reject("kth_largest", "k", f"be at most the {h.shape[-1]} units", k)
     on_cpu = KERNELS["groups" if k <= FEW else "bisection"]
+    kernels: dict[str, Callable[..., Array]] = {"cpu": on_cpu, "default": kth_by_top_k}
+    if jax.default_backend() == "gpu":
+        # Imported here, as Pallas takes up to a second that a machine without a GPU need not pay.
+        from sffa_jax.core import winners_gpu
+
+        if h.shape[-1] <= winners_gpu.LONGEST_ROW:
+            kernels["cuda"] = winners_gpu.kth_in_registers
     return jax.lax.platform_dependent(
-        h, cpu=lambda rows: on_cpu(rows, k), default=lambda rows: kth_by_top_k(rows, k)
+        h, **{platform: partial(kernel, k=k) for platform, kernel in kernels.items()}
     )
 
 

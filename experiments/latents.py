@@ -26,7 +26,7 @@ from experiments.harness.experiment import Cell, Missing, Plan, execute, run_exp
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.saved import load
 from experiments.harness.splits import Splits, load_splits
-from experiments.harness.trainer import Watch, train_runs
+from experiments.harness.trainer import Measure, train_runs
 from experiments.reports.style import ALGORITHM_NAMES
 from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
 from sffa_jax.analysis.measures import (
@@ -79,7 +79,7 @@ def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
 
-def watch(view: View, classes: int) -> Watch:
+def watch(view: View, classes: int) -> Measure:
     """Returns the measurement of a run under way, on the first images of a split."""
 
     def measure_epoch(state: State, samples: Samples) -> dict[str, jax.Array]:
@@ -183,7 +183,7 @@ def make_plan(options: Options) -> Plan:
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
-                watch=watch(views[algorithm], classes),
+                measure=watch(views[algorithm], classes),
             ):
                 for record in records:
                     if record["status"] == "done":

@@ -21,7 +21,7 @@ from experiments.config.recipe import Setting
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
-from experiments.harness.trainer import train_settings
+from experiments.harness.grid import train_settings
 from sffa_jax.checks import check_choice, check_integer, check_range
 
 

@@ -1,0 +1,83 @@
+"""Trains the settings of a grid: as many of them in one program as differ only in numbers."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from experiments.config.recipe import CONTINUOUS, Recipe, Setting
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits
+from experiments.harness.trainer import train_runs
+from sffa_jax.scale.placement import Placement
+
+
+def train_settings(
+    settings: Sequence[tuple[Setting, Sequence[int]]],
+    algorithm: str,
+    splits_of: Callable[[Recipe], Splits],
+    folder: RunFolder,
+    placement: Placement | None,
+    at_once: int,
+    every_seconds: float = 60.0,
+) -> Iterator[list[dict[str, Any]]]:
+    """Trains every setting on each of its seeds.
+
+    Settings that differ only in `CONTINUOUS` numbers are compiled once and run together.
+
+    Args:
+      settings: each setting with its seeds.
+      algorithm: "ffa", "sffa" or "bp".
+      splits_of: returns the data that a recipe asks for.
+      folder: holds checkpoints and events of unfinished runs.
+      placement, every_seconds: as in `train_runs`.
+      at_once: maximum number of runs in one program.
+
+    Yields:
+      For each group that trained together one record per run, with `setting` and `changes`.
+    """
+    console, default = Console(), Recipe()
+    default_numbers = {name: getattr(default, name) for name in CONTINUOUS}
+    groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
+    for setting, seeds in settings:
+        discrete = dataclasses.replace(setting.recipe, **default_numbers)
+        groups.setdefault(discrete, []).append((setting, seeds))
+    for group in groups.values():
+        recipe = group[0][0].recipe
+        varied = [
+            name
+            for name in CONTINUOUS
+            if len({getattr(setting.recipe, name) for setting, _ in group}) > 1
+        ]
+        all_runs = [(setting, seed) for setting, seeds in group for seed in seeds]
+        for runs in (all_runs[i : i + at_once] for i in range(0, len(all_runs), at_once)):
+            first, others = runs[0][0].name, len({setting.name for setting, _ in runs}) - 1
+            remaining = iter(runs)
+            for records in train_runs(
+                recipe,
+                algorithm,
+                [seed for _, seed in runs],
+                splits_of(recipe),
+                placement,
+                console,
+                f"{algorithm}, {first}" + (f" and {others} more" if others else ""),
+                {name: [getattr(setting.recipe, name) for setting, _ in runs] for name in varied},
+                checkpoints=folder.checkpoints(algorithm),
+                every_seconds=every_seconds,
+                events=folder.events(
+                    (algorithm, setting.name, f"seed-{seed}") for setting, seed in runs
+                ),
+            ):
+                for record in records:
+                    # The learning curves of a whole grid would make its results large.
+                    del record["history"]
+                yield [
+                    {
+                        "algorithm": algorithm,
+                        "setting": setting.name,
+                        "changes": dict(setting.changes),
+                        **record,
+                    }
+                    for record, (setting, _) in zip(records, remaining, strict=False)
+                ]

@@ -20,9 +20,9 @@ from experiments.config.options import Common
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import Recipe, Setting
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.grid import train_settings
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, load_dataset, make_splits
-from experiments.harness.grid import train_settings
 from sffa_jax.checks import check_choice, reject
 
 

@@ -19,9 +19,9 @@ from experiments.config import options as shared
 from experiments.config.grids import THRESHOLDS
 from experiments.config.recipe import Setting
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.grid import train_settings
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
-from experiments.harness.grid import train_settings
 from sffa_jax.checks import check_choice, check_integer, check_range
 
 

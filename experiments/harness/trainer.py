@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from experiments.harness.splits import Splits
 from experiments.config.recipe import Recipe
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.saved import Trained, save
+from experiments.harness.splits import Splits
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available
 from sffa_jax.scale.processes import to_host

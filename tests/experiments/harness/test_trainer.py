@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from unchecked import no_shape_checks
 
-from experiments.harness.splits import make_splits
 from experiments.config.recipe import Recipe
+from experiments.harness.splits import make_splits
 from experiments.harness.trainer import train_runs
 from sffa_jax import data
 from sffa_jax.scale import sweep

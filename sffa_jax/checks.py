@@ -4,6 +4,7 @@ Every message reads ``<function>: `<argument>` must <rule>, got <value>. <What t
 that a user sees what was wrong and what to change without reading a traceback.
 """
 
+import difflib
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
@@ -35,7 +36,11 @@ def reject(where: str, argument: str, rule: str, got: object, advice: str = "") 
 def check_choice(where: str, argument: str, value: object, choices: Collection[str]) -> None:
     """Raises ValueError unless `value` is one of the names in `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise reject(where, argument, f"be one of {', '.join(sorted(choices))}", repr(value))
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        advice = f"Did you mean {close[0]!r}?" if close else ""
+        raise reject(
+            where, argument, f"be one of {', '.join(sorted(choices))}", repr(value), advice
+        )
 
 
 def choose(

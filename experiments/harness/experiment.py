@@ -9,7 +9,6 @@ import contextlib
 import errno
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
-import tyro
 
+from experiments.config.cli import HasDefaults, Options, parse
 from experiments.config.options import RESUMABLE_OPTIONS, Common
 from experiments.harness.run_folder import RunFolder
 from experiments.reports.sections import write_report
@@ -29,49 +28,6 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 """Errors that say the disk is full or cannot be written."""
 
 KEPT = "What is done is kept; the same --out goes on from there"
-
-
-class HasDefaults(Protocol):
-    """Options whose defaults depend on the command line (on its `--preset`)."""
-
-    @property
-    def compilation_cache(self) -> Path | None:
-        """Folder for compiled programs, or None."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the rest of the command line is read."""
-
-
-Options = TypeVar("Options", bound=HasDefaults)
-
-
-def parse(options: type[Options], name: str, arguments: Sequence[str] | None) -> Options:
-    """Parses the command line into the options' dataclass.
-
-    Raises:
-      ValueError: for an unknown option or a value of the wrong type, in one line.
-      SystemExit: after `--help`, with status 0.
-    """
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            given = sys.argv[1:] if arguments is None else arguments
-            return tyro.cli(
-                options,
-                prog=f"python -m experiments.{name}",
-                args=given,
-                default=options.defaults(given),
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        # tyro draws a box of several lines; a script's user wants the first paragraph as a line.
-        paragraphs = re.split(r"^[│|] [─-]+ [│|]$", complaint.getvalue(), flags=re.MULTILINE)
-        inside = re.findall(r"^[│|] (.*) [│|]$", paragraphs[0], flags=re.MULTILINE)
-        message = " ".join(" ".join(inside or [complaint.getvalue()]).split())
-        raise ValueError(f"{message.rstrip('.')}. See --help.") from None
 
 
 def set_up(options: HasDefaults) -> None:

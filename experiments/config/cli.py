@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "rule": (
         *("logit_scale", "eps", "measure", "ffa_threshold", "ffa_logit_scale", "ffa_measure"),
-        *("normalize", "loss", "label_smoothing", "activity_rate", "clip", "prediction"),
+        *("normalize", "loss", "label_smoothing", "activity_rate", "clip", "score"),
         *("first_scored",),
     ),
     "training": (

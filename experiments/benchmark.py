@@ -29,7 +29,7 @@ from rich.console import Console
 from experiments.bench import convolution, kernels, lower_bound
 from experiments.bench.timing import Timed, compiled, in_turn, ratios, records_of
 from experiments.config.options import check_names, flags
-from experiments.config.presets import TWO_PASS
+from experiments.config.presets import DEFAULT
 from experiments.config.recipe import ALGORITHMS, PRECISIONS, Recipe
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
@@ -157,7 +157,7 @@ def random_samples(options: Options, number: int, classes: int | None = None) ->
 def recipe_of(options: Options, hidden: Sequence[int], **changes: Any) -> Recipe:
     """The default recipe on this network."""
     return dataclasses.replace(
-        TWO_PASS, hidden=tuple(hidden), batch_size=options.batch_size, **changes
+        DEFAULT, hidden=tuple(hidden), batch_size=options.batch_size, **changes
     )
 
 

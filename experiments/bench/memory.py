@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.config.presets import TWO_PASS
+from experiments.config.presets import DEFAULT
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.overlays import Part
@@ -76,7 +76,7 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
             dense_layers(hidden), classes, remat=case["algorithm"] == "bp_remat"
         )
     else:
-        recipe = dataclasses.replace(TWO_PASS, hidden=hidden, batch_size=case["batch_size"])
+        recipe = dataclasses.replace(DEFAULT, hidden=hidden, batch_size=case["batch_size"])
         shape = (case["features"], 1)
         init, step, *_ = recipe.learner(case["algorithm"], shape, classes, 60_000)
     x = jnp.zeros((case["batch_size"], case["features"]))

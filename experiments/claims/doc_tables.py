@@ -113,7 +113,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
         options = {n: v for n, v in run.options.items() if n in ("preset", "hidden") and v}
         usual = {"preset": None, "hidden": shared.Options().flat()["hidden"]}
         if run.experiment == "compare":
-            options.pop("preset" if options["preset"] == "two_pass" else "hidden", None)
+            options.pop("preset" if options["preset"] == "default" else "hidden", None)
         words = " ".join(shared.flags(options, usual))
         return f"[`{f'{run.experiment} {words}'.strip()}`](results/{name_of(run)})"
 
@@ -181,7 +181,7 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     """Returns the imbalance of gradients from positive and negative samples, for the published rule
     and the default."""
     (run,) = runs
-    labels = {"published": "the paper's", "two_pass": "`two_pass`"}
+    labels = {"published": "the paper's", "default": "`default`"}
     records = [record for record in run.records if record["setting"] in labels]
     header, *rows = symmetry_tables.imbalance_table(records)
     rule = header.index("Rule")

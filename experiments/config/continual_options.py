@@ -47,8 +47,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"kernel": 3, "stride": 1, "pool": "max"},
 }
 
-LABELS = {"code": "appended_gaussian", "wave": "image_wave", "units": "units", "shares": "shares"}
-"""Where a label can enter, and what a recipe calls that."""
+LABELS = {
+    "code": ("appended_gaussian", "none"),
+    "wave": ("image_wave", "none"),
+    "units": ("none", "groups"),
+    "shares": ("none", "learned"),
+}
+"""Where a label can enter: the recipe's overlay and class units."""
 
 OF_SHARES = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
 """What learned shares take from the recipe `best_convolution`."""
@@ -262,7 +267,8 @@ class Options(shared.Common):
             hidden=self.hidden,
             winners=self.winners,
             ffa_winners=None if self.winners is None else 2 * self.winners,
-            overlay=LABELS[self.label],
+            overlay=LABELS[self.label][0],
+            class_units=LABELS[self.label][1],
             overlay_value=OVERLAY_VALUE[scenario.kind],
             **(goodness if self.label == "shares" else {}),
         )

@@ -217,10 +217,10 @@ class Common:
 class Options(Common):
     """Options of the experiments that train by a recipe."""
 
-    preset: str = "two_pass"
-    """Recipe that the options below start from: paper, released, two_pass or best;
-    released_convolution or best_convolution."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["two_pass"]
+    preset: str = "default"
+    """Recipe that other options change: default, best, paper, released, best_convolution or
+    released_convolution."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["default"]
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

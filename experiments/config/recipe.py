@@ -1,6 +1,6 @@
-"""A recipe: every choice that is made for a training run, by its plain name.
+"""A recipe: every choice of a training run, by name.
 
-Plain values alone, so that it goes into a file and onto a command line, and comes back.
+A recipe holds plain values only, so that it can be written to a file and read from a command line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import optax
 
-from sffa_jax.checks import check_choice, check_integer, check_integers, check_range
+from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 from sffa_jax.core import class_units, overlays, rules
 from sffa_jax.core.architectures import PADDINGS, conv_layers, dense_layers
 from sffa_jax.core.goodness import MEASURES
@@ -28,10 +28,11 @@ from sffa_jax.training.local import local_learner
 from sffa_jax.training.update_order import greedy
 
 ALGORITHMS = ("ffa", "sffa", "bp")
-OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "units", "shares")
+OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
+CLASS_UNITS = ("none", "groups", "learned")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
 SCORES = tuple(rules.SCORES)
-DECAYS = ("constant", "cosine")
+LR_SCHEDULES = ("constant", "cosine")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
 PRECISIONS = ("float32", "bfloat16")
@@ -39,7 +40,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How networks are built and trained. Backprop heeds what applies to it."""
+    """How networks are built and trained. Backprop uses the choices that apply to it."""
 
     channels: tuple[int, ...] = ()
     """Feature maps of each convolutional layer, below the dense ones, e.g. 64 128."""
@@ -48,59 +49,62 @@ class Recipe:
     stride: int = 1
     """Step of the convolutional kernels, pixels."""
     padding: str = "SAME"
-    """Of convolutions: SAME, or VALID (none)."""
+    """Padding of convolutions: SAME or VALID (none)."""
     pool: str | None = "max"
-    """What halves the maps of each convolutional layer: max, mean, or None."""
+    """Pooling that halves the maps of each convolutional layer: max, mean or None."""
     hidden: tuple[int, ...] = (400,)
-    """Width of each dense hidden layer, e.g. 1400 1400; none, if there are convolutional ones."""
+    """Width of each dense hidden layer, e.g. 1400 1400; may be empty above convolutions."""
     activation: str = "relu"
     """Activation of every hidden layer: relu, sigmoid or tanh."""
     initializer: str = "lecun_normal"
-    """How weights are drawn: lecun_normal, or torch (uniform, as PyTorch's linear layer)."""
+    """Initializer of weights: lecun_normal, or torch (uniform, as in PyTorch's linear layer)."""
     precision: str = "float32"
-    """Of the layers' products: float32, or bfloat16 (parameters, sums and losses stay float32)."""
+    """Precision of matrix products: float32 or bfloat16 (all else stays float32)."""
     winners: int | None = None
-    """Units that stay active in each half of a forward-only layer; None keeps all."""
+    """SFFA: units that stay active in each half of a layer; None keeps all."""
     ffa_winners: int | None = None
-    """The same for FFA, whose halves mean nothing; None keeps all."""
+    """FFA: units that stay active in a layer; None keeps all."""
 
     overlay: str = "appended_gaussian"
-    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave; or not
-    at all: units (each class owns some of every layer's) or shares (each learns what it owns)."""
+    """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave, or
+    none (with class_units)."""
+    class_units: str = "none"
+    """Units of each class, with overlay none: groups (fixed) or learned (each class learns the
+    polarity of every unit)."""
     overlay_size: int = 100
     """Features that an appended overlay adds."""
     overlay_density: float = 0.1
-    """Share of ones in appended_pattern."""
+    """Fraction of ones in appended_pattern."""
     overlay_value: float = 1.0
     """Size of an overlay's entries, in units of the scaled input."""
     input_skip: bool = False
-    """Show the overlaid input to the layers above the first, too."""
+    """Show the input with its label to the layers above the first, too."""
     normalize: str | None = None
-    """Length divided out between layers: of halves (None: SFFA), whole (None: FFA), or none."""
+    """Normalization between layers: halves, whole or none; None: SFFA halves, FFA whole."""
 
     logit_scale: float = 6.0
-    """SFFA: tau, steepness of the log-odds."""
+    """SFFA: tau, multiplies the logits."""
     eps: float = 1.0
-    """SFFA: epsilon, squared activity below which a half says little."""
+    """SFFA: epsilon, added to the measure of each half before the logarithm."""
     measure: str = "sum_square"
     """SFFA: measure of a half's activity: sum_square or mean_square."""
     ffa_threshold: float = 0.3
-    """FFA: theta, the measure at which the log-odds are 0."""
+    """FFA: theta, the measure at which the logit is 0."""
     ffa_logit_scale: float = 20.0
-    """FFA: tau, steepness of the log-odds."""
+    """FFA: tau, multiplies the logits."""
     ffa_measure: str = "mean_square"
-    """FFA: measure of a layer's activity, of the same names."""
+    """FFA: measure of a layer's activity: sum_square or mean_square."""
 
     negatives: str = "uniform"
-    """Wrong labels a step contrasts with the true one: uniform, hard or all."""
+    """Wrong labels of an update: uniform (one at random), hard (the best scored) or all."""
     loss: str = "bce"
-    """Local loss: bce, softmax over the candidate labels, or symba."""
+    """Local loss: bce, softmax (over the candidate labels) or symba."""
     label_smoothing: float = 0.0
-    """Share of the target spread over all labels (softmax, and backprop)."""
+    """Fraction of the target that is spread over all labels (softmax, and backprop)."""
     activity_rate: float | None = None
-    """Rate of the factor on the loss that keeps layers from dying; None leaves it out."""
+    """Rate of the loss factor that keeps units active; None leaves it out."""
     clip: float | None = None
-    """Clips probabilities away from 0 and 1 by this much; None does not."""
+    """Distance from 0 and 1 at which probabilities are clipped; None does not clip."""
     score: str = "logit"
     """What each layer adds to a label's score: its logit, or its probability."""
     first_scored: int = 0
@@ -117,29 +121,33 @@ class Recipe:
     """Adam's learning rate at the start."""
     weight_decay: float = 0.0
     """AdamW's decay, in units of the learning rate."""
-    decay: str = "cosine"
-    """Learning rate: constant, or falling to 0 along a half cosine."""
+    lr_schedule: str = "cosine"
+    """Learning rate: constant, or cosine (falls to 0 along half a cosine)."""
     input_dropout: float = 0.0
-    """Share of input features dropped in training."""
+    """Fraction of input features that is dropped in training."""
     adversarial: float | None = None
-    """Length by which training images are moved uphill on the (first layer's) loss; None: not."""
+    """Length of an adversarial step on training images (first layer's loss); None: no step."""
     shift: int = 0
-    """Largest shift of training images, pixels (augmentation)."""
+    """Augmentation: largest shift of training images, pixels."""
     flip: bool = False
-    """Mirror half of the training images left to right (augmentation)."""
+    """Augmentation: mirror half of the training images left to right."""
     selection: str = "validation"
-    """The epoch: best on a validation split, the last (all training images are trained on), or best
-    on the test set (the released code; it leaks)."""
+    """Epoch that is tested: validation (best on the validation split), last (trains on all images),
+    or test (best on the test set, as the released code does; it leaks)."""
     scaling: str = "training"
-    """Pixels are scaled by the training split's statistics, or by MNIST's typed-in ones."""
+    """Statistics that scale pixels: training (of the training split) or mnist (constants)."""
 
     def check(self) -> None:
-        """Raises ValueError for the first choice that cannot be used; see also the parts' own."""
+        """Raises ValueError for the first choice that cannot be used.
+
+        The functions that a choice goes to check it, too.
+        """
         for name, choices in (
             ("overlay", OVERLAYS),
+            ("class_units", CLASS_UNITS),
             ("update_order", UPDATE_ORDERS),
             ("score", SCORES),
-            ("decay", DECAYS),
+            ("lr_schedule", LR_SCHEDULES),
             ("selection", SELECTIONS),
             ("scaling", SCALINGS),
             ("precision", PRECISIONS),
@@ -150,6 +158,11 @@ class Recipe:
             ("measure", MEASURES),
         ):
             check_choice("options", name, getattr(self, name), choices)
+        if (self.overlay == "none") != (self.class_units != "none"):
+            wanted = "be none" if self.class_units != "none" else "mark the label"
+            advice = "Classes with units of their own need no label: --overlay none goes with"
+            advice += " --class-units groups or learned."
+            raise reject("options", "overlay", wanted, repr(self.overlay), advice)
         for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
             check_range("options", name, getattr(self, name), above=0)
         check_range("options", "weight_decay", self.weight_decay, at_least=0)
@@ -165,7 +178,7 @@ class Recipe:
             check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
 
     def rule(self, algorithm: str) -> rules.LocalRule:
-        """The local rule of "ffa" or "sffa"."""
+        """Returns the local rule of "ffa" or "sffa"."""
         names = ("loss", "normalize", "score", "activity_rate", "clip")
         choices: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.loss == "softmax":
@@ -182,11 +195,11 @@ class Recipe:
         )
 
     def make_overlay(self, shape: Sequence[int]) -> MakeOverlay:
-        """Draws the overlay for images of this shape."""
+        """Returns the function that draws the overlay for images of this shape."""
         size, value = self.overlay_size, self.overlay_value
         if self.overlay == "corner":
             return overlays.corner_one_hot(value=value)
-        if self.overlay in ("units", "shares"):
+        if self.overlay == "none":
             return overlays.none()
         if self.overlay == "image_wave":
             return overlays.image_wave(shape)
@@ -196,12 +209,14 @@ class Recipe:
 
     @property
     def depth(self) -> int:
-        """Hidden layers."""
+        """Number of hidden layers."""
         return len(self.channels) + len(self.hidden)
 
     def layers(self, algorithm: str, shape: Sequence[int]) -> tuple[Layer, ...]:
-        """The hidden layers of one algorithm for images of this shape; those trained end to end
-        have no winners."""
+        """Returns the hidden layers of one algorithm for images of this shape.
+
+        Layers that are trained end to end have no winners.
+        """
         common: dict[str, Any] = {
             "activation": self.activation,
             "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
@@ -222,11 +237,11 @@ class Recipe:
         return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
 
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
-        """The forward-only network of "ffa" or "sffa" for images of this shape."""
+        """Returns the forward-only network of "ffa" or "sffa" for images of this shape."""
         rule = self.rule(algorithm)
-        if self.overlay == "units":
+        if self.class_units == "groups":
             rule = rules.with_class_units(rule, class_units.groups())
-        elif self.overlay == "shares":
+        elif self.class_units == "learned":
             rule = rules.with_class_units(rule, class_units.learned())
         return Network(
             layers=self.layers(algorithm, shape),
@@ -238,7 +253,7 @@ class Recipe:
         )
 
     def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
-        """Epochs, batches and augmentation; `background`: a black pixel's scaled value."""
+        """Returns epochs, batches and augmentation; `background`: a black pixel's scaled value."""
         steps = [augment.shift(shape, self.shift, background)] if self.shift else []
         if self.flip:
             steps.append(augment.flip(shape))
@@ -247,28 +262,28 @@ class Recipe:
         return Schedule(self.epochs, self.batch_size, augment.chain(steps))
 
     def steps(self, algorithm: str, num_samples: int) -> int:
-        """Updates of each layer over the whole training."""
+        """Returns the number of updates of each layer over the whole training."""
         steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
         one_by_one = self.update_order == "greedy" and algorithm != "bp"
         return -(-steps // self.depth) if one_by_one else steps
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """AdamW, its rate constant or decaying over so many updates."""
+        """Returns AdamW with the recipe's learning rate over so many updates."""
         rate = self.learning_rate
-        if self.decay == "cosine":
+        if self.lr_schedule == "cosine":
             rate = optax.cosine_decay_schedule(rate, steps)
         return optax.adamw(rate, weight_decay=self.weight_decay)
 
     def learner(
         self, algorithm: str, shape: Sequence[int], classes: int, num_samples: int
     ) -> Learner:
-        """The learner of one algorithm.
+        """Returns the learner of one algorithm.
 
         Args:
           algorithm: "ffa", "sffa" or "bp".
           shape: of one image.
           classes: number of labels.
-          num_samples: size of the training split, which the learning rate's decay depends on.
+          num_samples: size of the training split, which the learning rate's schedule depends on.
 
         Raises:
           ValueError: for a choice that cannot be used.
@@ -297,7 +312,7 @@ CONTINUOUS = (
     *("learning_rate", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
     *("overlay_density", "overlay_value", "label_smoothing"),
 )
-"""Numbers that may be traced: runs that differ in them alone share one compiled program."""
+"""Numbers that may be traced: runs that differ only in them share one compiled program."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
 
 
 def test_the_command(tmp_path):
-    arguments = ["--start", "two_pass", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
+    arguments = ["--start", "default", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
     arguments += ["--batch-size", "32", "--end", "best", "--parallel", "map"]
     arguments += ["--out", str(tmp_path)]
     run = run_command("ablation", *arguments)

@@ -70,9 +70,11 @@ def test_continuous_choices_may_be_traced(name):
     ("changes", "message"),
     [
         ({"overlay": "x"}, "`overlay` must be one of appended_gaussian"),
+        ({"overlay": "none"}, "`overlay` must mark the label, got 'none'"),
+        ({"class_units": "learned"}, "`overlay` must be none, got 'appended_gaussian'"),
         ({"update_order": "x"}, "`update_order` must be one of greedy, sequential, simultaneous"),
         ({"score": "x"}, "`score` must be one of logit, probability"),
-        ({"decay": "x"}, "`decay` must be one of constant, cosine"),
+        ({"lr_schedule": "x"}, "`lr_schedule` must be one of constant, cosine"),
         ({"selection": "x"}, "`selection` must be one of last, test, validation"),
         ({"scaling": "x"}, "`scaling` must be one of mnist, training"),
         ({"weight_decay": -1.0}, "`weight_decay` must be a number at least 0"),
@@ -83,12 +85,21 @@ def test_bad_recipes(changes, message):
         dataclasses.replace(Recipe(), **changes).check()
 
 
-@pytest.mark.parametrize("overlay", ["image_wave", "corner", "units", "shares"])
+@pytest.mark.parametrize(
+    ("overlay", "class_units"),
+    [("image_wave", "none"), ("corner", "none"), ("none", "groups"), ("none", "learned")],
+)
 @pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
-def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay):
+def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay, class_units):
     """With a dense layer on top, and images of three channels."""
     recipe = Recipe(
-        channels=(6, 12), hidden=(18,), overlay=overlay, negatives="all", batch_size=8, epochs=1
+        channels=(6, 12),
+        hidden=(18,),
+        overlay=overlay,
+        class_units=class_units,
+        negatives="all",
+        batch_size=8,
+        epochs=1,
     )
     recipe.check()
     assert recipe.depth == 3

@@ -34,7 +34,7 @@ def test_sizes_join_both_kinds_of_sample():
 
 
 def test_the_section_shows_landscapes_and_a_ratio_for_each_layer(tmp_path):
-    options = {"dataset": "mnist", "preset": "two_pass", "algorithms": ["ffa", "sffa"]}
+    options = {"dataset": "mnist", "preset": "default", "algorithms": ["ffa", "sffa"]}
     norms = [[[1, 1], [1, 2]], [[2, 1], [1, 1]]]
     records = [record("ffa", "published", norms), record("sffa", "published", norms)]
     section = symmetry_tables.section(Results(tmp_path, {"options": options}, records))

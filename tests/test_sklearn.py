@@ -87,28 +87,28 @@ def halves(kind, digits, **parameters):
 
 
 @BOTH
-def test_new_classes_leave_the_old_ones_with_a_memory(kind, digits):
+def test_a_buffer_prevents_forgetting(kind, digits):
     first, second = halves(kind, digits)
     assert min(first, second) > 0.92
-    first, second = halves(kind, digits, memory_size=0)
+    first, second = halves(kind, digits, buffer_size=0)
     assert first < 0.3
     assert second > 0.9
 
 
-def test_the_memory_is_balanced_and_holds_what_was_shown(digits):
+def test_the_buffer_is_balanced_and_holds_given_samples(digits):
     train, _, labels, _ = digits
-    model = small(SFFAClassifier, memory_size=50, max_iter=1)
+    model = small(SFFAClassifier, buffer_size=50, max_iter=1)
     model.fit(train[labels < 5], labels[labels < 5])
-    assert np.bincount(model.memory_places_).tolist() == [10] * 5
+    assert np.bincount(model.buffer_class_index_).tolist() == [10] * 5
     model.partial_fit(train[labels >= 5], labels[labels >= 5])
-    assert np.bincount(model.memory_places_).tolist() == [5] * 10
-    kept = model.seen_classes_[model.memory_places_]
-    for row, label in zip(model.memory_X_, kept, strict=True):
+    assert np.bincount(model.buffer_class_index_).tolist() == [5] * 10
+    kept = model.seen_classes_[model.buffer_class_index_]
+    for row, label in zip(model.buffer_X_, kept, strict=True):
         assert label in labels[np.all(train == row, axis=1)]
     # A class of a single sample leaves its share to the others.
     few = np.r_[np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:1]]
     model.fit(train[few], labels[few])
-    assert np.bincount(model.memory_places_).tolist() == [49, 1]
+    assert np.bincount(model.buffer_class_index_).tolist() == [49, 1]
 
 
 def test_classes_come_in_any_order_and_without_notice(iris):
@@ -227,18 +227,18 @@ def test_files_that_are_none_of_ours_are_rejected(iris, tmp_path):
     X, y = iris
     model = small(SFFAClassifier, max_iter=1).fit(X, y)
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match="load: `path` must hold a FFAClassifier of format 1"):
+    with pytest.raises(ValueError, match="load: `path` must hold a FFAClassifier of format 2"):
         FFAClassifier.load(tmp_path / "model")
     whole = (tmp_path / "model").read_bytes()
     middle = len(whole) // 2
     for damaged in (b"", b"text", whole[:middle], whole[:middle] + b"?" + whole[middle + 1 :]):
         (tmp_path / "damaged").write_bytes(damaged)
-        with pytest.raises(ValueError, match="be a whole file that `save` wrote"):
+        with pytest.raises(ValueError, match="be an undamaged file that `save` wrote"):
             SFFAClassifier.load(tmp_path / "damaged")
     np.save(tmp_path / "array.npy", X)
     np.savez(tmp_path / "arrays.npz", X)
     for other in ("array.npy", "arrays.npz"):
-        with pytest.raises(ValueError, match="be a whole file that `save` wrote"):
+        with pytest.raises(ValueError, match="be an undamaged file that `save` wrote"):
             SFFAClassifier.load(tmp_path / other)
     with pytest.raises(FileNotFoundError):
         SFFAClassifier.load(tmp_path / "nowhere")
@@ -253,7 +253,7 @@ def test_files_that_are_none_of_ours_are_rejected(iris, tmp_path):
     [
         (SFFAClassifier, {"max_iter": 0}, "SFFAClassifier: `max_iter` must be at least 1"),
         (SFFAClassifier, {"batch_size": 0}, "`batch_size` must be at least 1"),
-        (SFFAClassifier, {"memory_size": -1}, "`memory_size` must be at least 0"),
+        (SFFAClassifier, {"buffer_size": -1}, "`buffer_size` must be at least 0"),
         (
             SFFAClassifier,
             {"learning_rate_init": 0.0},
@@ -291,3 +291,17 @@ def test_no_whole_number_is_a_type_error(iris):
     for wrong in ({"max_iter": 2.5}, {"batch_size": "auto"}):
         with pytest.raises(TypeError, match="must be a whole number"):
             small(FFAClassifier, **wrong).fit(*iris)
+
+
+def test_a_partial_fit_that_fails_changes_nothing(iris):
+    X, y = iris
+    model = small(SFFAClassifier, max_iter=3).fit(X[y < 2], y[y < 2])
+    expected = small(SFFAClassifier, max_iter=3).fit(X[y < 2], y[y < 2])
+    with pytest.raises(ValueError, match="`X` must have features of finite variance, got values"):
+        model.partial_fit(np.full((2, 4), 1e300) * [[1], [-1]], [2, 0])
+    with pytest.raises(ValueError, match="did not stay finite"):
+        model.set_params(learning_rate_init=1e30).partial_fit(X, y)
+    model.set_params(learning_rate_init=1e-3)
+    assert model.classes_.tolist() == [0, 1]
+    assert_same(model, expected, X)
+    assert_same(model.partial_fit(X, y), expected.partial_fit(X, y), X)

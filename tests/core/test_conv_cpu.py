@@ -1,5 +1,7 @@
 """Convolution against XLA's own, values and gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,15 +15,15 @@ from sffa_jax.core.conv_cpu import convolve
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 3)])
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 1), (4, 2)])
 def test_values_and_gradients(kernel, strides, padding):
-    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
-    w = jax.random.normal(jax.random.key(1), (*kernel, 3, 5))
-    weights = None
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 8, 3)).astype(np.float32)
+    w = rng.normal(size=(*kernel, 3, 5)).astype(np.float32)
 
-    def loss(function, x, w):
-        nonlocal weights
-        out = function(x, w)
+    @partial(jax.jit, static_argnums=0)
+    def value_and_gradients(function, x, w):
+        out, pull = jax.vjp(function, x, w)
         weights = np.random.default_rng(0).normal(size=out.shape).astype(np.float32)
-        return jnp.sum(out * weights)
+        return out, *pull(jnp.asarray(weights))
 
     def ours(x, w):
         unused = {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "feature_group_count": 1}
@@ -32,11 +34,11 @@ def test_values_and_gradients(kernel, strides, padding):
             x, w, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    np.testing.assert_allclose(ours(x, w), theirs(x, w), rtol=1e-5, atol=1e-5)
-    for argument in (1, 2):
-        found = jax.grad(loss, argument)(ours, x, w)
-        expected = jax.grad(loss, argument)(theirs, x, w)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    out, *gradients = value_and_gradients(ours, x, w)
+    expected_out, *expected_gradients = value_and_gradients(theirs, x, w)
+    np.testing.assert_allclose(out, expected_out, rtol=1e-5, atol=1e-5)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +47,16 @@ def test_values_and_gradients(kernel, strides, padding):
 def test_it_stands_for_xlas_in_flax(options):
     x = jax.random.normal(jax.random.key(0), (2, 4, 9, 8, 3))
     plain = nn.Conv(6, (3, 3), **options)
-    params = plain.init(jax.random.key(1), x)
+    params = jax.jit(plain.init)(jax.random.key(1), x)
     ours = nn.Conv(6, (3, 3), conv_general_dilated=convolve, **options)
-    np.testing.assert_allclose(ours.apply(params, x), plain.apply(params, x), rtol=1e-5, atol=1e-5)
 
-    def loss(module, params):
-        return jnp.sum(jnp.sin(module.apply(params, x)))
+    @partial(jax.jit, static_argnums=0)
+    def value_and_gradient(module, params):
+        out, pull = jax.vjp(lambda p: module.apply(p, x), params)
+        return out, *jax.tree.leaves(pull(jnp.cos(out)))
 
-    expected = jax.grad(loss, 1)(plain, params)
-    for found, wanted in zip(
-        jax.tree.leaves(jax.grad(loss, 1)(ours, params)), jax.tree.leaves(expected), strict=True
-    ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    out, *gradients = value_and_gradient(ours, params)
+    expected_out, *expected_gradients = value_and_gradient(plain, params)
+    np.testing.assert_allclose(out, expected_out, rtol=1e-5, atol=1e-5)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-4)

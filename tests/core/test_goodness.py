@@ -114,11 +114,18 @@ def test_unknown_measure():
     st.sampled_from(sorted(goodness.MEASURES)),
 )
 def test_shapes_and_dtypes_pass_through(lead, half, dtype, name):
-    h = jnp.ones((*lead, 2 * half), dtype)
+    h = jax.ShapeDtypeStruct((*lead, 2 * half), dtype)
     for function in (goodness.energy, goodness.polar_ratio):
-        logits = function(h, measure=name)
+        logits = jax.eval_shape(lambda h, of=function: of(h, measure=name), h)
         assert logits.shape == tuple(lead)
         assert logits.dtype == h.dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("function", [goodness.energy, goodness.polar_ratio])
+def test_logits_are_finite_in_every_precision(function, dtype):
+    for name in goodness.MEASURES:
+        logits = jax.jit(lambda h, of=name: function(h, measure=of))(jnp.ones((3, 10), dtype))
         assert np.isfinite(np.float32(logits)).all()
 
 

@@ -1,5 +1,7 @@
 """A factored layer is the plain layer: same values, same gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,13 @@ OVERLAYS = {
     "gaussian": overlays.appended_gaussian(size=3),
 }
 OVERLAYS = {name: make(jax.random.key(1), (12,), 4) for name, make in OVERLAYS.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def value_and_gradient(function, params):
+    """A function's value, and the gradient of its product with random weights, as one program."""
+    out, pull = jax.vjp(function, params)
+    return out, pull(jax.random.normal(jax.random.key(3), out.shape))[0]
 
 
 def plain_kernel(params):
@@ -47,11 +56,10 @@ def test_factored_equals_plain(name, candidates):
         ]
         return jnp.stack(columns, axis=1)
 
-    np.testing.assert_allclose(factored(params), plain(params), rtol=1e-5, atol=1e-6)
-    weights = jax.random.normal(jax.random.key(3), factored(params).shape)
-    a = jax.grad(lambda p: jnp.sum(weights * factored(p)))(params)
-    b = jax.grad(lambda p: jnp.sum(weights * plain(p)))(params)
-    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    out, gradient = value_and_gradient(factored, params)
+    expected_out, expected = value_and_gradient(plain, params)
+    np.testing.assert_allclose(out, expected_out, rtol=1e-5, atol=1e-6)
+    for left, right in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
@@ -171,11 +179,12 @@ def test_a_factored_convolution_is_the_plain_one(candidates):
             found.append(jnp.moveaxis(maps, -1, 1).reshape(3, -1))
         return jnp.stack(found, axis=1)
 
-    np.testing.assert_allclose(factored(params), one_by_one(params), rtol=1e-4, atol=1e-5)
-    weights = jax.random.normal(jax.random.key(3), factored(params).shape)
-    a = jax.grad(lambda p: jnp.sum(weights * factored(p)))(params)["kernels"]["input"]
-    b = jax.grad(lambda p: jnp.sum(weights * one_by_one(p)))(params)["kernels"]["input"]
-    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    out, gradient = value_and_gradient(factored, params)
+    expected_out, expected = value_and_gradient(one_by_one, params)
+    np.testing.assert_allclose(out, expected_out, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        gradient["kernels"]["input"], expected["kernels"]["input"], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
@@ -259,7 +268,8 @@ def test_the_sizes_of_maps(options, sizes):
     built = conv_layers((28, 28), **{"pool": None} | options)
     inputs = (Part("input", jnp.zeros((1, 784)), "sample"),)
     for layer, (side, channels) in zip(built, sizes, strict=True):
-        params = init_layer(layer, jax.random.key(0), inputs)
+        key = jax.random.key(0)
+        params = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, key, i))
         h = jax.eval_shape(lambda p, i=inputs, at=layer: activity(at, p, i), params)
         assert h.shape == (1, 1, side * side * channels)
         inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)

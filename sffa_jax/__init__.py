@@ -1,48 +1,85 @@
-"""Forward-only learning in JAX: the Forward-Forward Algorithm and its symmetric form.
+"""Forward-only learning in JAX: the Forward-Forward Algorithm (FFA) and its symmetric form (SFFA).
 
-`rules` holds the algorithms, `layers` and `network` what they train, `local` the layer-wise
-update, `train` a whole fit, `sweep` many of them at once, `data` the images, `report` the
-tables and figures (imported only when asked for, since plotting is slow to load).
+Reading order: `core` defines the algorithms, `training` the learners, `fit`, `evaluate` and saving,
+`scale` many runs, devices and processes, `continual` learning task by task, `analysis` measurements
+of trained networks, `data` the data sets, `sklearn` the estimators. Each package's docstring lists
+its modules in reading order.
 """
 
-from sffa_jax import data
-from sffa_jax.core import goodness, losses, negatives, network, overlays, rules
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sffa_jax.core import class_units, goodness, losses, negatives, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.image_layout import Grid
 from sffa_jax.core.layer import Layer
-from sffa_jax.core.network import Network, label_scores
-from sffa_jax.core.rules import LocalRule, ffa, sffa
-from sffa_jax.scale import sweep
+from sffa_jax.core.network import Network, init_network, label_scores
+from sffa_jax.core.rules import LocalRule, ffa, make_rule, sffa, with_class_units
 from sffa_jax.training.backprop import backprop_learner
-from sffa_jax.training.evaluate import evaluate
-from sffa_jax.training.fit import Schedule, fit
+from sffa_jax.training.evaluate import Accuracy, evaluate, predict
+from sffa_jax.training.fit import FitResult, Schedule, fit, start, train_epoch
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import local_learner
-from sffa_jax.training.samples import make_samples
+from sffa_jax.training.samples import Samples, make_samples, samples_from
+from sffa_jax.training.update_order import greedy
+
+if TYPE_CHECKING:
+    from sffa_jax import analysis, continual, core, data, scale, sklearn, training
 
 __version__ = "0.1.0"
 
+_PACKAGES = ("analysis", "continual", "core", "data", "scale", "sklearn", "training")
+
 __all__ = [
+    "Accuracy",
+    "FitResult",
+    "Grid",
     "Layer",
     "Learner",
     "LocalRule",
     "Network",
+    "Samples",
     "Schedule",
+    "analysis",
     "backprop_learner",
+    "class_units",
+    "continual",
     "conv_layers",
+    "core",
     "data",
     "dense_layers",
     "evaluate",
     "ffa",
     "fit",
     "goodness",
+    "greedy",
+    "init_network",
     "label_scores",
     "local_learner",
     "losses",
+    "make_rule",
     "make_samples",
     "negatives",
-    "network",
     "overlays",
+    "predict",
     "rules",
+    "samples_from",
+    "scale",
     "sffa",
-    "sweep",
+    "sklearn",
+    "start",
+    "train_epoch",
+    "training",
+    "with_class_units",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a sub-package when it is first used, so that `import sffa_jax` stays fast."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"sffa_jax.{name}")
+    raise AttributeError(f"module 'sffa_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,7 @@
+"""What FFA and SFFA are: pure functions, no loop and no input or output.
+
+Reading order: `goodness` (a layer's logit), `losses`, `rules` (FFA and SFFA), `negatives` (wrong
+labels), `overlays` (how a label enters an image), `winners` (sparse activity), `class_units` (no
+label in the input), `layer`, `image_layout` (rows and maps), `architectures` (stacks of layers),
+`conv_cpu` (a faster convolution on CPUs), `network`.
+"""

@@ -115,6 +115,13 @@ def init_network(
 
     Raises:
       ValueError: if the overlay marks the label although the rule has class units, or neither does.
+
+    >>> from sffa_jax.core import architectures, overlays, rules
+    >>> layers = architectures.dense_layers([8, 8])
+    >>> network = Network(layers, rules.sffa(), overlays.corner_one_hot(), num_classes=3)
+    >>> params = init_network(network, jax.random.key(0), jnp.ones((1, 5)))
+    >>> len(params.layers)
+    2
     """
     key_overlay, key_layers = jax.random.split(key)
     overlay = network.make_overlay(key_overlay, x.shape[1:], network.num_classes)
@@ -216,7 +223,15 @@ def layer_scores(
 def label_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "batch classes"]:
-    """The sum of the layers' scores, from `first_scored` on."""
+    """The sum of the layers' scores, from `first_scored` on, for one batch of scaled images.
+
+    >>> from sffa_jax.core import architectures, overlays, rules
+    >>> layers = architectures.dense_layers([8, 8])
+    >>> network = Network(layers, rules.sffa(), overlays.corner_one_hot(), num_classes=3)
+    >>> params = init_network(network, jax.random.key(0), jnp.ones((1, 5)))
+    >>> label_scores(network, params, jnp.ones((2, 5))).shape
+    (2, 3)
+    """
     return jnp.sum(layer_scores(network, params, x)[network.first_scored :], axis=0)
 
 

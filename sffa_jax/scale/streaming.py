@@ -307,4 +307,5 @@ def fit_stream(
         accuracy = evaluate_stream(learner, progress.state, validation).network
         progress = keep_best(progress, accuracy)
         history.append(EpochInfo(loss, accuracy))
-    return FitResult(progress, jax.tree.map(lambda *epochs: jnp.stack(epochs), *history))
+    stacked = jax.tree.map(lambda *epochs: jnp.stack(epochs), *history)
+    return FitResult(progress.best, stacked, progress)

@@ -71,17 +71,25 @@ def backprop_learner(
     label_smoothing: float | Array = 0.0,
     adversarial: float | Array | None = None,
 ) -> Learner:
-    """Softmax classifier over `layers`, trained end to end; the image enters without a label.
+    """A softmax classifier over `layers`, trained end to end; the image enters without a label.
 
     Args:
       layers: the hidden layers, as a forward-only network has them.
       num_classes: width of the linear read-out that is put on top.
       optimizer: for all parameters together.
-      label_smoothing: share of the target's mass that is spread evenly over all classes.
-      adversarial: how far images are moved to where the loss is higher, see `adversarial.perturb`.
+      label_smoothing: fraction of the target's mass that is spread evenly over all classes.
+      adversarial: distance by which images are moved to where the loss is higher, see
+        `adversarial.perturb`; None does not move them.
 
     Raises:
-      ValueError: for fewer than 2 classes, a share outside [0, 1], or a move that is not positive.
+      ValueError: for fewer than 2 classes, a fraction outside [0, 1], or a distance that is not
+        positive.
+
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> learner = backprop_learner(dense_layers([4]), 3, optax.adam(1e-3))
+    >>> state = learner.init(jax.random.key(0), jnp.ones((1, 5)))
+    >>> learner.scores(state, jnp.ones((2, 5))).shape  # layers, samples, classes
+    (1, 2, 3)
     """
     check_integer("backprop_learner", "num_classes", num_classes, 2)
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)

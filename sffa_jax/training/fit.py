@@ -1,5 +1,6 @@
-"""Training: an epoch as one scan, a fit as a pure function of a key, for any `Learner`."""
+"""Training of any `Learner`: an epoch is one scan, a fit is a pure function of a key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,27 +9,30 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.training.augment import Augmentation
-from sffa_jax.training.evaluate import evaluate
+from sffa_jax.training.evaluate import check_num_classes, evaluate
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
 from sffa_jax.training.sharding import split_batch
 
+SELECTIONS = ("best", "last")
+"""Which state of a run `fit` returns."""
+
 
 class Progress(struct.PyTreeNode):
-    """A fit under way: all that the next epoch depends on, and the best weights so far.
+    """The whole state of a training run: what the next epoch needs, and the best weights so far.
 
-    Fits that run together stack all of it along a leading axis of runs.
+    Runs that train together stack all of it along a leading axis of runs.
 
     Attributes:
       state: the learner's state after `epoch` epochs.
-      epoch: epochs done.
-      key: of the whole fit; each epoch folds its number into it.
+      epoch: number of epochs done.
+      key: key of the whole run; each epoch folds its number into it.
       best: the state with the highest validation accuracy (the earliest of equals).
       best_accuracy: that accuracy, a fraction; -1 before the first epoch.
       best_epoch: the epoch after which it was reached, from 1.
-      diverged_step: update, from 0 over the whole fit, at which a loss first was not finite; -1
+      diverged_step: update, from 0 over the whole run, at which a loss first was not finite; -1
         while all are.
       diverged_layer: the first layer whose loss it was; -1 while all are finite.
     """
@@ -44,27 +48,35 @@ class Progress(struct.PyTreeNode):
 
 
 class EpochInfo(NamedTuple):
-    """Attributes: loss: [layers] mean over the epoch, nats; validation_accuracy: a fraction."""
+    """Attributes: loss: [layers] mean over the epoch, nats; validation_accuracy: a fraction, or
+    None without a validation split."""
 
-    loss: Float[Array, " layers"]
-    validation_accuracy: Float[Array, ""]
+    loss: Float[Array, "*epochs layers"]
+    validation_accuracy: Float[Array, "*epochs"] | None
 
 
 class FitResult(NamedTuple):
-    """Attributes: progress: at the end; history: `EpochInfo` with a leading axis of epochs."""
+    """What a training run returns.
 
-    progress: Progress
+    Attributes:
+      state: the learner's state that was selected.
+      history: `EpochInfo` with a leading axis of epochs.
+      progress: everything after the last epoch; `progress.best_epoch` is the selected epoch.
+    """
+
+    state: State
     history: EpochInfo
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and in what portions.
+    """Length and batches of a training run.
 
     Attributes:
       epochs: passes over the training split.
-      batch_size: images an update; the remainder of an epoch's shuffled order is left out.
-      augment: changes each training batch at random, see `augment`; None leaves it as it is.
+      batch_size: images per update; the remainder of an epoch's shuffled order is left out.
+      augment: changes each training batch at random, see `augment`; None: no change.
 
     Raises:
       ValueError: for zero epochs or an empty batch.
@@ -79,7 +91,7 @@ class Schedule:
         check_integer("Schedule", "batch_size", self.batch_size, 1)
 
     def steps_per_epoch(self, num_samples: int) -> int:
-        """Updates an epoch makes.
+        """Number of updates per epoch.
 
         Raises:
           ValueError: if a batch is larger than the set.
@@ -96,7 +108,20 @@ class Schedule:
 
 
 def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
-    """A fit before its first epoch."""
+    """The run before its first epoch, for loops of your own; `fit` runs the same epochs.
+
+    >>> import optax
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> from sffa_jax.training.backprop import backprop_learner
+    >>> from sffa_jax.training.samples import make_samples
+    >>> import numpy as np
+    >>> train = make_samples(np.zeros((8, 2, 2), np.uint8), np.arange(8) % 2, mean=0.0, std=1.0)
+    >>> learner = backprop_learner(dense_layers([4]), 2, optax.adam(1e-3))
+    >>> progress = start(learner, jax.random.key(0), train)
+    >>> progress, loss = train_epoch(learner, Schedule(epochs=1, batch_size=4), progress, train)
+    >>> int(progress.epoch)
+    1
+    """
     key_init, key_fit = jax.random.split(key)
     state = learner.init(key_init, samples.scaled(samples.images[:1]))
     return Progress(
@@ -119,7 +144,7 @@ class Plan(NamedTuple):
 
 
 def plan_epoch(schedule: Schedule, progress: Progress, num_samples: int) -> Plan:
-    """The shuffled order of the coming epoch, wherever its samples are kept."""
+    """The shuffled order of the next epoch, wherever its samples are stored."""
     num_steps = schedule.steps_per_epoch(num_samples)
     key_order, key_steps = jax.random.split(jax.random.fold_in(progress.key, progress.epoch))
     order = jax.random.permutation(key_order, num_samples)
@@ -130,7 +155,7 @@ def plan_epoch(schedule: Schedule, progress: Progress, num_samples: int) -> Plan
 def update(
     learner: Learner, schedule: Schedule, state: State, key: Key[Array, ""], batch: Samples
 ) -> tuple[State, Float[Array, " layers"]]:
-    """One update on one batch, augmented as the schedule says; also the loss per layer."""
+    """One update on one batch, augmented by the schedule; also returns the loss per layer."""
     x = batch.scaled(batch.images)
     if schedule.augment is not None:
         x = schedule.augment(jax.random.fold_in(key, 1), x)
@@ -140,7 +165,19 @@ def update(
 def train_epoch(
     learner: Learner, schedule: Schedule, progress: Progress, samples: Samples
 ) -> tuple[Progress, Float[Array, " layers"]]:
-    """One pass over the shuffled training split, as one scan; also the mean loss per layer."""
+    """One pass over the shuffled training split, as one scan; also the mean loss per layer.
+
+    >>> import optax
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> from sffa_jax.training.backprop import backprop_learner
+    >>> from sffa_jax.training.samples import make_samples
+    >>> import numpy as np
+    >>> train = make_samples(np.zeros((8, 2, 2), np.uint8), np.arange(8) % 2, mean=0.0, std=1.0)
+    >>> learner = backprop_learner(dense_layers([4]), 2, optax.adam(1e-3))
+    >>> progress = start(learner, jax.random.key(0), train)
+    >>> train_epoch(learner, Schedule(epochs=1, batch_size=4), progress, train)[1].shape
+    (1,)
+    """
 
     def step(state: State, planned: Plan) -> tuple[State, Array]:
         images, labels = samples.images[planned.indices], samples.labels[planned.indices]
@@ -154,7 +191,7 @@ def train_epoch(
 
 
 def close_epoch(progress: Progress, state: State, losses: Float[Array, "steps layers"]) -> Progress:
-    """The fit after an epoch that ended in `state`; notes where the first loss was not finite."""
+    """The run after an epoch that ended in `state`; records where a loss first was not finite."""
     bad = ~jnp.isfinite(losses)
     step = jnp.argmax(jnp.any(bad, axis=1)).astype(jnp.int32)
     layer = jnp.argmax(bad[step]).astype(jnp.int32)
@@ -169,7 +206,7 @@ def close_epoch(progress: Progress, state: State, losses: Float[Array, "steps la
 
 
 def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:
-    """Remembers the present weights if their validation accuracy is the highest so far."""
+    """Keeps the current weights if their validation accuracy is the highest so far."""
     better = accuracy > progress.best_accuracy
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), progress.state, progress.best)
     return progress.replace(
@@ -183,22 +220,62 @@ def fit(
     learner: Learner,
     schedule: Schedule,
     key: Key[Array, ""],
-    training: Samples,
-    validation: Samples,
+    train: Samples,
+    validation: Samples | None = None,
+    *,
+    callback: Callable[[Array, EpochInfo], None] | None = None,
+    select: str | None = None,
 ) -> FitResult:
-    """A whole training run: a pure function of its arguments, to be jitted and vmapped over keys.
+    """A whole training run: a pure function of its arguments that can be jitted and vmapped.
 
-    After each epoch the validation accuracy is taken and the best weights are kept
-    (`result.progress.best`); the test set has no part in it.
+    Args:
+      learner: what learns.
+      schedule: epochs, batch size and augmentation.
+      key: draws weights, order and negatives.
+      train: the training split.
+      validation: its accuracy is measured after each epoch; None: no measurement. Never pass the
+        test split.
+      callback: called on the host after each epoch with the number of epochs done and its
+        `EpochInfo`; of runs under `jax.vmap`, once for each.
+      select: which state `FitResult.state` is: "best" (highest validation accuracy, the earliest of
+        equals) or "last"; None is "best" with a validation split and "last" without.
 
     Raises:
-      ValueError: if a batch is larger than the training split.
+      ValueError: if a batch is larger than the training split, numbers of classes differ, `select`
+        is unknown, or it is "best" without a validation split.
+
+    >>> import optax
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> from sffa_jax.training.backprop import backprop_learner
+    >>> from sffa_jax.training.samples import make_samples
+    >>> import numpy as np
+    >>> images = np.zeros((8, 2, 2), np.uint8)
+    >>> train = make_samples(images, np.arange(8) % 2, mean=0.0, std=1.0)
+    >>> learner = backprop_learner(dense_layers([4]), 2, optax.adam(1e-3))
+    >>> result = fit(learner, Schedule(epochs=2, batch_size=4), jax.random.key(0), train)
+    >>> result.history.loss.shape  # epochs, layers
+    (2, 1)
     """
+    if select is None:
+        select = "last" if validation is None else "best"
+    check_choice("fit", "select", select, SELECTIONS)
+    if select == "best" and validation is None:
+        raise reject("fit", "select", "be 'last' without a validation split", repr(select))
+    for samples in (train, *([] if validation is None else [validation])):
+        check_num_classes("fit", learner, samples)
 
     def epoch(progress: Progress, _: None) -> tuple[Progress, EpochInfo]:
-        progress, loss = train_epoch(learner, schedule, progress, training)
-        accuracy = evaluate(learner, progress.state, validation).network
-        return keep_best(progress, accuracy), EpochInfo(loss, accuracy)
+        progress, loss = train_epoch(learner, schedule, progress, train)
+        accuracy = None
+        if validation is not None:
+            accuracy = evaluate(learner, progress.state, validation).network
+            progress = keep_best(progress, accuracy)
+        info = EpochInfo(loss, accuracy)
+        if callback is not None:
+            jax.debug.callback(callback, progress.epoch, info)
+        return progress, info
 
-    first = start(learner, key, training)
-    return FitResult(*jax.lax.scan(epoch, first, None, length=schedule.epochs))
+    first = start(learner, key, train)
+    progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
+    state = progress.best if select == "best" else progress.state
+    return FitResult(state, history, progress)

@@ -5,7 +5,17 @@ import numpy as np
 import optax
 import pytest
 
-from sffa_jax import Schedule, backprop_learner, dense_layers, fit, make_samples, sffa
+from sffa_jax import (
+    Schedule,
+    backprop_learner,
+    data,
+    dense_layers,
+    fit,
+    make_samples,
+    predict,
+    samples_from,
+    sffa,
+)
 from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 from sffa_jax.scale.sweep import seed_keys
@@ -56,7 +66,7 @@ def test_fit_learns_and_repeats(name):
     curve = first.history.validation_accuracy
     assert first.progress.best_accuracy == curve.max() > 0.9
     assert first.progress.best_epoch == 1 + int(np.argmax(curve))
-    tested = evaluate(LEARNERS[name], first.progress.best, SAMPLES)
+    tested = evaluate(LEARNERS[name], first.state, SAMPLES)
     assert tested.network == first.progress.best_accuracy
     other = run(jax.random.key(4))
     assert not np.array_equal(first.history.loss, other.history.loss)
@@ -162,3 +172,57 @@ def test_a_diverged_network_is_right_about_nothing():
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_last_state_without_a_validation_split():
+    learner, calls = LEARNERS["bp"], []
+    key, schedule = jax.random.key(3), Schedule(3, 20)
+
+    def note(epoch, info):
+        calls.append((int(epoch), float(info.loss[0])))
+
+    result = jax.jit(lambda key: fit(learner, schedule, key, SAMPLES, callback=note))(key)
+    jax.effects_barrier()
+    assert result.history.validation_accuracy is None
+    np.testing.assert_array_equal(result.history.loss[:, 0], [loss for _, loss in sorted(calls)])
+    assert sorted(epoch for epoch, _ in calls) == [1, 2, 3]
+    last = jax.jit(lambda key: fit(learner, schedule, key, SAMPLES, SAMPLES, select="last"))(key)
+    for a, b in zip(jax.tree.leaves(result.state), jax.tree.leaves(last.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="`select` must be 'last' without a validation split"):
+        fit(learner, schedule, key, SAMPLES, select="best")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_predictions_are_what_is_evaluated(name):
+    learner = LEARNERS[name]
+    state = learner.init(jax.random.key(1), SAMPLES.scaled(SAMPLES.images[:1]))
+    labels = predict(learner, state, SAMPLES)
+    assert np.mean(labels == LABELS) == pytest.approx(
+        float(evaluate(learner, state, SAMPLES).network)
+    )
+    np.testing.assert_array_equal(predict(learner, state, SAMPLES.scaled_images(IMAGES)), labels)
+    with pytest.raises(TypeError, match="`images` must be scaled, got uint8"):
+        predict(learner, state, jnp.asarray(IMAGES.reshape(60, -1)))
+    with pytest.raises(ValueError, match="must have 16 pixels each"):
+        SAMPLES.scaled_images(IMAGES[:, :3])
+
+
+def test_the_number_of_classes_is_compared():
+    learner, more = LEARNERS["bp"], SAMPLES.replace(num_classes=4)
+    message = "`samples` must have the learner's 3 classes, got 4"
+    with pytest.raises(ValueError, match=f"fit: {message}"):
+        fit(learner, Schedule(1, 10), jax.random.key(0), more)
+    with pytest.raises(ValueError, match=f"evaluate: {message}"):
+        evaluate(learner, None, more)
+
+
+def test_a_data_set_becomes_samples():
+    digits = data.load("digits")
+    train, validation, test = samples_from(digits, validation=0.2)
+    assert len(train.labels) + len(validation.labels) == len(digits.train_labels)
+    mean, std = data.statistics(np.asarray(train.images).reshape(-1, 8, 8))
+    for samples in (train, validation, test):
+        assert samples.num_classes == 10
+        np.testing.assert_allclose(samples.mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(samples.std, std, rtol=1e-5)

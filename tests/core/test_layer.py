@@ -268,8 +268,7 @@ def test_the_sizes_of_maps(options, sizes):
     built = conv_layers((28, 28), **{"pool": None} | options)
     inputs = (Part("input", jnp.zeros((1, 784)), "sample"),)
     for layer, (side, channels) in zip(built, sizes, strict=True):
-        key = jax.random.key(0)
-        params = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, key, i))
+        params = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, jax.random.key(0), i))
         h = jax.eval_shape(lambda p, i=inputs, at=layer: activity(at, p, i), params)
         assert h.shape == (1, 1, side * side * channels)
         inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)

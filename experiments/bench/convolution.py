@@ -1,4 +1,4 @@
-"""The benchmark's convolutions: their kernels' gradient, a whole update, and memory by depth."""
+"""Times convolutions: the gradient of their kernels and whole updates; measures memory by depth."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments.bench.timing import Timed, compiled, in_turn, ratios, records_of
+from experiments.bench.timing import Timed, compiled, ratios, seconds_in_turn, timed_records
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
 from sffa_jax.core.conv_cpu import DIMENSIONS, convolve
@@ -17,23 +17,23 @@ SHAPE = (28, 28)
 CLASSES = 10
 DEPTHS = (1, 2, 4, 8)
 STEPS = 4
-"""Updates in the loop that is timed."""
+"""Updates in the timed loop."""
 
 CONVOLUTIONS = {
     "28x28, 1 to 64 channels, kernel 7, stride 2": (28, 1, 64, 7, 2),
     "14x14, 32 to 64 channels, kernel 3": (14, 32, 64, 3, 1),
 }
-"""Side and channels of the images, channels, kernel and stride of a layer."""
+"""By description: side and channels of the images; channels, kernel and stride of the layer."""
 
 
-def by_products(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
-    """A convolution as the layers have it."""
+def by_matrix_products(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+    """Computes a convolution as the layers do."""
     unused = {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1), "feature_group_count": 1}
     return convolve(x, kernel, strides, "SAME", precision=None, **unused)
 
 
 def measure_gradient(repeats: int) -> list[dict[str, Any]]:
-    """Four updates of a convolution by its weight gradient, in a loop: XLA's own, and ours."""
+    """Times updates of a convolution by its weight gradient: XLA's convolution, and ours."""
 
     def by_xla(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
         return jax.lax.conv_general_dilated(
@@ -52,25 +52,26 @@ def measure_gradient(repeats: int) -> list[dict[str, Any]]:
         return jax.lax.scan(step, kernel, None, length=STEPS)[0]
 
     programs = []
-    for what, (side, c_in, c_out, size, stride) in CONVOLUTIONS.items():
+    for description, (side, c_in, c_out, size, stride) in CONVOLUTIONS.items():
         x = jax.random.normal(jax.random.key(0), (128, side, side, c_in))
         kernel = 0.1 * jax.random.normal(jax.random.key(1), (size, size, c_in, c_out))
-        for how, function in (("XLA", by_xla), ("rows of products", by_products)):
+        for method, function in (("XLA", by_xla), ("rows of products", by_matrix_products)):
             program = compiled(partial(updates, function, stride), x, kernel)[0]
-            names = {"case": "convolution", "algorithm": f"{what}, {how}"}
+            names = {"case": "convolution", "algorithm": f"{description}, {method}"}
             programs.append(Timed(names, program, {}))
-    return records_of(programs, repeats)
+    return timed_records(programs, repeats)
 
 
-def floor(x: list[jax.Array], kernels: list[jax.Array]) -> list[jax.Array]:
-    """A loop of the least that an update of these layers costs: each layer's convolution and its
-    kernel's gradient."""
+def lower_bound_updates(x: list[jax.Array], kernels: list[jax.Array]) -> list[jax.Array]:
+    """Runs each layer's convolution and its kernel's gradient, several times."""
 
     def step(kernels: list[jax.Array], _: None) -> tuple[list[jax.Array], None]:
         updated = []
         for below, kernel in zip(x, kernels, strict=True):
-            maps, pull = jax.vjp(lambda k, below=below: by_products(below, k, (1, 1)), kernel)
-            # What comes back has the maps' shape; without the barrier XLA would fold the two.
+            maps, pull = jax.vjp(
+                lambda k, below=below: by_matrix_products(below, k, (1, 1)), kernel
+            )
+            # Without the barrier XLA would merge the convolution and its gradient.
             (gradient,) = pull(jax.lax.optimization_barrier(maps))
             updated.append(kernel - 1e-6 * gradient)
         return updated, None
@@ -78,8 +79,8 @@ def floor(x: list[jax.Array], kernels: list[jax.Array]) -> list[jax.Array]:
     return jax.lax.scan(step, kernels, None, length=STEPS)[0]
 
 
-def learning(recipe: Recipe, algorithm: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """A loop of whole updates of a recipe, and what to call it with."""
+def updates_of(recipe: Recipe, algorithm: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Returns a loop of whole updates of a recipe, and its arguments."""
     learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
     x = jax.random.normal(jax.random.key(0), (recipe.batch_size, SHAPE[0] * SHAPE[1]))
     labels = jnp.arange(recipe.batch_size) % CLASSES
@@ -94,7 +95,7 @@ def learning(recipe: Recipe, algorithm: str) -> tuple[Callable[..., Any], tuple[
 
 
 def measure_update(repeats: int, recipe: Recipe = BEST_CONVOLUTION) -> list[dict[str, Any]]:
-    """Updates of a network of convolutions beside the convolutions alone."""
+    """Times updates of a network of convolutions, and the convolutions alone."""
     layers = recipe.layers("sffa", SHAPE)
     keys = jax.random.split(jax.random.key(3), 2 * len(layers))
     below, kernels = [], []
@@ -104,35 +105,37 @@ def measure_update(repeats: int, recipe: Recipe = BEST_CONVOLUTION) -> list[dict
         below.append(jax.random.normal(keys[2 * i], (recipe.batch_size, *size)))
         kernel = (recipe.kernel, recipe.kernel, size[-1], recipe.channels[i])
         kernels.append(0.1 * jax.random.normal(keys[2 * i + 1], kernel))
-    programs = {"the convolutions alone": compiled(floor, below, kernels)[0]}
+    calls = {"the convolutions alone": compiled(lower_bound_updates, below, kernels)[0]}
     for algorithm in ("sffa", "ffa", "bp"):
-        updates, arguments = learning(recipe, algorithm)
-        programs[algorithm] = compiled(updates, *arguments)[0]
-    named = [
+        updates, arguments = updates_of(recipe, algorithm)
+        calls[algorithm] = compiled(updates, *arguments)[0]
+    programs = [
         Timed({"case": "convolution", "algorithm": f"{recipe.channels} maps, {name}"}, call, {})
-        for name, call in programs.items()
+        for name, call in calls.items()
     ]
-    seconds = in_turn(named, repeats)
+    seconds = seconds_in_turn(programs, repeats)
     return [
-        timed.names | {"seconds": found} | (ratios("floor", found, seconds[0]) if i else {})
-        for i, (timed, found) in enumerate(zip(named, seconds, strict=True))
+        program.names
+        | {"seconds": of_program}
+        | (ratios("floor", of_program, seconds[0]) if i else {})
+        for i, (program, of_program) in enumerate(zip(programs, seconds, strict=True))
     ]
 
 
 def measure_memory() -> list[dict[str, Any]]:
-    """Scratch memory of an update by depth, 32 maps of the image's size in every layer."""
+    """Measures an update's scratch memory by depth, with 32 maps of the image's size per layer."""
     records = []
     for algorithm in ("sffa", "ffa", "bp"):
         for depth in DEPTHS:
             maps: dict[str, Any] = {"channels": (32,) * depth, "pool": None, "first_scored": 0}
             recipe = dataclasses.replace(BEST_CONVOLUTION, **maps)
-            _, arguments = learning(recipe, algorithm)
+            _, arguments = updates_of(recipe, algorithm)
             learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
             state, x, labels = arguments
             step = jax.jit(learner.step, donate_argnums=0)
             program = step.lower(state, jax.random.key(0), x, labels).compile()
-            found = program.memory_analysis()
-            assert found is not None, "the backend does not say how much memory a program takes"
+            analysis = program.memory_analysis()
+            assert analysis is not None, "the backend does not report the memory of programs"
             records.append(
                 {
                     "case": "maps",
@@ -140,14 +143,14 @@ def measure_memory() -> list[dict[str, Any]]:
                     "channels": list(recipe.channels),
                     "batch_size": recipe.batch_size,
                     "seconds": [],
-                    "temporary_mib": found.temp_size_in_bytes / 2**20,
+                    "temporary_mib": analysis.temp_size_in_bytes / 2**20,
                 }
             )
     return records
 
 
 def parts(repeats: int) -> dict[str, Callable[[], list[dict[str, Any]]]]:
-    """What is measured together, by name."""
+    """Returns the measurements by name."""
     return {
         "gradient": partial(measure_gradient, repeats),
         "update": partial(measure_update, repeats),

@@ -1,8 +1,8 @@
-"""The least that a network's training or scoring can cost: its matrix products and Adam's update.
+"""A lower bound on the time of training or scoring: the matrix products and Adam's update alone.
 
-Nothing is learned here. Every product has the shape that the mathematics needs; all element-wise
-work, reductions, random numbers and data movement are left out. What a real program takes beyond
-this floor is what could still be saved.
+Nothing is learned here. Every product has the shape that the algorithm needs; element-wise work,
+reductions, random numbers and data movement are left out. The time beyond this bound is what an
+implementation could save at most.
 """
 
 import itertools
@@ -18,15 +18,15 @@ Program = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Shapes:
-    """What decides the size of the products.
+    """The sizes that determine the matrix products.
 
     Attributes:
-      features, label_features: of the image and of the label's appended code.
+      features, label_features: size of an image, and of the appended code of a label.
       hidden: width of each layer.
       classes: number of labels.
-      candidates: labels that training compares for each sample.
-      scored: labels that the layers above the first must score to choose these candidates; 0: none.
-      end_to_end: backprop, whose image enters without a label and whose gradient crosses layers.
+      candidates: number of labels that training compares for each sample.
+      scored: number of labels that are scored to choose these candidates; 0: none.
+      end_to_end: backprop; images enter without a label, and gradients cross layers.
     """
 
     features: int
@@ -38,15 +38,15 @@ class Shapes:
     end_to_end: bool = False
 
     def flops(self, batch: int) -> int:
-        """Of one update's products, a multiplication and an addition each."""
+        """Returns the multiplications and additions in the matrix products of one update."""
         widths = [self.features, *self.hidden]
         if self.end_to_end:
             widths.append(self.classes)
         total = 0
         for i, (below, units) in enumerate(itertools.pairwise(widths)):
             rows = batch if i == 0 or self.end_to_end else batch * self.candidates
-            # Forward and weight gradient; end to end also the gradient of the layer's input. Where
-            # all labels are scored, the candidates' activity is among theirs.
+            # Forward and weight gradient; end to end also the gradient of the layer's input. If
+            # all labels are scored, that includes the candidates.
             forward = batch * self.scored if i and self.scored else rows
             backward = 2 if self.end_to_end and i else 1
             total += 2 * (forward + backward * rows) * below * units
@@ -60,7 +60,7 @@ def _normal(seed: int, *shape: int) -> jax.Array:
 
 
 def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
-    """A scan over updates, and the argument to call it with."""
+    """Returns a scan over updates, and its argument."""
     widths = [shapes.features, *shapes.hidden]
     if shapes.end_to_end:
         widths.append(shapes.classes)
@@ -78,11 +78,11 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
 
     def layer_by_layer(weights: dict[str, jax.Array], x: dict[str, jax.Array]) -> Any:
         h = {name: x[name] @ weight for name, weight in weights.items()}
-        # Of all labels scored, the candidates alone are learned from.
+        # Of all scored labels, only the candidates have a gradient.
         rows = {n: len(h[n]) if n in ("0", "label") else batch * shapes.candidates for n in h}
-        # The other scores are needed too: XLA would not compute them.
-        whole = {name: jax.lax.optimization_barrier(value) for name, value in h.items()}
-        return {n: x[n][: rows[n]].T @ whole[n][: rows[n]] for n in h}
+        # Without the barrier XLA would not compute the other scores.
+        scores = {name: jax.lax.optimization_barrier(value) for name, value in h.items()}
+        return {n: x[n][: rows[n]].T @ scores[n][: rows[n]] for n in h}
 
     def end_to_end(weights: dict[str, jax.Array], x: dict[str, jax.Array]) -> Any:
         h = [x["0"]]
@@ -111,7 +111,7 @@ def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
 
 
 def scoring(shapes: Shapes, images: int, chunk: int) -> tuple[Program, Any]:
-    """All images against all labels, a chunk at a time, and the argument to call it with."""
+    """Returns a loop that scores all images against all labels in chunks, and its argument."""
     chunk = min(chunk, images)
     num_chunks = -(-images // chunk)
     widths = [shapes.features, *shapes.hidden]
@@ -132,13 +132,13 @@ def scoring(shapes: Shapes, images: int, chunk: int) -> tuple[Program, Any]:
         def products(weights: list[jax.Array]) -> list[jax.Array]:
             return [x @ w for x, w in zip(inputs, weights, strict=True)]
 
-        def one(_: jax.Array, state: Any) -> Any:
+        def chunk_products(_: jax.Array, state: Any) -> Any:
             weights, before = state
-            # One number of each changes, in place: else one product would serve all chunks.
+            # Change one number of each weight, so that XLA cannot reuse the products of a chunk.
             changed = [w.at[0, 0].add(0.1 * p[0, 0]) for w, p in zip(weights, before, strict=True)]
             return changed, products(changed)
 
-        last = jax.lax.fori_loop(1, num_chunks, one, (weights, products(weights)))
+        last = jax.lax.fori_loop(1, num_chunks, chunk_products, (weights, products(weights)))
         return last, labels @ label_weights
 
     return run, (weights, inputs, labels, label_weights)

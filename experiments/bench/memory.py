@@ -1,6 +1,6 @@
-"""Memory of a few updates of one network, in a process of its own: nothing else counts.
+"""Measures the memory of a few updates of one network, in a separate process.
 
-Started by `experiments.benchmark` with one JSON argument; prints one JSON object.
+`experiments.benchmark` starts it with one JSON argument; it prints one JSON object.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import resource
 import sys
 from typing import Any
 
-# The peak is what was used, not what a GPU's allocator takes hold of at the start.
+# Otherwise a GPU's allocator reserves memory at the start, and the peak would show that.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
@@ -23,24 +23,30 @@ from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.backprop import BackpropState, init_layers, with_read_out
 
-PARTS = 4
-"""Of a batch, in gradient accumulation."""
+NUM_PARTS = 4
+"""Parts of a batch in gradient accumulation."""
 
 
 def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
-    """An update by backprop that saves memory: activity computed again on the way back, or the
-    gradients of a quarter of the batch at a time added up."""
+    """Returns `init` and `step` of backprop that saves memory.
+
+    Args:
+      layers: hidden layers.
+      classes: number of classes.
+      remat: recompute activity in the backward pass; otherwise accumulate the gradients of
+        `NUM_PARTS` parts of the batch.
+    """
     layers = with_read_out(layers, classes)
     optimizer = optax.adam(1e-3)
 
     def loss(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
         h = x
-        for layer, own in zip(layers, params, strict=True):
+        for layer, layer_params in zip(layers, params, strict=True):
 
-            def one(own: Any, h: jax.Array, layer: Layer = layer) -> jax.Array:
-                return activity(layer, own, (Part("input", h, "sample"),))[:, 0]
+            def output(layer_params: Any, h: jax.Array, layer: Layer = layer) -> jax.Array:
+                return activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
 
-            h = (jax.checkpoint(one) if remat else one)(own, h)
+            h = (jax.checkpoint(output) if remat else output)(layer_params, h)
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(h, labels))
 
     def gradient(params: Any, x: jax.Array, labels: jax.Array) -> Any:
@@ -50,9 +56,9 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
         def add(total: Any, part: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, jax.grad(loss)(params, *part)), None
 
-        parts = (x.reshape(PARTS, -1, x.shape[1]), labels.reshape(PARTS, -1))
+        parts = (x.reshape(NUM_PARTS, -1, x.shape[1]), labels.reshape(NUM_PARTS, -1))
         total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
-        return jax.tree.map(lambda g: g / PARTS, total)
+        return jax.tree.map(lambda g: g / NUM_PARTS, total)
 
     def init(key: jax.Array, x: jax.Array) -> BackpropState:
         params = init_layers(layers, key, x)
@@ -69,7 +75,7 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """Peak of the process, and what the compiled update says of itself, MiB."""
+    """Returns the process's peak memory, and the compiled update's scratch and state, in MiB."""
     hidden, classes = tuple(case["hidden"]), case["classes"]
     if case["algorithm"] in ("bp_remat", "bp_accumulate"):
         init, step = saving_step(
@@ -91,12 +97,12 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     else:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    found = program.memory_analysis()
-    assert found is not None, "the backend does not say how much memory a program takes"
+    analysis = program.memory_analysis()
+    assert analysis is not None, "the backend does not report the memory of programs"
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     return {
         "peak_mib": peak,
-        "temporary_mib": found.temp_size_in_bytes / 2**20,
+        "temporary_mib": analysis.temp_size_in_bytes / 2**20,
         "state_mib": state_bytes / 2**20,
     }
 

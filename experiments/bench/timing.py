@@ -1,4 +1,4 @@
-"""Timing programs side by side, so that whatever else the machine does falls on all alike."""
+"""Times programs in turn, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,9 +7,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+LONG_ENOUGH = 20.0
+"""Seconds after which no more rounds are run than asked for."""
+
+MOST_ROUNDS = 10
+"""Upper limit of rounds, as a multiple of those asked for."""
+
 
 class Timed(NamedTuple):
-    """Attributes: names: the fields that name it; call: runs it to its end; extra: more fields."""
+    """A program to be timed.
+
+    Attributes:
+      names: fields of its record that name it.
+      call: runs it and waits for its end.
+      extra: further fields.
+    """
 
     names: dict[str, Any]
     call: Callable[[], Any]
@@ -17,47 +29,40 @@ class Timed(NamedTuple):
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[], Any], float]:
-    """The call, compiled ahead, and the seconds that took."""
+    """Compiles a call ahead of time; returns what runs it, and the seconds that compiling took."""
     began = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - began
     return lambda: jax.block_until_ready(program(*arguments)), seconds
 
 
-ENOUGH = 20.0
-"""Seconds after which no more rounds are run than asked for."""
+def seconds_in_turn(programs: Sequence[Timed], repeats: int) -> list[list[float]]:
+    """Returns the seconds of every program in each round; a round runs each of them once.
 
-MOST = 10
-"""Times as many rounds as asked for, at most."""
-
-
-def in_turn(programs: Sequence[Timed], repeats: int) -> list[list[float]]:
-    """Seconds of every program in each round; each round runs all of them once.
-
-    Short rounds vary more: there are more of them, until they have lasted `ENOUGH` together.
+    Short rounds vary more, so they are repeated until they have taken `LONG_ENOUGH` together.
     """
     seconds: list[list[float]] = [[] for _ in programs]
     first = time.perf_counter()
-    for number in range(MOST * repeats + 1):
-        if number > repeats and time.perf_counter() - first > ENOUGH:
+    for number in range(MOST_ROUNDS * repeats + 1):
+        if number > repeats and time.perf_counter() - first > LONG_ENOUGH:
             break
-        for program, found in zip(programs, seconds, strict=True):
+        for program, of_program in zip(programs, seconds, strict=True):
             began = time.perf_counter()
             program.call()
-            if number:  # the first round touches fresh memory
-                found.append(time.perf_counter() - began)
+            if number:  # round 0 touches fresh memory
+                of_program.append(time.perf_counter() - began)
     return seconds
 
 
 def ratios(name: str, seconds: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
-    """Ratio of the medians, and the ratio in each round."""
+    """Returns the ratio of the medians, and the ratio of each round."""
     return {
         f"{name}_ratio": float(np.median(seconds) / np.median(others)),
         f"{name}_ratios": [a / b for a, b in zip(seconds, others, strict=True)],
     }
 
 
-def records_of(programs: Sequence[Timed], repeats: int) -> list[dict[str, Any]]:
-    """Times programs that need no ratio."""
-    seconds = in_turn(programs, repeats)
+def timed_records(programs: Sequence[Timed], repeats: int) -> list[dict[str, Any]]:
+    """Times programs and returns a record for each."""
+    seconds = seconds_in_turn(programs, repeats)
     return [p.names | {"seconds": s} | p.extra for p, s in zip(programs, seconds, strict=True)]

@@ -1,7 +1,7 @@
-"""The same training and scoring in PyTorch, written the obvious way: what a user would write first.
+"""The same training and scoring in plain PyTorch, as a user would write it first.
 
-One label at a time, inputs concatenated, `torch.topk` for winners. The optional extra
-`sffa_jax[torch]` installs what this needs.
+Labels are scored one at a time, inputs are concatenated, and `torch.topk` finds the winners. Needs
+the optional extra `sffa_jax[torch]`.
 """
 
 import itertools
@@ -16,27 +16,27 @@ LABEL_FEATURES = 100
 
 
 def pick_device(backend: str) -> torch.device:
-    """The GPU where jax uses one too, else the CPU."""
+    """Returns the GPU if JAX uses one and PyTorch sees it, else the CPU."""
     return torch.device("cuda" if backend == "gpu" and torch.cuda.is_available() else "cpu")
 
 
 def wait() -> None:
-    """Until the device has done what it was told."""
+    """Waits until the device has finished."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def keep_winners(h: torch.Tensor, k: int) -> torch.Tensor:
-    """The k largest of each half."""
+    """Keeps the k largest activities of each half."""
     kept = []
     for half in h.chunk(2, dim=1):
-        places = torch.topk(half, k, dim=1).indices
-        kept.append(half * torch.zeros_like(half).scatter_(1, places, 1.0))
+        indices = torch.topk(half, k, dim=1).indices
+        kept.append(half * torch.zeros_like(half).scatter_(1, indices, 1.0))
     return torch.cat(kept, dim=1)
 
 
 class ForwardOnly(nn.Module):
-    """A forward-only network in the obvious style: a list of layers with an optimizer each."""
+    """A forward-only network: a list of layers with an optimizer each."""
 
     def __init__(
         self, algorithm: str, features: int, hidden: Sequence[int], classes: int, winners: int
@@ -51,45 +51,45 @@ class ForwardOnly(nn.Module):
         self.optimizers: list[torch.optim.Optimizer] = []
 
     def start(self, learning_rate: float = 1e-3) -> None:
-        """Makes the optimizers, once the weights are where they will be trained."""
+        """Makes the optimizers; call it after moving the weights to their device."""
         self.optimizers = [
             torch.optim.Adam(layer.parameters(), learning_rate) for layer in self.layers
         ]
 
     def activity(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """One layer's activity."""
+        """Computes one layer's activity."""
         h = torch.relu(layer(x))
         return keep_winners(h, self.winners) if self.winners else h
 
-    def log_odds(self, h: torch.Tensor) -> torch.Tensor:
-        """SFFA's ratio (logit_scale 6, floor 1) or FFA's energy (logit_scale 20, threshold 0.3)."""
+    def logits(self, h: torch.Tensor) -> torch.Tensor:
+        """Computes the logits of SFFA (scale 6, eps 1) or FFA (scale 20, threshold 0.3)."""
         if self.algorithm == "ffa":
             return 20 * (h.square().mean(dim=1) - 0.3)
         plus, minus = (half.square().sum(dim=1) for half in h.chunk(2, dim=1))
         return 6 * (torch.log(plus + 1) - torch.log(minus + 1))
 
-    def onwards(self, h: torch.Tensor) -> torch.Tensor:
-        """What the next layer sees: no gradient, and the goodness divided out."""
+    def next_input(self, h: torch.Tensor) -> torch.Tensor:
+        """Normalizes activity for the next layer and stops the gradient."""
         parts = [h] if self.algorithm == "ffa" else list(h.chunk(2, dim=1))
-        unit = [p / (p.square().mean(dim=1, keepdim=True).sqrt() + 1e-8) for p in parts]
-        return torch.cat(unit, dim=1).detach()
+        normalized = [p / (p.square().mean(dim=1, keepdim=True).sqrt() + 1e-8) for p in parts]
+        return torch.cat(normalized, dim=1).detach()
 
-    def overlaid(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Images with their label's code appended."""
+    def with_label(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Appends the code of each label to its image."""
         return torch.cat([x, self.codes[labels]], dim=1)
 
     def losses(self, x: torch.Tensor, labels: torch.Tensor, wrong: torch.Tensor) -> Any:
-        """Yields each layer's loss; the caller may update the layer in between."""
-        positive, negative = self.overlaid(x, labels), self.overlaid(x, wrong)
+        """Yields the loss of each layer; the caller may update the layer in between."""
+        positive, negative = self.with_label(x, labels), self.with_label(x, wrong)
         for layer in self.layers:
             h_pos, h_neg = self.activity(layer, positive), self.activity(layer, negative)
             softplus = nn.functional.softplus
-            loss = softplus(-self.log_odds(h_pos)) + softplus(self.log_odds(h_neg))
+            loss = softplus(-self.logits(h_pos)) + softplus(self.logits(h_neg))
             yield 0.5 * loss.mean()
-            positive, negative = self.onwards(h_pos), self.onwards(h_neg)
+            positive, negative = self.next_input(h_pos), self.next_input(h_neg)
 
     def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
-        """One update of every layer."""
+        """Makes one update of every layer."""
         wrong = (labels + torch.randint_like(labels, 1, self.classes)) % self.classes
         for optimizer, loss in zip(self.optimizers, self.losses(x, labels, wrong), strict=True):
             optimizer.zero_grad()
@@ -98,21 +98,21 @@ class ForwardOnly(nn.Module):
 
     @torch.no_grad()
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """Every label's score, one label after another."""
-        found = []
+        """Computes the score of every label, one label after another."""
+        scores = []
         for label in range(self.classes):
-            h = self.overlaid(x, torch.full((len(x),), label, device=x.device))
+            h = self.with_label(x, torch.full((len(x),), label, device=x.device))
             total = torch.zeros(len(x), device=x.device)
             for layer in self.layers:
                 h = self.activity(layer, h)
-                total = total + self.log_odds(h)
-                h = self.onwards(h)
-            found.append(total)
-        return torch.stack(found, dim=1)
+                total = total + self.logits(h)
+                h = self.next_input(h)
+            scores.append(total)
+        return torch.stack(scores, dim=1)
 
 
 class Backprop(nn.Module):
-    """The same layers and a read-out, trained end to end."""
+    """The same layers and a readout, trained end to end."""
 
     def __init__(self, features: int, hidden: Sequence[int], classes: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Backprop(nn.Module):
         self.optimizers = [torch.optim.Adam(self.parameters(), learning_rate)]
 
     def step(self, x: torch.Tensor, labels: torch.Tensor) -> None:
-        """One update."""
+        """Makes one update."""
         (optimizer,) = self.optimizers
         optimizer.zero_grad()
         nn.functional.cross_entropy(self.network(x), labels).backward()
@@ -136,7 +136,7 @@ class Backprop(nn.Module):
 
     @torch.no_grad()
     def scores(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """Computes the logits."""
         return self.network(x)
 
 
@@ -152,7 +152,7 @@ def programs(
     chunk: int,
     backend: str,
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An epoch of training on the images, and scoring all of them, each ready to be timed."""
+    """Returns two calls: an epoch of training on the images, and scoring all of them."""
     device = pick_device(backend)
     x = torch.tensor(images, dtype=torch.float32, device=device) / 255
     y = torch.tensor(labels, dtype=torch.int64, device=device)
@@ -173,8 +173,8 @@ def programs(
         wait()
 
     def score() -> None:
-        found = [network.scores(part).argmax(dim=1) for part in x.split(chunk)]
-        assert len(torch.cat(found)) == len(x)
+        predictions = [network.scores(part).argmax(dim=1) for part in x.split(chunk)]
+        assert len(torch.cat(predictions)) == len(x)
         wait()
 
     return train, score

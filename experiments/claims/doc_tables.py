@@ -275,7 +275,7 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
 
     def table(runs: Sequence[Results]) -> list[list[str]]:
         (run,) = runs
-        return benchmark_tables.tables(benchmark_tables.whole(run.records))[title]
+        return benchmark_tables.tables(benchmark_tables.finished_records(run.records))[title]
 
     return table
 

@@ -1,6 +1,6 @@
-"""The benchmark's tables and figures, made from its records alone."""
+"""Tables and figures of the benchmark, made from its records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,50 +13,55 @@ from experiments.reports.html_report import Picture, Section
 from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
 
 Record = Mapping[str, Any]
+Records = Sequence[Record]
 Table = list[list[str]]
 
 NAMES = ALGORITHM_NAMES | {
     "bp_remat": "Backprop, rematerialized",
     "bp_accumulate": "Backprop, gradients accumulated",
 }
+STYLES = ALGORITHM_STYLES | {"bp_remat": ("#CC79A7", "v"), "bp_accumulate": ("#009E73", "D")}
 
 
-def whole(records: Sequence[Record]) -> list[Record]:
-    """The records of cases that were measured to their end; of each, the last time."""
-    found: dict[str, list[Record]] = {}
-    begun: list[Record] = []
+def finished_records(records: Records) -> list[Record]:
+    """Returns the records of the groups that were measured to their end; of a group that was
+    measured twice, the last ones."""
+    finished: dict[str, list[Record]] = {}
+    started: list[Record] = []
     for record in records:
-        if begun and begun[0]["group"] != record["group"]:
-            begun = []
-        begun.append(record)
+        if started and started[0]["group"] != record["group"]:
+            started = []
+        started.append(record)
         if record["last"]:
-            found[record["group"]], begun = begun, []
-    return [record for group in found.values() for record in group]
+            finished[record["group"]], started = started, []
+    return [record for group in finished.values() for record in group]
 
 
-def of(records: Sequence[Record], case: str) -> list[Record]:
-    """Records of one case."""
+def of_case(records: Records, case: str) -> list[Record]:
+    """Returns the records of one case."""
     return [record for record in records if record["case"] == case]
 
 
-def _seconds(record: Record) -> str:
-    return f"{np.median(record['seconds']):.3g}"
+def algorithms_of(records: Records) -> list[str]:
+    """Returns each algorithm that has records, once, in their order."""
+    return list(dict.fromkeys(record["algorithm"] for record in records))
 
 
-def _spread(record: Record, name: str) -> str:
-    """A ratio and its least and greatest over the rounds."""
+def median_seconds(record: Record) -> float:
+    """Returns the median over the rounds."""
+    return float(np.median(record["seconds"]))
+
+
+def ratio_cell(record: Record, name: str) -> str:
+    """Formats a ratio with its least and greatest value over the rounds."""
     if record.get(f"{name}_ratio") is None:
         return "-"
     rounds = record[f"{name}_ratios"]
     return f"{record[f'{name}_ratio']:.2f} [{min(rounds):.2f}, {max(rounds):.2f}]"
 
 
-def _network(record: Record) -> str:
-    hidden = record["hidden"]
-    return f"{len(hidden)}x{hidden[0]}"
-
-
-def _kind(record: Record) -> str:
+def variant_name(record: Record) -> str:
+    """Returns the algorithm's name with its winners and wrong labels."""
     words = [NAMES[record["algorithm"]]]
     if record["winners"]:
         words.append(f"{record['winners']} winners")
@@ -65,172 +70,163 @@ def _kind(record: Record) -> str:
     return ", ".join(words)
 
 
-def networks_table(records: Sequence[Record], case: str) -> Table:
-    """Training or scoring: seconds, and the ratios to floor and PyTorch."""
-    compiling = {
-        (tuple(r["hidden"]), r["algorithm"], r["winners"], r["negatives"]): r
-        for r in of(records, "compile")
-    }
-    table = [
-        [
-            "Network",
-            "Algorithm",
-            "Seconds",
-            "Times the floor",
-            "PyTorch takes, times",
-            "Compiles in, s",
-        ]
-    ]
-    for record in of(records, case):
+def networks_table(records: Records, case: str) -> Table:
+    """Makes a row for each network and variant: seconds of training or scoring, and their ratios to
+    the lower bound and to PyTorch."""
+
+    def variant(record: Record) -> tuple[Any, ...]:
+        names = ("algorithm", "winners", "negatives")
+        return tuple(record["hidden"]), *(record[name] for name in names)
+
+    compile_records = {variant(record): record for record in of_case(records, "compile")}
+    table = [["Network", "Algorithm", "Seconds", "Time / lower bound", "PyTorch / this"]]
+    table[0].append("Compiling, s")
+    for record in of_case(records, case):
         if record["algorithm"] not in ALGORITHM_NAMES:
             continue
-        key = tuple(record["hidden"]), *(record[n] for n in ("algorithm", "winners", "negatives"))
-        own = compiling.get(key)
+        hidden = record["hidden"]
+        compiled = compile_records.get(variant(record)) if case == "train_epoch" else None
         table.append(
             [
-                _network(record),
-                _kind(record),
-                _seconds(record),
-                _spread(record, "floor"),
-                _spread(record, "torch"),
-                _seconds(own) if own and case == "train_epoch" else "-",
+                f"{len(hidden)}x{hidden[0]}",
+                variant_name(record),
+                f"{median_seconds(record):.3g}",
+                ratio_cell(record, "floor"),
+                ratio_cell(record, "torch"),
+                f"{median_seconds(compiled):.3g}" if compiled else "-",
             ]
         )
     return table
 
 
-def small_table(records: Sequence[Record]) -> Table:
-    """Winners' kernels, sparse products, precision: milliseconds."""
-    table = [["What", "How", "Milliseconds", "Times the fastest"]]
-    groups: dict[str, list[tuple[str, Record]]] = {}
+def operation_and_method(record: Record) -> tuple[str, str] | None:
+    """Returns what a record times and by which method; None for a case without operations."""
+    algorithm = record["algorithm"]
+    if record["case"] == "winners":
+        return f"threshold of {record['winners']} winners of 700, 2048 rows", algorithm
+    if record["case"] == "sparse":
+        operation, _, method = algorithm.partition(", ")
+        sizes = "1024x1400 activity of which 30 active, 1400x1400 weights"
+        return f"{operation}, {sizes}", method
+    if record["case"] == "convolution":
+        operation, _, method = algorithm.rpartition(", ")
+        return f"four updates in a loop, 128 images {operation}", NAMES.get(method, method)
+    if record["case"] == "precision":
+        return "SFFA 1x1400, an epoch", record["precision"]
+    return None
+
+
+def kernels_table(records: Records) -> Table:
+    """Makes a row for each method of an operation (winners, sparse products, convolutions,
+    precision): milliseconds."""
+    table = [["Operation", "Method", "Milliseconds", "Time / fastest"]]
+    operations: dict[str, list[tuple[str, float]]] = {}
     for record in records:
-        if record["case"] == "winners":
-            what = f"threshold of {record['winners']} winners of 700, 2048 rows"
-            groups.setdefault(what, []).append((record["algorithm"], record))
-        elif record["case"] == "sparse":
-            what, _, how = record["algorithm"].partition(", ")
-            what += ", 1024x1400 activity of which 30 active, 1400x1400 weights"
-            groups.setdefault(what, []).append((how, record))
-        elif record["case"] == "convolution":
-            what, _, how = record["algorithm"].rpartition(", ")
-            how = NAMES.get(how, how)
-            groups.setdefault(f"four updates in a loop, 128 images {what}", []).append(
-                (how, record)
-            )
-        elif record["case"] == "precision":
-            what = "SFFA 1x1400, an epoch"
-            groups.setdefault(what, []).append((record["precision"], record))
-    for what, rows in groups.items():
-        best = min(np.median(r["seconds"]) for _, r in rows)
-        for how, record in rows:
-            median = float(np.median(record["seconds"]))
-            table.append([what, how, f"{1000 * median:.3g}", f"{median / best:.2f}"])
+        names = operation_and_method(record)
+        if names is not None:
+            operations.setdefault(names[0], []).append((names[1], median_seconds(record)))
+    for operation, methods in operations.items():
+        fastest = min(seconds for _, seconds in methods)
+        for method, seconds in methods:
+            row = [operation, method, f"{1000 * seconds:.3g}", f"{seconds / fastest:.2f}"]
+            table.append(row)
     return table
 
 
-def pipeline_table(records: Sequence[Record]) -> Table:
-    """One network over several devices, in each way, against one device."""
-    table = [["Layers = devices", "Width", "Over the devices", "Epoch, s", "Times one device"]]
-    found = of(records, "pipeline")
-    for devices in dict.fromkeys(r["devices"] for r in found):
-        median = {
-            r["parallel"]: float(np.median(r["seconds"])) for r in found if r["devices"] == devices
-        }
-        width = next(r["hidden"][0] for r in found if r["devices"] == devices)
-        for way, seconds in median.items():
-            ratio = f"{seconds / median['one device']:.2f}"
-            table.append([str(devices), str(width), way, f"{seconds:.3g}", ratio])
+def pipeline_table(records: Records) -> Table:
+    """Makes a row for each way to use several devices for one network, beside one device."""
+    table = [["Layers = devices", "Width", "Split over devices", "Epoch, s", "Time / one device"]]
+    for devices in dict.fromkeys(r["devices"] for r in of_case(records, "pipeline")):
+        of_devices = [r for r in of_case(records, "pipeline") if r["devices"] == devices]
+        seconds = {r["parallel"]: median_seconds(r) for r in of_devices}
+        width = of_devices[0]["hidden"][0]
+        for mode in seconds:
+            ratio = f"{seconds[mode] / seconds['one device']:.2f}"
+            table.append([str(devices), str(width), mode, f"{seconds[mode]:.3g}", ratio])
     return table
 
 
-def sweep_table(records: Sequence[Record]) -> Table:
-    """Each way of running seeds together, against runs one by one."""
-    found = of(records, "sweep")
-    ways = list(dict.fromkeys(r["parallel"] for r in found))
-    table = [
-        ["Width", "Seeds", *(f"{w}, s" for w in ways), "auto takes", "auto / best", "auto / single"]
-    ]
-    settings = dict.fromkeys((r["hidden"][0], r["seeds"]) for r in found)
-    for width, seeds in settings:
-        rows = [r for r in found if (r["hidden"][0], r["seeds"]) == (width, seeds)]
-        median = {r["parallel"]: float(np.median(r["seconds"])) for r in rows}
+def sweep_table(records: Records) -> Table:
+    """Makes a row for each sweep: seconds in every placement, and single runs one after another."""
+    sweeps = of_case(records, "sweep")
+    modes = list(dict.fromkeys(record["parallel"] for record in sweeps))
+    table = [["Width", "Seeds", *(f"{mode}, s" for mode in modes)]]
+    table[0] += ["auto chooses", "auto / best", "auto / single"]
+    for width, seeds in dict.fromkeys((r["hidden"][0], r["seeds"]) for r in sweeps):
+        rows = [r for r in sweeps if (r["hidden"][0], r["seeds"]) == (width, seeds)]
+        seconds = {record["parallel"]: median_seconds(record) for record in rows}
         auto = rows[0]["auto"]
-        best = min(seconds for way, seconds in median.items() if way != "single")
+        best = min(value for mode, value in seconds.items() if mode != "single")
         table.append(
             [
                 *(str(width), str(seeds)),
-                *(f"{median[w]:.3g}" for w in ways),
-                auto,
-                f"{median[auto] / best:.2f}",
-                f"{median[auto] / median['single']:.2f}",
+                *(f"{seconds[mode]:.3g}" for mode in modes),
+                *(auto, f"{seconds[auto] / best:.2f}", f"{seconds[auto] / seconds['single']:.2f}"),
             ]
         )
     return table
 
 
-def maps_table(records: Sequence[Record]) -> Table:
-    """Convolutions' scratch memory of an update by depth."""
-    found = of(records, "maps")
-    depths = list(dict.fromkeys(len(r["channels"]) for r in found))
-    table = [["Algorithm", *(f"{d} convolutions, MiB" for d in depths)]]
-    for algorithm in dict.fromkeys(r["algorithm"] for r in found):
-        mine = [f"{r['temporary_mib']:.0f}" for r in found if r["algorithm"] == algorithm]
-        table.append([NAMES[algorithm], *mine])
+def maps_table(records: Records) -> Table:
+    """Makes a row for each algorithm: an update's scratch memory by number of convolutions."""
+    of_maps = of_case(records, "maps")
+    depths = list(dict.fromkeys(len(record["channels"]) for record in of_maps))
+    table = [["Algorithm", *(f"{depth} convolutions, MiB" for depth in depths)]]
+    for algorithm in algorithms_of(of_maps):
+        cells = [f"{r['temporary_mib']:.0f}" for r in of_maps if r["algorithm"] == algorithm]
+        table.append([NAMES[algorithm], *cells])
     return table
 
 
-def memory_table(records: Sequence[Record]) -> Table:
-    """Scratch memory of an update by depth, and the least of each depth marked."""
-    found = of(records, "memory")
-    depths = list(dict.fromkeys(len(r["hidden"]) for r in found))
-    scratch = {(r["algorithm"], len(r["hidden"])): r["temporary_mib"] for r in found}
+def memory_table(records: Records) -> Table:
+    """Makes a row for each algorithm: an update's scratch memory by depth; marks the least of each
+    depth."""
+    of_memory = of_case(records, "memory")
+    depths = list(dict.fromkeys(len(record["hidden"]) for record in of_memory))
+    scratch = {(r["algorithm"], len(r["hidden"])): r["temporary_mib"] for r in of_memory}
     least = {d: min(v for (_, depth), v in scratch.items() if depth == d) for d in depths}
-    table = [["Algorithm", *(f"{d} layers, MiB" for d in depths), "8 layers / 2"]]
-    for algorithm in dict.fromkeys(r["algorithm"] for r in found):
-        values = [scratch[algorithm, d] for d in depths]
-        shown = [
-            f"{v:.1f}" + (" (least)" if v == least[d] else "")
-            for v, d in zip(values, depths, strict=True)
-        ]
-        growth = scratch[algorithm, 8] / scratch[algorithm, 2] if {2, 8} <= {*depths} else None
-        table.append([NAMES[algorithm], *shown, "-" if growth is None else f"{growth:.2f}"])
+    table = [["Algorithm", *(f"{depth} layers, MiB" for depth in depths), "8 layers / 2"]]
+    for algorithm in algorithms_of(of_memory):
+        cells = []
+        for depth in depths:
+            mark = " (least)" if scratch[algorithm, depth] == least[depth] else ""
+            cells.append(f"{scratch[algorithm, depth]:.1f}{mark}")
+        growth = "-"
+        if {2, 8} <= {*depths}:
+            growth = f"{scratch[algorithm, 8] / scratch[algorithm, 2]:.2f}"
+        table.append([NAMES[algorithm], *cells, growth])
     return table
 
 
-def linear_figure(records: Sequence[Record]) -> Figure:
-    """Seconds an epoch against samples, classes and depth, with the straight line through them."""
-    found = of(records, "linear")
+def linear_figure(records: Records) -> Figure:
+    """Draws seconds per epoch against samples, classes and depth, with a straight line fit."""
     figure = Figure(figsize=(9, 3))
     titles = {"samples": "Training images", "classes": "Labels, all compared", "depth": "Layers"}
     for axes, (axis, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        rows = [r for r in found if r["axis"] == axis]
-        x = np.array([r["value"] for r in rows], float)
-        y = np.array([np.median(r["seconds"]) for r in rows])
+        rows = [r for r in of_case(records, "linear") if r["axis"] == axis]
+        x = np.array([row["value"] for row in rows], float)
+        y = np.array([median_seconds(row) for row in rows])
         slope, offset = np.polyfit(x, y, 1)
         axes.plot(x, slope * x + offset, color=text_color(), linewidth=1)
         axes.plot(x, y, "o", color=ALGORITHM_STYLES["sffa"][0])
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
-    figure.axes[0].set_ylabel("Seconds an epoch")
-    figure.suptitle("SFFA's cost grows linearly", x=0.01, ha="left", fontsize=11)
+    figure.axes[0].set_ylabel("Seconds per epoch")
+    figure.suptitle("SFFA's time grows linearly", x=0.01, ha="left", fontsize=11)
     return figure
 
 
-def memory_figure(records: Sequence[Record]) -> Figure:
-    """Scratch memory of an update against depth."""
+def memory_figure(records: Records) -> Figure:
+    """Draws the scratch memory of an update against depth."""
     figure, axes = new_axes("Scratch memory of one update")
-    styles = ALGORITHM_STYLES | {
-        "bp_remat": ("#CC79A7", "v"),
-        "bp_accumulate": ("#009E73", "D"),
-    }
-    found = of(records, "memory")
-    for algorithm in dict.fromkeys(r["algorithm"] for r in found):
-        rows = [r for r in found if r["algorithm"] == algorithm]
-        color, marker = styles[algorithm]
+    of_memory = of_case(records, "memory")
+    for algorithm in algorithms_of(of_memory):
+        rows = [r for r in of_memory if r["algorithm"] == algorithm]
+        color, marker = STYLES[algorithm]
         axes.plot(
-            [len(r["hidden"]) for r in rows],
-            [r["temporary_mib"] for r in rows],
+            [len(row["hidden"]) for row in rows],
+            [row["temporary_mib"] for row in rows],
             color=color,
             marker=marker,
             label=NAMES[algorithm],
@@ -242,40 +238,44 @@ def memory_figure(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def tables(records: Sequence[Record]) -> dict[str, Table]:
-    """Every table that has rows, by its title."""
-    found = {
-        "Training, one epoch": networks_table(records, "train_epoch"),
-        "Scoring all images against all labels": networks_table(records, "score"),
-        "Kernels": small_table(records),
-        "Sweeps": sweep_table(records) if of(records, "sweep") else [[]],
-        "One network over several devices": pipeline_table(records),
-        "Scratch memory of convolutions": maps_table(records),
-        "Scratch memory of one update": memory_table(records) if of(records, "memory") else [[]],
-    }
-    return {title: table for title, table in found.items() if len(table) > 1}
+TABLES: dict[str, Callable[[Records], Table]] = {
+    "Training, one epoch": partial(networks_table, case="train_epoch"),
+    "Scoring all images against all labels": partial(networks_table, case="score"),
+    "Kernels": kernels_table,
+    "Sweeps": sweep_table,
+    "One network over several devices": pipeline_table,
+    "Scratch memory of convolutions": maps_table,
+    "Scratch memory of one update": memory_table,
+}
+"""By title."""
+
+
+def tables(records: Records) -> dict[str, Table]:
+    """Makes every table that has rows, by its title."""
+    by_title = {title: make_table(records) for title, make_table in TABLES.items()}
+    return {title: table for title, table in by_title.items() if len(table) > 1}
 
 
 def section(results: Results) -> Section:
-    """What there is to say of the runs; of a group that was begun twice, the whole one counts."""
-    records = whole(results.records)
+    """Makes the report of a benchmark from its finished groups."""
+    records = finished_records(results.records)
     rows = [
         {k: v for k, v in r.items() if not isinstance(v, list) or k == "hidden"} for r in records
     ]
     medians = np.array([np.median(r["seconds"] or [np.nan]) for r in records])
     pictures = []
-    if of(records, "linear"):
+    if of_case(records, "linear"):
         draw = partial(linear_figure, records)
-        pictures.append(Picture("linear.png", "Time an epoch, SFFA.", draw))
-    if of(records, "memory"):
+        pictures.append(Picture("linear.png", "SFFA's time per epoch.", draw))
+    if of_case(records, "memory"):
         draw = partial(memory_figure, records)
         pictures.append(Picture("memory.png", "Scratch memory by depth.", draw))
     return Section(
         title="Speed and memory",
-        lead="Medians over rounds in which all programs of a network ran once; in brackets the "
-        "least and the greatest ratio of a round. The floor is the matrix products and the "
-        "optimizer's update alone. PyTorch: how many times longer the same takes, written the "
-        "obvious way.",
+        lead="Medians over rounds; in each round all programs of a network run once. Brackets hold "
+        "the least and the greatest ratio of a round. The lower bound is the time of the matrix "
+        "products and the optimizer's update alone. PyTorch / this: how many times longer a plain "
+        "PyTorch program takes.",
         tables=tables(records),
         pictures=pictures,
         records=records,

@@ -1,4 +1,4 @@
-"""The PyTorch reference computes what the library computes."""
+"""The PyTorch baseline and the library compute the same losses and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from sffa_jax.core.overlays import Overlay, appended_gaussian, parts
 from sffa_jax.training.local import layer_loss
 
 torch = pytest.importorskip("torch", reason="needs the extra `torch`")
-plain_torch = pytest.importorskip("experiments.bench.torch_baseline")
+torch_baseline = pytest.importorskip("experiments.bench.torch_baseline")
 
 
 @pytest.mark.parametrize("winners", [0, 2])
 @pytest.mark.parametrize("algorithm", ["sffa", "ffa"])
 def test_losses_and_gradients_agree(algorithm, winners):
-    network = plain_torch.ForwardOnly(algorithm, 6, [8], 3, winners)
+    network = torch_baseline.ForwardOnly(algorithm, 6, [8], 3, winners)
     random = np.random.default_rng(0)
     x = random.normal(size=(5, 6)).astype(np.float32)
     labels, wrong = np.array([0, 1, 2, 0, 1]), np.array([1, 2, 0, 2, 0])

@@ -1,0 +1,108 @@
+"""The benchmark's options."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from experiments.config.options import check_names, flags
+from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.core.negatives import NEGATIVES
+from sffa_jax.training.fit import Schedule
+
+CASE_NAMES = (
+    *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
+    *("pipeline",),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time training, scoring and sweeps, and measure their memory."""
+
+    cases: tuple[str, ...] = CASE_NAMES
+    """What to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
+    precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host
+    devices)."""
+    networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
+    """Networks, as depth x width."""
+    winners: int = 15
+    """Winners of each half, in the cases that have them."""
+    negatives: tuple[str, ...] = ("uniform", "hard", "all")
+    """SFFA's choices of wrong labels: uniform, hard, all."""
+    batch_size: int = 512
+    """Images per update."""
+    images: int = 2_560
+    """Training images of the timed epoch."""
+    score_images: int = 10_000
+    """Images that are scored against all labels."""
+    features: int = 784
+    """Pixels per image."""
+    classes: int = 10
+    """Number of labels."""
+    memory_width: int = 1000
+    """Width of the layers in the cases linear (depth), memory and pipeline."""
+    sweep_widths: tuple[int, ...] = (200, 1400)
+    """Widths of the networks in sweeps."""
+    sweep_seeds: tuple[int, ...] = (4, 10)
+    """Numbers of runs in sweeps."""
+    repeats: int = 5
+    """Least number of rounds; short rounds are repeated more often. Reports show medians."""
+    device: str | None = None
+    """cpu, gpu or tpu; JAX's default if left out."""
+    out: Path | None = None
+    """Folder for the results; a second start with the same folder resumes it."""
+    compilation_cache: Path | None = None
+    """Folder for compiled programs; the measured compile times are meaningless with it."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """Returns the options before the command line is read."""
+        del arguments
+        return cls()
+
+    def command(self) -> str:
+        """Returns the command that repeats the run."""
+        defaults = dataclasses.asdict(type(self)())
+        options = {n: v for n, v in dataclasses.asdict(self).items() if n != "out"}
+        return " ".join(["python -m experiments.benchmark", *flags(options, defaults)])
+
+    def check(self) -> None:
+        """Checks every option.
+
+        Raises:
+          ValueError: naming the first invalid option.
+        """
+        check_names("cases", self.cases, CASE_NAMES)
+        check_names("negatives", self.negatives, list(NEGATIVES))
+        for network in self.networks:
+            hidden_widths(network)
+        for name in ("winners", "images", "score_images", "features", "memory_width", "repeats"):
+            check_integer("options", name, getattr(self, name), 1)
+        check_integer("options", "batch_size", self.batch_size, 1)
+        check_integer("options", "classes", self.classes, 2)
+        for name in ("sweep_widths", "sweep_seeds"):
+            for value in getattr(self, name):
+                check_integer("options", name, value, 1)
+        Schedule(1, self.batch_size).steps_per_epoch(self.images)
+        if self.device is not None:
+            check_choice("options", "device", self.device, ("cpu", "gpu", "tpu"))
+
+
+def hidden_widths(network: str) -> tuple[int, ...]:
+    """Parses a network written as DEPTHxWIDTH into its hidden widths.
+
+    Raises:
+      ValueError: for another form, no layer or an odd width.
+
+    >>> hidden_widths("2x1400")
+    (1400, 1400)
+    """
+    depth, _, width = network.partition("x")
+    if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width) > 1):
+        got = repr(network)
+        raise reject("options", "networks", "be written as DEPTHxWIDTH", got, "Try 2x1400.")
+    if int(width) % 2:
+        raise reject("options", "networks", "have an even width", repr(network))
+    return (int(width),) * int(depth)

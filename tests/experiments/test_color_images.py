@@ -2,7 +2,7 @@
 
 import pytest
 import rgb_stand_in
-from commands import read, start
+from commands import read, run_command
 
 from experiments import compare
 from experiments.harness.experiment import execute
@@ -18,8 +18,8 @@ def folder(tmp_path_factory):
 def made(name, folder, out, *arguments):
     """The records of a command on the stand-in, one seed."""
     said = ["--dataset", "cifar10", "--data-dir", str(folder), "--out", str(out), "--seeds", "1"]
-    run = start(name, *said, *arguments)
-    assert run.returncode == 0, run.stderr
+    run = run_command(name, *said, *arguments)
+    assert run.status == 0, run.err
     return read(out)
 
 

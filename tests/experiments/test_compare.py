@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from commands import read, start
+from commands import read, run_command, start
 
 from experiments import compare
 from experiments.config.presets import PRESETS
@@ -15,7 +15,7 @@ from experiments.harness.experiment import execute, parse
 from experiments.harness.saved import load
 from sffa_jax import data
 
-TINY = ["--seeds", "2", "--epochs", "2", "--hidden", "8"]
+TINY = ["--seeds", "2", "--epochs", "3", "--hidden", "32"]
 
 
 def test_the_command(tmp_path):
@@ -28,7 +28,7 @@ def test_the_command(tmp_path):
         (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
     ]
     for record in records:
-        assert 0.05 < record["test_accuracy"] <= 1
+        assert record["test_accuracy"] > 0.3  # chance: 0.1
         assert record["history"]["loss"][1] < record["history"]["loss"][0]
         history = record["history"]
         assert record["validation_accuracy"] == max(history["validation_accuracy"])
@@ -37,7 +37,7 @@ def test_the_command(tmp_path):
         assert history["validation_layer_accuracies"] == by_layer
         assert record["train_seconds"] > 0
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["options"]["hidden"] == [8]
+    assert config["options"]["hidden"] == [32]
     assert config["data"]["source"] == "scikit-learn load_digits"
     digits = data.load("digits")
     for record in records[::2]:
@@ -55,16 +55,16 @@ def execute_compare(*arguments):
 
 def test_a_second_start_adds_only_what_is_missing(tmp_path):
     common = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path)]
-    assert start("compare", *common, "--seeds", "1", "--algorithms", "bp").returncode == 0
+    assert run_command("compare", *common, "--seeds", "1", "--algorithms", "bp").status == 0
     before = (tmp_path / "results.jsonl").read_text()
     more = [*common, "--seeds", "2", "--algorithms", "bp", "sffa", "--parallel", "map"]
-    assert start("compare", *more).returncode == 0
+    assert run_command("compare", *more).status == 0
     after = (tmp_path / "results.jsonl").read_text()
     assert after.startswith(before)
     runs = [json.loads(line) for line in after.splitlines()]
     expected = [("bp", 0), ("bp", 1), ("sffa", 0), ("sffa", 1)]
     assert [(run["algorithm"], run["seed"]) for run in runs] == expected
-    assert start("compare", *more).returncode == 0
+    assert run_command("compare", *more).status == 0
     assert (tmp_path / "results.jsonl").read_text() == after
 
 
@@ -82,7 +82,9 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
         (["--validation", "nan"], "`validation` must be a number above 0"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "which does not exist"),
         (["--seeds", "many"], "--seeds"),
-        (["--sedes", "3"], "--sedes"),
+        (["--sedes", "3"], "Unknown option --sedes. Did you mean --seeds? See --help."),
+        (["--algorithms", "sfa"], "got 'sfa'. Did you mean 'sffa'?"),
+        (["--preset", "bset"], "got 'bset'. Did you mean 'best'?"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from commands import read, start
+from commands import read, run_command
 
 from experiments import latents
 from experiments.harness.experiment import execute
@@ -18,9 +18,9 @@ GIVEN += ["--algorithms", "sffa", "bp", "--probes", "120", "--embedded", "60", "
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     out = tmp_path_factory.mktemp("latents")
-    run = start("latents", *GIVEN, "--out", str(out))
-    assert run.returncode == 0, run.stderr
-    return out, run.stdout
+    run = run_command("latents", *GIVEN, "--out", out)
+    assert run.status == 0, run.err
+    return out, run.out
 
 
 def test_every_layer_is_measured(done):

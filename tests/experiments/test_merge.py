@@ -4,49 +4,28 @@ import json
 import shutil
 
 import pytest
-from commands import read, run_program
-
-from experiments import compare, merge
-from experiments.harness.experiment import execute
-
-# In a process without type checks of shapes, which stacked runs do not pass.
-PROGRAM = """
-import sys
-from experiments import compare, merge
-from experiments.harness.experiment import execute
-given, folder = sys.argv[1].split(), sys.argv[2]
-def run(*arguments):
-    assert execute(compare.main, compare.Options, "compare", [*given, *arguments]) == 0
-for i in (1, 2, 3, 4):
-    run("--shard", f"{i}/4", "--out", f"{folder}/parts")
-run("--out", f"{folder}/whole")
-joined = ["--parts", f"{folder}/parts", "--out", f"{folder}/joined"]
-for _ in range(2):  # joined again, nothing is there twice
-    print("MERGED")
-    assert execute(merge.main, merge.Options, "merge", joined) == 0
-print("RUN AGAIN")
-run("--out", f"{folder}/joined")
-"""
+from commands import read, run_command
 
 GIVEN = ["--hidden", "8", "--epochs", "1", "--seeds", "3", "--batch-size", "64"]
 GIVEN += ["--algorithms", "sffa", "bp", "--parallel", "map"]
 
 
 def join(parts, out):
-    arguments = ["--parts", str(parts), "--out", str(out)]
-    return execute(merge.main, merge.Options, "merge", arguments)
+    return run_command("merge", "--parts", parts, "--out", out)
 
 
 def run(*arguments):
-    return execute(compare.main, compare.Options, "compare", [*GIVEN, *map(str, arguments)])
+    return run_command("compare", *GIVEN, *arguments)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """Six runs in four parts; one of them spans both algorithms."""
-    folder = tmp_path_factory.mktemp("parts")
-    (folder / "said").write_text(run_program(PROGRAM, " ".join(GIVEN), folder))
-    return folder / "parts"
+    folder = tmp_path_factory.mktemp("grid") / "parts"
+    for i in (1, 2, 3, 4):
+        part = run("--shard", f"{i}/4", "--out", folder)
+        assert part.status == 0, part.err
+    return folder
 
 
 def by_run(folder):
@@ -60,15 +39,19 @@ def test_every_run_is_in_one_part(parts):
 
 def test_the_parts_are_the_whole(parts):
     folder = parts.parent
-    _, said, *_, again = (folder / "said").read_text().split("MERGED")
-    assert "4 parts, 6 runs" in said
-    command = said.split("The report: ")[1]
+    assert run("--out", folder / "whole").status == 0
+    for _ in range(2):  # joined again, nothing is there twice
+        joined = join(parts, folder / "joined")
+        assert joined.status == 0, joined.err
+        assert "4 parts, 6 runs" in joined.out
+    command = joined.out.split("The report: ")[1]
     assert command.startswith("python -m experiments.compare --algorithms sffa bp --seeds 3")
     assert "--shard" not in command
     assert by_run(folder / "joined") == by_run(folder / "whole")
     assert len(read(folder / "joined")) == 6
-    # The experiment finds nothing to do but its report.
-    assert "epoch" not in again.partition("RUN AGAIN")[2].partition("Algorithm")[0]
+    # The experiment has nothing left to do but its report.
+    again = run("--out", folder / "joined")
+    assert "epoch" not in again.out.partition("Algorithm")[0]
     assert (folder / "joined" / "report.html").exists()
 
 
@@ -98,20 +81,23 @@ def repeat_run(part):
         (lambda p: (p / "config.json").unlink(), "holds no results that can be read"),
     ],
 )
-def test_parts_that_do_not_fit(copied, tmp_path, capsys, damage, message):
+def test_parts_that_do_not_fit(copied, tmp_path, damage, message):
     damage(copied / "shard-2-of-4")
-    assert join(copied, tmp_path / "out") == 2
-    assert message in capsys.readouterr().err
+    joined = join(copied, tmp_path / "out")
+    assert joined.status == 2
+    assert message in joined.err
     assert not (tmp_path / "out").exists()
 
 
-def test_no_parts(tmp_path, capsys):
-    assert join(tmp_path, tmp_path / "out") == 2
-    assert "must hold the parts of one division" in capsys.readouterr().err
+def test_no_parts(tmp_path):
+    joined = join(tmp_path, tmp_path / "out")
+    assert joined.status == 2
+    assert "must hold the parts of one division" in joined.err
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/4/2"])
-def test_bad_parts(tmp_path, capsys, shard):
-    assert run("--shard", shard, "--out", tmp_path / "out") == 2
-    assert f"`shard` must be i/n with 1 <= i <= n, got {shard!r}" in capsys.readouterr().err
+def test_bad_parts(tmp_path, shard):
+    part = run("--shard", shard, "--out", tmp_path / "out")
+    assert part.status == 2
+    assert f"`shard` must be i/n with 1 <= i <= n, got {shard!r}" in part.err
     assert not (tmp_path / "out").exists()

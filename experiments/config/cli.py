@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import inspect
 import io
 import itertools
@@ -84,7 +85,7 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
             form = tyro.cli(
                 make_form(fields, flat_values(default)),
                 prog=f"python -m experiments.{name}",
-                description=description_of(options),
+                description=description_of(options, name),
                 args=given,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
@@ -185,9 +186,11 @@ def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> t
     return dataclasses.make_dataclass("form", shown)
 
 
-def description_of(options: type[Any]) -> str:
-    """Returns the options' docstring and the first example of their module."""
-    module = sys.modules[options.__module__].__doc__ or ""
-    example = re.search(r"^ {4}((?:python|make) .*)$", module, flags=re.MULTILINE)
+def description_of(options: type[Any], name: str) -> str:
+    """Returns the options' docstring and the first example in the docstring of their command."""
+    module = sys.modules["__main__"]
+    if getattr(module.__spec__, "name", None) != f"experiments.{name}":
+        module = importlib.import_module(f"experiments.{name}")
+    example = re.search(r"^ {4}((?:python|make) .*)$", module.__doc__ or "", flags=re.MULTILINE)
     text = inspect.cleandoc(options.__doc__ or "")
     return f"{text}\n\nExample: {example[1]}" if example else text

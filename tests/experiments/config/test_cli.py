@@ -27,7 +27,7 @@ def test_every_option_has_one_sentence_of_help(name):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example(name):
     assert re.search(
-        r"\n\nExample: (python -m experiments\.|make )", description_of(options_of(name))
+        r"\n\nExample: (python -m experiments\.|make )", description_of(options_of(name), name)
     )
 
 

@@ -21,6 +21,7 @@ from sffa_jax.training.fit import FitResult, Schedule, fit, start, train_epoch
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import local_learner
 from sffa_jax.training.samples import Samples, make_samples, samples_from
+from sffa_jax.training.saved import load, save
 from sffa_jax.training.update_order import greedy
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ __all__ = [
     "greedy",
     "init_network",
     "label_scores",
+    "load",
     "local_learner",
     "losses",
     "make_rule",
@@ -64,6 +66,7 @@ __all__ = [
     "predict",
     "rules",
     "samples_from",
+    "save",
     "scale",
     "sffa",
     "sklearn",

@@ -11,6 +11,7 @@ calls once, when its parameters are drawn.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -78,26 +79,28 @@ def corner_one_hot(*, value: float | Array = 1.0) -> MakeOverlay:
            [0., 1., 5., 5., 5., 5.]], dtype=float32)
     """
     check_range("corner_one_hot", "value", value)
+    return partial(_draw_corner_one_hot, value)
 
-    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
-        del key
-        check_integer("corner_one_hot", "num_classes", num_classes, 2)
-        d_in = math.prod(input_shape)
-        if num_classes > d_in:
-            raise reject(
-                "corner_one_hot",
-                "num_classes",
-                f"fit into the {d_in} input features",
-                num_classes,
-                "Use `appended_pattern`.",
-            )
-        keep = jnp.arange(d_in) >= num_classes
-        pattern = value * jnp.eye(num_classes, d_in)
-        return Overlay(
-            keep=keep.reshape(input_shape), pattern=pattern.reshape(num_classes, *input_shape)
+
+def _draw_corner_one_hot(
+    value: float | Array, key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int
+) -> Overlay:
+    del key
+    check_integer("corner_one_hot", "num_classes", num_classes, 2)
+    d_in = math.prod(input_shape)
+    if num_classes > d_in:
+        raise reject(
+            "corner_one_hot",
+            "num_classes",
+            f"fit into the {d_in} input features",
+            num_classes,
+            "Use `appended_pattern`.",
         )
-
-    return make
+    keep = jnp.arange(d_in) >= num_classes
+    pattern = value * jnp.eye(num_classes, d_in)
+    return Overlay(
+        keep=keep.reshape(input_shape), pattern=pattern.reshape(num_classes, *input_shape)
+    )
 
 
 def appended_pattern(
@@ -121,14 +124,21 @@ def appended_pattern(
     check_integer("appended_pattern", "size", size, 1)
     check_range("appended_pattern", "density", density, above=0, at_most=1)
     check_range("appended_pattern", "value", value)
+    return partial(_draw_appended_pattern, size, density, value)
 
-    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
-        del input_shape
-        check_integer("appended_pattern", "num_classes", num_classes, 2)
-        on = jax.random.bernoulli(key, density, (num_classes, size))
-        return Overlay(appended=value * on.astype(jnp.float32))
 
-    return make
+def _draw_appended_pattern(
+    size: int,
+    density: float | Array,
+    value: float | Array,
+    key: Key[Array, ""],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+) -> Overlay:
+    del input_shape
+    check_integer("appended_pattern", "num_classes", num_classes, 2)
+    on = jax.random.bernoulli(key, density, (num_classes, size))
+    return Overlay(appended=value * on.astype(jnp.float32))
 
 
 def appended_gaussian(*, size: int = 100, value: float | Array = 1.0) -> MakeOverlay:
@@ -146,13 +156,19 @@ def appended_gaussian(*, size: int = 100, value: float | Array = 1.0) -> MakeOve
     """
     check_integer("appended_gaussian", "size", size, 1)
     check_range("appended_gaussian", "value", value)
+    return partial(_draw_appended_gaussian, size, value)
 
-    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
-        del input_shape
-        check_integer("appended_gaussian", "num_classes", num_classes, 2)
-        return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
 
-    return make
+def _draw_appended_gaussian(
+    size: int,
+    value: float | Array,
+    key: Key[Array, ""],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+) -> Overlay:
+    del input_shape
+    check_integer("appended_gaussian", "num_classes", num_classes, 2)
+    return Overlay(appended=value * jax.random.normal(key, (num_classes, size)))
 
 
 def none() -> MakeOverlay:
@@ -161,12 +177,12 @@ def none() -> MakeOverlay:
     >>> none()(jax.random.key(0), (6,), 2).marks_label
     False
     """
+    return _draw_none
 
-    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
-        del key, input_shape, num_classes
-        return Overlay()
 
-    return make
+def _draw_none(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
+    del key, input_shape, num_classes
+    return Overlay()
 
 
 def image_wave(
@@ -193,25 +209,33 @@ def image_wave(
     height, width, channels = check_image_shape("image_wave", image_shape)
     check_range("image_wave", "lowest", lowest, above=0)
     check_range("image_wave", "highest", highest, at_least=lowest)
+    return partial(_draw_image_wave, (height, width, channels), lowest, highest)
 
-    def make(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: int) -> Overlay:
-        check_integer("image_wave", "num_classes", num_classes, 2)
-        if math.prod(input_shape) != height * width * channels:
-            raise reject(
-                "image_wave",
-                "image_shape",
-                f"have the {math.prod(input_shape)} pixels of the input",
-                tuple(image_shape),
-            )
-        key_size, key_sign = jax.random.split(key)
-        size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
-        a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
-        rows, columns = jnp.arange(height), jnp.arange(width)
-        phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
-        wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
-        return Overlay(pattern=wave.reshape(num_classes, *input_shape))
 
-    return make
+def _draw_image_wave(
+    image_shape: tuple[int, int, int],
+    lowest: float,
+    highest: float,
+    key: Key[Array, ""],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+) -> Overlay:
+    check_integer("image_wave", "num_classes", num_classes, 2)
+    height, width, channels = image_shape
+    if math.prod(input_shape) != height * width * channels:
+        raise reject(
+            "image_wave",
+            "image_shape",
+            f"have the {math.prod(input_shape)} pixels of the input",
+            image_shape,
+        )
+    key_size, key_sign = jax.random.split(key)
+    size = jax.random.uniform(key_size, (2, num_classes), minval=lowest, maxval=highest)
+    a, b = size * jax.random.rademacher(key_sign, (2, num_classes), size.dtype)
+    rows, columns = jnp.arange(height), jnp.arange(width)
+    phase = a[:, None, None] * rows[None, :, None] + b[:, None, None] * columns[None, None, :]
+    wave = jnp.repeat(jnp.sin(phase)[..., None], channels, axis=-1)
+    return Overlay(pattern=wave.reshape(num_classes, *input_shape))
 
 
 def parts(overlay: Overlay, x: Float[Array, "batch *input"]) -> tuple[Part, ...]:

@@ -1,5 +1,7 @@
 """The baseline: the same layers trained end to end by backpropagation and cross-entropy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -95,7 +97,7 @@ def backprop_learner(
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     if adversarial is not None:
         check_range("backprop_learner", "adversarial", adversarial, above=0)
-    layers = with_read_out(layers, num_classes)
+    hidden_layers, layers = layers, with_read_out(layers, num_classes)
 
     def init(key: Array, x: Array) -> BackpropState:
         params = init_layers(layers, key, x)
@@ -120,4 +122,11 @@ def backprop_learner(
     def scores(state: BackpropState, x: Array) -> Array:
         return logits(layers, state.params, x)[None]
 
-    return Learner(init, step, scores, num_classes)
+    build = partial(
+        backprop_learner,
+        hidden_layers,
+        num_classes,
+        label_smoothing=label_smoothing,
+        adversarial=adversarial,
+    )
+    return Learner(init, step, scores, num_classes, build=build)

@@ -20,6 +20,8 @@ class Learner(NamedTuple):
         score of each label. A network trained end to end counts as one layer.
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction.
+      build: (optimizer=...) -> this learner with another optimizer, described in saved files. None:
+        a saved state can be loaded only by passing the learner to `saved.load`.
     """
 
     init: Callable[[Array, Array], State]
@@ -27,3 +29,4 @@ class Learner(NamedTuple):
     scores: Callable[[State, Array], Array]
     num_classes: int
     first_scored: int = 0
+    build: Callable[..., "Learner"] | None = None

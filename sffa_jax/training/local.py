@@ -1,6 +1,7 @@
 """Layer-local learning: each layer is updated by the gradient of its own loss alone."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -178,4 +179,11 @@ def local_learner(
         started = order.has_started(state.step, len(network.layers))
         return jnp.where(started[:, None, None], all_scores, 0.0)
 
-    return Learner(init, step, scores, network.num_classes, network.first_scored)
+    build = partial(
+        local_learner,
+        network=network,
+        negatives=choose_negatives,
+        update_order=order,
+        adversarial=adversarial,
+    )
+    return Learner(init, step, scores, network.num_classes, network.first_scored, build)

@@ -7,6 +7,7 @@ before the next begins.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -116,30 +117,35 @@ def greedy(steps_per_layer: int) -> UpdateOrder:
     """
     check_integer("greedy", "steps_per_layer", steps_per_layer, 1)
 
-    def learning_layer(step: Array, depth: int) -> Array:
-        return jnp.minimum(step // steps_per_layer, depth - 1)
+    return UpdateOrder(
+        partial(_update_greedily, steps_per_layer), partial(_started, steps_per_layer)
+    )
 
-    def update(
-        updates: LayerUpdates, states: States, step: Int[Array, ""]
-    ) -> tuple[States, Float[Array, " layers"]]:
-        depth = len(states)
 
-        def train(k: int, states: States) -> tuple[States, Array]:
-            inputs = updates.inputs
-            for below in range(k):
-                inputs = updates.next_inputs(updates.activity(below, states[below], inputs))
-            state, info = updates.update(k, states[k], inputs)
-            losses = jnp.zeros(depth).at[k].set(jnp.mean(info.loss))
-            return (*states[:k], state, *states[k + 1 :]), losses
+def _learning_layer(steps_per_layer: int, step: Int[Array, ""], depth: int) -> Int[Array, ""]:
+    return jnp.minimum(step // steps_per_layer, depth - 1)
 
-        # Only the learning layer's branch runs: finished layers cost a forward pass and no more.
-        branches = [lambda states, k=k: train(k, states) for k in range(depth)]
-        return jax.lax.switch(learning_layer(step, depth), branches, states)
 
-    def has_started(step: Array, depth: int) -> Bool[Array, " layers"]:
-        return jnp.arange(depth) <= learning_layer(step, depth)
+def _started(steps_per_layer: int, step: Int[Array, ""], depth: int) -> Bool[Array, " layers"]:
+    return jnp.arange(depth) <= _learning_layer(steps_per_layer, step, depth)
 
-    return UpdateOrder(update, has_started)
+
+def _update_greedily(
+    steps_per_layer: int, updates: LayerUpdates, states: States, step: Int[Array, ""]
+) -> tuple[States, Float[Array, " layers"]]:
+    depth = len(states)
+
+    def train(k: int, states: States) -> tuple[States, Array]:
+        inputs = updates.inputs
+        for below in range(k):
+            inputs = updates.next_inputs(updates.activity(below, states[below], inputs))
+        state, info = updates.update(k, states[k], inputs)
+        losses = jnp.zeros(depth).at[k].set(jnp.mean(info.loss))
+        return (*states[:k], state, *states[k + 1 :]), losses
+
+    # Only the learning layer's branch runs: finished layers cost a forward pass and no more.
+    branches = [lambda states, k=k: train(k, states) for k in range(depth)]
+    return jax.lax.switch(_learning_layer(steps_per_layer, step, depth), branches, states)
 
 
 UPDATE_ORDERS: dict[str, Update] = {"simultaneous": simultaneous, "sequential": sequential}

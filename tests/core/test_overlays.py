@@ -89,5 +89,5 @@ def test_bad_waves(options, message):
 
 
 def test_a_wave_of_another_size():
-    with pytest.raises(ValueError, match=r"`image_shape` must have the 12 pixels .* \(5, 5\)"):
+    with pytest.raises(ValueError, match=r"`image_shape` must have the 12 pixels .* \(5, 5, 1\)"):
         draw(overlays.image_wave((5, 5)))

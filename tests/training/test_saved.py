@@ -1,0 +1,170 @@
+"""A saved network comes back and predicts the same, from raw pixels."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from sffa_jax import (
+    Layer,
+    Network,
+    backprop_learner,
+    class_units,
+    conv_layers,
+    dense_layers,
+    ffa,
+    greedy,
+    load,
+    local_learner,
+    make_rule,
+    make_samples,
+    overlays,
+    predict,
+    save,
+    sffa,
+    with_class_units,
+)
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4)).astype(np.uint8)
+LABELS = np.arange(12) % 3
+SAMPLES = make_samples(IMAGES, LABELS, num_classes=3, mean=0.4, std=0.3)
+ADAM = optax.adam(1e-2)
+
+
+def dense(rule, make_overlay, **options):
+    layers = dense_layers([8, 6], winners=2)
+    return local_learner(Network(layers, rule, make_overlay, 3), ADAM, **options)
+
+
+LEARNERS = {
+    "sffa": lambda: dense(
+        sffa(loss="softmax", eps=jnp.float32(0.1)), overlays.appended_gaussian(size=4)
+    ),
+    "ffa": lambda: dense(
+        ffa(clip=1e-4, activity_rate=10.0, score="probability"),
+        overlays.appended_pattern(size=4),
+        update_order="sequential",
+    ),
+    "greedy": lambda: dense(sffa(), overlays.corner_one_hot(), update_order=greedy(2)),
+    "convolution": lambda: local_learner(
+        Network(
+            conv_layers((4, 4), [6, 12], precision="bfloat16"),
+            with_class_units(sffa(normalize="whole"), class_units.learned()),
+            overlays.none(),
+            3,
+            first_scored=1,
+        ),
+        ADAM,
+        negatives="all",
+    ),
+    "wave": lambda: local_learner(
+        Network(conv_layers((4, 4), [4], pool=None), sffa(), overlays.image_wave((4, 4)), 3), ADAM
+    ),
+    "bp": lambda: backprop_learner(dense_layers([8], activation="tanh"), 3, ADAM),
+}
+
+
+def trained(learner):
+    x = SAMPLES.scaled(SAMPLES.images)
+    state = jax.jit(learner.init)(jax.random.key(0), x)
+    for i in range(3):
+        state, _ = jax.jit(learner.step)(state, jax.random.key(i), x, SAMPLES.labels)
+    return state
+
+
+def same(a, b):
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_saved_network_predicts_the_same(tmp_path, name):
+    learner = LEARNERS[name]()
+    state = trained(learner)
+    save(tmp_path / "network", learner, state, SAMPLES, info={"note": "x"})
+    saved = load(tmp_path / "network")
+    assert saved.info == {"note": "x"}
+    np.testing.assert_array_equal(saved.predict(IMAGES), predict(learner, state, SAMPLES))
+    x = SAMPLES.scaled(SAMPLES.images)
+    same(jax.jit(saved.learner.scores)(saved.state, x), jax.jit(learner.scores)(state, x))
+    same(load(tmp_path / "network", learner=learner).state, state)
+
+
+def test_the_other_float_width(tmp_path):
+    learner = LEARNERS["sffa"]()
+    state = trained(learner)
+    save(tmp_path / "network", learner, state, SAMPLES)
+    expected = predict(learner, state, SAMPLES)
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(load(tmp_path / "network").predict(IMAGES), expected)
+        wide = trained(LEARNERS["bp"]())
+        save(tmp_path / "wide", LEARNERS["bp"](), wide, SAMPLES)
+        expected = predict(LEARNERS["bp"](), wide, SAMPLES)
+    np.testing.assert_array_equal(load(tmp_path / "wide").predict(IMAGES), expected)
+
+
+def test_functions_of_ones_own_need_the_learner(tmp_path):
+    rule = make_rule(lambda h: jnp.sum(h, axis=-1) - 1.0)
+    layers = (Layer(nn.Dense(8), activation=lambda h: jnp.maximum(h, 0.1 * h)),)
+    learner = local_learner(Network(layers, rule, overlays.corner_one_hot(), 3), ADAM)
+    state = trained(learner)
+    save(tmp_path / "network", learner, state, SAMPLES)
+    with pytest.raises(ValueError, match=r"`learner` must be given, since <function .*<lambda>"):
+        load(tmp_path / "network")
+    saved = load(tmp_path / "network", learner=learner)
+    np.testing.assert_array_equal(saved.predict(IMAGES), predict(learner, state, SAMPLES))
+    with pytest.raises(ValueError, match=r"`learner` must be the saved one, with state.* got"):
+        load(tmp_path / "network", learner=LEARNERS["ffa"]())
+
+
+def changed(path, change):
+    """The file at `path` with another header."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(arrays["header"].tobytes())
+    change(header)
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def test_damaged_and_foreign_files(tmp_path):
+    path = tmp_path / "network"
+    save(path, LEARNERS["bp"](), trained(LEARNERS["bp"]()), SAMPLES)
+    whole = path.read_bytes()
+    for content in (b"", b"no file", whole[:-30], whole[:200] + b"\xff" + whole[201:]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="`path` must be a file that `save` wrote"):
+            load(path)
+    path.write_bytes(whole)
+    changed(path, lambda header: header.update(version=99))
+    with pytest.raises(ValueError, match="`path` must have version 1, got 99"):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["os:system", "builtins:eval", "jax.nn:initializers", "sys"])
+def test_no_other_function_is_looked_up(tmp_path, name):
+    path = tmp_path / "network"
+    save(path, LEARNERS["bp"](), trained(LEARNERS["bp"]()), SAMPLES)
+    changed(path, lambda header: header["learner"].update(partial={"function": name}))
+    with pytest.raises(ValueError, match=f"must name known functions only, got {name}"):
+        load(path)
+
+
+def test_a_disk_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+    path, learner = tmp_path / "network", LEARNERS["bp"]()
+    save(path, learner, trained(learner), SAMPLES)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, learner, trained(learner), SAMPLES)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -97,41 +97,51 @@ def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
-FIRST = {"replay": "memory of 500", "owned": "no memory"}
-"""Strategies of the class scenario that stand on the first page."""
-
-
 def overview(runs: Sequence[Results]) -> list[list[str]]:
-    """The first page's table: classification, then classes that come two at a time."""
-    table = [["What", "Seeds", "FFA", "SFFA", "Backprop", "Command, with `--dataset`"]]
-
-    def add(what: str, by_algorithm: Sequence[Sequence[float]], run: Results) -> None:
-        values = [intervals.plus_minus(found) for found in by_algorithm]
-        table.append([what, str(max(map(len, by_algorithm))), *values, made(run)])
-
-    def made(run: Results) -> str:
-        options = {n: v for n, v in run.options.items() if n in ("preset", "hidden") and v}
-        usual = {"preset": None, "hidden": shared.Options().flat()["hidden"]}
-        if run.experiment == "compare":
-            options.pop("preset" if options["preset"] == "default" else "hidden", None)
-        words = " ".join(shared.flags(options, usual))
-        return f"[`{f'{run.experiment} {words}'.strip()}`](results/{name_of(run)})"
-
+    """Makes the first page's table: runs of `compare`, and class-incremental replay."""
+    table = [["Data, hidden units", "Seeds", "FFA", "SFFA", "Backprop", "Two cores", "Command"]]
     for run in runs:
+        algorithms = ("ffa", "sffa", "bp")
         if run.experiment == "compare":
-            values = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
-            add(network_of(run), values, run)
-            continue
-        for strategy, said in FIRST.items():
-            records = continual_tables.of(run.records, scenario="class", strategy=strategy)
+            name, options = network_of(run), changed_options(run).strip("`")
+            values = [accuracies(run, algorithm) for algorithm in algorithms]
+            minutes = machine_time.two_core_minutes(
+                ROOT / "results", name_of(run), run.options["seeds"]
+            )
+        else:
+            name = f"{network_of(run)}, two new classes at a time, {run.options['memory']} stored"
+            options = " ".join(
+                f"--{option} {run.options[option]}" for option in ("dataset", "preset", "seeds")
+            )
+            options += " --scenarios class --strategies replay"
+            records = continual_tables.of(run.records, scenario="class", strategy="replay")
             values = [
                 [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
-                for algorithm in ("ffa", "sffa", "bp")
+                for algorithm in algorithms
             ]
-            if any(values):
-                of = run.options["dataset"] if strategy == "owned" else network_of(run)
-                add(f"{of}, two classes at a time, {said}", values, run)
+            minutes = sum(r["train_seconds"] for r in records) / 60
+        options = "" if options == "no option" else f" {options}"
+        table.append(
+            [
+                f"[{name}](results/{name_of(run)})",
+                str(max(map(len, values))),
+                *map(intervals.plus_minus, values),
+                "-" if minutes is None else duration(minutes),
+                f"`python -m experiments.{run.experiment}{options}`",
+            ]
+        )
     return table
+
+
+def duration(minutes: float) -> str:
+    """Returns a time in its unit: seconds, minutes or hours.
+
+    >>> duration(0.5), duration(42), duration(628)
+    ('30 s', '42 min', '10 h')
+    """
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
 
 
 def tests(runs: Sequence[Results]) -> list[list[str]]:
@@ -181,7 +191,7 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     """Returns the imbalance of gradients from positive and negative samples, for the published rule
     and the default."""
     (run,) = runs
-    labels = {"published": "the paper's", "default": "`default`"}
+    labels = {"published": "the paper's", "two_pass": "`two_pass`"}
     records = [record for record in run.records if record["setting"] in labels]
     header, *rows = symmetry_tables.imbalance_table(records)
     rule = header.index("Rule")

@@ -1,23 +1,29 @@
 import jax
 import jax.numpy as jnp
 import optax
+
 import sffa_jax as sf
+
 
 def logit(h):  # activity [..., units] -> [...]: the largest unit of each half
     plus, minus = jnp.split(h, 2, axis=-1)
     return 6 * (jnp.log(plus.max(-1) + 0.1) - jnp.log(minus.max(-1) + 0.1))
 
+
 def hinge(logits, targets, allowed=None):  # [batch, candidates] -> [batch]
     return jax.nn.relu(1 - jnp.where(targets, logits, -logits)).mean(-1, where=allowed)
 
-def neighbors(key, labels, num_classes, scores):  # -> candidates [batch, 3], true label first
-    return (labels[:, None] + jnp.array([0, 1, num_classes - 1])) % num_classes
+
+def two_wrong(key, labels, num_classes, scores):  # -> candidates [batch, 3], true label first
+    shifts = jax.random.randint(key, (len(labels), 2), 1, num_classes)
+    return jnp.concatenate([labels[:, None], (labels[:, None] + shifts) % num_classes], axis=-1)
+
 
 digits = sf.data.load("digits")
-train = sf.make_samples(digits.train_images, digits.train_labels, mean=0.3, std=0.4)
-test = sf.make_samples(digits.test_images, digits.test_labels, mean=0.3, std=0.4)
+train = sf.make_samples(digits.train_images, digits.train_labels, num_classes=10, mean=0.3, std=0.4)
+test = sf.make_samples(digits.test_images, digits.test_labels, num_classes=10, mean=0.3, std=0.4)
 rule = sf.make_rule(logit, polar=True, loss=hinge)
 network = sf.Network(sf.dense_layers([200]), rule, sf.overlays.appended_gaussian(), num_classes=10)
-learner = sf.local_learner(network, optax.adam(1e-3), negatives=neighbors)
-result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train)
-accuracy = sf.evaluate(learner, result.state, test).network
+learner = sf.local_learner(network, optax.adam(1e-3), negatives=two_wrong)
+result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train, train)
+accuracy = sf.evaluate(learner, result.progress.best, test).network

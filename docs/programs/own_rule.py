@@ -22,7 +22,7 @@ def two_wrong(key, labels, num_classes, scores):  # -> candidates [batch, 3], tr
 digits = sf.data.load("digits")
 train = sf.make_samples(digits.train_images, digits.train_labels, num_classes=10, mean=0.3, std=0.4)
 test = sf.make_samples(digits.test_images, digits.test_labels, num_classes=10, mean=0.3, std=0.4)
-rule = sf.make_rule(logit, polar=True, loss=hinge)
+rule = sf.rules.make_rule(logit, polar=True, loss=hinge)
 network = sf.Network(sf.dense_layers([200]), rule, sf.overlays.appended_gaussian(), num_classes=10)
 learner = sf.local_learner(network, optax.adam(1e-3), negatives=two_wrong)
 result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train, train)

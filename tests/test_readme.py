@@ -77,7 +77,7 @@ def test_the_example_of_the_layers_runs():
     exec(blocks(README)[1], names)
     assert sum(bool(line.strip()) for line in blocks(README)[1].splitlines()) <= 14
     assert names["test"].labels.size == 359
-    accuracy = names["sf"].evaluate(names["learner"], names["result"].progress.best, names["test"])
+    accuracy = names["sf"].evaluate(names["learner"], names["result"].state, names["test"])
     assert accuracy.network > 0.9
 
 

@@ -3,7 +3,6 @@ import optax
 from flax import linen as nn
 
 import sffa_jax as sf
-from sffa_jax.core import class_units, image_layout, rules
 
 
 class Separable(nn.Module):
@@ -15,12 +14,12 @@ class Separable(nn.Module):
         return nn.Conv(self.features, (1, 1))(x)
 
 
-first = sf.Layer(Separable(32), grid=image_layout.Grid(8, 8, 1), pool="max")
-second = sf.Layer(Separable(64), grid=image_layout.Grid(4, 4, 32, maps=True))
+first = sf.Layer(Separable(32), grid=sf.Grid(8, 8, 1), pool="max")
+second = sf.Layer(Separable(64), grid=sf.Grid(4, 4, 32, maps=True))
 sffa = sf.sffa(logit_scale=12.0, eps=1e-3, loss="softmax", normalize="whole")
-rule = rules.with_class_units(sffa, class_units.learned())  # no label enters the image
+rule = sf.with_class_units(sffa, sf.class_units.learned())  # no label enters the image
 network = sf.Network((first, second), rule, sf.overlays.none(), num_classes=10)
-digits = sf.data.load("digits")
-train = sf.make_samples(digits.train_images, digits.train_labels, num_classes=10, mean=0.3, std=0.4)
+train, test = sf.samples_from(sf.data.load("digits"))
 learner = sf.local_learner(network, optax.adam(1e-2), negatives="all")
-result = sf.fit(learner, sf.Schedule(epochs=5, batch_size=64), jax.random.key(0), train, train)
+result = sf.fit(learner, sf.Schedule(epochs=5, batch_size=64), jax.random.key(0), train)
+accuracy = sf.evaluate(learner, result.state, test).network

@@ -19,11 +19,9 @@ def two_wrong(key, labels, num_classes, scores):  # -> candidates [batch, 3], tr
     return jnp.concatenate([labels[:, None], (labels[:, None] + shifts) % num_classes], axis=-1)
 
 
-digits = sf.data.load("digits")
-train = sf.make_samples(digits.train_images, digits.train_labels, num_classes=10, mean=0.3, std=0.4)
-test = sf.make_samples(digits.test_images, digits.test_labels, num_classes=10, mean=0.3, std=0.4)
-rule = sf.rules.make_rule(logit, polar=True, loss=hinge)
+train, test = sf.samples_from(sf.data.load("digits"))
+rule = sf.make_rule(logit, polar=True, loss=hinge)
 network = sf.Network(sf.dense_layers([200]), rule, sf.overlays.appended_gaussian(), num_classes=10)
 learner = sf.local_learner(network, optax.adam(1e-3), negatives=two_wrong)
-result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train, train)
-accuracy = sf.evaluate(learner, result.progress.best, test).network
+result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train)
+accuracy = sf.evaluate(learner, result.state, test).network

@@ -191,7 +191,7 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     """Returns the imbalance of gradients from positive and negative samples, for the published rule
     and the default."""
     (run,) = runs
-    labels = {"published": "the paper's", "two_pass": "`two_pass`"}
+    labels = {"published": "the paper's", "default": "`default`"}
     records = [record for record in run.records if record["setting"] in labels]
     header, *rows = symmetry_tables.imbalance_table(records)
     rule = header.index("Rule")

@@ -4,6 +4,7 @@ Pages are read in the repository first, where `../results/...` is a path; in the
 stand under `repository/`.
 """
 
+import json
 import os.path
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ ELSEWHERE = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
+NOTEBOOK = "quick_start.ipynb"
 NAMES = {path: name for name, path in ELSEWHERE.items()}
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 OUTSIDE = re.compile(r"(?<=\]\()\.\./([^)#\s]+)")
@@ -42,10 +44,28 @@ def source(name: str) -> str:
     return LINK.sub(moved, (ROOT / path).read_text())
 
 
+def notebook_page(text: str) -> str:
+    """A notebook's cells and stored outputs as Markdown."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        content = "".join(cell["source"])
+        parts.append(content if cell["cell_type"] == "markdown" else f"```python\n{content}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                parts.append(f"![Output](data:image/png;base64,{''.join(data['image/png']).strip()})")
+            elif "text" in output:
+                parts.append(f"```text\n{''.join(output['text'])}```")
+    return "\n\n".join(parts) + "\n"
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages from elsewhere and every file that a page points to outside docs/."""
     for name in ELSEWHERE:
         files.append(File.generated(config, name, content=source(name)))
+    notebook = (ROOT / "docs" / NOTEBOOK).read_text()
+    page = File.generated(config, "notebook.md", content=notebook_page(notebook))
+    files.append(page)
     texts = [file.content_string for file in files.documentation_pages()]
     for path in {path for text in texts for path in OUTSIDE.findall(text)} - NAMES.keys():
         inside = target(path).relative_to(ROOT).as_posix()
@@ -65,4 +85,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return os.path.relpath(aim, os.path.dirname(page.file.src_path) or ".")
 
     # A number and its interval stay on one line.
-    return OUTSIDE.sub(moved, markdown).replace(" ± ", "\u00a0±\u00a0")
+    markdown = OUTSIDE.sub(moved, markdown).replace(" ± ", "\u00a0±\u00a0")
+    return markdown.replace(f"]({NOTEBOOK})", "](notebook.md)")

@@ -89,7 +89,7 @@ def test_programs_are_short_and_run(path, few_digits, monkeypatch, tmp_path):
     names = {"__name__": path.stem}
     exec(shortened(text), names)
     if "accuracy" in names:
-        assert np.all(np.asarray(names["accuracy"]) > 0.1)
+        assert np.max(names["accuracy"]) > 0.2
 
 
 def test_pages_show_the_programs_as_they_are():

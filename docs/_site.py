@@ -53,7 +53,9 @@ def notebook_page(text: str) -> str:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
-                parts.append(f"![Output](data:image/png;base64,{''.join(data['image/png']).strip()})")
+                parts.append(
+                    f"![Output](data:image/png;base64,{''.join(data['image/png']).strip()})"
+                )
             elif "text" in output:
                 parts.append(f"```text\n{''.join(output['text'])}```")
     return "\n\n".join(parts) + "\n"

@@ -51,8 +51,8 @@ def few_digits(monkeypatch):
 
 
 def shortened(text):
-    """A program with a single epoch where it has several."""
-    return re.sub(r"\b(epochs|partial_iter|max_iter)=\d+", r"\1=1", text)
+    """A program with three epochs where it has more."""
+    return re.sub(r"\b(epochs|partial_iter|max_iter)=\d+", r"\1=3", text)
 
 
 def test_the_first_lines_show_an_example_and_its_output(capsys):
@@ -60,8 +60,8 @@ def test_the_first_lines_show_an_example_and_its_output(capsys):
     lines = README.read_text().splitlines()
     assert len(lines) <= 90
     first = blocks(README)[0]
-    assert len(first.splitlines()) == 6
-    assert first.splitlines() == lines[9:15]
+    assert sum(bool(line.strip()) for line in first.splitlines()) == 6
+    assert first.splitlines() == lines[8:15]
     assert {"make compare", "EXTRA=cuda", "pip install"} <= {
         word
         for word in ("make compare", "EXTRA=cuda", "pip install")
@@ -101,7 +101,7 @@ def test_pages_show_the_programs_as_they_are():
 
 
 def test_the_code_about_estimators_runs():
-    """The first example as it stands; the second with a single pass."""
+    """With fewer passes."""
     first, second = blocks(ROOT / "docs/sklearn.md")
     exec(shortened(first.replace("random_state=0).fit", "random_state=0, max_iter=9).fit")), {})
     names = {"SFFAClassifier": SFFAClassifier}
@@ -117,7 +117,7 @@ def test_the_code_about_training_runs(few_digits, monkeypatch, tmp_path):
     names = {}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(shortened(block), names)
-    assert names["result"].history.validation_accuracy.shape == (1,)
+    assert names["result"].history.validation_accuracy.shape == (3,)
 
 
 def test_the_code_about_data_on_disk_runs(tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_the_code_about_clusters_runs():
 def test_no_page_with_code_is_left_out():
     names = ("how_to", "continual", "data", "clusters", "sklearn", "training")
     tested = {README, *(ROOT / f"docs/{name}.md" for name in names)}
-    assert {path for path in PAGES if code(path)} == tested
+    assert {path for path in PAGES if code(path)} <= tested
 
 
 def test_the_notebook_has_its_outputs():
@@ -158,7 +158,7 @@ def test_the_notebook_has_its_outputs():
 
 
 def test_the_notebook_runs(few_digits):
-    """Fewer epochs and seeds, in this process."""
+    """With fewer epochs and seeds, in this process."""
     notebook = json.loads((ROOT / "docs/quick_start.ipynb").read_text())
     names = {}
     for cell in notebook["cells"]:
@@ -177,9 +177,7 @@ PLACEHOLDERS = {"$DATA": "data", "$SLURM_ARRAY_TASK_ID": "1", "...": ""}
 def understand(name, arguments):
     """Parses and checks a command line as the command itself does."""
     options = parse(importlib.import_module(f"experiments.{name}").Options, name, arguments)
-    if name in ("compare", "continual", "latents"):
-        options.resolve()
-    return options
+    return options.resolve() if name in ("compare", "continual", "latents") else options
 
 
 def commands():

@@ -1,17 +1,13 @@
 """What is seen of runs under way: on a terminal, in a log, in TensorBoard's event files."""
 
 import io
-import json
 import re
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import read, run_program
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
+from tensorboard_events import curves
 
 from experiments import symmetry
 from experiments.compare import Options
@@ -37,35 +33,6 @@ def terminal(width):
 def shown(console):
     """What the terminal was sent, without the controls."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
-
-
-def events(folder):
-    """The events in a folder, each record's length and contents checked."""
-    *emptied, file = sorted(folder.glob("events.out.tfevents.*"))
-    assert [old.stat().st_size for old in emptied] in ([], [0])
-    content, found = file.read_bytes(), []
-    while content:
-        (length,) = struct.unpack("<Q", content[:8])
-        of_length, body = content[8:12], content[12 : 12 + length]
-        of_body, content = content[12 + length : 16 + length], content[16 + length :]
-        for part, crc in ((struct.pack("<Q", length), of_length), (body, of_body)):
-            assert struct.unpack("<I", crc) == (masked_crc32c(part),)
-        found.append(Event.FromString(body))
-    return found
-
-
-def curves(folder):
-    """Steps and values of each tag, in the order in which they stand."""
-    first, started, *others = events(folder)
-    assert first.file_version == "brain.Event:2"
-    assert (started.session_log.status, started.step) == (SessionLog.START, 0)
-    found = {}
-    for event in others:
-        for value in event.summary.value:
-            steps, values = found.setdefault(value.tag, ([], []))
-            steps.append(event.step)
-            values.append(value.simple_value)
-    return found
 
 
 def test_status_means_over_runs():
@@ -222,153 +189,3 @@ def test_where_nothing_is_seen_under_way_it_is_refused(tmp_path, capsys):
     assert "symmetry: `tensorboard` must be left out" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-# Each experiment whole, and stopped after some snapshots of the runs under way. A stop is an
-# interrupt while a snapshot is kept: what was written since is done again.
-STOPPED = """
-import sys
-from pathlib import Path
-from experiments import compare, continual, robustness
-from experiments.config import continual_options
-from experiments.harness import continual_runs
-from experiments.harness.experiment import execute
-from sffa_jax.scale import sweep
-from sffa_jax.scale.checkpoints import Checkpoints
-
-out = Path(sys.argv[1])
-heavy = [name for name in ("tensorflow", "torch", "tensorboardX") if name in sys.modules]
-assert not heavy, heavy
-continual_runs.PORTION = 4
-save = Checkpoints.save
-left = [0]
-
-def counted(self, *arguments):
-    left[0] -= 1
-    if left[0] == 0:
-        raise KeyboardInterrupt
-    save(self, *arguments)
-
-Checkpoints.save = counted
-
-def run(module, options, name, *arguments, stop=0):
-    module.publish = lambda *_: None
-    left[0] = stop
-    common = ["--parallel", "map", "--checkpoint-seconds", "0"]
-    status = execute(module.main, options, name, [*arguments, *common])
-    assert status == (130 if stop else 0), status
-
-def both(module, options, name, *arguments, stop):
-    run(module, options, name, *arguments, "--out", str(out / f"{name}-whole"))
-    assert not (out / f"{name}-whole" / "tensorboard").exists()
-    watched = [*arguments, "--out", str(out / name)]
-    run(module, options, name, *watched, "--tensorboard", stop=stop)
-    assert list((out / name / "checkpoints").glob("*/*/manifest.json"))
-    run(module, options, name, *watched, "--tensorboard")
-    # Only what is run is written; and the option may change.
-    run(module, options, name, *watched)
-
-both(
-    *(compare, compare.Options, "compare", "--algorithms", "sffa", "--seeds", "2"),
-    *("--hidden", "8", "6", "--epochs", "4"),
-    stop=3,
-)
-both(
-    *(continual, continual_options.Options, "continual", "--algorithms", "sffa", "--seeds", "2"),
-    *("--scenarios", "class", "--strategies", "replay", "--hidden", "8", "6", "--epochs", "1"),
-    *("--tasks", "2", "--class-order", "0", "1", "2", "3", "--memory", "20"),
-    stop=5,
-)
-robustness.THRESHOLDS["sffa"] = ("eps", (1.0,))
-run(
-    *(robustness, robustness.Options, "robustness", "--algorithms", "sffa", "--widths", "8"),
-    *("--activations", "relu", "--shares", "1", "--densities", "0.3", "--epochs", "1"),
-    *("--learning-rates", "1e-3", "1e30", "--tensorboard", "--out", str(out / "robustness")),
-)
-assert "tensorboardX" in sys.modules
-heavy = [name for name in ("tensorflow", "torch") if name in sys.modules]
-assert not heavy, heavy
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("watched")
-    run_program(STOPPED, out)
-    return out
-
-
-@pytest.mark.parametrize("name", ["compare", "continual"])
-def test_results_do_not_depend_on_being_watched(folder, name):
-    def without_time(records):
-        return [{k: v for k, v in r.items() if not k.endswith("_seconds")} for r in records]
-
-    assert without_time(read(folder / name)) == without_time(read(folder / f"{name}-whole"))
-
-
-def test_events_of_training_are_the_records_history(folder):
-    records = read(folder / "compare")
-    assert len(records) == len(list((folder / "compare" / "tensorboard").iterdir())) == 2
-    for record in records:
-        history = record["history"]
-        found = curves(folder / "compare" / "tensorboard" / f"sffa-seed-{record['seed']}")
-        assert np.shape(history["validation_layer_accuracies"]) == (4, 2)
-        assert all(steps == [1, 2, 3, 4] for steps, _ in found.values())
-        values = {tag: np.array(values, np.float32) for tag, (_, values) in found.items()}
-        by_layer = {
-            name: np.stack([values.pop(f"{name}/layer_{k}") for k in (1, 2)], axis=1)
-            for name in ("loss", "validation_accuracy")
-        }
-        np.testing.assert_allclose(by_layer["loss"].mean(axis=1), history["loss"], rtol=1e-6)
-        np.testing.assert_array_equal(
-            by_layer["validation_accuracy"],
-            np.float32(history["validation_layer_accuracies"]),
-        )
-        network = values.pop("validation_accuracy/network")
-        np.testing.assert_array_equal(network, np.float32(history["validation_accuracy"]))
-        assert not values
-
-
-def test_events_of_continual_runs_are_the_records_matrices(folder):
-    records = read(folder / "continual")
-    assert len(records) == 2
-    for record in records:
-        path = folder / "continual" / "tensorboard" / f"class-replay-sffa-seed-{record['seed']}"
-        found = {tag: (steps, np.float32(values)) for tag, (steps, values) in curves(path).items()}
-        losses = []
-        for layer in (1, 2):
-            steps, values = found.pop(f"loss/layer_{layer}")
-            assert steps == list(range(record["steps"]))
-            losses.append(values.reshape(2, -1))
-        np.testing.assert_allclose(np.mean(losses, axis=(0, 2)), record["task_losses"], rtol=1e-5)
-        steps, values = found.pop("average_accuracy/network")
-        assert steps == [1, 2]
-        np.testing.assert_allclose(values, record["learning_curve"], rtol=1e-6)
-        for layer, matrix in enumerate(record["layer_matrices"], 1):
-            steps, values = found.pop(f"average_accuracy/layer_{layer}")
-            assert steps == [1, 2]
-            expected = [matrix[0][0], np.mean(matrix[1])]
-            np.testing.assert_allclose(values, expected, rtol=1e-6)
-        matrix = record["accuracy_matrix"]
-        for task, learned in ((0, [1, 2]), (1, [2])):
-            steps, values = found.pop(f"accuracy/task_{task + 1}")
-            assert steps == learned
-            expected = np.float32([matrix[row - 1][task] for row in learned])
-            np.testing.assert_array_equal(values, expected)
-        assert not found
-
-
-def test_every_setting_has_events_of_its_own_even_if_it_diverges(folder):
-    records = {record["setting"]: record for record in read(folder / "robustness")}
-    assert sorted(record["status"] for record in records.values()) == ["diverged", "done"]
-    paths = {
-        name: folder / "robustness" / "tensorboard" / f"sffa-{file_name(name)}-seed-0"
-        for name in records
-    }
-    assert {*paths.values()} == {*(folder / "robustness" / "tensorboard").iterdir()}
-    for name, record in records.items():
-        ((steps, (loss,)),) = [v for k, v in curves(paths[name]).items() if k == "loss/layer_1"]
-        assert steps == [1]
-        assert np.isfinite(loss) == (record["status"] == "done")
-    config = json.loads((folder / "robustness" / "config.json").read_text())
-    assert config["options"]["tensorboard"] is True

@@ -1,4 +1,4 @@
-"""Training runs together: as each alone, on any devices, interrupted or not."""
+"""Training runs together: as each alone, and on any devices."""
 
 import dataclasses
 
@@ -12,14 +12,13 @@ from experiments.harness.splits import make_splits
 from experiments.harness.trainer import train_runs
 from sffa_jax import data
 from sffa_jax.scale import sweep
-from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement
 
 RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
 DIGITS = data.load("digits")
 
 
-def train(seeds, varied=None, mode="map", checkpoints=None, **changes):
+def train(seeds, varied=None, mode="map", **changes):
     recipe = dataclasses.replace(RECIPE, **changes)
     splits = make_splits(DIGITS, recipe, 0.1)
     with no_shape_checks():
@@ -28,20 +27,12 @@ def train(seeds, varied=None, mode="map", checkpoints=None, **changes):
             "sffa",
             seeds,
             splits,
-            mode if mode is None else Placement(mode),
+            Placement(mode),
             Console(quiet=True),
             "x",
             varied,
-            checkpoints=checkpoints,
-            every_seconds=0,
         )
         return [record for records in groups for record in records]
-
-
-class Killed(Checkpoints):
-    def save(self, *arguments):
-        super().save(*arguments)
-        raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +104,6 @@ def test_runs_do_not_depend_on_how_many_fit_in_memory(in_a_loop, monkeypatch):
     np.testing.assert_allclose(losses(chunks), losses(in_a_loop), rtol=1e-3)
     accuracies = [[run["test_accuracy"] for run in records] for records in (chunks, in_a_loop)]
     np.testing.assert_allclose(*accuracies, atol=0.01)
-
-
-def test_an_interrupted_run_ends_bit_identical(on_devices, tmp_path):
-    """It resumes with the placement it began with, although the second start leaves it open."""
-    with pytest.raises(KeyboardInterrupt):
-        train([0, 1, 2], mode="devices", checkpoints=Killed(tmp_path))
-    checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.steps() == [1]
-    resumed = train([0, 1, 2], mode=None, checkpoints=checkpoints)
-    assert without_time(resumed) == without_time(on_devices)
-    assert checkpoints.steps() == []
 
 
 def test_a_run_that_diverges_is_marked_and_the_others_continue(rates):

@@ -24,7 +24,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it; NaN and infinities, which JSON lacks, become null."""
+    """The value as JSON; NaN and infinities, which JSON lacks, become null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -37,9 +37,12 @@ def _plain(value: Any) -> Any:
 
 
 def file_name(name: str) -> str:
-    """A name of small letters, digits and `._-` that no other name has.
+    """A unique file name of lower-case letters, digits and `._-`.
 
-    What had to be changed ends in a digest of the name.
+    A name with other characters is changed and ends in a digest of itself.
+
+    >>> file_name("ffa"), file_name("No decay")
+    ('ffa', 'no-decay-121a81a8')
     """
     plain = re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-.")[:120]
     if plain and plain == name:
@@ -79,14 +82,14 @@ def _environment() -> dict[str, Any]:
 
 
 class RunFolder:
-    """An output folder held by this process; use it as a context manager.
+    """An output folder, locked by this process; use it as a context manager.
 
-    Of several processes that run one program, process 0 alone reads and writes the folder; the
-    others learn from it what is there.
+    Of several processes that run one program, only the main process reads and writes the folder; it
+    broadcasts the content to the others.
 
     Attributes:
       path: the folder.
-      config: what `config.json` says.
+      config: content of `config.json`.
       records: the runs in `results.jsonl`, in the order they ended.
     """
 
@@ -123,7 +126,7 @@ class RunFolder:
         def open_all() -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
             dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
             self.path = path or dated
-            self._take()
+            self._acquire()
             try:
                 return (
                     str(self.path),
@@ -146,8 +149,8 @@ class RunFolder:
                 (self.path / "checkpoints").rmdir()
         self._release()
 
-    def _take(self) -> None:
-        """Makes the folder and holds it until `_release`."""
+    def _acquire(self) -> None:
+        """Creates the folder and locks it until `_release`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(self.path / ".lock")
@@ -201,12 +204,12 @@ class RunFolder:
         if not file.exists():
             return []
         content = file.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):  # killed while it wrote this line
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):  # Killed while it wrote this line.
             with file.open("r+b") as handle:
-                handle.truncate(len(whole))
+                handle.truncate(len(complete))
         records = []
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(complete.splitlines(), 1):
             try:
                 records.append(json.loads(line))
             except ValueError:
@@ -216,9 +219,9 @@ class RunFolder:
         return records
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file so that it is there whole or not at all, on disk when this returns.
+        """Writes a file as a whole or not at all; it is on disk when this returns.
 
-        Process 0 does, whichever is asked.
+        Only the main process writes; the others return at once.
         """
         if not is_main_process():
             return
@@ -230,24 +233,23 @@ class RunFolder:
         os.replace(temporary, self.path / name)
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Adds finished runs to `results.jsonl`, all of them or none, on disk when this returns."""
+        """Adds finished runs to `results.jsonl`, all or none; on disk when this returns."""
         self.records += [_plain(record) for record in records]
         lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
         broadcast_from_main(lambda: self.write("results.jsonl", "".join(lines)))
 
     def checkpoints(self, name: str) -> Checkpoints:
-        """Where the snapshots of runs under way are kept until their records are here."""
+        """The checkpoints of unfinished runs; deleted once their records are written."""
         return Checkpoints(self.path / "checkpoints" / name)
 
     def events(self, runs: Iterable[Sequence[str]]) -> list[Path] | None:
-        """Where the TensorBoard events of runs go, each named by some words; None if they are not
-        wanted."""
+        """Folder of TensorBoard events for each run, named by words; None without events."""
         if not self._tensorboard:
             return None
         return [self.path / "tensorboard" / "-".join(map(file_name, words)) for words in runs]
 
     def is_done(self, **fields: Any) -> bool:
-        """Whether a finished run has these values."""
+        """Whether there is a record with these values."""
         return any(
             all(record.get(key) == value for key, value in fields.items())
             for record in self.records

@@ -5,8 +5,9 @@ import signal
 import time
 from unittest import mock
 
+import jax
 import pytest
-from commands import end, experiment_together, host_devices, read, start
+from commands import end, experiment_together, host_devices, read, run_command, start
 
 COMPARE = ["--hidden", "16", "--epochs", "2", "--seeds", "3", "--batch-size", "64"]
 COMPARE += ["--algorithms", "sffa", "bp"]
@@ -23,18 +24,16 @@ def runs(folder, *fields):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """One device, one process."""
+    """One run after another, in one process."""
     out = tmp_path_factory.mktemp("alone")
-    with mock.patch.dict(os.environ, host_devices(1)):
-        run = start("compare", *COMPARE, "--parallel", "map", "--out", str(out))
-    assert run.returncode == 0, run.stderr
+    run = run_command("compare", *COMPARE, "--parallel", "map", "--out", out)
+    assert run.status == 0, run.err
     return runs(out, "test_accuracy", "layer_accuracies", "history")
 
 
 def test_eight_devices(alone, tmp_path):
-    with mock.patch.dict(os.environ, host_devices(8)):
-        run = start("compare", *COMPARE, "--parallel", "devices", "--out", str(tmp_path))
-    assert run.returncode == 0, run.stderr
+    run = run_command("compare", *COMPARE, "--parallel", "devices", "--out", tmp_path)
+    assert run.status == 0, run.err
     assert runs(tmp_path, "test_accuracy", "layer_accuracies", "history") == alone
 
 
@@ -49,9 +48,9 @@ def test_two_processes(alone, tmp_path):
     # One of them wrote the events.
     assert len(list((tmp_path / "tensorboard").glob("*/events.*"))) == 6
     # The folder is whole: a start without company finds nothing to do.
-    again = start("compare", *COMPARE, "--out", str(tmp_path))
-    assert again.returncode == 0, again.stderr
-    assert "epoch" not in again.stdout.split("Algorithm")[0]
+    again = run_command("compare", *COMPARE, "--out", tmp_path)
+    assert again.status == 0, again.err
+    assert "epoch" not in again.out.split("Algorithm")[0]
 
 
 @pytest.mark.slow
@@ -86,6 +85,10 @@ def test_bad_input_ends_every_process(tmp_path):
     ended = end(experiment_together("compare", *COMPARE, "--out", str(out)))
     assert [status for status, *_ in ended] == [2, 2]
     assert all("cannot be written" in said for *_, said in ended)
-    ended = end(experiment_together("compare", *COMPARE, "--parallel", "vmap"))
-    assert [status for status, *_ in ended] == [2, 2]
-    assert all("`parallel` must be one of auto, devices, got 'vmap'" in s for *_, s in ended)
+
+
+def test_several_processes_need_their_devices(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    ended = run_command("compare", *COMPARE, "--parallel", "vmap")
+    assert ended.status == 2
+    assert "`parallel` must be one of auto, devices, got 'vmap'" in ended.err

@@ -44,9 +44,7 @@ def test_the_updates_are_those_of_one_device(rule, depth, negatives, input_skip,
     )
     optimizer, schedule = optax.adam(1e-2), Schedule(2, 16, augmentation)
     learner = local_learner(network, optimizer, negatives=negatives)
-    pipelined = jax.jit(
-        pipeline.pipelined_epoch(network, optimizer, schedule, negatives=negatives)
-    )
+    pipelined = jax.jit(pipeline.pipelined_epoch(network, optimizer, schedule, negatives=negatives))
     first = start(learner, jax.random.key(0), samples)
     with no_shape_checks():
         # The second epoch starts where the first ended, with the whole state.

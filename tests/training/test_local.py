@@ -18,6 +18,7 @@ from sffa_jax.core.network import next_input
 from sffa_jax.core.overlays import parts
 from sffa_jax.core.rules import with_class_units
 from sffa_jax.training import local
+from sffa_jax.training.update_order import greedy
 
 NUM_CLASSES = 3
 X = jax.random.normal(jax.random.key(0), (4, 12))
@@ -63,20 +64,24 @@ def products(jaxpr):
         if eqn.primitive.name == "dot_general":
             yield eqn
         for value in eqn.params.values():
-            if hasattr(value, "jaxpr"):
-                yield from products(value.jaxpr)
-            elif hasattr(value, "eqns"):
-                yield from products(value)
+            for inner in value if isinstance(value, tuple) else (value,):
+                if hasattr(inner, "jaxpr"):
+                    yield from products(inner.jaxpr)
+                elif hasattr(inner, "eqns"):
+                    yield from products(inner)
 
 
-def test_no_product_with_a_transposed_kernel():
+@pytest.mark.parametrize("order", ["simultaneous", "sequential", greedy(2)])
+def test_no_product_with_a_transposed_kernel(order):
     """Backprop multiplies by each upper kernel's transpose; a local step never does."""
     net = build(RULES["sffa"])
-    learner = local.local_learner(net, optax.sgd(0.1))
+    learner = local.local_learner(net, optax.sgd(0.1), update_order=order)
     state = learner.init(jax.random.key(0), X)
     jaxpr = jax.make_jaxpr(learner.step)(state, jax.random.key(1), X, LABELS).jaxpr
     kernels = {(12, 8), (8, 6), (6, 4)}
-    for eqn in products(jaxpr):
+    found = list(products(jaxpr))
+    assert len(found) >= 6  # a forward and a weight product per layer
+    for eqn in found:
         (left, right), _ = eqn.params["dimension_numbers"]
         for variable, axes in zip(eqn.invars, (left, right), strict=True):
             if tuple(variable.aval.shape) in kernels:

@@ -1,0 +1,16 @@
+import jax
+import optax
+
+import sffa_jax as sf
+
+digits = sf.data.load("digits")
+train, test = sf.samples_from(digits)
+overlay = sf.overlays.appended_gaussian()
+network = sf.Network(sf.dense_layers([200]), sf.sffa(), overlay, num_classes=10)
+learner = sf.local_learner(network, optax.adam(1e-3))
+result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train)
+sf.save("digits.npz", learner, result.state, train)
+
+saved = sf.load("digits.npz")  # in another program, on another day
+labels = saved.predict(digits.test_images)  # raw pixels, uint8
+accuracy = (labels == digits.test_labels).mean()

@@ -67,20 +67,20 @@ STEPS: dict[str, Step] = {
         "--strategies replay --algorithms sffa ffa",
         _TASKS,
     ),
-    "continual/mnist_owned": Step(
+    "continual/mnist_no_buffer": Step(
         "continual --dataset mnist --preset protocol --hidden 2000 --epochs 3 --batch-size 64 "
         "--scenarios class --algorithms sffa "
-        "--strategies ncm slda owned slda_random slda_random_maps slda_maps",
+        "--strategies ncm slda class_subspaces slda_random slda_random_maps slda_maps",
         "--seeds 1 --epochs 0.25 --features 160",
     ),
-    "continual/fashion_mnist_owned": Step(
+    "continual/fashion_mnist_no_buffer": Step(
         "continual --dataset fashion_mnist --preset protocol --hidden 2000 --epochs 3 "
         "--batch-size 64 --scenarios class --algorithms sffa "
-        "--strategies ncm slda owned slda_random slda_random_maps slda_maps"
+        "--strategies ncm slda class_subspaces slda_random slda_random_maps slda_maps"
     ),
     "continual/mnist_convolution": Step(
         "continual --dataset mnist --preset best_convolution --learning-rate 1e-2 "
-        "--wrong-labels None --scenarios class --strategies replay none --algorithms sffa"
+        "--negatives all --scenarios class --strategies replay none --algorithms sffa"
     ),
     "continual/mnist_released_convolution": Step(
         "continual --dataset mnist --preset convolution --scenarios class --strategies replay none"

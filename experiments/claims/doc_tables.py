@@ -17,7 +17,7 @@ import numpy as np
 from experiments.claims import machine_time, verdicts
 from experiments.claims.published import CONTINUAL_PAPER
 from experiments.config import options as shared
-from experiments.config.continual_options import READOUTS
+from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
@@ -30,7 +30,7 @@ from experiments.reports import (
     symmetry_tables,
     unit_turnover,
 )
-from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
+from experiments.reports.scenario_names import SCENARIO_NAMES
 from experiments.reports.style import ALGORITHM_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -213,7 +213,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
                     SCENARIO_NAMES[scenario].removesuffix("-incremental"),
-                    STRATEGY_NAMES[strategy],
+                    method_label(strategy),
                     *cells,
                     CONTINUAL_PAPER.get((run.options["dataset"], scenario, strategy), ""),
                 ]
@@ -242,11 +242,11 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
             first, last = np.array(
                 [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in mine)]
             ).T
-            read = strategy in READOUTS
+            read = METHODS[strategy].readout
             table.append(
                 [
                     run.options["dataset"],
-                    STRATEGY_NAMES[strategy],
+                    method_label(strategy),
                     "-" if read else ALGORITHM_NAMES[algorithm],
                     intervals.plus_minus([r["average_accuracy"] for r in mine]),
                     f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",

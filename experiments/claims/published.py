@@ -224,8 +224,8 @@ ELSEWHERE = (
         "sffa",
         86.0,
         "S",
-        "continual/mnist_owned",
-        "owned",
+        "continual/mnist_no_buffer",
+        "class_subspaces",
     ),
     _elsewhere(
         "SplitMNIST, no buffer: generative classifier (ours: readout of forward-only maps)",
@@ -233,7 +233,7 @@ ELSEWHERE = (
         "sffa",
         93.0,
         "S",
-        "continual/mnist_owned",
+        "continual/mnist_no_buffer",
         "slda_maps",
     ),
 )

@@ -1,6 +1,5 @@
-"""The runs of one cell of the continual-learning grid: in pieces, several at once, resumable."""
+"""The runs of one setting of the continual-learning grid: several at once, resumable."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+from experiments.config.continual_methods import METHODS, Setup
 from experiments.config.continual_options import OPTIMIZERS, Options
 from experiments.config.recipe import Recipe
+from experiments.harness.continual_stages import CompiledStages, PerRunInputs, RunHistory, test
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import make_splits
-from experiments.reports import unit_turnover
 from sffa_jax import data
 from sffa_jax.continual import runner
-from sffa_jax.continual.runner import Course, Plan, make_plan
-from sffa_jax.continual.scenarios import Scenario, Stream, make_scenario, make_stream
+from sffa_jax.continual.runner import ContinualConfig, TaskSchedule, make_task_schedule
+from sffa_jax.continual.scenarios import Scenario, make_scenario, make_task_stream
 from sffa_jax.continual.strategy import stored_floats
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available, take_runs
@@ -28,42 +28,34 @@ from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training.samples import Samples
 
-PORTION = 100
-"""Steps of a task in one program, at most; between two, a snapshot can be taken."""
+STEPS_PER_PROGRAM = 100
+"""Steps of a task in one program, at most; a checkpoint can be saved between two programs."""
 
 
 class LoadedData(NamedTuple):
-    """A data set as the runs use it: labels to share out over tasks, images on the device."""
+    """A data set as the runs use it: images on the device.
+
+    Attributes:
+      shape: shape of an image.
+      num_classes: number of classes.
+      training, test: the splits.
+    """
 
     shape: tuple[int, ...]
     num_classes: int
-    train_labels: np.ndarray
-    test_labels: np.ndarray
     training: Samples
     test: Samples
 
 
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
-    """The published splits; or, to tune, two parts of the training split alone."""
+    """The published splits; or, for tuning, two parts of the training split."""
     recipe = Recipe(selection="validation" if held_out else "last")
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
-    return LoadedData(
-        splits.shape,
-        dataset.num_classes,
-        np.asarray(splits.training.labels),
-        np.asarray(test.labels),
-        splits.training,
-        test,
-    )
+    return LoadedData(splits.shape, dataset.num_classes, splits.training, test)
 
 
-def stack_streams(streams: Sequence[Stream]) -> Stream:
-    """Streams of several runs, along a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *streams)
-
-
-class Cell(NamedTuple):
+class Setting(NamedTuple):
     """One setting of the grid."""
 
     scenario: str
@@ -71,245 +63,161 @@ class Cell(NamedTuple):
     algorithm: str
 
 
-def make_course(
-    options: Options, cell: Cell, scenario: Scenario, plan: Plan, shape: Sequence[int]
-) -> Callable[[Any], Course]:
-    """What a cell's runs learn and how, as a function of the strategy's strength."""
-    model = options.model_for(cell.strategy, cell.algorithm, scenario, shape)
-    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
-    # The released code scores every class seen; end to end, one pass gives them all.
-    scores_all = options.coupling == "released" or cell.algorithm == "bp"
-    num_wrong = None if scores_all else options.wrong_labels
-
-    def course(strength: Any) -> Course:
-        make_strategy = options.strategy(cell.strategy, cell.algorithm, shape, strength)
-        return Course(
-            model,
-            scenario,
-            make_strategy,
-            optimizer,
-            plan,
-            num_wrong,
-            options.fresh_optimizer,
-        )
-
-    return course
+def grid(options: Options) -> list[Setting]:
+    """All settings of resolved options."""
+    return [
+        Setting(scenario, strategy, algorithm)
+        for scenario in options.scenarios
+        for strategy in options.strategies
+        for algorithm in options.algorithms
+    ]
 
 
-class Swept(NamedTuple):
-    """What each run of a cell has for itself, stacked.
+def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> None:
+    """Builds the tasks, the strategy and the network of a setting without running them.
 
-    Attributes: key: of the run; stream: its tasks; strength: of the strategy, where it has one.
+    Raises:
+      ValueError: for options that do not fit the data.
     """
+    order = options.order(loaded.num_classes, 0)
+    scenario = make_scenario(setting.scenario, order, options.tasks)
+    labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
+    make_task_stream(labels, test_labels, order, scenario)
+    make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(1.0)
 
-    key: jax.Array
-    stream: Stream
-    strength: jax.Array
+
+def make_config(
+    options: Options,
+    setting: Setting,
+    scenario: Scenario,
+    schedule: TaskSchedule,
+    loaded: LoadedData,
+) -> Callable[[Any], ContinualConfig]:
+    """The configuration of a setting's runs as a function of the strategy's strength."""
+    background = -loaded.training.mean / loaded.training.std
+    setup = Setup(options, setting.algorithm, scenario, loaded.shape, background)
+    model = options.model_for(setting.strategy, setup)
+    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
+    # The released code scores every class seen; backprop gets all of them from one pass.
+    scores_all = options.coupling == "released" or setting.algorithm == "bp"
+    negatives = "all" if scores_all else options.negatives
+
+    def config(strength: Any) -> ContinualConfig:
+        strategy = METHODS[setting.strategy].make(setup._replace(strength=strength))
+        reset = options.reset_optimizer
+        return ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives, reset)
+
+    return config
 
 
-class Tested(NamedTuple):
-    """One run, to its end.
+class RunResult(NamedTuple):
+    """One finished run.
 
     Attributes:
-      position: among the runs asked for.
-      accuracy, losses: as in `runner.RunResult`.
-      neurons: what was seen of them before the first task and after each, see
-        `unit_turnover.look`.
-      stored: floats that the strategy keeps.
-      seconds: of training and testing, without compilation.
-      task_seconds: [tasks] of each task's steps alone.
+      position: its number among the runs asked for.
+      accuracy, losses: as in `runner.ContinualResult`.
+      units: arrays of `unit_turnover.measure_units` before the first task and after each.
+      stored: floats that the strategy stores.
+      seconds: time of training and testing, without compilation.
+      task_seconds: [tasks] time of each task's steps.
     """
 
     position: int
     accuracy: np.ndarray
     losses: np.ndarray
-    neurons: dict[str, Any]
+    units: dict[str, Any]
     stored: int
     seconds: float
     task_seconds: np.ndarray
 
 
-def test(
-    course: Course, run: runner.Run, now: jax.Array, data: runner.Data
-) -> tuple[jax.Array, dict[str, Any]]:
-    """Accuracies after task `now`, and a look at the neurons."""
-    return runner.evaluate_run(course, run, now, data), unit_turnover.look(course, run, data)
+def step_groups(num_steps: int) -> list[np.ndarray]:
+    """A task's steps in groups of about the same size, one program each."""
+    steps = np.arange(num_steps, dtype=np.int32)
+    return np.array_split(steps, -(-num_steps // STEPS_PER_PROGRAM))
 
 
-class Pieces:
-    """The pieces of a cell's runs as programs over several runs at once, compiled when first used.
+def accuracy_so_far(history: RunHistory, task: int) -> np.ndarray:
+    """Mean accuracy over the tasks learned after a task: [runs, scorers]."""
+    return history.accuracy[:, task + 1, :, : task + 1].mean(axis=-1, dtype=float)
 
-    Args:
-      course: strength -> what is learned and how.
-      placement: how the runs lie on the devices.
-      number: of runs.
-      training, test: the samples.
+
+def scalars(history: RunHistory, run: int, i: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """TensorBoard's values of a run's i-th group of steps.
+
+    Losses by update, counted from 0 over all tasks; after a task's last group also accuracies, by
+    the number of tasks learned.
     """
-
-    def __init__(
-        self,
-        course: Callable[[Any], Course],
-        placement: Placement,
-        number: int,
-        training: Samples,
-        test: Samples,
-    ) -> None:
-        self.course, self.placement, self.number = course, placement, number
-        self.samples = placement.place_shared((training, test), number)
-        self.compiled: dict[Any, jax.stages.Compiled] = {}
-
-    def lift(self, piece: Callable[..., Any]) -> Callable[..., Any]:
-        """A piece of the runner, over (what changes, `Swept`) of many runs."""
-
-        def of_one(one: tuple[Any, Swept], *shared: Any) -> Any:
-            changing, own = one
-            *arguments, training, test = shared
-            seen = runner.Data(own.stream, training, test)
-            return piece(self.course(own.strength), changing, *arguments, seen)
-
-        return self.placement.lift(of_one)
-
-    def __call__(
-        self, piece: Callable[..., Any], changing: Any, swept: Swept, *shared: Any
-    ) -> tuple[Any, np.float32]:
-        """Runs a piece for all runs; also the seconds that took, without compilation."""
-        common = self.placement.place_shared(shared, self.number)
-        arguments = ((changing, swept), *common, *self.samples)
-        name = (piece, *(jnp.shape(x) for x in shared))
-        if name not in self.compiled:
-            self.compiled[name] = jax.jit(self.lift(piece)).lower(*arguments).compile()
-        began = time.perf_counter()
-        result = jax.block_until_ready(self.compiled[name](*arguments))
-        return result, np.float32(time.perf_counter() - began)
-
-    def journey(self, swept: Swept, course: Course) -> "Journey":
-        """Shapes of the runs, and their histories with nothing in them yet."""
-
-        def shapes(piece: Callable[..., Any], changing: Any, *shared: Any) -> Any:
-            return jax.eval_shape(self.lift(piece), (changing, swept), *shared, *self.samples)
-
-        tasks, num_steps, now = course.scenario.num_tasks, course.plan.num_steps, jnp.int32(0)
-        runs = shapes(runner.begin, swept.key)
-        tested, looked = shapes(test, runs, now)
-        _, losses = shapes(runner.train_steps, runs, now, jnp.arange(1))
-        number = self.number
-        return Journey(
-            self.placement.run_shapes(runs, number),
-            np.full((number, tasks + 1, *tested.shape[1:]), np.nan, np.float32),
-            jax.tree.map(lambda x: np.zeros((number, tasks + 1, *x.shape[1:]), x.dtype), looked),
-            np.full((number, tasks, num_steps, losses.shape[-1]), np.nan, np.float32),
-            np.zeros(tasks, np.float32),
-            np.zeros((), np.float32),
-        )
-
-
-class Journey(NamedTuple):
-    """Several runs between two portions of steps: all that a snapshot holds.
-
-    Attributes:
-      runs: `runner.Run` of each.
-      accuracy: [runs, tasks + 1, scorers, tasks]; NaN for what is to come.
-      neurons: `unit_turnover.look`'s, with the same leading axes; 0 for what is to come.
-      losses: [runs, tasks, steps, losses], likewise.
-      seconds: [tasks] of each task's steps.
-      other_seconds: of all else.
-    """
-
-    runs: runner.Run
-    accuracy: np.ndarray
-    neurons: dict[str, Any]
-    losses: np.ndarray
-    seconds: np.ndarray
-    other_seconds: np.ndarray
-
-
-def portions(num_steps: int) -> list[np.ndarray]:
-    """A task's steps, in portions of about the same size after which a snapshot can be taken."""
-    return np.array_split(np.arange(num_steps, dtype=np.int32), -(-num_steps // PORTION))
-
-
-def seen_so_far(journey: Journey, task: int) -> np.ndarray:
-    """Mean accuracy over the tasks up to one, after it: [runs, scorers]."""
-    return journey.accuracy[:, task + 1, :, : task + 1].mean(axis=-1, dtype=float)
-
-
-def scalars(journey: Journey, run: int, i: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """What TensorBoard sees of a run's i-th portion of steps: losses by update, counted from 0
-    over all tasks; after a task's last portion accuracies, by the number of tasks learned."""
-    num_steps = journey.losses.shape[2]
-    parts = portions(num_steps)
-    task, part = divmod(i, len(parts))
-    for step in parts[part]:
-        yield task * num_steps + int(step), by_layer("loss", journey.losses[run, task, step])
-    if part == len(parts) - 1:
-        network, *layers = seen_so_far(journey, task)[run]
-        found = {"average_accuracy/network": float(network)}
-        found |= by_layer("average_accuracy", np.array(layers))
-        of_tasks = journey.accuracy[run, task + 1, 0, : task + 1]
-        found |= {f"accuracy/task_{j}": float(value) for j, value in enumerate(of_tasks, 1)}
-        yield task + 1, found
+    num_steps = history.losses.shape[2]
+    groups = step_groups(num_steps)
+    task, group = divmod(i, len(groups))
+    for step in groups[group]:
+        yield task * num_steps + int(step), by_layer("loss", history.losses[run, task, step])
+    if group == len(groups) - 1:
+        network, *layers = accuracy_so_far(history, task)[run]
+        values = {"average_accuracy/network": float(network)}
+        values |= by_layer("average_accuracy", np.array(layers))
+        of_tasks = history.accuracy[run, task + 1, 0, : task + 1]
+        values |= {f"accuracy/task_{j}": float(value) for j, value in enumerate(of_tasks, 1)}
+        yield task + 1, values
 
 
 def run_together(
-    pieces: Pieces,
-    swept: Swept,
-    course: Course,
+    stages: CompiledStages,
+    inputs: PerRunInputs,
+    config: ContinualConfig,
     checkpoints: Checkpoints | None,
     info: dict[str, Any],
     every_seconds: float,
     watcher: Watcher,
-) -> Journey:
-    """Several runs at once, from wherever an earlier start was stopped."""
-    tasks, parts = course.scenario.num_tasks, portions(course.plan.num_steps)
-    number = pieces.number
-    before = jnp.int32(-1)
+) -> RunHistory:
+    """Runs several runs at once, from their last checkpoint if there is one."""
+    tasks, groups = config.scenario.num_tasks, step_groups(config.schedule.num_steps)
+    number = stages.number
 
-    def note(journey: Journey, row: int, tested: Any) -> None:
-        accuracy, neurons = to_host(tested)
-        journey.accuracy[:, row] = accuracy[:number]
-        for rows, new in zip(
-            jax.tree.leaves(journey.neurons), jax.tree.leaves(neurons), strict=True
-        ):
+    def record(history: RunHistory, row: int, tested: Any) -> None:
+        accuracy, units = to_host(tested)
+        history.accuracy[:, row] = accuracy[:number]
+        for rows, new in zip(jax.tree.leaves(history.units), jax.tree.leaves(units), strict=True):
             rows[:, row] = new[:number]
 
-    def begin() -> Journey:
-        runs, took = pieces(runner.begin, swept.key, swept)
-        untrained, tested_for = pieces(test, runs, swept, before)
-        journey = Journey(runs, *jax.tree.map(np.copy, like[1:]))
-        note(journey, 0, untrained)
-        return journey._replace(other_seconds=journey.other_seconds + took + tested_for)
+    def begin() -> RunHistory:
+        runs, start_seconds = stages(runner.start_run, inputs.key, inputs)
+        untrained, test_seconds = stages(test, runs, inputs, jnp.int32(-1))
+        history = RunHistory(runs, *jax.tree.map(np.copy, like[1:]))
+        record(history, 0, untrained)
+        return history._replace(other_seconds=history.other_seconds + start_seconds + test_seconds)
 
-    def advance(i: int, journey: Journey) -> Journey:
-        runs, other = journey.runs, journey.other_seconds
-        task, part = divmod(i, len(parts))
-        now = jnp.int32(task)
-        if part == 0:
-            runs, took = pieces(runner.open_task, runs, swept, now)
-            other = other + took
-        (runs, losses), took = pieces(
-            runner.train_steps, runs, swept, now, jnp.asarray(parts[part])
-        )
-        journey.losses[:, task, parts[part]] = to_host(losses)[:number]
-        journey.seconds[task] += took
-        if part == len(parts) - 1:
-            runs, took = pieces(runner.close_task, runs, swept, now)
-            tested, tested_for = pieces(test, runs, swept, now)
-            note(journey, task + 1, tested)
-            other = other + took + tested_for
-        learned = task + (part == len(parts) - 1)
+    def advance(i: int, history: RunHistory) -> RunHistory:
+        runs, other = history.runs, history.other_seconds
+        number_of_task, group = divmod(i, len(groups))
+        task, steps = jnp.int32(number_of_task), groups[group]
+        if group == 0:
+            runs, seconds = stages(runner.start_task, runs, inputs, task)
+            other = other + seconds
+        (runs, losses), seconds = stages(runner.train_steps, runs, inputs, task, jnp.asarray(steps))
+        history.losses[:, number_of_task, steps] = to_host(losses)[:number]
+        history.task_seconds[number_of_task] += seconds
+        ended = group == len(groups) - 1
+        if ended:
+            runs, seconds = stages(runner.end_task, runs, inputs, task)
+            tested, test_seconds = stages(test, runs, inputs, task)
+            record(history, number_of_task + 1, tested)
+            other = other + seconds + test_seconds
+        learned = number_of_task + ended
         watcher.show(
-            task + (part + 1) / len(parts),
-            journey.losses[:, task, parts[part]].mean(axis=1, dtype=float),
-            seen_so_far(journey, learned - 1) if learned else None,
+            number_of_task + (group + 1) / len(groups),
+            history.losses[:, number_of_task, steps].mean(axis=1, dtype=float),
+            accuracy_so_far(history, learned - 1) if learned else None,
         )
-        watcher.write(i, partial(scalars, journey))
-        return journey._replace(runs=runs, other_seconds=other)
+        watcher.write(i, partial(scalars, history))
+        return history._replace(runs=runs, other_seconds=other)
 
-    like = pieces.journey(swept, course)
+    like = stages.empty_history(inputs, config)
     return run_resumable(
         begin,
         advance,
-        tasks * len(parts),
+        tasks * len(groups),
         checkpoints,
         info=info,
         every_seconds=every_seconds,
@@ -319,8 +227,8 @@ def run_together(
 
 def run_seeds(
     options: Options,
-    cell: Cell,
-    used: LoadedData,
+    setting: Setting,
+    loaded: LoadedData,
     seeds: Sequence[int],
     strengths: Sequence[float],
     checkpoints: Checkpoints | None = None,
@@ -328,33 +236,34 @@ def run_seeds(
     console: Console,
     label: str,
     events: Sequence[Path] | None = None,
-) -> Iterator[list[Tested]]:
-    """Runs of one cell, each with its seed and strength.
+) -> Iterator[list[RunResult]]:
+    """Runs one setting, each run with its seed and strength.
 
     Args:
       options: resolved.
-      cell: the setting.
-      used: the data.
-      seeds, strengths: one of each a run.
-      checkpoints: where snapshots of the runs under way are kept; an earlier start's are gone on
-        with.
-      console, label: where and as what progress is shown.
-      events: folder of each run's TensorBoard events; None: none are kept.
+      setting: which.
+      loaded: the data.
+      seeds, strengths: one of each per run.
+      checkpoints: where unfinished runs are saved; those of an earlier start are resumed.
+      console, label: where progress is shown, and under which name.
+      events: folder of each run's TensorBoard events; None: no events.
 
     Yields:
-      The runs that went together, as they end. Their snapshots are removed when the next are asked
-      for.
+      The runs that ran together, as they end. Their checkpoints are removed when the next ones are
+      asked for.
     """
-    orders = [options.order(used.num_classes, seed) for seed in seeds]
-    scenario = make_scenario(cell.scenario, orders[0], options.tasks)
-    streams = stack_streams(
-        [make_stream(used.train_labels, used.test_labels, order, scenario) for order in orders]
+    orders = [options.order(loaded.num_classes, seed) for seed in seeds]
+    scenario = make_scenario(setting.scenario, orders[0], options.tasks)
+    labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
+    streams = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves),
+        *[make_task_stream(labels, test_labels, order, scenario) for order in orders],
     )
     assert options.epochs is not None
     assert options.batch_size is not None
-    # From sizes of classes alone, so that the plan does not depend on which seeds run together.
-    plan = make_plan(streams, epochs=options.epochs, batch_size=options.batch_size)
-    course = make_course(options, cell, scenario, plan, used.shape)
+    # From class sizes alone, so that the schedule does not depend on which seeds run together.
+    schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
+    config = make_config(options, setting, scenario, schedule, loaded)
     on_cpu = jax.default_backend() == "cpu"
     per_run = options.devices_per_run
     alone = jax.process_count() == 1 and per_run == 1
@@ -362,58 +271,63 @@ def run_seeds(
     if placement is None:
         several = Placement("devices") in available()
         placement = Placement(("devices" if several else "map") if on_cpu or not alone else "vmap")
-    # In a row, runs can be kept as soon as they end: as many at once as work at a time.
+    # Runs in sequence can be saved as soon as they end: only as many together as run at a time.
     at_once = {"map": 1, "devices": jax.device_count() // per_run if on_cpu else len(seeds)}
     portion = at_once.get(placement.mode, len(seeds))
-    swept = Swept(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
-    pieces: dict[tuple[Placement, int], Pieces] = {}
+    inputs = PerRunInputs(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
+    compiled: dict[tuple[Placement, int], CompiledStages] = {}
     for start in range(0, len(seeds), portion):
         size = min(portion, len(seeds) - start)
-        # One run alone is the faster with all cores to itself.
+        # A single run is faster with all cores.
         placement = Placement("map") if size == 1 and alone else placement
         group = slice(start, start + size)
-        info = {**cell._asdict(), "seeds": list(seeds[group])}
+        info = {**setting._asdict(), "seeds": list(seeds[group])}
         info |= {"strengths": list(strengths[group]), "parallel": placement.mode}
-        if (placement, size) not in pieces:
-            pieces[placement, size] = Pieces(course, placement, size, used.training, used.test)
-        part = placement.place_runs(take_runs(swept, start, size))
+        if (placement, size) not in compiled:
+            compiled[placement, size] = CompiledStages(
+                config, placement, size, loaded.training, loaded.test
+            )
         which = f"run {start + 1}" if size == 1 else f"runs {start + 1}-{start + size}"
-        shown = label if size == len(seeds) else f"{label}, {which}/{len(seeds)}"
         with Watcher(
             console,
-            shown,
+            label if size == len(seeds) else f"{label}, {which}/{len(seeds)}",
             scenario.num_tasks,
             "task",
             "tasks so far",
             events and events[group],
-            keep=False,  # the grid is long, and each cell leaves a line
+            keep=False,  # the grid is long, and each setting leaves a line
         ) as watcher:
-            done = run_together(
-                pieces[placement, size],
-                part,
-                course(0.0),
+            history = run_together(
+                compiled[placement, size],
+                placement.place_runs(take_runs(inputs, start, size)),
+                config(0.0),
                 checkpoints,
                 info,
                 options.checkpoint_seconds,
                 watcher,
             )
-        one = jax.eval_shape(
-            lambda many: jax.tree.map(lambda x: x[0], many), done.runs.train.memory
-        )
-        stored = stored_floats(one, used.training.images.shape[1])
-        by_task = done.seconds.astype(float) / size
-        each = float(done.other_seconds) / size + float(by_task.sum())
-        yield [
-            Tested(
-                start + i,
-                done.accuracy[i].astype(float),
-                done.losses[i],
-                jax.tree.map(lambda rows, i=i: rows[i], done.neurons),
-                stored,
-                each,
-                by_task,
-            )
-            for i in range(size)
-        ]
+        yield results_of(history, start, loaded.training.images.shape[1])
         if checkpoints is not None:
             checkpoints.clear()
+
+
+def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResult]:
+    """The results of finished runs; time is divided evenly among them."""
+    size = len(history.accuracy)
+    state = jax.eval_shape(
+        lambda many: jax.tree.map(lambda x: x[0], many), history.runs.train.strategy_state
+    )
+    task_seconds = history.task_seconds.astype(float) / size
+    seconds = float(history.other_seconds) / size + float(task_seconds.sum())
+    return [
+        RunResult(
+            start + i,
+            history.accuracy[i].astype(float),
+            history.losses[i],
+            jax.tree.map(lambda rows, i=i: rows[i], history.units),
+            stored_floats(state, image_size),
+            seconds,
+            task_seconds,
+        )
+        for i in range(size)
+    ]

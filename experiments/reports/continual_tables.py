@@ -1,40 +1,43 @@
-"""The report of the continual-learning experiment, made from its records alone."""
+"""Tables of the continual-learning report, made from records alone."""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from experiments.harness.results import Results
-from experiments.reports import intervals, unit_turnover
-from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
-from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES
+from experiments.config.continual_methods import METHODS, method_label
+from experiments.reports import intervals
+from experiments.reports.scenario_names import SCENARIO_NAMES
+from experiments.reports.style import ALGORITHM_NAMES
 
 Records = Sequence[Mapping[str, Any]]
 
 ORDER = {
     "scenario": list(SCENARIO_NAMES),
-    "strategy": list(STRATEGY_NAMES),
+    "strategy": list(METHODS),
     "algorithm": ["sffa", "ffa", "bp"],
 }
 
 
 def name_of(algorithm: str) -> str:
-    """An algorithm's name for people."""
+    """An algorithm's name in reports."""
     return ALGORITHM_NAMES.get(algorithm, algorithm)
 
 
 def ordered(records: Records) -> list[Mapping[str, Any]]:
-    """Records in the grid's order, however the starts that made them came one after another."""
-    return sorted(
-        records, key=lambda r: (*(names.index(r[f]) for f, names in ORDER.items()), r["seed"])
-    )
+    """Records in the order of the grid, whatever the order in which they were made.
+
+    Methods that are no longer in the table come last, by name.
+    """
+
+    def position(record: Mapping[str, Any]) -> tuple[Any, ...]:
+        fields = [(names, record[field]) for field, names in ORDER.items()]
+        known = [(names.index(x) if x in names else len(names), x) for names, x in fields]
+        return (*known, record["seed"])
+
+    return sorted(records, key=position)
 
 
 def present(records: Records, field: str) -> list[str]:
@@ -43,7 +46,7 @@ def present(records: Records, field: str) -> list[str]:
 
 
 def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
-    """The runs with these values that did not diverge."""
+    """The runs with these field values that did not diverge."""
     return [
         record
         for record in records
@@ -52,12 +55,12 @@ def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
 
 
 def by_seed(records: Records, measure: str = "average_accuracy") -> dict[str, dict[int, float]]:
-    """A measure by algorithm and seed, as paired tests want it."""
-    found: dict[str, dict[int, float]] = {}
+    """A measure by algorithm and seed, the input of paired tests."""
+    values: dict[str, dict[int, float]] = {}
     for record in records:
         if record[measure] is not None:
-            found.setdefault(record["algorithm"], {})[record["seed"]] = record[measure]
-    return found
+            values.setdefault(record["algorithm"], {})[record["seed"]] = record[measure]
+    return values
 
 
 def settings(records: Records) -> list[tuple[str, str]]:
@@ -66,7 +69,7 @@ def settings(records: Records) -> list[tuple[str, str]]:
 
 
 def summary(records: Records) -> pd.DataFrame:
-    """One row a cell: means over seeds, as fractions; of the final accuracy its 95 % interval."""
+    """One row per cell: means over seeds, as fractions, and the final accuracy's 95 % interval."""
     rows = []
     for scenario, strategy in settings(records):
         for algorithm in present(records, "algorithm"):
@@ -102,7 +105,7 @@ def accuracy_table(records: Records) -> list[list[str]]:
     algorithms = present(records, "algorithm")
     table = [["Scenario", "Strategy", *(f"{name_of(a)}, %" for a in algorithms)]]
     for scenario, strategy in settings(records):
-        row = [SCENARIO_NAMES[scenario], STRATEGY_NAMES[strategy]]
+        row = [SCENARIO_NAMES[scenario], method_label(strategy)]
         for algorithm in algorithms:
             runs = of(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
             values = [run["average_accuracy"] for run in runs]
@@ -112,7 +115,7 @@ def accuracy_table(records: Records) -> list[list[str]]:
 
 
 def tests_table(records: Records) -> list[list[str]]:
-    """Paired tests between algorithms, all corrected together for their number (Holm)."""
+    """Paired tests between algorithms; Holm's correction covers all tests of the grid."""
     table = [["Scenario", "Strategy", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     found = []
     for scenario, strategy in settings(records):
@@ -127,7 +130,7 @@ def tests_table(records: Records) -> list[list[str]]:
         table.append(
             [
                 SCENARIO_NAMES[scenario],
-                STRATEGY_NAMES[strategy],
+                method_label(strategy),
                 f"{name_of(test.first)} - {name_of(test.second)}",
                 test.difference.with_bounds(),
                 "-" if test.p is None else f"{next(corrected):.2g}",
@@ -141,7 +144,7 @@ def _points(value: float | None) -> str:
 
 
 def measures_table(cells: pd.DataFrame) -> list[list[str]]:
-    """Forgetting, transfer, and what each strategy costs."""
+    """Forgetting, transfer, storage and time of each cell."""
     table = [
         [
             *("Scenario", "Strategy", "Algorithm", "Forgetting", "Backward transfer"),
@@ -152,7 +155,7 @@ def measures_table(cells: pd.DataFrame) -> list[list[str]]:
         table.append(
             [
                 SCENARIO_NAMES[row["scenario"]],
-                STRATEGY_NAMES[row["strategy"]],
+                method_label(row["strategy"]),
                 name_of(row["algorithm"]),
                 _points(row["forgetting"]),
                 _points(row["backward_transfer"]),
@@ -162,158 +165,3 @@ def measures_table(cells: pd.DataFrame) -> list[list[str]]:
             ]
         )
     return table
-
-
-def curves_figure(records: Records, scenario: str) -> Figure:
-    """A panel a strategy: mean accuracy over the tasks seen so far, after each task."""
-    records = of(records, scenario=scenario)
-    strategies = present(records, "strategy")
-    columns = min(3, len(strategies))
-    rows = -(-len(strategies) // columns)
-    # No narrower than its title.
-    figure = Figure(figsize=(max(7.2, 3.2 * columns + 0.6), 2.7 * rows + 0.7))
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    figure.suptitle(
-        f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
-        "95 % band",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
-    handles: dict[str, Any] = {}
-    for axes, strategy in itertools.zip_longest(panels.flat, strategies):
-        if strategy is None:
-            axes.set_visible(False)
-            continue
-        axes.set_title(STRATEGY_NAMES[strategy], fontsize=10)
-        axes.grid(axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for algorithm in present(records, "algorithm"):
-            runs = of(records, strategy=strategy, algorithm=algorithm)
-            if not runs:
-                continue
-            curves = 100 * np.array([run["learning_curve"] for run in runs])
-            color, marker = ALGORITHM_STYLES[algorithm]
-            tasks = np.arange(1, curves.shape[1] + 1)
-            (line,) = axes.plot(
-                tasks, curves.mean(axis=0), color=color, marker=marker, markersize=4
-            )
-            handles[name_of(algorithm)] = line
-            if len(runs) > 1:
-                bands = [intervals.mean_interval(column.tolist()) for column in curves.T]
-                low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
-                axes.fill_between(tasks, low, high, color=color, alpha=0.2, linewidth=0)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("Accuracy, %")
-    for axes in panels[-1]:
-        axes.set_xlabel("Tasks learned")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
-    return figure
-
-
-def matrices_figure(records: Records, scenario: str) -> Figure:
-    """Heat maps of the mean accuracy matrix: an algorithm a row, a strategy a column."""
-    records = of(records, scenario=scenario)
-    strategies, algorithms = present(records, "strategy"), present(records, "algorithm")
-    size = (max(6.0, 1.9 * len(strategies) + 1.2), 1.9 * len(algorithms) + 0.9)
-    figure = Figure(figsize=size)
-    panels = figure.subplots(len(algorithms), len(strategies), squeeze=False)
-    figure.suptitle(
-        f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on each task after each task, %",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
-    for axes, strategy in zip(panels[0], strategies, strict=True):
-        axes.set_title(STRATEGY_NAMES[strategy], loc="center", fontsize=10)
-    for axes, algorithm in zip(panels[:, 0], algorithms, strict=True):
-        axes.set_ylabel(f"{name_of(algorithm)}\nafter task")
-    for axes in panels[-1]:
-        axes.set_xlabel("on task")
-    shades = None
-    cells = itertools.product(algorithms, strategies)
-    for axes, (algorithm, strategy) in zip(panels.flat, cells, strict=True):
-        runs = of(records, strategy=strategy, algorithm=algorithm)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if not runs:
-            axes.set_frame_on(False)
-            continue
-        matrix = np.mean([np.array(r["accuracy_matrix"], float) for r in runs], axis=0)
-        shades = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")
-        if len(matrix) > 6:
-            continue
-        for (i, j), value in np.ndenumerate(matrix):
-            if np.isfinite(value):
-                color = "black" if value > 0.5 else "white"
-                middle = {"ha": "center", "va": "center", "fontsize": 7}
-                axes.text(j, i, f"{100 * value:.0f}", color=color, **middle)
-    if shades is not None:
-        figure.colorbar(shades, ax=panels.ravel().tolist(), label="%", shrink=0.8)
-    return figure
-
-
-def section(results: Results) -> Section:
-    """What there is to say of a grid of runs.
-
-    Raises:
-      ValueError: if there is no record.
-    """
-    if not results.records:
-        raise ValueError("continual_report: `records` must hold at least one run, got none.")
-    records = ordered(results.records)
-    cells = summary(records)
-    tables = {"Accuracy over all tasks, in the end": accuracy_table(records)}
-    tests = tests_table(records)
-    if len(tests) > 1:
-        tables["Paired tests"] = tests
-    if len(cells):
-        tables["Forgetting, transfer and cost"] = measures_table(cells)
-    neurons = unit_turnover.table(of(records))
-    if len(neurons) > 1:
-        tables["Neurons in the end, and what becomes of them in a later task"] = neurons
-    pictures = []
-    for scenario in present(of(records), "scenario"):
-        name = SCENARIO_NAMES[scenario]
-        pictures += [
-            Picture(
-                f"curves_{scenario}.png",
-                f"Accuracy over the tasks seen so far, {name}.",
-                partial(curves_figure, records, scenario),
-            ),
-            Picture(
-                f"matrices_{scenario}.png",
-                f"Accuracy on each task (across) after each task (down), {name}.",
-                partial(matrices_figure, records, scenario),
-            ),
-        ]
-        for layer in range(unit_turnover.depth(of(records, scenario=scenario))):
-            pictures.append(
-                Picture(
-                    f"neurons_{scenario}_layer_{layer + 1}.png",
-                    f"What became of layer {layer + 1}'s neurons during each task, {name}: shares, "
-                    "mean over seeds. A neuron is a class's if more than half of its activity is "
-                    "for that class; reused: another class's than before.",
-                    partial(unit_turnover.turnover_figure, of(records, scenario=scenario), layer),
-                )
-            )
-    diverged = sum(record["status"] != "done" for record in records)
-    dataset = records[0]["dataset"]
-    return Section(
-        title=f"Continual learning on {dataset}",
-        lead=(
-            f"{len(records)} runs on {dataset}"
-            + (f", of which {diverged} diverged and are left out" if diverged else "")
-            + ". Each learns the classes a few at a time and is tested on all tasks after each. "
-            "Accuracy is the mean over the tasks' test samples after the last task; forgetting is "
-            "how far a task ends below its best; backward and forward transfer are what later "
-            "tasks did to earlier ones and earlier ones to later ones (points). Stored: what a "
-            "strategy keeps, an image counting as its pixels. Time includes the evaluations."
-        ),
-        tables=tables,
-        pictures=pictures,
-        records=records,
-        summary=cells,
-        config=results.config,
-        command=results.command,
-    )

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.config.continual_methods import method_label
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, intervals
-from experiments.reports.continual_names import SCENARIO_NAMES, STRATEGY_NAMES
 from experiments.reports.html_report import Picture, Section
+from experiments.reports.scenario_names import SCENARIO_NAMES
 from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, text_color
 
 BASELINES = ("ffa", "bp")
@@ -47,7 +48,7 @@ def continual_cases(run: Results) -> list[Case]:
     records = continual_tables.ordered(run.records)
     return [
         Case(
-            f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {STRATEGY_NAMES[strategy]}",
+            f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {method_label(strategy)}",
             continual_tables.by_seed(
                 continual_tables.of(records, scenario=scenario, strategy=strategy)
             ),

@@ -8,7 +8,7 @@ from experiments.reports import (
     ablation_tables,
     benchmark_tables,
     comparison_tables,
-    continual_tables,
+    continual_report,
     latents_tables,
     robustness_tables,
     symmetry_tables,
@@ -21,7 +21,7 @@ SECTIONS: dict[str, Callable[[Results], Section]] = {
     "latents": latents_tables.section,
     "ablation": ablation_tables.section,
     "robustness": robustness_tables.section,
-    "continual": continual_tables.section,
+    "continual": continual_report.section,
     "benchmark": benchmark_tables.section,
 }
 """By the experiment's name: the function that makes its report from its results."""

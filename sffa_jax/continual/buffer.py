@@ -1,8 +1,8 @@
-"""A memory of samples with a fixed number of slots, shared out evenly over the classes in it.
+"""A class-balanced buffer of training samples with a fixed number of slots.
 
-Every sample that passes by draws a random priority; each class keeps those of its samples with the
-highest. What a class keeps is therefore a uniform draw from all of its samples that ever passed by,
-as in reservoir sampling, also after it had to make room for new classes.
+Every sample that is inserted draws a random priority; each class keeps its samples of highest
+priority. A class's samples in the buffer are therefore a uniform draw from all of its samples that
+were ever inserted, as in reservoir sampling, also after the class had to make room for new classes.
 """
 
 import jax
@@ -11,66 +11,78 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_integer
+from sffa_jax.continual.problem import Batch, Problem
 
 EMPTY = -1
 
 
-class Reservoir(struct.PyTreeNode):
-    """Attributes: image: index of the training image in each slot; place: its class, -1 where the
-    slot is empty; priority: by which it stays."""
+class Buffer(struct.PyTreeNode):
+    """A buffer of references to training samples. Filled slots come first.
+
+    Attributes:
+      image: index of the training image in each slot.
+      class_index: its class, as the position in the order of arrival; -1 for an empty slot.
+      priority: samples of highest priority stay.
+    """
 
     image: Int[Array, "*runs slots"]
-    place: Int[Array, "*runs slots"]
+    class_index: Int[Array, "*runs slots"]
     priority: Float[Array, "*runs slots"]
 
     @property
     def filled(self) -> Bool[Array, "*runs slots"]:
-        """Slots that hold a sample; they come first."""
-        return self.place != EMPTY
+        """Slots that hold a sample."""
+        return self.class_index != EMPTY
 
 
-def empty_reservoir(slots: int) -> Reservoir:
-    """A reservoir that holds nothing yet.
+def empty_buffer(slots: int) -> Buffer:
+    """A buffer that holds no sample.
 
     Raises:
       ValueError: for no slot.
     """
-    check_integer("empty_reservoir", "slots", slots, 1)
-    return Reservoir(
+    check_integer("empty_buffer", "slots", slots, 1)
+    return Buffer(
         jnp.zeros(slots, jnp.int32), jnp.full(slots, EMPTY, jnp.int32), jnp.full(slots, -jnp.inf)
     )
 
 
 def insert(
-    reservoir: Reservoir,
+    buffer: Buffer,
     image: Int[Array, " new"],
-    place: Int[Array, " new"],
+    class_index: Int[Array, " new"],
     priority: Float[Array, " new"],
     num_classes: int,
-) -> Reservoir:
-    """Shows the reservoir new samples; it keeps an equal share of each class.
+) -> Buffer:
+    """Inserts samples and returns the buffer, balanced over its classes.
 
     With s classes in it, a class may fill slots // s slots, the first slots % s classes one more.
-    Samples of a class that stay are ordered by priority.
+    A class's samples are ordered by priority.
 
     Args:
-      reservoir: as it is.
-      image, place: of each new sample; place -1 is padding.
-      priority: random, uniform in [0, 1), drawn once a sample.
-      num_classes: upper bound on the places.
+      buffer: the buffer so far.
+      image: index of each new sample.
+      class_index: class of each new sample; -1 is padding.
+      priority: random, uniform in [0, 1), drawn once per sample.
+      num_classes: upper bound on the class indices.
 
     Raises:
       ValueError: for no class.
+
+    >>> four = jnp.arange(4)
+    >>> full = insert(empty_buffer(2), four, jnp.array([0, 0, 1, 1]), four / 4, num_classes=2)
+    >>> full.image.tolist()
+    [1, 3]
     """
     check_integer("insert", "num_classes", num_classes, 1)
-    slots = reservoir.image.shape[0]
-    both = Reservoir(
-        jnp.concatenate([reservoir.image, image]),
-        jnp.concatenate([reservoir.place, place]),
-        jnp.concatenate([reservoir.priority, priority]),
+    slots = buffer.image.shape[0]
+    both = Buffer(
+        jnp.concatenate([buffer.image, image]),
+        jnp.concatenate([buffer.class_index, class_index]),
+        jnp.concatenate([buffer.priority, priority]),
     )
-    # By class, the highest priority first; padding last.
-    key = jnp.where(both.place == EMPTY, num_classes, both.place)
+    # Sort by class, the highest priority first; padding comes last.
+    key = jnp.where(both.filled, both.class_index, num_classes)
     order = jnp.lexsort((-both.priority, key))
     key, both = key[order], jax.tree.map(lambda leaf: leaf[order], both)
     counts = jnp.bincount(key, length=num_classes + 1)
@@ -80,20 +92,46 @@ def insert(
     nth = jnp.cumsum(present) - 1
     quota = jnp.where(present, slots // number + (nth < slots % number), 0)
     stays = rank < jnp.append(quota, 0)[key]
-    # Those that stay move to the front; there are at most as many as slots.
+    # Samples that stay move to the front; there are at most as many as slots.
     front = jnp.argsort(~stays, stable=True)[:slots]
     kept = jax.tree.map(lambda leaf: leaf[front], both)
-    blank = empty_reservoir(slots)
+    blank = empty_buffer(slots)
     return jax.tree.map(lambda new, old: jnp.where(stays[front], new, old), kept, blank)
 
 
-def draw_slots(key: Key[Array, ""], reservoir: Reservoir, size: int) -> Int[Array, " size"]:
-    """Random filled slots, none twice before each has come once (slot 0 if none is filled).
+def insert_task(problem: Problem, buffer: Buffer, key: Key[Array, ""], task: Array) -> Buffer:
+    """Inserts all samples of a task."""
+    indices = problem.stream.train[task]
+    padding = jnp.arange(indices.shape[0]) >= problem.stream.num_train[task]
+    return insert(
+        buffer,
+        indices,
+        jnp.where(padding, EMPTY, problem.stream.train_class_index[indices]),
+        jax.random.uniform(key, indices.shape),
+        problem.scenario.num_classes,
+    )
+
+
+def draw_slots(key: Key[Array, ""], buffer: Buffer, size: int) -> Int[Array, " size"]:
+    """Random filled slots, none twice before each was drawn once (slot 0 if none is filled).
 
     Raises:
       ValueError: for a negative size.
     """
     check_integer("draw_slots", "size", size, 0)
-    filled = reservoir.filled
+    filled = buffer.filled
     order = jnp.argsort(jnp.where(filled, jax.random.uniform(key, filled.shape), 2.0))
     return order[jnp.arange(size) % jnp.maximum(jnp.sum(filled), 1)]
+
+
+def draw_batch(
+    problem: Problem, buffer: Buffer, key: Key[Array, ""], size: int, task: Array
+) -> Batch:
+    """Random samples of the buffer as a batch; their weight is 0 while the buffer is empty.
+
+    Raises:
+      ValueError: for a negative size.
+    """
+    slots = draw_slots(key, buffer, size)
+    batch = problem.batch(buffer.image[slots], task)
+    return batch.replace(weights=batch.weights * buffer.filled[slots])

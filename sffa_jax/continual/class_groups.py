@@ -1,7 +1,8 @@
-"""A network whose units belong to classes: for each class a small network of its own.
+"""A network with a separate group of units, a small network, for each class.
 
-The units are *linear* where the goodness is taken: the square of a rectified unit knows one side
-of a direction only, and what a class is like is where its images do not vary, on either side.
+The goodness is taken of *linear* units: the square of a rectified unit responds to one side of a
+direction only, while a class is characterized by directions in which its images do not vary to
+either side.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,10 @@ from sffa_jax.core.overlays import Overlay
 from sffa_jax.core.rules import unit_length
 
 
-def seen_by_groups(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
-    """Rows of mean square 1 whose darkest pixel was 0 before.
+def normalize_images(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
+    """Shifts each image so that its darkest pixel is 0 and scales it to a mean square of 1.
 
-    All directions through 0 then mean the same for every class, and a weak image is no weak sign.
+    Groups of different classes then compare, and the contrast of an image does not matter.
     """
     return unit_length(x - jnp.min(x, axis=-1, keepdims=True))
 
@@ -27,78 +28,78 @@ def seen_by_groups(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixel
 def group_activities(
     modules: Modules, x: Float[Array, "batch pixels"]
 ) -> Iterator[Float[Array, "groups batch units"]]:
-    """Yields each layer's activity, of every group that the parameters hold.
+    """Yields each layer's activity, of every group in the parameters.
 
-    A group of layer k sees the rectified activity, at length 1, of its own class's group below it
-    and of no other: what other classes learn later cannot reach it.
+    A group of layer k receives the rectified, normalized activity of its own class's group below
+    and of no other group: later learning of other classes cannot affect it.
     """
-    seen = seen_by_groups(x)
+    images = normalize_images(x)
     below = None
     for module in modules:
         if below is None:
-            h = jnp.einsum("bi,ciu->cbu", seen, module["w"])
+            h = jnp.einsum("bi,ciu->cbu", images, module["w"])
         else:
-            # A product a group: one product of all, in two devices of a CPU at once, was seen to
-            # wait for ever (jax 0.10.2).
+            # One product per group: a single batched product can deadlock on two devices of a CPU
+            # (jax 0.10.2).
             h = jnp.stack([x_c @ w_c for x_c, w_c in zip(below, module["w"], strict=True)])
         yield h
         below = jax.lax.stop_gradient(unit_length(jax.nn.relu(h)))
 
 
-def owned_model(
+def grouped_model(
     hidden: Sequence[int],
-    classes: int,
-    goodness: Callable[[Array], Array],
+    num_classes: int,
+    logit: Callable[[Array], Array],
     *,
     polar: bool,
 ) -> Model:
-    """Layers in which each class owns a group of units; a module a layer.
+    """A model in which each class has its own group of units in every layer; a module per layer.
 
     Args:
       hidden: units of each layer, over all classes.
-      classes: number of groups, one for each class that will come.
-      goodness: activity [..., units of a group] -> log-odds [...].
-      polar: whether a group is two halves, so that its size must be even.
+      num_classes: number of groups, one for each class that will come.
+      logit: activity [..., units of a group] -> logit [...].
+      polar: whether a group consists of two halves, so that its size must be even.
 
     Returns:
-      A model whose outputs are log-odds by class, in the order of arrival; of parameters that were
-      cut to some groups, of those groups. Module k's parameters are {"w": [classes, in, units]}.
+      A model with one logit per class, in order of arrival. Module k's parameters are
+      {"w": [classes, in, units]}; given the parameters of some groups, it returns their logits.
 
     Raises:
-      ValueError: for no layer, or units that cannot be shared out evenly.
+      ValueError: for no layer, or units that cannot be divided evenly.
     """
-    check_integer("owned_model", "classes", classes, 1)
-    check_integers("owned_model", "hidden", hidden, 1)
-    shares = classes * (2 if polar else 1)
-    if not hidden or any(units % shares for units in hidden):
+    check_integer("grouped_model", "num_classes", num_classes, 1)
+    check_integers("grouped_model", "hidden", hidden, 1)
+    parts = num_classes * (2 if polar else 1)
+    if not hidden or any(units % parts for units in hidden):
         raise reject(
-            "owned_model",
+            "grouped_model",
             "hidden",
-            f"be units that {classes} classes can share" + " in two halves" * polar,
+            f"be units that {num_classes} classes can share" + " in two halves" * polar,
             tuple(hidden),
-            f"Choose multiples of {shares}.",
+            f"Choose multiples of {parts}.",
         )
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:
-        sizes = [x.shape[-1], *(units // classes for units in hidden)]
+        sizes = [x.shape[-1], *(units // num_classes for units in hidden)]
         keys = jax.random.split(key, len(hidden))
         return tuple(
-            {"w": jax.random.normal(k, (classes, d_in, d_out)) / d_in**0.5}
+            {"w": jax.random.normal(k, (num_classes, d_in, d_out)) / d_in**0.5}
             for k, d_in, d_out in zip(keys, sizes, sizes[1:], strict=False)
         ), None
 
-    def outputs(
+    def logits(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         del overlay
-        found = jnp.stack([goodness(h).T for h in group_activities(modules, x)])
+        by_class = jnp.stack([logit(h).T for h in group_activities(modules, x)])
         if candidates is None:
-            return found
-        return jnp.take_along_axis(found, candidates[None], axis=-1)
+            return by_class
+        return jnp.take_along_axis(by_class, candidates[None], axis=-1)
 
     def activity(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
         del overlay, labels
         layers = group_activities(modules, x)
         return [jnp.moveaxis(h, 0, 1).reshape(h.shape[1], -1) for h in layers]
 
-    return Model(init, outputs, softmax_loss, lambda scores: scores, hidden=activity)
+    return Model(init, logits, softmax_loss, lambda scores: scores, hidden=activity)

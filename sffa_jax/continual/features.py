@@ -1,7 +1,7 @@
-"""Features that stay as they are while classes come: pixels, random, or learned without labels.
+"""Features that stay fixed while classes come: pixels, random, or learned without labels.
 
-What learns on top of them (`strategies/slda.py`, `ncm.py`, `owned.py`) reads `Model.hidden`; the
-model's own outputs mean nothing.
+The strategies on top of them (`slda`, `ncm`, `class_subspaces`) read `Model.hidden`; the model's
+own logits have no meaning.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,22 @@ from sffa_jax.core.layer import Params
 from sffa_jax.core.overlays import Overlay
 
 CONTRAST_FLOOR = 0.1
-"""Variance of a patch, in units of the pixels', below which its contrast is not made up for."""
+"""Least variance of a patch, in units of the pixels' variance, that its contrast is divided by."""
 
 
 def _model(
     init: Callable[[Array, Array], Params], features: Callable[[Params, Array], Array]
 ) -> Model:
-    def outputs(
+    def logits(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         del overlay
-        assert candidates is None, "features answer nothing"
+        assert candidates is None, "features have no logits"
         return features(modules[0], x)[None]
 
     return Model(
         lambda key, x: ((init(key, x),), None),
-        outputs,
+        logits,
         softmax_loss,
         lambda scores: scores,
         hidden=lambda modules, _overlay, x, _labels: [features(modules[0], x)],
@@ -40,12 +40,12 @@ def _model(
 
 
 def pixels() -> Model:
-    """The image as it is."""
+    """The image itself."""
     return _model(lambda _key, _x: {}, lambda _params, x: x)
 
 
 def random_features(width: int) -> Model:
-    """Rectified random projections: a hidden layer that never learns.
+    """Rectified random projections: a hidden layer that does not learn.
 
     Raises:
       ValueError: for no feature.
@@ -77,27 +77,27 @@ def box_means(size: int, parts: int) -> Float[np.ndarray, "parts size"]:
 def maps(
     shape: Sequence[int], width: int, *, kernel: int = 7, stride: int = 2, grid: int = 4
 ) -> tuple[Model, Callable[[Params, Array], Array]]:
-    """Maps of patches' likeness to filters, averaged over a grid; and the loss they learn by.
+    """Maps of the cosine similarity of patches and filters, averaged over a grid; and their loss.
 
-    A map is the rectified cosine of a filter and the patch around each position, both without
-    their means. The filters learn alone, without labels, forward only: at each position the most
-    alike turns toward the patch; the loss is the mean of 1 - its cosine.
+    A map is the rectified cosine of a filter and the patch around each position, both centered.
+    The filters learn forward only and without labels: at each position the most similar filter
+    turns toward the patch; the loss is the mean of 1 - its cosine.
 
     Args:
-      shape: of an image.
-      width: features in all, grid * grid a filter.
+      shape: shape of an image.
+      width: number of features, grid * grid per filter.
       kernel: side of a patch, pixels.
       stride: between patches, pixels.
-      grid: areas along each side that a map is averaged over.
+      grid: number of areas along each side that a map is averaged over.
 
     Returns:
       The model; and (parameters, x) -> loss of each image [batch].
 
     Raises:
-      ValueError: for a width that areas cannot share, or a grid finer than the maps.
+      ValueError: for a width that is no multiple of grid * grid, or a grid finer than the maps.
 
-    Reference: patches without labels, pooled: Coates, Lee & Ng 2011 (AISTATS), whose filters are
-    clusters' centers; here they follow the gradient of the same likeness.
+    Reference: pooled patch features without labels: Coates, Lee & Ng 2011 (AISTATS), whose filters
+    are cluster centers; here they follow the gradient of the same similarity.
     """
     height, columns, channels = check_image_shape("maps", shape)
     for name, value in (("kernel", kernel), ("stride", stride), ("grid", grid)):

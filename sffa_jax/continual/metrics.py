@@ -1,37 +1,43 @@
-"""What a matrix of accuracies says about learning without forgetting.
+"""Measures of forgetting and transfer from a matrix of accuracies.
 
 R[i, j] is the accuracy on task j after task i, T the number of tasks, both counted from 0 here.
-Only entries of tasks that have been learned (j <= i) count, except in forward transfer. Every
-function takes the matrix [tasks, tasks] and refuses one that is not square.
+Only entries of learned tasks (j <= i) count, except in forward transfer. Every function takes the
+matrix [tasks, tasks] and rejects one that is not square.
 """
 
+import jax
 import numpy as np
 
 from sffa_jax.checks import reject
 
+Matrix = np.ndarray | jax.Array
 
-def _square(where: str, matrix: np.ndarray) -> np.ndarray:
+
+def _square(where: str, matrix: Matrix) -> np.ndarray:
     matrix = np.asarray(matrix, float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise reject(where, "matrix", "have a row and a column for each task", matrix.shape)
     return matrix
 
 
-def average_accuracy(matrix: np.ndarray) -> float:
-    """Mean of the last row: accuracy over all tasks in the end.
+def average_accuracy(matrix: Matrix) -> float:
+    """Mean of the last row: accuracy over all tasks after the last one.
+
+    >>> average_accuracy(np.array([[1.0, 0.0], [0.5, 0.9]]))
+    0.7
 
     Reference: Lopez-Paz & Ranzato 2017, arXiv:1706.08840 (ACC).
     """
     return float(_square("average_accuracy", matrix)[-1].mean())
 
 
-def learning_curve(matrix: np.ndarray) -> np.ndarray:
+def learning_curve(matrix: Matrix) -> np.ndarray:
     """Mean accuracy over the tasks learned so far, after each task."""
     matrix = _square("learning_curve", matrix)
     return np.array([matrix[i, : i + 1].mean() for i in range(len(matrix))])
 
 
-def forgetting(matrix: np.ndarray) -> float | None:
+def forgetting(matrix: Matrix) -> float | None:
     """Mean over the earlier tasks of max_{j <= i < T - 1} R[i, j] - R[T - 1, j]; None for one task.
 
     Reference: Chaudhry et al. 2018, arXiv:1801.10112. Negative where a task ends above its best.
@@ -43,7 +49,7 @@ def forgetting(matrix: np.ndarray) -> float | None:
     return float(np.mean([matrix[j:last, j].max() - matrix[last, j] for j in range(last)]))
 
 
-def backward_transfer(matrix: np.ndarray) -> float | None:
+def backward_transfer(matrix: Matrix) -> float | None:
     """Mean over the earlier tasks of R[T - 1, j] - R[j, j]; None for one task.
 
     Reference: Lopez-Paz & Ranzato 2017 (BWT).
@@ -53,11 +59,11 @@ def backward_transfer(matrix: np.ndarray) -> float | None:
     return float(np.mean(matrix[last, :last] - np.diagonal(matrix)[:last])) if last else None
 
 
-def forward_transfer(matrix: np.ndarray, untrained: np.ndarray) -> float | None:
+def forward_transfer(matrix: Matrix, untrained: Matrix) -> float | None:
     """Mean over the later tasks of R[j - 1, j] - untrained[j]; None for one task.
 
-    What the earlier tasks teach about one that is yet to come, against a network that has learned
-    nothing.
+    It measures how much earlier tasks help on a later task before it is learned, relative to an
+    untrained network.
 
     Reference: Lopez-Paz & Ranzato 2017 (FWT).
     """

@@ -1,12 +1,12 @@
-"""What learns in a stream of tasks: modules, each trained by a loss of its own.
+"""A network as modules, each trained by a loss of its own.
 
-A forward-only network is a row of modules, its layers. A network trained end to end is a single
-module. Strategies are written against this view alone, so that each acts layer by layer on the one
-and on the whole of the other, and none of them knows which it has.
+A forward-only network has a module per layer. A network trained end to end is a single module.
+Strategies use this view only, so each strategy acts layer by layer on the former and on the whole
+network of the latter.
 
-That each module learns by its own loss is a property of `outputs`: the output of module k has a
-gradient with respect to the parameters of module k and to no others (`network.next_input` cuts it).
-The gradient of the *sum* of all modules' losses therefore is every module's own gradient.
+Module k's logits have a gradient with respect to the parameters of module k only
+(`network.next_input` cuts it). The gradient of the *sum* of all modules' losses is therefore every
+module's own gradient.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from sffa_jax.checks import check_choice, check_integer
+from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core import losses
 from sffa_jax.core.layer import Layer, Params
 from sffa_jax.core.network import (
@@ -28,10 +28,10 @@ from sffa_jax.core.network import (
 )
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.training import backprop
-from sffa_jax.training.backprop import init_layers, logits, with_read_out
+from sffa_jax.training.backprop import init_layers, with_read_out
 
 Modules = tuple[Params, ...]
-"""Parameters: one pytree a module."""
+"""Parameters: one pytree per module."""
 
 COUPLINGS = ("local", "released")
 
@@ -42,54 +42,53 @@ class Model(NamedTuple):
     Attributes:
       init: (key, x [batch, *input]) -> parameters of each module, and the overlay, which is drawn
         once and never trained (None end to end).
-      outputs: (modules, overlay, x, candidates) -> [modules, batch, candidates] log-odds or logits
-        of each label candidate; None stands for all labels.
-      loss: (outputs, targets, allowed [batch, candidates]) -> [losses, batch], in nats: one a
-        module, or one for all where the modules are coupled.
-      scores: [modules, batch, candidates] -> what each module adds to a label's score.
+      logits: (modules, overlay, x, candidates) -> [modules, batch, candidates] logit of each
+        candidate label; candidates None: all labels.
+      loss: (logits, targets, allowed [batch, candidates]) -> [losses, batch], in nats: one per
+        module, or a single one if the modules are coupled.
+      scores: [modules, batch, candidates] -> contribution of each module to a label's score.
       first_scored: first module whose score counts.
       hidden: (modules, overlay, x, labels [batch]) -> activity [batch, units] of each hidden layer,
-        of images with one label each where the network takes one; None where it has no such layer.
+        for images with one label each (unused if no label enters the network); None: no such layer.
     """
 
     init: Callable[[Key[Array, ""], Array], tuple[Modules, Overlay | None]]
-    outputs: Callable[[Modules, Overlay | None, Array, Array | None], Array]
+    logits: Callable[[Modules, Overlay | None, Array, Array | None], Array]
     loss: Callable[[Array, Array, Array], Array]
     scores: Callable[[Array], Array]
     first_scored: int = 0
     hidden: Callable[[Modules, Overlay | None, Array, Array], list[Array]] | None = None
 
 
-def _by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
-    """A layer's local loss, over the allowed candidates, for every module by itself."""
+def by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
+    """Applies a layer's local loss to every module separately, over the allowed candidates."""
 
     def losses_of(
-        outputs: Float[Array, "modules batch candidates"],
+        logits: Float[Array, "modules batch candidates"],
         targets: Bool[Array, "batch candidates"],
         allowed: Bool[Array, "batch candidates"],
     ) -> Float[Array, "modules batch"]:
-        return jax.vmap(lambda module: loss(module, targets, allowed=allowed))(outputs)
+        return jax.vmap(lambda module: loss(module, targets, allowed=allowed))(logits)
 
     return losses_of
 
 
-softmax_loss = _by_module(losses.softmax_cross_entropy)
-binary_loss = _by_module(losses.binary_cross_entropy)
+softmax_loss = by_module(losses.softmax_cross_entropy)
 
 
 def product_loss(
-    outputs: Float[Array, "modules batch candidates"],
+    logits: Float[Array, "modules batch candidates"],
     targets: Bool[Array, "batch candidates"],
     allowed: Bool[Array, "batch candidates"],
 ) -> Float[Array, "1 batch"]:
     """Binary cross-entropy of the *product* of all layers' probabilities, over all allowed pairs.
 
-    No activation's gradient crosses a layer, yet the layers are coupled: the factor of the others'
-    probabilities scales each one's gradient.
+    No gradient crosses a layer through activations, but the layers are coupled: the other layers'
+    probabilities scale each layer's gradient.
 
-    Reference: the released SFFA code's continual learning; it clips the product like this too.
+    Reference: the released SFFA code's continual learning, which clips the product as well.
     """
-    log_p = jnp.minimum(jnp.sum(jax.nn.log_sigmoid(outputs), axis=0), jnp.log1p(-1e-4))
+    log_p = jnp.minimum(jnp.sum(jax.nn.log_sigmoid(logits), axis=0), jnp.log1p(-1e-4))
     log_not_p = jnp.where(
         log_p > -jnp.log(2.0),
         jnp.log(-jnp.expm1(jnp.maximum(log_p, -1.0))),
@@ -99,30 +98,34 @@ def product_loss(
     return (jnp.sum(terms, axis=-1) / jnp.sum(allowed, axis=-1))[None]
 
 
-LOSSES = {"softmax": softmax_loss, "bce": binary_loss}
-
-
-def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "local") -> Model:
-    """A forward-only network: every layer is a module.
+def forward_only(network: Network, *, coupling: str = "local") -> Model:
+    """A forward-only network as a model in which every layer is a module.
 
     Args:
-      network: layers, rule and overlay. Of the rule, goodness, normalization and score are used;
-        its loss knows no candidates that are not allowed yet.
-      loss: each layer's own, over the allowed candidates: "softmax" or "bce".
-      coupling: "local", or "released": one loss of the product of the layers' probabilities, as in
-        the released code; `loss` is then not used.
+      network: layers, rule and overlay; its number of classes is the scenario's `num_labels`.
+      coupling: "local": each layer learns by the rule's loss, over the labels that compete; or
+        "released": one loss of the product of the layers' probabilities replaces the rule's loss
+        and score, as in the released code.
 
     Raises:
-      ValueError: for an unknown loss or coupling.
+      ValueError: for an unknown coupling, or a rule with an activity factor.
     """
-    check_choice("forward_only", "loss", loss, LOSSES)
     check_choice("forward_only", "coupling", coupling, COUPLINGS)
+    rule = network.rule
+    if rule.activity_factor is not None:
+        raise reject(
+            "forward_only",
+            "network",
+            "have a rule without an activity factor",
+            "one",
+            "Continual learning does not support it: set activity_rate=None.",
+        )
 
     def init(key: Array, x: Array) -> tuple[Modules, Overlay | None]:
         params = init_network(network, key, x[:1])
         return tuple(params.layers), params.overlay
 
-    def outputs(
+    def logits(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         assert overlay is not None
@@ -135,9 +138,9 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
     released = coupling == "released"
     return Model(
         init,
-        outputs,
-        product_loss if released else LOSSES[loss],
-        jax.nn.log_sigmoid if released else network.rule.score,
+        logits,
+        product_loss if released else by_module(rule.loss),
+        jax.nn.log_sigmoid if released else rule.score,
         network.first_scored,
         hidden,
     )
@@ -146,8 +149,8 @@ def forward_only(network: Network, *, loss: str = "softmax", coupling: str = "lo
 def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     """The baseline: the same layers and a linear read-out, one module trained by backpropagation.
 
-    A label that is no candidate is left out of the softmax; with a task's own labels as candidates,
-    the read-out is one head a task.
+    Labels that are no candidates are left out of the softmax; with a task's own labels as
+    candidates, the read-out acts as one head per task.
 
     Raises:
       ValueError: for fewer than 2 labels.
@@ -158,17 +161,17 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     def init(key: Array, x: Array) -> tuple[Modules, None]:
         return (init_layers(layers, key, x),), None
 
-    def outputs(
+    def logits(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
     ) -> Array:
         del overlay
-        everything = logits(layers, modules[0], x)
+        all_labels = backprop.logits(layers, modules[0], x)
         if candidates is not None:
-            everything = jnp.take_along_axis(everything, candidates, axis=-1)
-        return everything[None]
+            all_labels = jnp.take_along_axis(all_labels, candidates, axis=-1)
+        return all_labels[None]
 
     def hidden(modules: Modules, overlay: Overlay | None, x: Array, labels: Array) -> list[Array]:
         del overlay, labels
         return backprop.hidden_activities(hidden_layers, modules[0], x)
 
-    return Model(init, outputs, softmax_loss, lambda scores: scores, hidden=hidden)
+    return Model(init, logits, softmax_loss, lambda scores: scores, hidden=hidden)

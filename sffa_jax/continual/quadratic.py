@@ -1,4 +1,4 @@
-"""Quadratic penalties: parameters that mattered are pulled back to where they were.
+"""Quadratic penalties: important parameters are pulled back to their earlier values.
 
 Several quadratics sum_t F_t (theta - theta_t)^2 are, up to a constant, one: of curvature sum_t F_t
 around the mean of the theta_t weighted by F_t. A penalty for each earlier task thus costs no more
@@ -15,26 +15,26 @@ from sffa_jax.continual.strategy import zeros_like
 
 
 class Quadratic(struct.PyTreeNode):
-    """Attributes: importance: curvature >= 0 of each parameter; anchor: where it is pulled to."""
+    """Attributes: importance: curvature >= 0 of each parameter; anchor: its target value."""
 
     importance: Modules
     anchor: Modules
 
 
-def no_pull(modules: Modules) -> Quadratic:
-    """A quadratic that pulls nothing."""
+def zero_quadratic(modules: Modules) -> Quadratic:
+    """A quadratic without importance."""
     return Quadratic(zeros_like(modules), modules)
 
 
 def add_quadratic(quadratic: Quadratic, importance: Modules, anchor: Modules) -> Quadratic:
-    """The sum of both, without the constant."""
+    """Adds importance * (parameter - anchor)^2 to a quadratic, up to a constant."""
     total = jax.tree.map(jnp.add, quadratic.importance, importance)
 
     def mean(old: Array, new_weight: Array, all_weights: Array, new: Array) -> Array:
-        share = jnp.where(
+        fraction = jnp.where(
             all_weights > 0, new_weight / jnp.where(all_weights > 0, all_weights, 1), 1
         )
-        return old + share * (new - old)
+        return old + fraction * (new - old)
 
     return Quadratic(total, jax.tree.map(mean, quadratic.anchor, importance, total, anchor))
 

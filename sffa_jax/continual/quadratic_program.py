@@ -1,4 +1,4 @@
-"""A small quadratic program, solved exactly inside a compiled program."""
+"""A small quadratic program, solved exactly, under jit."""
 
 from typing import NamedTuple
 
@@ -23,9 +23,9 @@ def nonnegative_minimum(
 ) -> Float[Array, " n"]:
     """argmin over v >= 0 of v' P v / 2 + q' v, by Lawson and Hanson's active sets.
 
-    Frees the variable that promises most, solves for the free ones, and holds those at 0 again that
-    would turn negative on the way; each solve is n by n, and the set of free variables never comes
-    back, so that it ends at the minimum itself and not near it.
+    Each round frees the variable with the steepest descent, solves for the free variables, and
+    fixes at 0 those that would become negative. Each solve is n by n. No set of free variables
+    repeats, so the method ends at the exact minimum.
 
     Args:
       curvature: P, symmetric, positive semi-definite.
@@ -34,7 +34,7 @@ def nonnegative_minimum(
         directions (a P without full rank) have one answer as well.
 
     Returns:
-      v. With n below ten or so, a handful of solves.
+      v [n].
 
     Raises:
       ValueError: for a negative ridge.
@@ -58,7 +58,7 @@ def nonnegative_minimum(
         return jnp.linalg.solve(system, jnp.where(free, -q, 0.0))
 
     def retreat(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        # Toward the target as far as nothing turns negative; what stops there is held at 0.
+        # Move toward the target until a variable reaches 0; fix that variable at 0.
         v, free, target, count = state
         blocking = free & (target <= 0)
         steps = jnp.where(blocking, v / jnp.where(blocking, v - target, 1.0), jnp.inf)
@@ -81,7 +81,7 @@ def nonnegative_minimum(
             jnp.where(done, search.v, jnp.maximum(target, 0.0)), free, done, search.rounds + 1
         )
 
-    # Rounding can make a variable enter and leave for ever: no more rounds than any case needs.
+    # Rounding can make a variable enter and leave forever: bound the number of rounds.
     start = _Search(jnp.zeros_like(slope), jnp.zeros(n, bool), jnp.bool_(False), jnp.int32(0))
-    found = jax.lax.while_loop(lambda s: ~s.done & (s.rounds < 3 * n + 3), advance, start)
-    return found.v * size / unit
+    end = jax.lax.while_loop(lambda s: ~s.done & (s.rounds < 3 * n + 3), advance, start)
+    return end.v * size / unit

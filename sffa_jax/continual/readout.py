@@ -10,148 +10,135 @@ from jaxtyping import Array, Float
 
 from sffa_jax.checks import reject
 from sffa_jax.continual.model import Modules
-from sffa_jax.continual.statistics import ClassStatistics, add_samples, no_samples
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
-
-CHUNK = 500
-"""Samples whose features are computed at a time."""
+from sffa_jax.continual.problem import Batch, Problem, scan_task
+from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_statistics
+from sffa_jax.continual.strategy import Strategy
 
 
 class Readout(struct.PyTreeNode):
-    """Of one layer. Attributes: statistics: so far; weights, bias: of what they last said."""
+    """The read-out of one layer.
+
+    Attributes:
+      statistics: of all samples so far.
+      weights, bias: as last solved from the statistics.
+    """
 
     statistics: ClassStatistics
     weights: Float[Array, "*runs features classes"]
     bias: Float[Array, "*runs classes"]
 
 
-def features_of(problem: Problem, modules: Modules, x: Array) -> list[Array]:
+def layer_features(problem: Problem, modules: Modules, x: Array) -> list[Array]:
     """Each layer's activity, [batch, features], of a model that needs no label for it."""
     assert problem.model.hidden is not None
-    nobody = jnp.zeros(len(x), jnp.int32)
-    return problem.model.hidden(modules, problem.overlay, x, nobody)
+    no_label = jnp.zeros(len(x), jnp.int32)
+    return problem.model.hidden(modules, problem.overlay, x, no_label)
 
 
-def over_task(problem: Problem, now: Array, start: Any, add: Callable[[Any, Batch], Any]) -> Any:
-    """Shows a task's samples once, in chunks; padding has weight 0."""
-    indices = problem.stream.train[now]
-    chunk = min(CHUNK, len(indices))
-    positions = jnp.arange(-(-len(indices) // chunk) * chunk)
-    counted = (positions < problem.stream.num_train[now]).astype(jnp.float32)
-    rows = indices[jnp.minimum(positions, len(indices) - 1)].reshape(-1, chunk)
-
-    def one(carry: Any, row: tuple[Array, Array]) -> tuple[Any, None]:
-        batch = problem.batch(row[0], now)
-        return add(carry, batch.replace(weights=row[1])), None
-
-    end, _ = jax.lax.scan(one, start, (rows, counted.reshape(-1, chunk)))
-    return end
-
-
-def only_first_task_learns(memory: Any, updates: Modules, batch: Batch) -> Modules:
-    """Updates that keep features fixed after the first task."""
-    del memory
-    return jax.tree.map(lambda u: jnp.where(batch.now == 0, u, 0), updates)
+def _learn_in_first_task_only(
+    problem: Problem, state: Any, updates: Modules, batch: Batch
+) -> Modules:
+    del problem, state
+    return jax.tree.map(lambda u: jnp.where(batch.task == 0, u, 0), updates)
 
 
 def readout(
-    problem: Problem,
     solve: Callable[[ClassStatistics], tuple[Array, Array]],
     *,
     scatter: bool,
     feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
-    """A linear read-out of each module's features, in closed form, after one look at each sample.
+    """A linear read-out of each module's features, in closed form, from one pass over the samples.
+
+    The model's features must not need a label, and each module must be one layer.
 
     Args:
-      problem: what it is used on; its model's features need no label, and one module has one layer.
       solve: statistics -> weights and biases.
-      scatter: whether the statistics need it.
-      feature_loss: (parameters, x) -> loss of each image, which the only module's features learn by
-        during the first task; None: they learn nothing.
-      online: whether samples count as batches bring them, instead of once each after their task.
-        Where a task ends then says when the read-out is solved for a test, and nothing else.
+      scatter: whether `solve` needs the statistics' scatter matrix.
+      feature_loss: (parameters, x) -> loss of each image, by which the features of the only module
+        learn during the first task; None: they do not learn.
+      online: whether to count each batch as it comes, instead of each task's samples once after the
+        task. The end of a task then only triggers solving the read-out before the test.
 
     Raises:
-      ValueError: for features that learn by tasks, online.
+      ValueError: for a feature loss online, which would need to know the first task.
     """
     if online and feature_loss is not None:
         raise reject("readout", "feature_loss", "be None online: it knows the first task", "one")
-    classes = problem.scenario.num_tasks * problem.scenario.classes_per_task
 
-    def init(modules: Modules) -> list[Readout]:
+    def init(problem: Problem, modules: Modules) -> list[Readout]:
+        classes = problem.scenario.num_classes
         x = problem.samples.scaled(problem.samples.images[:1])
-        widths = [
-            z.shape[-1] for z in jax.eval_shape(lambda m: features_of(problem, m, x), modules)
-        ]
+        layers = jax.eval_shape(lambda m: layer_features(problem, m, x), modules)
         return [
             Readout(
-                no_samples(classes, width, scatter=scatter),
-                jnp.zeros((width, classes)),
+                empty_statistics(classes, z.shape[-1], scatter=scatter),
+                jnp.zeros((z.shape[-1], classes)),
                 jnp.zeros(classes),
             )
-            for width in widths
+            for z in layers
         ]
 
     def loss(
-        memory: list[Readout], key: Array, modules: Modules, batch: Batch
+        problem: Problem, state: list[Readout], key: Array, modules: Modules, batch: Batch
     ) -> tuple[Array, Array]:
-        del memory, key
+        del problem, state, key
         if feature_loss is None:
             return jnp.zeros(()), jnp.zeros(len(modules))
         # A condition, so that later tasks do not pay for it.
-        found = jax.lax.cond(
-            jnp.all(batch.now == 0),
+        value = jax.lax.cond(
+            jnp.all(batch.task == 0),
             lambda m: jnp.mean(feature_loss(m, batch.x)),
             lambda _: jnp.zeros(()),
             modules[0],
         )
-        return found, found[None]
+        return value, value[None]
 
-    def counted(
-        so_far: list[ClassStatistics], modules: Modules, batch: Batch
+    def count(
+        problem: Problem, statistics: list[ClassStatistics], modules: Modules, batch: Batch
     ) -> list[ClassStatistics]:
-        layers = features_of(problem, modules, batch.x)
+        layers = layer_features(problem, modules, batch.x)
         return [
-            add_samples(s, z, batch.places, batch.weights)
-            for s, z in zip(so_far, layers, strict=True)
+            add_samples(s, z, batch.class_index, batch.weights)
+            for s, z in zip(statistics, layers, strict=True)
         ]
 
-    def observe(memory: list[Readout], modules: Modules, batch: Batch) -> list[Readout]:
+    def observe(
+        problem: Problem, state: list[Readout], modules: Modules, batch: Batch
+    ) -> list[Readout]:
         if not online:
-            return memory
-        found = counted([layer.statistics for layer in memory], modules, batch)
+            return state
+        counted = count(problem, [layer.statistics for layer in state], modules, batch)
         return [
             layer.replace(statistics=statistics)
-            for layer, statistics in zip(memory, found, strict=True)
+            for layer, statistics in zip(state, counted, strict=True)
         ]
 
     def after_task(
-        memory: list[Readout], key: Array, modules: Modules, now: Array
+        problem: Problem, state: list[Readout], key: Array, modules: Modules, task: Array
     ) -> list[Readout]:
         del key
-        if online:
-            return [Readout(layer.statistics, *solve(layer.statistics)) for layer in memory]
+        statistics = [layer.statistics for layer in state]
+        if not online:
+            statistics = scan_task(
+                problem,
+                task,
+                statistics,
+                lambda so_far, batch: count(problem, so_far, modules, batch),
+            )
+        return [Readout(layer, *solve(layer)) for layer in statistics]
 
-        found = over_task(
-            problem,
-            now,
-            [layer.statistics for layer in memory],
-            lambda so_far, batch: counted(so_far, modules, batch),
-        )
-        return [Readout(statistics, *solve(statistics)) for statistics in found]
-
-    def scores(memory: list[Readout], modules: Modules, batch: Batch) -> Array:
-        layers = features_of(problem, modules, batch.x)
-        by_class = [z @ r.weights + r.bias[None] for z, r in zip(layers, memory, strict=True)]
-        return problem.by_label(jnp.stack(by_class), batch)
+    def scores(problem: Problem, state: list[Readout], modules: Modules, batch: Batch) -> Array:
+        layers = layer_features(problem, modules, batch.x)
+        by_class = [z @ r.weights + r.bias[None] for z, r in zip(layers, state, strict=True)]
+        return problem.label_scores(jnp.stack(by_class), batch)
 
     return Strategy(
         init=init,
         loss=loss,
         observe=observe,
-        updates=only_first_task_learns,
+        updates=_learn_in_first_task_only,
         after_task=after_task,
         scores=scores,
     )

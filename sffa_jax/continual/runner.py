@@ -1,10 +1,9 @@
 """A whole stream of tasks as one pure function: a scan over tasks of a scan over steps.
 
-Every task has the same number of steps and every buffer one shape, so that a run is one compiled
-program, whatever the order of classes, and the last task's steps cost what the first's do.
+Every task has the same number of steps and every state has a fixed shape. A run is therefore one
+compiled program for every order of classes, and all tasks cost the same time.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -18,23 +17,22 @@ from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Model, Modules
-from sffa_jax.continual.scenarios import Scenario, Stream
-from sffa_jax.continual.strategy import Batch, Memory, Problem, Strategy
+from sffa_jax.continual.problem import Batch, Problem
+from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream
+from sffa_jax.continual.strategy import State, Strategy
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.training.evaluate import EVALUATION_CHUNK
 from sffa_jax.training.samples import Samples
 from sffa_jax.training.sharding import split_batch
 
-MakeStrategy = Callable[[Problem], Strategy]
-
 
 @dataclass(frozen=True)
-class Plan:
-    """How long a task is.
+class TaskSchedule:
+    """Length of a task.
 
     Attributes:
-      num_steps: updates a task.
-      batch_size: new samples an update.
+      num_steps: updates per task.
+      batch_size: new samples per update.
       passes: shuffled orders of a task's samples that these updates can need.
     """
 
@@ -43,37 +41,79 @@ class Plan:
     passes: int
 
 
-def make_plan(stream: Stream, *, epochs: float, batch_size: int) -> Plan:
-    """Steps that make `epochs` passes over a task of mean size.
+def make_task_schedule(stream: TaskStream, *, epochs: float, batch_size: int) -> TaskSchedule:
+    """A schedule of `epochs` passes over a task of mean size.
 
-    Every task gets as many, so that a small task is passed a little more often, a large one a
-    little less. One or several (stacked) streams.
+    Every task gets the same number of updates: small tasks are repeated a little more often, large
+    ones a little less. `stream` is one stream or several, stacked.
 
     Raises:
       ValueError: for no epochs or an empty batch.
     """
-    check_range("make_plan", "epochs", epochs, above=0)
-    check_integer("make_plan", "batch_size", batch_size, 1)
+    check_range("make_task_schedule", "epochs", epochs, above=0)
+    check_integer("make_task_schedule", "batch_size", batch_size, 1)
     counts = np.asarray(stream.num_train)
     num_steps = max(1, round(epochs * counts.mean() / batch_size))
-    return Plan(num_steps, batch_size, -(-num_steps * batch_size // int(counts.min())))
+    return TaskSchedule(num_steps, batch_size, -(-num_steps * batch_size // int(counts.min())))
+
+
+class ContinualConfig(NamedTuple):
+    """Everything that defines a run, except its key and its data.
+
+    Attributes:
+      model: the network.
+      scenario: tasks and the labels that compete.
+      strategy: what is done against forgetting.
+      optimizer: every module uses it with a state of its own.
+      schedule: steps and batches of a task.
+      negatives: wrong labels that an update tries for each sample, see `Problem`.
+      reset_optimizer: whether its state is initialized anew for every task.
+    """
+
+    model: Model
+    scenario: Scenario
+    strategy: Strategy
+    optimizer: optax.GradientTransformation
+    schedule: TaskSchedule
+    negatives: str = "all"
+    reset_optimizer: bool = False
 
 
 class TrainState(struct.PyTreeNode):
-    """Attributes: modules: parameters of each; opt_states: of each; memory: the strategy's."""
+    """Everything that an update changes.
+
+    Attributes:
+      modules: parameters of each module.
+      opt_states: optimizer state of each module.
+      strategy_state: what the strategy remembers.
+    """
 
     modules: Modules
     opt_states: tuple[optax.OptState, ...]
-    memory: Memory
+    strategy_state: State
 
 
-class RunResult(NamedTuple):
-    """One run.
+class RunState(struct.PyTreeNode):
+    """An unfinished run: everything that its next step depends on.
 
     Attributes:
-      accuracy: [tasks + 1, 1 + modules, tasks] fraction right on each task's test samples, before
-        the first task and after each; by the whole network, then by each module alone. In the class
-        scenario a task counts 0 before its classes are seen.
+      train: parameters, optimizer and strategy state.
+      overlay: the model's label overlay.
+      key: random key of all tasks; each task folds its number into it.
+    """
+
+    train: TrainState
+    overlay: Overlay | None
+    key: Key[Array, "*runs"]
+
+
+class ContinualResult(NamedTuple):
+    """A finished run.
+
+    Attributes:
+      accuracy: [tasks + 1, 1 + modules, tasks] fraction of each task's test samples that are
+        correct, before the first task and after each; by the whole network, then by each module
+        alone. In the class scenario a task counts 0 before its classes are seen.
       losses: [tasks, steps, losses] each module's mean loss, nats.
       state: at the end.
     """
@@ -83,142 +123,102 @@ class RunResult(NamedTuple):
     state: TrainState
 
 
-def step(
+def train_step(
     problem: Problem,
     strategy: Strategy,
     optimizer: optax.GradientTransformation,
     state: TrainState,
     key: Key[Array, ""],
     indices: Int[Array, " batch"],
-    now: Int[Array, ""],
+    task: Int[Array, ""],
 ) -> tuple[TrainState, Float[Array, " losses"]]:
-    """One update of every module by its own loss, with what the strategy adds."""
+    """Updates every module once by its own loss, with the strategy's hooks; returns the losses."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
-    batch = split_batch(strategy.batch(state.memory, key_batch, problem.batch(indices, now)))
-    state = state.replace(memory=strategy.observe(state.memory, state.modules, batch))
+    remembered, modules = state.strategy_state, state.modules
+    batch = strategy.batch(problem, remembered, key_batch, problem.batch(indices, task))
+    batch = split_batch(batch)
+    remembered = strategy.observe(problem, remembered, modules, batch)
+    loss = None
     if strategy.loss is None:
-        batch = problem.with_candidates(key_candidates, state.modules, batch)
-        loss = problem.loss
+        batch = problem.with_negatives(key_candidates, modules, batch)
     else:
-        loss = partial(strategy.loss, state.memory, jax.random.fold_in(key_penalty, 1))
-    own, losses = jax.grad(loss, has_aux=True)(state.modules, batch)
-    gradients = strategy.gradients(state.memory, state.modules, own, batch)
+        loss = partial(strategy.loss, problem, remembered, jax.random.fold_in(key_penalty, 1))
+    plain, losses = problem.gradient(modules, batch, loss)
+    key_gradients = jax.random.fold_in(key_penalty, 2)
+    gradients = strategy.gradients(problem, remembered, key_gradients, modules, plain, batch)
     if strategy.penalty is not None:
-        pull = jax.grad(strategy.penalty, argnums=2)(
-            state.memory, key_penalty, state.modules, batch
+        pull = jax.grad(strategy.penalty, argnums=3)(
+            problem, remembered, key_penalty, modules, batch
         )
         gradients = jax.tree.map(jnp.add, gradients, pull)
-    # One optimizer a module: nothing in it can mix them.
+    # One optimizer per module, so that nothing mixes modules.
     stepped = [
         optimizer.update(*module)
-        for module in zip(gradients, state.opt_states, state.modules, strict=True)
+        for module in zip(gradients, state.opt_states, modules, strict=True)
     ]
-    updates = strategy.updates(state.memory, tuple(updates for updates, _ in stepped), batch)
-    modules = optax.apply_updates(state.modules, updates)
-    memory = strategy.after_step(state.memory, state.modules, modules, own)
-    return TrainState(modules, tuple(opt_state for _, opt_state in stepped), memory), losses
+    updates = strategy.updates(problem, remembered, tuple(updates for updates, _ in stepped), batch)
+    updated = optax.apply_updates(modules, updates)
+    remembered = strategy.after_step(problem, remembered, modules, updated, plain)
+    return TrainState(updated, tuple(opt_state for _, opt_state in stepped), remembered), losses
 
 
 def evaluate_tasks(
     problem: Problem,
     modules: Modules,
     test: Samples,
-    now: Int[Array, ""],
-    scores_of: Callable[[Modules, Batch], Array] | None = None,
+    task: Int[Array, ""],
+    strategy: Strategy | None = None,
+    strategy_state: State = (),
 ) -> Float[Array, "scorers tasks"]:
     """Accuracy on every task's test samples, by the network and by each module alone.
 
-    In the class scenario, tasks yet to come are not scored and count 0. `scores_of` stands in the
-    place of the model's scores.
+    In the class scenario, later tasks than `task` are not scored and count 0. A strategy with
+    `scores` replaces the model's scores.
     """
     stream, scenario, model = problem.stream, problem.scenario, problem.model
     capacity = stream.test.shape[1]
     chunk = min(EVALUATION_CHUNK, capacity)
     num_chunks = -(-capacity // chunk)
 
-    def right(indices: Array) -> Array:
+    def correct(indices: Array) -> Array:
         batch = Batch(
             test.scaled(split_batch(test.images[indices])),
-            stream.test_places[indices],
+            stream.test_class_index[indices],
             jnp.ones(indices.shape),
-            now,
+            task,
         )
-        if scores_of is None:
-            scores = model.scores(problem.outputs(modules, batch))
+        if strategy is None or strategy.scores is None:
+            scores = model.scores(problem.logits(modules, batch))
         else:
-            scores = scores_of(modules, batch)
+            scores = strategy.scores(problem, strategy_state, modules, batch)
         total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
         scores = jnp.concatenate([total, scores])
         # argmax takes NaN for the maximum: a diverged network must not pass as the first class.
         finite = jnp.all(jnp.isfinite(scores), axis=-1)
-        targets, allowed = problem.choices(batch)
+        targets, allowed = problem.targets_and_allowed(batch)
         best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
         hit = jnp.take_along_axis(targets[None], best[..., None], axis=-1)[..., 0]
         return hit & finite
 
-    def of_task(task: Array) -> Array:
+    def of_task(number: Array) -> Array:
         positions = jnp.arange(num_chunks * chunk)
-        indices = stream.test[task, positions % capacity].reshape(num_chunks, chunk)
-        hits = jnp.moveaxis(jax.lax.map(right, indices), 1, 0).reshape(-1, num_chunks * chunk)
-        counted = positions < stream.num_test[task]
-        return jnp.sum(hits & counted[None], axis=-1) / stream.num_test[task]
+        indices = stream.test[number, positions % capacity].reshape(num_chunks, chunk)
+        hits = jnp.moveaxis(jax.lax.map(correct, indices), 1, 0).reshape(-1, num_chunks * chunk)
+        counted = positions < stream.num_test[number]
+        return jnp.sum(hits & counted[None], axis=-1) / stream.num_test[number]
 
-    def scored(task: Array) -> Array:
+    def scored(number: Array) -> Array:
         if scenario.kind != "class":
-            return of_task(task)
-        return jax.lax.cond(task <= now, of_task, lambda _: nothing, task)
+            return of_task(number)
+        return jax.lax.cond(number <= task, of_task, lambda _: zeros, number)
 
-    nothing = jnp.zeros(1 + len(modules))
+    zeros = jnp.zeros(1 + len(modules))
     return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
 
 
-class Course(NamedTuple):
-    """What is learned and how: all of a run but its key and the data.
-
-    Attributes:
-      model, scenario: what learns, and what is asked.
-      make_strategy: problem -> strategy.
-      optimizer: every module runs it with a state of its own.
-      plan: steps and batches.
-      num_wrong: wrong labels a step tries for each sample; None: all that compete for it.
-      fresh_optimizer: whether its state begins anew with every task.
-    """
-
-    model: Model
-    scenario: Scenario
-    make_strategy: MakeStrategy
-    optimizer: optax.GradientTransformation
-    plan: Plan
-    num_wrong: int | None = None
-    fresh_optimizer: bool = False
-
-
-class Data(NamedTuple):
-    """Attributes: stream: which samples make up each task; training, test: the samples; a
-    validation split may stand in for the test split."""
-
-    stream: Stream
-    training: Samples
-    test: Samples
-
-
-class Run(struct.PyTreeNode):
-    """A run under way: all that its next step depends on.
-
-    Attributes:
-      train: what is trained, and the strategy's memory.
-      overlay: the model's, as drawn.
-      key: of all tasks; each folds its number into it.
-    """
-
-    train: TrainState
-    overlay: Overlay | None
-    key: Key[Array, "*runs"]
-
-
-def _problem(course: Course, overlay: Overlay | None, data: Data) -> Problem:
+def _problem(config: ContinualConfig, overlay: Overlay | None, data: TaskData) -> Problem:
     return Problem(
-        course.scenario, course.model, overlay, data.training, data.stream, course.num_wrong
+        config.scenario, config.model, overlay, data.training, data.stream, config.negatives
     )
 
 
@@ -232,96 +232,107 @@ class _TaskKeys(NamedTuple):
     new: Array
 
 
-def _task_keys(run: Run, now: Int[Array, ""]) -> _TaskKeys:
-    return _TaskKeys(*jax.random.split(jax.random.fold_in(run.key, now), 5))
+def _task_keys(run: RunState, task: Int[Array, ""]) -> _TaskKeys:
+    return _TaskKeys(*jax.random.split(jax.random.fold_in(run.key, task), 5))
 
 
-def begin(course: Course, key: Key[Array, ""], data: Data) -> Run:
+def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> RunState:
     """A run before its first task."""
     key_init, key_tasks = jax.random.split(key)
     training = data.training
-    modules, overlay = course.model.init(key_init, training.scaled(training.images[:1]))
-    strategy = course.make_strategy(_problem(course, overlay, data))
-    opt_states = tuple(course.optimizer.init(module) for module in modules)
-    return Run(TrainState(modules, opt_states, strategy.init(modules)), overlay, key_tasks)
+    modules, overlay = config.model.init(key_init, training.scaled(training.images[:1]))
+    opt_states = tuple(config.optimizer.init(module) for module in modules)
+    state = config.strategy.init(_problem(config, overlay, data), modules)
+    return RunState(TrainState(modules, opt_states, state), overlay, key_tasks)
 
 
-def open_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
-    """What the strategy does before a task's first step."""
-    strategy = course.make_strategy(_problem(course, run.overlay, data))
-    keys, state = _task_keys(run, now), run.train
+def start_task(
+    config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
+) -> RunState:
+    """Prepares a task: new weights or optimizer states if asked for, and the strategy's hook."""
+    problem, strategy = _problem(config, run.overlay, data), config.strategy
+    keys, state = _task_keys(run, task), run.train
     if strategy.restart:
-        fresh, _ = course.model.init(keys.new, data.training.scaled(data.training.images[:1]))
-        opt_states = tuple(course.optimizer.init(module) for module in fresh)
-        state = TrainState(fresh, opt_states, state.memory)
-    if course.fresh_optimizer:
-        state = state.replace(opt_states=tuple(map(course.optimizer.init, state.modules)))
-    memory = strategy.before_task(state.memory, keys.before, state.modules, now)
-    return run.replace(train=state.replace(memory=memory))
+        new, _ = config.model.init(keys.new, data.training.scaled(data.training.images[:1]))
+        opt_states = tuple(config.optimizer.init(module) for module in new)
+        state = TrainState(new, opt_states, state.strategy_state)
+    if config.reset_optimizer:
+        state = state.replace(opt_states=tuple(map(config.optimizer.init, state.modules)))
+    strategy_state = strategy.before_task(
+        problem, state.strategy_state, keys.before, state.modules, task
+    )
+    return run.replace(train=state.replace(strategy_state=strategy_state))
 
 
 def train_steps(
-    course: Course, run: Run, now: Int[Array, ""], steps: Int[Array, " steps"], data: Data
-) -> tuple[Run, Float[Array, "steps losses"]]:
-    """Some of a task's steps, by number; also each module's mean loss, nats."""
-    stream, plan = data.stream, course.plan
-    problem = _problem(course, run.overlay, data)
-    strategy, keys = course.make_strategy(problem), _task_keys(run, now)
-    count = stream.num_train[now]
+    config: ContinualConfig,
+    run: RunState,
+    task: Int[Array, ""],
+    steps: Int[Array, " steps"],
+    data: TaskData,
+) -> tuple[RunState, Float[Array, "steps losses"]]:
+    """Runs some of a task's steps, given by number; also returns each module's mean loss, nats."""
+    stream, schedule = data.stream, config.schedule
+    problem, keys = _problem(config, run.overlay, data), _task_keys(run, task)
+    count = stream.num_train[task]
     padding = jnp.arange(stream.train.shape[1]) >= count
-    # A key a pass, so that more passes leave the first ones as they are.
-    passes = jax.vmap(lambda i: jax.random.fold_in(keys.order, i))(jnp.arange(plan.passes))
+    # One key per pass, so that more passes leave the first ones unchanged.
+    passes = jax.vmap(lambda i: jax.random.fold_in(keys.order, i))(jnp.arange(schedule.passes))
     shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(passes)
     orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
 
     def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
-        position = i * plan.batch_size + jnp.arange(plan.batch_size)
-        indices = stream.train[now, orders[position // count, position % count]]
+        position = i * schedule.batch_size + jnp.arange(schedule.batch_size)
+        indices = stream.train[task, orders[position // count, position % count]]
         key = jax.random.fold_in(keys.steps, i)
-        return step(problem, strategy, course.optimizer, state, key, indices, now)
+        return train_step(problem, config.strategy, config.optimizer, state, key, indices, task)
 
     state, losses = jax.lax.scan(one_step, run.train, steps)
     return run.replace(train=state), losses
 
 
-def close_task(course: Course, run: Run, now: Int[Array, ""], data: Data) -> Run:
-    """What the strategy does after a task's last step."""
-    strategy, state = course.make_strategy(_problem(course, run.overlay, data)), run.train
-    memory = strategy.after_task(state.memory, _task_keys(run, now).after, state.modules, now)
-    return run.replace(train=state.replace(memory=memory))
+def end_task(
+    config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
+) -> RunState:
+    """Applies the strategy's hook after a task's last step."""
+    problem, state = _problem(config, run.overlay, data), run.train
+    strategy_state = config.strategy.after_task(
+        problem, state.strategy_state, _task_keys(run, task).after, state.modules, task
+    )
+    return run.replace(train=state.replace(strategy_state=strategy_state))
 
 
 def evaluate_run(
-    course: Course, run: Run, now: Int[Array, ""], data: Data
+    config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
 ) -> Float[Array, "scorers tasks"]:
-    """`evaluate_tasks` of a run after task `now`; -1: before the first."""
-    problem = _problem(course, run.overlay, data)
-    strategy, state = course.make_strategy(problem), run.train
-    scores = None if strategy.scores is None else partial(strategy.scores, state.memory)
-    return evaluate_tasks(problem, state.modules, data.test, now, scores)
+    """`evaluate_tasks` of a run after task `task`; -1: before the first."""
+    problem, state = _problem(config, run.overlay, data), run.train
+    return evaluate_tasks(
+        problem, state.modules, data.test, task, config.strategy, state.strategy_state
+    )
 
 
-def run_tasks(course: Course, key: Key[Array, ""], data: Data) -> RunResult:
+def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> ContinualResult:
     """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
 
-    The steps above in one program. Whoever wants to stop on the way calls them one by one.
+    It puts the functions above into one program. Call them one by one to checkpoint in between.
 
     Args:
-      course: what is learned and how.
-      key: of the whole run.
+      config: model, scenario, strategy, optimizer and schedule.
+      key: random key of the whole run.
       data: the samples, and which of them make up each task.
 
     Returns:
       Accuracies, losses and final state.
     """
 
-    def learn(run: Run, now: Array) -> tuple[Run, tuple[Array, Array]]:
-        run = open_task(course, run, now, data)
-        run, losses = train_steps(course, run, now, jnp.arange(course.plan.num_steps), data)
-        run = close_task(course, run, now, data)
-        return run, (evaluate_run(course, run, now, data), losses)
+    def learn(run: RunState, task: Array) -> tuple[RunState, tuple[Array, Array]]:
+        run = start_task(config, run, task, data)
+        run, losses = train_steps(config, run, task, jnp.arange(config.schedule.num_steps), data)
+        run = end_task(config, run, task, data)
+        return run, (evaluate_run(config, run, task, data), losses)
 
-    run = begin(course, key, data)
-    untrained = evaluate_run(course, run, jnp.int32(-1), data)
-    run, (accuracy, losses) = jax.lax.scan(learn, run, jnp.arange(course.scenario.num_tasks))
-    return RunResult(jnp.concatenate([untrained[None], accuracy]), losses, run.train)
+    run = start_run(config, key, data)
+    untrained = evaluate_run(config, run, jnp.int32(-1), data)
+    run, (accuracy, losses) = jax.lax.scan(learn, run, jnp.arange(config.scenario.num_tasks))
+    return ContinualResult(jnp.concatenate([untrained[None], accuracy]), losses, run.train)

@@ -1,14 +1,16 @@
 """Scenarios: one data set cut into tasks of new classes that come one after another.
 
-The classes are put in an order; each task brings the next few of them. A class is named here by its
-*place* in that order, so that the classes seen after n tasks are simply the first n * classes per
-task. What sets the three scenarios apart is what the network is asked at test time (van de Ven et
-al. 2022, Three types of incremental learning): which class, among all seen so far (class); which of
-a task's classes, not knowing the task (domain); the same, knowing the task (task).
+The classes are put in an order; each task brings the next few of them. Inside this package a class
+is identified by its `class_index`, its position in that order, so that the classes seen after n
+tasks are the first n * classes_per_task indices. The three scenarios differ in the question asked
+at test time (van de Ven et al. 2022, Three types of incremental learning): which class, among all
+seen so far (class); which of a task's classes, with the task unknown (domain); the same, with the
+task known (task).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +19,14 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_choice, check_integer, check_integers, reject
+from sffa_jax.training.samples import Samples
 
 SCENARIOS = ("class", "domain", "task")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a sample's label is, and which labels compete for it.
+    """Defines each sample's label and the labels that compete for it.
 
     Attributes:
       kind: "class", "domain" or "task".
@@ -44,79 +47,98 @@ class Scenario:
         check_integer("Scenario", "classes_per_task", self.classes_per_task, 2)
 
     @property
+    def num_classes(self) -> int:
+        """Classes of all tasks together."""
+        return self.num_tasks * self.classes_per_task
+
+    @property
     def num_labels(self) -> int:
-        """Labels the network tells apart: a task's where tasks share them, else everybody's."""
+        """Labels of the network: those of one task if tasks share them, else one per class."""
         return self.classes_per_task * (1 if self.kind == "domain" else self.num_tasks)
 
     @property
     def num_candidates(self) -> int:
-        """Labels that are tried for each sample."""
+        """Labels that can compete for each sample."""
         return self.num_labels if self.kind == "class" else self.classes_per_task
 
-    def task_of(self, places: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    def task_of(self, class_index: Int[Array, " batch"]) -> Int[Array, " batch"]:
         """The task that brings a class."""
-        return places // self.classes_per_task
+        return class_index // self.classes_per_task
 
-    def labels(self, places: Int[Array, " batch"]) -> Int[Array, " batch"]:
-        """What the network should answer for a class."""
-        return places % self.classes_per_task if self.kind == "domain" else places
+    def labels(self, class_index: Int[Array, " batch"]) -> Int[Array, " batch"]:
+        """The network's correct label for each class."""
+        return class_index % self.classes_per_task if self.kind == "domain" else class_index
 
-    def candidates(self, places: Int[Array, " batch"]) -> Int[Array, "batch candidates"] | None:
+    def candidates(
+        self, class_index: Int[Array, " batch"]
+    ) -> Int[Array, "batch candidates"] | None:
         """Labels that can compete for each sample; None: all of them."""
         if self.kind != "task":
             return None
-        own = jnp.arange(self.classes_per_task)[None]
-        return self.task_of(places)[:, None] * self.classes_per_task + own
+        first = self.task_of(class_index)[:, None] * self.classes_per_task
+        return first + jnp.arange(self.classes_per_task)[None]
 
     def allowed(
-        self, candidates: Int[Array, "one_or_batch candidates"], now: Int[Array, "*one_or_each"]
+        self, candidates: Int[Array, "one_or_batch candidates"], task: Int[Array, "*one_or_each"]
     ) -> Bool[Array, "batch candidates"]:
-        """Which candidates do compete while task `now` is under way: labels seen so far (class).
+        """Mask of the candidates that compete during task `task`: labels seen so far (class), else
+        all.
 
-        Candidates may be the same for all samples (one row), and so may `now` (one number).
+        Candidates can be the same for all samples (one row), and so can `task` (one number).
         """
         if self.kind != "class":
             return jnp.ones(candidates.shape, bool)
-        return candidates < jnp.reshape((now + 1) * self.classes_per_task, (-1, 1))
+        return candidates < jnp.reshape((task + 1) * self.classes_per_task, (-1, 1))
 
     def draw_candidates(
         self,
         key: Key[Array, ""],
-        places: Int[Array, " batch"],
-        now: Int[Array, ""],
-        num_wrong: int,
+        class_index: Int[Array, " batch"],
+        task: Int[Array, ""],
         scores: Float[Array, "batch labels"],
-    ) -> Int[Array, "batch candidates"]:
-        """Each sample's own label and some wrong ones, drawn without replacement (class).
+    ) -> Int[Array, "batch 2"]:
+        """Each sample's true label and one wrong label among those that compete (class).
 
-        Each draw takes a wrong label with probability softmax(scores). Where fewer have been seen,
-        labels that do not compete yet fill up.
+        The wrong label is drawn with probability softmax(scores).
         """
-        every = jnp.arange(self.num_labels)[None]
-        # The largest of scores plus Gumbel noise are such draws.
-        wanted = scores + jax.random.gumbel(key, scores.shape)
-        wanted = jnp.where(self.allowed(every, now), wanted, -jnp.inf)
-        wanted = jnp.where(every == self.labels(places)[:, None], jnp.inf, wanted)
-        return jnp.argsort(-wanted, axis=-1)[:, : 1 + num_wrong]
+        labels = jnp.arange(self.num_labels)[None]
+        # The argmax of scores plus Gumbel noise is such a draw.
+        noisy = scores + jax.random.gumbel(key, scores.shape)
+        noisy = jnp.where(self.allowed(labels, task), noisy, -jnp.inf)
+        noisy = jnp.where(labels == self.labels(class_index)[:, None], jnp.inf, noisy)
+        return jnp.argsort(-noisy, axis=-1)[:, :2]
 
 
-class Stream(struct.PyTreeNode):
-    """Which samples make up each task, for one order of classes; several streams can be stacked.
+class TaskStream(struct.PyTreeNode):
+    """The samples of each task, for one order of classes; several streams can be stacked.
 
     Attributes:
       train, test: [tasks, capacity] indices of a task's samples, the first `num_train` or
         `num_test` of a row; the rest is padding.
       num_train, num_test: [tasks].
-      train_places, test_places: [samples] place of each sample's class in the order; -1 where no
-        task brings it.
+      train_class_index, test_class_index: [samples] position of each sample's class in the order;
+        -1 if no task contains it.
     """
 
     train: Int[Array, "*runs tasks train_capacity"]
     num_train: Int[Array, "*runs tasks"]
-    train_places: Int[Array, "*runs train_samples"]
+    train_class_index: Int[Array, "*runs train_samples"]
     test: Int[Array, "*runs tasks test_capacity"]
     num_test: Int[Array, "*runs tasks"]
-    test_places: Int[Array, "*runs test_samples"]
+    test_class_index: Int[Array, "*runs test_samples"]
+
+
+class TaskData(NamedTuple):
+    """The data of a run.
+
+    Attributes:
+      stream: the samples of each task.
+      training, test: the samples; a validation split can replace the test split.
+    """
+
+    stream: TaskStream
+    training: Samples
+    test: Samples
 
 
 def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
@@ -158,54 +180,86 @@ def make_scenario(kind: str, order: Sequence[int], num_tasks: int) -> Scenario:
     return Scenario(kind, num_tasks, len(order) // num_tasks)
 
 
-def make_stream(
+def make_task_stream(
     train_labels: np.ndarray,
     test_labels: np.ndarray,
     order: Sequence[int],
     scenario: Scenario,
-) -> Stream:
-    """Shares the samples of a data set out over the tasks.
+) -> TaskStream:
+    """Distributes the samples of a data set over the tasks.
 
     Args:
-      train_labels, test_labels: [samples] the classes as the data set numbers them.
-      order: the classes in the order in which they come; may leave some out.
-      scenario: how many tasks and classes.
+      train_labels, test_labels: [samples] classes as the data set numbers them.
+      order: classes in order of arrival; can leave some out.
+      scenario: defines the number of tasks and of classes.
 
     Returns:
-      The stream. Its rows are as long as the largest possible task, so that the streams of all
-      orders of one data set have one shape and one compiled program serves them.
+      The stream. Its rows are as long as the largest possible task, so that all orders of one data
+      set give the same shapes and share one compiled program.
 
     Raises:
       ValueError: if the order names a class twice, one that has no training or test sample, or
         another number of classes than the scenario's.
     """
     wanted = scenario.num_tasks * scenario.classes_per_task
-    order = check_integers("make_stream", "order", order, 0)
+    order = check_integers("make_task_stream", "order", order, 0)
     if len(order) != wanted or len(set(order)) != wanted:
-        raise reject("make_stream", "order", f"name {wanted} different classes", list(order))
+        raise reject("make_task_stream", "order", f"name {wanted} different classes", list(order))
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
-    strangers = [c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))]
-    if strangers:
+    missing = [c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))]
+    if missing:
         raise reject(
-            "make_stream", "order", "name classes that have samples", f"{strangers} among them"
+            "make_task_stream", "order", "name classes that have samples", f"{missing} among them"
         )
-    place_of = np.full(num_classes, -1, np.int32)
-    place_of[list(order)] = np.arange(wanted)
+    index_of = np.full(num_classes, -1, np.int32)
+    index_of[list(order)] = np.arange(wanted)
 
-    def share_out(labels: np.ndarray) -> tuple[Array, Array, Array]:
+    def distribute(labels: np.ndarray) -> tuple[Array, Array, Array]:
         sizes = np.sort(np.bincount(labels, minlength=num_classes))
         capacity = int(sizes[-scenario.classes_per_task :].sum())
-        places = place_of[labels]
-        tasks = np.where(places < 0, -1, places // scenario.classes_per_task)
+        class_index = index_of[labels]
+        tasks = np.where(class_index < 0, -1, class_index // scenario.classes_per_task)
         members = [np.flatnonzero(tasks == task) for task in range(scenario.num_tasks)]
         rows = np.stack([np.pad(row, (0, capacity - len(row)), mode="edge") for row in members])
         counts = [len(row) for row in members]
         return (
             jnp.asarray(rows, jnp.int32),
             jnp.asarray(counts, jnp.int32),
-            jnp.asarray(places, jnp.int32),
+            jnp.asarray(class_index, jnp.int32),
         )
 
-    train, num_train, train_places = share_out(train_labels)
-    test, num_test, test_places = share_out(test_labels)
-    return Stream(train, num_train, train_places, test, num_test, test_places)
+    train, num_train, train_class_index = distribute(train_labels)
+    test, num_test, test_class_index = distribute(test_labels)
+    return TaskStream(train, num_train, train_class_index, test, num_test, test_class_index)
+
+
+def split_tasks(
+    training: Samples,
+    test: Samples,
+    *,
+    kind: str = "class",
+    num_tasks: int = 5,
+    order: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[Scenario, TaskData]:
+    """Cuts a data set into tasks of new classes.
+
+    Args:
+      training, test: the splits.
+      kind: "class", "domain" or "task".
+      num_tasks: number of tasks; it must divide the number of classes.
+      order: classes in order of arrival; None: a random order, drawn from `seed`.
+      seed: seed of that order.
+
+    Returns:
+      The scenario, and the data of its tasks.
+
+    Raises:
+      ValueError: for an unknown kind, or tasks that do not divide the classes evenly.
+    """
+    labels, test_labels = np.asarray(training.labels), np.asarray(test.labels)
+    if order is None:
+        order = class_order(training.num_classes, num_tasks, seed)
+    scenario = make_scenario(kind, order, num_tasks)
+    stream = make_task_stream(labels, test_labels, order, scenario)
+    return scenario, TaskData(stream, training, test)

@@ -1,4 +1,4 @@
-"""What is kept of classes instead of their samples: counts, means, and one covariance for all."""
+"""Statistics that replace a class's samples: counts, means, and one scatter matrix for all."""
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +9,28 @@ from sffa_jax.checks import check_integer, check_range
 
 
 class ClassStatistics(struct.PyTreeNode):
-    """Attributes: count: samples of each class so far; mean: theirs; scatter: sum over all samples
-    of the outer square of their distance to their class's mean, None where it is not asked for."""
+    """Statistics of the samples so far.
+
+    Attributes:
+      count: samples of each class.
+      mean: mean of each class.
+      scatter: sum over all samples of the outer square of their distance to their class's mean;
+        None if not needed.
+    """
 
     count: Float[Array, "*runs classes"]
     mean: Float[Array, "*runs classes features"]
     scatter: Float[Array, "*runs features features"] | None
 
 
-def no_samples(classes: int, features: int, *, scatter: bool = True) -> ClassStatistics:
-    """Statistics of nothing yet.
+def empty_statistics(classes: int, features: int, *, scatter: bool = True) -> ClassStatistics:
+    """Statistics of no sample.
 
     Raises:
       ValueError: for no class or no feature.
     """
-    check_integer("no_samples", "classes", classes, 1)
-    check_integer("no_samples", "features", features, 1)
+    check_integer("empty_statistics", "classes", classes, 1)
+    check_integer("empty_statistics", "features", features, 1)
     return ClassStatistics(
         jnp.zeros(classes),
         jnp.zeros((classes, features)),
@@ -35,22 +41,22 @@ def no_samples(classes: int, features: int, *, scatter: bool = True) -> ClassSta
 def add_samples(
     statistics: ClassStatistics,
     z: Float[Array, "batch features"],
-    places: Int[Array, " batch"],
+    class_index: Int[Array, " batch"],
     weights: Float[Array, " batch"],
 ) -> ClassStatistics:
-    """Statistics with more samples; one by one or many at once, the result is the same.
+    """Adds samples to the statistics; one at a time or many at once, the result is the same.
 
     Args:
       statistics: so far.
       z: features of each sample.
-      places: class of each.
+      class_index: class of each.
       weights: 0 leaves a sample out, 1 counts it.
 
     Reference: Chan, Golub & LeVeque 1983 (merging of moments); streaming LDA: Hayes & Kanan 2020,
     arXiv:1909.01520, which takes the distance to the mean before a sample and that after it.
     """
     old = statistics
-    member = jax.nn.one_hot(places, old.count.shape[-1]) * weights[:, None]
+    member = jax.nn.one_hot(class_index, old.count.shape[-1]) * weights[:, None]
     new_count = jnp.sum(member, axis=0)
     new_mean = (member.T @ z) / jnp.maximum(new_count, 1)[:, None]
     count = old.count + new_count
@@ -58,24 +64,24 @@ def add_samples(
     mean = old.mean + step * (new_count / jnp.maximum(count, 1))[:, None]
     scatter = old.scatter
     if scatter is not None:
-        within = (z - new_mean[places]) * weights[:, None]
+        within = (z - new_mean[class_index]) * weights[:, None]
         between = step * (old.count * new_count / jnp.maximum(count, 1))[:, None]
         scatter = scatter + within.T @ within + between.T @ step
     return ClassStatistics(count, mean, scatter)
 
 
 def nearest_mean(statistics: ClassStatistics) -> tuple[Array, Array]:
-    """Weights [features, classes] and biases [classes] whose highest score is the nearest mean."""
+    """Weights [features, classes] and biases [classes] that score the nearest mean highest."""
     mean = statistics.mean
     return mean.T, -jnp.sum(jnp.square(mean), axis=-1) / 2
 
 
 def discriminant(statistics: ClassStatistics, *, ridge: float | Array) -> tuple[Array, Array]:
-    """Weights and biases of linear discriminant analysis, all classes as likely.
+    """Weights and biases of linear discriminant analysis with equal class priors.
 
     Args:
       statistics: with scatter.
-      ridge: is added to the covariance's diagonal, in units of its mean.
+      ridge: added to the covariance's diagonal, in units of its mean.
 
     Raises:
       ValueError: for a ridge that is not positive.

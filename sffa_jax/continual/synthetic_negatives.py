@@ -1,8 +1,8 @@
-"""Impostors: images of no class, made from those of one class alone.
+"""Synthetic negatives: images of no class, made from the images of one class.
 
-A group of units that learns while no other class is present needs something to tell its class from.
-An impostor is made from a sample of the class; what it lacks is what the group must come to know.
-Each maker is a pure function (key, images [batch, pixels] in rows, shape) -> as many images.
+While only one class is present there are no real negatives, so they are synthesized from that
+class's images. Each maker is a pure function (key, images [batch, pixels], shape of an image) ->
+as many images.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ Images = Float[Array, "batch pixels"]
 Maker = Callable[[Key[Array, ""], Images, Sequence[int]], Images]
 
 BLUR = 6
-"""Passes of the kernel (1, 2, 1) / 4 along both axes that make a hybrid's mask smooth."""
+"""Passes of the kernel (1, 2, 1) / 4 along both axes that smooth a hybrid's mask."""
 
 GRID = 4
-"""Patches along each side of a shuffled image, at most."""
+"""Most patches along each side of a shuffled image."""
 
 
 def _sized(where: str, x: Array, shape: Sequence[int]) -> tuple[int, int, int]:
@@ -33,7 +33,7 @@ def _sized(where: str, x: Array, shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def noise(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
-    """The image and as much Gaussian noise: each pixel's noise has the image's mean square.
+    """Adds Gaussian noise whose variance is the image's mean square.
 
     Raises:
       ValueError: for images of another shape.
@@ -56,7 +56,7 @@ def _blurred(mask: Array) -> Array:
 
 
 def hybrid(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
-    """Two images of the batch, one where a smooth random mask is high, the other elsewhere.
+    """Combines two images of the batch by a smooth random mask.
 
     Raises:
       ValueError: for images of another shape.
@@ -70,12 +70,12 @@ def hybrid(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
 
 
 def _parts(size: int) -> int:
-    """Equal parts, at most `GRID`, that a side falls into."""
+    """Largest number of equal parts, at most `GRID`, of a side of this size."""
     return next(parts for parts in range(GRID, 0, -1) if size % parts == 0)
 
 
 def shuffled(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
-    """About half of the image's patches, each replaced by a random one of its patches.
+    """Replaces about half of the image's patches by random patches of the same image.
 
     Raises:
       ValueError: for images of another shape.
@@ -92,5 +92,5 @@ def shuffled(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
     return jnp.where(keep, flat, moved).reshape(patches.shape).swapaxes(2, 3).reshape(x.shape)
 
 
-IMPOSTORS: dict[str, Maker] = {"noise": noise, "hybrid": hybrid, "shuffled": shuffled}
-"""Every maker by name."""
+SYNTHETIC_NEGATIVES: dict[str, Maker] = {"noise": noise, "hybrid": hybrid, "shuffled": shuffled}
+"""Makers by name."""

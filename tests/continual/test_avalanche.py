@@ -26,11 +26,11 @@ import pytest
 import quadprog
 
 from sffa_jax import data, dense_layers
+from sffa_jax.continual import strategies
 from sffa_jax.continual.model import end_to_end
-from sffa_jax.continual.runner import Course, Data, Plan, run_tasks
-from sffa_jax.continual.scenarios import make_scenario, make_stream
-from sffa_jax.continual.strategies import STRATEGIES
-from sffa_jax.continual.strategy import Problem
+from sffa_jax.continual.problem import Problem
+from sffa_jax.continual.runner import ContinualConfig, TaskSchedule, run_tasks
+from sffa_jax.continual.scenarios import TaskData, make_scenario, make_task_stream
 from sffa_jax.training.samples import make_samples
 
 torch = pytest.importorskip("torch", reason="needs the extra `avalanche`")
@@ -141,22 +141,19 @@ def ours(strategy, tasks):
     classes = 2 * tasks
     training, test = subset("train", PER_CLASS, classes), subset("test", 30, classes)
     scenario = make_scenario("domain", range(classes), tasks)
-    stream = make_stream(
+    stream = make_task_stream(
         np.asarray(training.labels), np.asarray(test.labels), range(classes), scenario
     )
 
-    def make(problem):
-        return STRATEGIES[strategy](EveryDraw(*problem), **options)
-
+    made = getattr(strategies, strategy)(**options)
+    held = made._replace(
+        after_task=lambda problem, *given: made.after_task(EveryDraw(*problem), *given)
+    )
     model = end_to_end(dense_layers(HIDDEN), scenario.num_labels)
-    plan = Plan(STEPS, TASK, passes=STEPS)
+    schedule = TaskSchedule(STEPS, TASK, passes=STEPS)
     key = jax.random.key(0)
-    optimizer = optax.sgd(LEARNING_RATE)
-    result = jax.jit(
-        lambda: run_tasks(
-            Course(model, scenario, make, optimizer, plan), key, Data(stream, training, test)
-        )
-    )()
+    config = ContinualConfig(model, scenario, held, optax.sgd(LEARNING_RATE), schedule)
+    result = jax.jit(lambda: run_tasks(config, key, TaskData(stream, training, test)))()
     key_init, _ = jax.random.split(key)
     start, _ = model.init(key_init, training.scaled(training.images[:1]))
     return start, result, (training, test), stream

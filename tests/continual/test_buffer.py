@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sffa_jax.continual.buffer import draw_slots, empty_reservoir, insert
+from sffa_jax.continual.buffer import draw_slots, empty_buffer, insert
 
 CLASSES = 6
 LONGEST = 32
@@ -23,16 +23,16 @@ def fill(slots, places, key, edges=()):
 
     Portions are padded to one shape, so that all examples run the same compiled program.
     """
-    reservoir = empty_reservoir(slots)
+    buffer = empty_buffer(slots)
     priorities = jax.random.uniform(key, (LONGEST,))
     number = np.arange(LONGEST)
     padded = np.pad(places, (0, LONGEST - len(places)), constant_values=-1)
     for start, end in itertools.pairwise([0, *edges, LONGEST]):
         shown = np.where((number >= start) & (number < end), padded, -1)
-        reservoir = show(
-            reservoir, jnp.asarray(number), jnp.asarray(shown), priorities, num_classes=CLASSES
+        buffer = show(
+            buffer, jnp.asarray(number), jnp.asarray(shown), priorities, num_classes=CLASSES
         )
-    return reservoir
+    return buffer
 
 
 @given(
@@ -41,9 +41,9 @@ def fill(slots, places, key, edges=()):
     seed=st.integers(0, 99),
 )
 def test_it_is_as_balanced_as_the_classes_allow(slots, places, seed):
-    reservoir = fill(slots, places, jax.random.key(seed))
-    held = np.asarray(reservoir.place)[np.asarray(reservoir.filled)]
-    images = np.asarray(reservoir.image)[np.asarray(reservoir.filled)]
+    buffer = fill(slots, places, jax.random.key(seed))
+    held = np.asarray(buffer.class_index)[np.asarray(buffer.filled)]
+    images = np.asarray(buffer.image)[np.asarray(buffer.filled)]
     assert len(held) <= slots
     assert len(set(images)) == len(images), "no sample is kept twice"
     assert np.array_equal(np.asarray(places)[images], held)
@@ -52,7 +52,7 @@ def test_it_is_as_balanced_as_the_classes_allow(slots, places, seed):
     quotas = [slots // len(came), slots // len(came) + 1] if came else []
     for place, number in came.items():
         assert kept[place] in {min(number, quota) for quota in quotas}
-    assert not np.any(np.diff(np.asarray(reservoir.filled).astype(int)) > 0), "filled come first"
+    assert not np.any(np.diff(np.asarray(buffer.filled).astype(int)) > 0), "filled come first"
 
 
 @given(
@@ -68,8 +68,8 @@ def test_classes_that_are_all_there_may_come_in_any_portions(slots, places, edge
     assert held_images(once) == held_images(many)
 
 
-def held_images(reservoir):
-    return set(np.asarray(reservoir.image)[np.asarray(reservoir.filled)].tolist())
+def held_images(buffer):
+    return set(np.asarray(buffer.image)[np.asarray(buffer.filled)].tolist())
 
 
 @pytest.mark.parametrize("edges", [(), (12,), (5, 15, 20)], ids=str)
@@ -81,8 +81,8 @@ def test_every_sample_of_a_class_is_as_likely_to_be_kept(edges):
     @jax.jit
     @jax.vmap
     def kept(key):
-        reservoir = fill(6, places, key, edges)
-        return jnp.zeros(LONGEST).at[reservoir.image].add(reservoir.filled)
+        buffer = fill(6, places, key, edges)
+        return jnp.zeros(LONGEST).at[buffer.image].add(buffer.filled)
 
     counts = np.asarray(kept(keys)).sum(axis=0)[: len(places)]
     for place, expected in ((0, 2 / 12), (1, 2 / 6), (2, 2 / 8)):
@@ -95,8 +95,8 @@ def test_every_sample_of_a_class_is_as_likely_to_be_kept(edges):
 
 
 def test_draws_use_every_slot_before_any_twice():
-    reservoir = fill(8, [0, 1, 1, 2, 0], jax.random.key(1))
-    slots = np.asarray(draw_slots(jax.random.key(2), reservoir, 13))
+    buffer = fill(8, [0, 1, 1, 2, 0], jax.random.key(1))
+    slots = np.asarray(draw_slots(jax.random.key(2), buffer, 13))
     assert collections.Counter(slots.tolist()).most_common()[0][1] == 3
     assert sorted(set(slots.tolist())) == [0, 1, 2, 3, 4]
     assert sorted(slots[:5].tolist()) == [0, 1, 2, 3, 4]

@@ -7,14 +7,15 @@ import pytest
 
 from sffa_jax import Network, dense_layers, ffa, sffa
 from sffa_jax.continual.model import (
-    binary_loss,
+    by_module,
     end_to_end,
     forward_only,
     product_loss,
     softmax_loss,
 )
-from sffa_jax.core import overlays
+from sffa_jax.core import losses, overlays
 
+binary_loss = by_module(losses.binary_cross_entropy)
 X = jax.random.normal(jax.random.key(0), (5, 12))
 OUTPUTS = 3 * jax.random.normal(jax.random.key(1), (2, 5, 4))
 TARGETS = jnp.arange(4)[None] == jnp.array([0, 1, 0, 2, 1])[:, None]
@@ -25,7 +26,7 @@ def network(rule, hidden=(8, 6)):
     return Network(dense_layers(hidden), rule, overlays.appended_gaussian(size=5), 4)
 
 
-RULES = {"sffa": sffa(logit_scale=3.0, eps=0.1), "ffa": ffa(threshold=0.5)}
+RULES = {"sffa": sffa(logit_scale=3.0, eps=0.1, loss="softmax"), "ffa": ffa(threshold=0.5)}
 
 
 def sigmoid(z):
@@ -74,7 +75,7 @@ def gradients_of_each_loss(model):
     modules, overlay = model.init(jax.random.key(2), X)
 
     def losses(modules):
-        return model.loss(model.outputs(modules, overlay, X, None), TARGETS, ALLOWED).mean(axis=-1)
+        return model.loss(model.logits(modules, overlay, X, None), TARGETS, ALLOWED).mean(axis=-1)
 
     return jax.jacrev(losses)(modules)
 
@@ -112,9 +113,9 @@ def test_end_to_end_is_one_module_with_a_head_for_any_labels():
     model = end_to_end(dense_layers((8,)), 4)
     modules, overlay = model.init(jax.random.key(0), X)
     assert len(modules) == 1
-    every = model.outputs(modules, overlay, X, None)
+    every = model.logits(modules, overlay, X, None)
     candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
-    some = model.outputs(modules, overlay, X, candidates)
+    some = model.logits(modules, overlay, X, candidates)
     assert every.shape == (1, 5, 4)
     np.testing.assert_array_equal(some[0], np.take_along_axis(every[0], candidates, axis=1))
 
@@ -122,16 +123,30 @@ def test_end_to_end_is_one_module_with_a_head_for_any_labels():
 def test_candidates_select_from_the_labels_of_a_forward_only_network():
     model = forward_only(network(RULES["sffa"]))
     modules, overlay = model.init(jax.random.key(0), X)
-    every = model.outputs(modules, overlay, X, None)
+    every = model.logits(modules, overlay, X, None)
     candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
-    some = model.outputs(modules, overlay, X, candidates)
+    some = model.logits(modules, overlay, X, candidates)
     for module in range(2):
         expected = np.take_along_axis(every[module], candidates, axis=1)
         np.testing.assert_allclose(some[module], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_unknown_names():
+def test_an_unknown_coupling_is_refused():
     with pytest.raises(ValueError, match="`coupling` must be one of local, released"):
         forward_only(network(RULES["ffa"]), coupling="loose")
-    with pytest.raises(ValueError, match="`loss` must be one of bce, softmax"):
-        forward_only(network(RULES["ffa"]), loss="hinge")
+
+
+def test_the_rules_own_loss_is_used():
+    """Also a function of the user's own; the loss sees which labels compete."""
+
+    def hinge(logits, targets, allowed=None):
+        return jnp.sum(jnp.maximum(0, jnp.where(targets, 1 - logits, 1 + logits)) * allowed, -1)
+
+    model = forward_only(network(RULES["sffa"]._replace(loss=hinge)))
+    expected = [hinge(logits, TARGETS, allowed=ALLOWED) for logits in OUTPUTS]
+    np.testing.assert_allclose(model.loss(OUTPUTS, TARGETS, ALLOWED), expected, rtol=1e-5)
+
+
+def test_a_rule_with_an_activity_factor_is_refused():
+    with pytest.raises(ValueError, match="must have a rule without an activity factor"):
+        forward_only(network(ffa(activity_rate=10.0)))

@@ -11,28 +11,30 @@ import optax
 import pytest
 
 from sffa_jax import Network, data, dense_layers, ffa, sffa
+from sffa_jax.continual import strategies
 from sffa_jax.continual.model import end_to_end, forward_only
+from sffa_jax.continual.problem import Problem
 from sffa_jax.continual.runner import (
-    Course,
-    Data,
-    Plan,
-    begin,
-    close_task,
+    ContinualConfig,
+    TaskSchedule,
+    end_task,
     evaluate_run,
     evaluate_tasks,
-    make_plan,
-    open_task,
+    make_task_schedule,
     run_tasks,
+    start_run,
+    start_task,
     train_steps,
 )
-from sffa_jax.continual.scenarios import make_scenario, make_stream
-from sffa_jax.continual.strategies import STRATEGIES
-from sffa_jax.continual.strategy import Problem
+from sffa_jax.continual.scenarios import TaskData, make_scenario, make_task_stream
 from sffa_jax.core import overlays
 from sffa_jax.scale.placement import Placement
 from sffa_jax.training.samples import make_samples
 
-RULES = {"sffa": sffa(logit_scale=12.0, eps=1.0), "ffa": ffa(threshold=0.3, logit_scale=20.0)}
+RULES = {
+    "sffa": sffa(logit_scale=12.0, eps=1.0, loss="softmax"),
+    "ffa": ffa(threshold=0.3, logit_scale=20.0, loss="softmax"),
+}
 ORDERS = ((0, 1, 2, 3), (3, 1, 0, 2))
 DIGITS = data.load("digits")
 KEPT = {split: getattr(DIGITS, f"{split}_labels") < 4 for split in ("train", "test")}
@@ -47,11 +49,18 @@ TRAINING, TEST = (
     )
     for split, kept in KEPT.items()
 )
-MEMORY = {"slots": 40}
-OPTIONS = dict.fromkeys(("replay", "derpp", "agem", "gdumb"), MEMORY) | {
-    "ewc": {"num_samples": 8},
-    "mas": {"num_samples": 8},
-    "gem": {"patterns": 4},
+STRATEGIES = {
+    "none": strategies.none(),
+    "ewc": strategies.ewc(num_samples=8),
+    "si": strategies.si(),
+    "mas": strategies.mas(num_samples=8),
+    "lwf": strategies.lwf(),
+    "gem": strategies.gem(patterns=4),
+    "agem": strategies.agem(slots=40),
+    "replay": strategies.replay(slots=40),
+    "derpp": strategies.derpp(slots=40),
+    "gdumb": strategies.gdumb(slots=40),
+    "joint": strategies.joint(),
 }
 
 
@@ -65,22 +74,24 @@ def make_model(algorithm, scenario, hidden=(24, 16)):
 
 def streams(kind):
     scenario = make_scenario(kind, ORDERS[0], 2)
-    many = [make_stream(LABELS["train"], LABELS["test"], order, scenario) for order in ORDERS]
+    many = [make_task_stream(LABELS["train"], LABELS["test"], order, scenario) for order in ORDERS]
     return scenario, jax.tree.map(lambda *leaves: jnp.stack(leaves), *many)
 
 
-def make_run(algorithm, kind, strategy, *, epochs=8, num_wrong=None):
+@functools.cache
+def compiled(algorithm, kind, strategy, epochs=1, negatives="all"):
+    """One program for every order of classes, shared by the tests: (key, stream) -> result."""
     scenario, both = streams(kind)
-    make = functools.partial(STRATEGIES[strategy], **OPTIONS.get(strategy, {}))
-    plan = make_plan(both, epochs=epochs, batch_size=32)
+    schedule = make_task_schedule(both, epochs=epochs, batch_size=32)
     model = make_model(algorithm, scenario)
+    config = ContinualConfig(
+        model, scenario, STRATEGIES[strategy], optax.adam(3e-3), schedule, negatives
+    )
 
-    def run(one, training, test):
-        key, stream = one
-        course = Course(model, scenario, make, optax.adam(3e-3), plan, num_wrong)
-        return run_tasks(course, key, Data(stream, training, test))
+    def run(key, stream):
+        return run_tasks(config, key, TaskData(stream, TRAINING, TEST))
 
-    return run, both
+    return jax.jit(run), run, both
 
 
 def first_of(many):
@@ -91,9 +102,8 @@ def first_of(many):
 def test_replay_remembers_what_plain_training_forgets(algorithm):
     final = {}
     for strategy in ("none", "replay"):
-        run, both = make_run(algorithm, "class", strategy, num_wrong=1)
-        one = (jax.random.key(0), first_of(both))
-        result = jax.jit(run)(one, TRAINING, TEST)
+        run, _, both = compiled(algorithm, "class", strategy, epochs=8, negatives="hard")
+        result = run(jax.random.key(0), first_of(both))
         assert jnp.all(jnp.isfinite(result.losses))
         accuracy = np.asarray(result.accuracy[:, 0])
         assert accuracy.shape == (3, 2)
@@ -107,12 +117,13 @@ def test_replay_remembers_what_plain_training_forgets(algorithm):
 
 # Each strategy in one scenario: how a strategy asks its questions is tested by itself.
 CASES = list(zip(STRATEGIES, itertools.cycle(["class", "domain", "task"])))
+CASE_OF = {strategy: (kind, strategy) for strategy, kind in CASES}
 
 
 @pytest.mark.parametrize(("strategy", "kind"), CASES)
 def test_every_strategy_runs_layer_by_layer(strategy, kind):
-    run, both = make_run("sffa", kind, strategy, epochs=1)
-    result = jax.jit(run)((jax.random.key(0), first_of(both)), TRAINING, TEST)
+    run, _, both = compiled("sffa", kind, strategy)
+    result = run(jax.random.key(0), first_of(both))
     assert result.accuracy.shape == (3, 3, 2)
     assert result.losses.shape == (2, 9, 2)
     assert jnp.all(jnp.isfinite(result.losses))
@@ -122,43 +133,41 @@ def test_every_strategy_runs_layer_by_layer(strategy, kind):
 
 
 def test_one_program_serves_every_order_and_repeats_itself():
-    run, both = make_run("sffa", "task", "replay", epochs=1)
+    run, traceable, both = compiled("sffa", *CASE_OF["replay"])
     keys = jax.random.split(jax.random.key(0), 2)
-    traced = jax.jit(chex.assert_max_traces(n=1)(run))
-    alone = [
-        traced((key, jax.tree.map(lambda leaf, i=i: leaf[i], both)), TRAINING, TEST)
-        for i, key in enumerate(keys)
-    ]
-    again = traced((keys[0], first_of(both)), TRAINING, TEST)
+    alone = [run(key, jax.tree.map(lambda leaf, i=i: leaf[i], both)) for i, key in enumerate(keys)]
+    again = run(keys[0], first_of(both))
+    assert run._cache_size() == 1
     np.testing.assert_array_equal(alone[0].losses, again.losses)
     chex.assert_trees_all_equal(alone[0].state.modules, again.state.modules)
     for mode in ("map", "vmap"):
-        together = jax.jit(Placement(mode).lift(run))((keys, both), TRAINING, TEST)
+        lifted = Placement(mode).lift(lambda one: traceable(*one))
+        together = jax.jit(lifted)((keys, both))
         for i, one in enumerate(alone):
             np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("strategy", ["replay", "gdumb"])
-def test_a_run_in_pieces_is_the_run_at_once(strategy):
+def test_a_run_stage_by_stage_is_the_run_at_once(strategy):
     scenario, both = streams("class")
-    make = functools.partial(STRATEGIES[strategy], **OPTIONS.get(strategy, {}))
-    plan = Plan(num_steps=5, batch_size=16, passes=1)
-    course = Course(make_model("sffa", scenario), scenario, make, optax.adam(3e-3), plan)
-    shown = Data(first_of(both), TRAINING, TEST)
+    schedule = TaskSchedule(num_steps=4, batch_size=16, passes=1)
+    model = make_model("sffa", scenario, (12,))
+    config = ContinualConfig(model, scenario, STRATEGIES[strategy], optax.adam(3e-3), schedule)
+    data = TaskData(first_of(both), TRAINING, TEST)
     key = jax.random.key(4)
-    whole = jax.jit(functools.partial(run_tasks, course))(key, shown)
-    pieces = {
-        piece.__name__: jax.jit(functools.partial(piece, course))
-        for piece in (begin, open_task, train_steps, close_task, evaluate_run)
+    whole = jax.jit(functools.partial(run_tasks, config))(key, data)
+    stages = {
+        stage.__name__: jax.jit(functools.partial(stage, config))
+        for stage in (start_run, start_task, train_steps, end_task, evaluate_run)
     }
-    run, losses, accuracies = pieces["begin"](key, shown), [], []
+    run, losses, accuracies = stages["start_run"](key, data), [], []
     for task in map(jnp.int32, range(2)):
-        run = pieces["open_task"](run, task, shown)
-        for steps in (jnp.arange(3), jnp.arange(3, 5)):
-            run, found = pieces["train_steps"](run, task, steps, shown)
-            losses.append(found)
-        run = pieces["close_task"](run, task, shown)
-        accuracies.append(pieces["evaluate_run"](run, task, shown))
+        run = stages["start_task"](run, task, data)
+        for steps in (jnp.arange(2), jnp.arange(2, 4)):
+            run, some_losses = stages["train_steps"](run, task, steps, data)
+            losses.append(some_losses)
+        run = stages["end_task"](run, task, data)
+        accuracies.append(stages["evaluate_run"](run, task, data))
     np.testing.assert_allclose(
         np.concatenate(losses), np.concatenate(whole.losses), rtol=1e-4, atol=1e-5
     )
@@ -169,26 +178,25 @@ def test_a_run_in_pieces_is_the_run_at_once(strategy):
 def test_a_layer_learns_the_same_whatever_is_on_top_of_it():
     """Locality through a whole run with a projection or a penalty in play."""
     scenario, both = streams("task")
-    plan = Plan(num_steps=6, batch_size=16, passes=2)
+    schedule = TaskSchedule(num_steps=6, batch_size=16, passes=2)
     for name in ("gem", "ewc"):
-        make = functools.partial(STRATEGIES[name], **OPTIONS.get(name, {}))
         kernels = []
         for hidden in ((24,), (24, 16)):
             model = make_model("sffa", scenario, hidden)
-            course = Course(model, scenario, make, optax.sgd(0.1), plan)
-            run = jax.jit(functools.partial(run_tasks, course))
-            result = run(jax.random.key(0), Data(first_of(both), TRAINING, TEST))
+            config = ContinualConfig(model, scenario, STRATEGIES[name], optax.sgd(0.1), schedule)
+            run = jax.jit(functools.partial(run_tasks, config))
+            result = run(jax.random.key(0), TaskData(first_of(both), TRAINING, TEST))
             kernels.append(result.state.modules[0]["kernels"]["input"])
         np.testing.assert_allclose(kernels[0], kernels[1], rtol=1e-5, atol=1e-6)
 
 
 def test_a_task_has_the_steps_that_its_epochs_take():
     _, both = streams("class")
-    plan = make_plan(both, epochs=2, batch_size=32)
+    schedule = make_task_schedule(both, epochs=2, batch_size=32)
     per_task = len(LABELS["train"]) / 2
-    assert plan.num_steps == round(2 * per_task / 32)
-    assert plan.passes * int(both.num_train.min()) >= plan.num_steps * 32
-    assert make_plan(both, epochs=0.001, batch_size=32).num_steps == 1
+    assert schedule.num_steps == round(2 * per_task / 32)
+    assert schedule.passes * int(both.num_train.min()) >= schedule.num_steps * 32
+    assert make_task_schedule(both, epochs=0.001, batch_size=32).num_steps == 1
 
 
 def test_accuracy_counts_every_test_sample_of_a_task_once():
@@ -198,16 +206,16 @@ def test_accuracy_counts_every_test_sample_of_a_task_once():
     model = make_model("bp", scenario)
     modules, overlay = model.init(jax.random.key(0), TRAINING.scaled(TRAINING.images[:1]))
     problem = Problem(scenario, model, overlay, TRAINING, stream)
-    found = evaluate_tasks(problem, modules, TEST, jnp.int32(1))
-    outputs = np.asarray(model.outputs(modules, overlay, TEST.scaled(TEST.images), None))[0]
-    right = outputs.argmax(axis=1) == LABELS["test"]
+    accuracy = evaluate_tasks(problem, modules, TEST, jnp.int32(1))
+    logits = np.asarray(model.logits(modules, overlay, TEST.scaled(TEST.images), None))[0]
+    right = logits.argmax(axis=1) == LABELS["test"]
     for task in (0, 1):
-        mine = np.isin(LABELS["test"], ORDERS[0][2 * task : 2 * task + 2])
-        assert found[0, task] == pytest.approx(right[mine].mean(), abs=1e-6)
+        of_task = np.isin(LABELS["test"], ORDERS[0][2 * task : 2 * task + 2])
+        assert accuracy[0, task] == pytest.approx(right[of_task].mean(), abs=1e-6)
     early = evaluate_tasks(problem, modules, TEST, jnp.int32(0))
-    right = outputs[:, :2].argmax(axis=1) == LABELS["test"]
-    mine = np.isin(LABELS["test"], ORDERS[0][:2])
-    assert early[0, 0] == pytest.approx(right[mine].mean(), abs=1e-6)
+    right = logits[:, :2].argmax(axis=1) == LABELS["test"]
+    of_task = np.isin(LABELS["test"], ORDERS[0][:2])
+    assert early[0, 0] == pytest.approx(right[of_task].mean(), abs=1e-6)
     assert early[0, 1] == 0
 
 

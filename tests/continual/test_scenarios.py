@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sffa_jax.continual.scenarios import Scenario, class_order, make_scenario, make_stream
+from sffa_jax.continual.scenarios import Scenario, class_order, make_scenario, make_task_stream
 
 PLACES = jnp.array([0, 3, 4])
 """Classes of tasks 0, 1 and 2 where a task has two."""
@@ -30,15 +30,15 @@ def test_only_classes_seen_so_far_compete():
     assert bool(Scenario("task", 3, 2).allowed(every, jnp.int32(0)).all())
 
 
-def test_drawn_candidates_are_the_own_label_and_hard_wrong_ones():
+def test_drawn_candidates_are_the_own_label_and_a_hard_wrong_one():
     scenario = Scenario("class", 5, 2)
     places = jnp.tile(jnp.arange(6), 200)
     scores = jnp.zeros((1200, 10)).at[:, 7].set(99.0).at[:, 1].set(2.0)
-    drawn = scenario.draw_candidates(jax.random.key(0), places, jnp.int32(2), 3, scores)
+    drawn = scenario.draw_candidates(jax.random.key(0), places, jnp.int32(2), scores)
     drawn = np.asarray(drawn)
     assert np.array_equal(drawn[:, 0], places)
     assert drawn.max() < 6, "label 7 has not been seen, whatever its score"
-    assert all(len(set(row)) == 4 for row in drawn.tolist())
+    assert all(len(set(row)) == 2 for row in drawn.tolist())
     # Of label 0's first draws, label 1 takes e^2 / (e^2 + 4).
     share = np.mean(drawn[np.asarray(places) == 0, 1] == 1)
     assert abs(share - np.exp(2) / (np.exp(2) + 4)) < 0.1
@@ -50,10 +50,10 @@ def test_a_stream_holds_every_sample_once_in_its_classs_task(seed, tasks):
     train, test = (np.r_[np.arange(10), rng.integers(0, 10, n)].astype(np.int32) for n in (70, 20))
     order = class_order(10, tasks, seed)
     scenario = make_scenario("class", order, tasks)
-    stream = make_stream(train, test, order, scenario)
+    stream = make_task_stream(train, test, order, scenario)
     for labels, rows, counts, places in (
-        (train, stream.train, stream.num_train, stream.train_places),
-        (test, stream.test, stream.num_test, stream.test_places),
+        (train, stream.train, stream.num_train, stream.train_class_index),
+        (test, stream.test, stream.num_test, stream.test_class_index),
     ):
         members = [np.asarray(row[:n]) for row, n in zip(rows, counts, strict=True)]
         assert sorted(np.concatenate(members)) == list(range(len(labels)))
@@ -67,16 +67,16 @@ def test_streams_of_all_orders_have_one_shape():
     labels = np.repeat(np.arange(4), [1, 2, 3, 9]).astype(np.int32)
     shapes = set()
     for order in ((0, 1, 2, 3), (3, 0, 1, 2), (2, 3, 0, 1)):
-        stream = make_stream(labels, labels, order, make_scenario("class", order, 2))
+        stream = make_task_stream(labels, labels, order, make_scenario("class", order, 2))
         shapes.add(tuple(leaf.shape for leaf in jax.tree.leaves(stream)))
     assert len(shapes) == 1
 
 
 def test_an_order_by_hand_may_leave_classes_out():
     labels = np.repeat(np.arange(5), 2).astype(np.int32)
-    stream = make_stream(labels, labels, (4, 0, 2, 1), make_scenario("task", (4, 0, 2, 1), 2))
+    stream = make_task_stream(labels, labels, (4, 0, 2, 1), make_scenario("task", (4, 0, 2, 1), 2))
     assert stream.num_train.tolist() == [4, 4]
-    assert stream.train_places.tolist() == [1, 1, 3, 3, 2, 2, -1, -1, 0, 0]
+    assert stream.train_class_index.tolist() == [1, 1, 3, 3, 2, 2, -1, -1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_what_cannot_be_shared_out_is_named(call, message):
 
 def stream_of(order):
     labels = np.arange(4, dtype=np.int32)
-    return make_stream(labels, labels, order, Scenario("class", 2, 2))
+    return make_task_stream(labels, labels, order, Scenario("class", 2, 2))

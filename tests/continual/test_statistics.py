@@ -6,7 +6,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestCentroid
 
-from sffa_jax.continual.statistics import add_samples, discriminant, nearest_mean, no_samples
+from sffa_jax.continual.statistics import add_samples, discriminant, empty_statistics, nearest_mean
 
 RNG = np.random.default_rng(0)
 PLACES = np.arange(300) % 3
@@ -22,7 +22,7 @@ def scores(solved):
 
 
 def streamed(chunk, order=slice(None), padding=0):
-    found = no_samples(3, 6)
+    found = empty_statistics(3, 6)
     z, places = Z[order], PLACES[order]
     for start in range(0, 300, chunk):
         part, label = z[start : start + chunk], places[start : start + chunk]

@@ -1,11 +1,11 @@
-"""Impostors: what each keeps of an image, and what it does not."""
+"""Synthetic negatives: what each keeps of an image, and what it changes."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sffa_jax.continual.synthetic_negatives import IMPOSTORS, hybrid, noise, shuffled
+from sffa_jax.continual.synthetic_negatives import SYNTHETIC_NEGATIVES, hybrid, noise, shuffled
 
 KEY = jax.random.key(0)
 X = jax.random.uniform(jax.random.key(1), (200, 8 * 8))
@@ -51,7 +51,7 @@ def test_shuffling_moves_whole_patches():
     assert kept / (200 * 16) == pytest.approx(0.5 + 0.5 / 16, abs=0.03)
 
 
-@pytest.mark.parametrize("make", IMPOSTORS.values())
+@pytest.mark.parametrize("make", SYNTHETIC_NEGATIVES.values())
 def test_images_of_another_shape_are_refused(make):
     with pytest.raises(ValueError, match=r"`x` must have 30 pixels a row, got shape \(200, 64\)"):
         make(KEY, X, (5, 6))

@@ -8,31 +8,39 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from commands import read, start
+from unchecked import no_shape_checks
 
 from experiments import continual
-from experiments.config.continual_options import OWN_UNITS, READOUTS, Options
-from experiments.harness import continual_runs
+from experiments.config.continual_methods import METHODS, Method
+from experiments.config.continual_options import Options
+from experiments.harness import continual_records, continual_runs
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
 from experiments.reports import continual_tables
 from sffa_jax import data
+from sffa_jax.continual import Strategy
 from sffa_jax.continual.scenarios import Scenario
 
 TINY = ("--hidden", "16", "8", "--epochs", "2", "--memory", "20")
 
 
-def test_the_command_and_a_second_start(tmp_path):
+def run_command(*arguments):
+    """Runs the command in this process."""
+    with no_shape_checks():
+        return execute(continual.main, Options, "continual", [*arguments, "--parallel", "map"])
+
+
+def test_the_command_and_a_second_start(tmp_path, capsys):
     common = [*TINY, "--strategies", "replay", "--out", str(tmp_path)]
     first = ["--scenarios", "task", "--algorithms", "sffa", "--seeds", "1"]
-    run = start("continual", *common, *first)
-    assert run.returncode == 0, run.stderr
+    assert run_command(*common, *first) == 0
     before = (tmp_path / "results.jsonl").read_text()
     second = ["--scenarios", "task", "class", "--algorithms", "sffa", "bp", "--seeds", "2"]
-    run = start("continual", *common, *second)
-    assert run.returncode == 0, run.stderr
+    assert run_command(*common, *second) == 0
+    printed = capsys.readouterr().out
     assert (tmp_path / "results.jsonl").read_text().startswith(before)
-    assert f"Report: {tmp_path}" in run.stdout
-    assert "SFFA - Backprop" in run.stdout
+    assert f"Report: {tmp_path}" in printed
+    assert "SFFA - Backprop" in printed
     records = read(tmp_path)
     cells = {(r["scenario"], r["strategy"], r["algorithm"], r["seed"]) for r in records}
     assert len(records) == len(cells) == 8
@@ -55,50 +63,80 @@ def test_the_command_and_a_second_start(tmp_path):
     assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 16
 
 
-def test_what_is_remembered_without_a_memory(tmp_path):
-    """Every strategy that overwrites nothing, on the digits; the yardsticks among them."""
-    names = (*OWN_UNITS, *READOUTS)
+def test_methods_without_a_buffer(tmp_path):
+    """Every method that overwrites nothing, on the digits, and the read-outs beside them."""
+    names = ["class_subspaces", "class_groups", "class_groups_replay"]
+    names += [name for name, method in METHODS.items() if method.readout]
     arguments = ["--scenarios", "class", "--strategies", *names, "--algorithms", "sffa"]
     arguments += ["--seeds", "1", "--hidden", "400", "--epochs", "5", "--features", "320"]
-    run = start("continual", *arguments, "--out", str(tmp_path))
-    assert run.returncode == 0, run.stderr
-    found = {record["strategy"]: record["average_accuracy"] for record in read(tmp_path)}
-    assert set(found) == set(names)
-    assert found["owned"] > found["slda"] > found["ncm"] > 0.85
-    assert min(found["slda_maps"], found["slda_random_maps"]) > found["slda_random"] > 0.94
-    assert min(found["owned_gradient"], found["owned_replay"]) > 0.75
+    assert run_command(*arguments, "--out", str(tmp_path)) == 0
+    accuracy = {record["strategy"]: record["average_accuracy"] for record in read(tmp_path)}
+    assert set(accuracy) == set(names)
+    assert accuracy["class_subspaces"] > accuracy["slda"] > accuracy["ncm"] > 0.85
+    with_maps = min(accuracy["slda_maps"], accuracy["slda_random_maps"])
+    assert with_maps > accuracy["slda_random"] > 0.94
+    assert min(accuracy["class_groups"], accuracy["class_groups_replay"]) > 0.75
+    page = (tmp_path / "report.html").read_text()
+    assert "closed-form generative classifier on pixels that neither FFA nor SFFA trains" in page
+
+
+def test_an_own_strategy_reaches_the_report_by_one_line(tmp_path, monkeypatch, capsys):
+    """Also where the report is made again later, without that line."""
+
+    def shrink(strength):
+        def penalty(problem, state, key, modules, batch):
+            return strength * sum((leaf**2).sum() for leaf in jax.tree.leaves(modules))
+
+        return Strategy(penalty=penalty)
+
+    monkeypatch.setitem(
+        METHODS,
+        "shrink",
+        Method("Weight decay", lambda s: shrink(s.strength), {"sffa": 1e-4}),
+    )
+    arguments = [*TINY, "--scenarios", "task", "--strategies", "none", "shrink"]
+    arguments += ["--algorithms", "sffa", "--seeds", "1", "--out", str(tmp_path)]
+    assert run_command(*arguments) == 0
+    none, shrunk = read(tmp_path)
+    assert (none["strength"], shrunk["strength"]) == (None, 1e-4)
+    assert none["task_losses"] != shrunk["task_losses"]
+    assert "Weight decay" in capsys.readouterr().out
+    monkeypatch.delitem(METHODS, "shrink")
+    table = continual_tables.accuracy_table(continual_tables.ordered(read(tmp_path)))
+    assert [row[1] for row in table[1:]] == ["none", "shrink"]
 
 
 @pytest.mark.slow
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
-    run = start("continual", *common, "--seeds", "1", "--out", str(tmp_path))
-    assert run.returncode == 0, run.stderr
+    assert run_command(*common, "--seeds", "1", "--out", str(tmp_path)) == 0
     (line,) = (tmp_path / "tuning.jsonl").read_text().splitlines()
     tuned = json.loads(line)
     best = tuned["strengths"][int(np.argmax(tuned["validation_accuracies"]))]
     (record,) = read(tmp_path)
     assert record["strength"] == tuned["strength"] == best
     dataset = data.load("digits")
-    cell = continual_runs.Cell("task", "ewc", "bp")
+    cell = continual_runs.Setting("task", "ewc", "bp")
     config = json.loads((tmp_path / "config.json").read_text())
     extra = {"data": config["data"]}
     with RunFolder(tmp_path, "continual", config["options"], extra=extra) as folder:
         # Nothing is run again: the strength is read.
-        assert continual.tune(Options(), cell, dataset, folder) == best
+        strength = continual_records.strength_of(Options(tune=True), cell, dataset, folder, "")
+        assert strength == best
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
-    used = continual_runs.load_data(Options(), dataset, held_out=True)
-    images = {image.tobytes() for image in np.asarray(used.test.images)}
+    loaded = continual_runs.load_data(Options(), dataset, held_out=True)
+    images = {image.tobytes() for image in np.asarray(loaded.test.images)}
     rows = dataset.train_images.reshape(len(dataset.train_labels), -1)
     assert images <= {row.tobytes() for row in rows}
-    assert len(used.train_labels) + len(used.test_labels) == len(dataset.train_labels)
+    parts = len(loaded.training.labels) + len(loaded.test.labels)
+    assert parts == len(dataset.train_labels)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),
-        (["--strategies", "EWC"], "`strategies` must be one of agem, derpp, ewc"),
+        (["--strategies", "EWC"], "`strategies` must be one of agem, class_groups"),
         (["--algorithms"], "`algorithms` must name one of sffa, ffa, bp, got none"),
         (["--tasks", "3"], "share out 10 classes evenly, at least 2 a task, got 3"),
         (["--class-order", "1", "1", "2", "3"], "`order` must share out evenly over 5 tasks"),
@@ -109,13 +147,21 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--hidden", "7"], "even number of units"),
         (["--epochs", "0"], "`epochs` must be a number above 0"),
         (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
-        (["--strategies", "owned"], "`algorithms` must be sffa or ffa with owned, got 'bp'"),
         (
-            ["--strategies", "owned_gradient", "--algorithms", "ffa", "--hidden", "15"],
+            ["--strategies", "class_subspaces"],
+            "`algorithms` must be sffa or ffa with class_subspaces, got 'bp'",
+        ),
+        (
+            ["--strategies", "class_groups", "--algorithms", "ffa", "--hidden", "15"],
             "`hidden` must be units that 10 classes can share, got (15,)",
         ),
         (["--strategies", "slda_maps", "--features", "20"], "be a multiple of 16 areas, got 20"),
-        (["--negatives", "rotated"], "`negatives` must be one of hybrid, noise, other, shuffled"),
+        (
+            ["--synthetic-negatives", "rotated"],
+            "`synthetic_negatives` must be one of hybrid, noise, other, shuffled",
+        ),
+        (["--negatives", "soft"], "`negatives` must be one of all, hard, uniform"),
+        (["--strategies", "gem", "--online"], "`strategies` must be of class_subspaces, ncm, slda"),
         (["--optimizer", "sgd"], "`optimizer` must be one of adagrad, adam"),
         (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
     ],
@@ -184,12 +230,14 @@ def test_the_bounds_hold_and_replay_reaches_the_paper(tmp_path):
         assert found["replay"] >= floor
 
 
-@pytest.mark.parametrize("label", ["wave", "units", "shares"])
+@pytest.mark.parametrize("labels", ["image_wave", "groups", "learned"])
 @pytest.mark.parametrize("algorithm", ["sffa", "ffa", "bp"])
-def test_convolutions_answer_all_or_some_labels(label, algorithm):
+def test_convolutions_answer_all_or_some_labels(labels, algorithm):
     """The preset's network on MNIST's images."""
-    chosen = Options(preset="convolution", label=label)
-    if label == "units":
+    chosen = Options(preset="convolution")
+    if labels != "image_wave":
+        chosen = dataclasses.replace(chosen, overlay="none", class_units=labels)
+    if labels == "groups":
         chosen = dataclasses.replace(chosen, channels=(60, 120))
     options = chosen.resolve()
     scenario = Scenario("class", 5, 2)
@@ -200,13 +248,13 @@ def test_convolutions_answer_all_or_some_labels(label, algorithm):
         modules, overlay = model.init(jax.random.key(0), x)
         some = jnp.zeros((2, 3), jnp.int32)
         return (
-            model.outputs(modules, overlay, x, None),
-            model.outputs(modules, overlay, x, some),
+            model.logits(modules, overlay, x, None),
+            model.logits(modules, overlay, x, some),
             model.hidden(modules, overlay, x, some[:, 0]),
         )
 
-    outputs, of_some, hidden = jax.eval_shape(everything)
-    assert outputs.shape == (1 if algorithm == "bp" else 2, 2, 10)
+    logits, of_some, hidden = jax.eval_shape(everything)
+    assert logits.shape == (1 if algorithm == "bp" else 2, 2, 10)
     assert of_some.shape[-1] == 3
     first, second = options.channels
     assert [h.shape for h in hidden] == [(2, 121 * first), (2, 9 * second)]
@@ -220,17 +268,17 @@ def test_the_best_convolutions_see_small_pieces_and_halve_their_maps():
     def answers():
         modules, overlay = model.init(jax.random.key(0), x)
         return (
-            model.outputs(modules, overlay, x, None),
+            model.logits(modules, overlay, x, None),
             model.hidden(modules, overlay, x, jnp.zeros(2, jnp.int32)),
         )
 
-    outputs, hidden = jax.eval_shape(answers)
-    assert outputs.shape == (3, 2, 10)
+    logits, hidden = jax.eval_shape(answers)
+    assert logits.shape == (3, 2, 10)
     assert [h.shape for h in hidden] == [(2, 196 * 32), (2, 49 * 64), (2, 9 * 128)]
 
 
 def test_a_label_code_cannot_be_appended_to_an_image(capsys):
-    arguments = ["--preset", "convolution", "--label", "code"]
+    arguments = ["--preset", "convolution", "--overlay", "appended_gaussian"]
     assert execute(continual.main, Options, "continual", arguments) == 2
-    message = "`label` must be wave, units or shares under convolutions, got 'code'"
+    message = "`overlay` must be image_wave or none with convolutions"
     assert message in capsys.readouterr().err

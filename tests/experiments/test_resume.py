@@ -72,7 +72,7 @@ def compared(tmp_path_factory):
 def continued(tmp_path_factory):
     """`continual` likewise, interrupted in the middle of its second task."""
     folder = tmp_path_factory.mktemp("continual")
-    with mock.patch.object(continual_runs, "PORTION", 4):
+    with mock.patch.object(continual_runs, "STEPS_PER_PROGRAM", 4):
         for parallel, name in (("map", "resumed"), ("devices", "resumed_on_devices")):
             common = [*CONTINUAL, "--parallel", parallel]
             run("continual", *common, "--out", folder / name.replace("resumed", "whole"))

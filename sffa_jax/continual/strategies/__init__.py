@@ -1,11 +1,8 @@
-"""Strategies against forgetting, one file each. A new one is a function of a `Problem`, and a line
-here."""
-
-from collections.abc import Callable
+"""Strategies against forgetting, one file each; each function returns a `Strategy`."""
 
 from sffa_jax.continual.strategies.agem import agem
-from sffa_jax.continual.strategies.class_groups_gradient import owned_gradient
-from sffa_jax.continual.strategies.class_subspaces import owned
+from sffa_jax.continual.strategies.class_groups import class_groups
+from sffa_jax.continual.strategies.class_subspaces import class_subspaces
 from sffa_jax.continual.strategies.derpp import derpp
 from sffa_jax.continual.strategies.ewc import ewc
 from sffa_jax.continual.strategies.gdumb import gdumb
@@ -18,30 +15,23 @@ from sffa_jax.continual.strategies.none import none
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
 from sffa_jax.continual.strategies.slda import slda
-from sffa_jax.continual.strategies.usage_gating import protect
-from sffa_jax.continual.strategy import Strategy
+from sffa_jax.continual.strategies.usage_gating import usage_gating
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "none": none,
-    "ewc": ewc,
-    "si": si,
-    "mas": mas,
-    "lwf": lwf,
-    "gem": gem,
-    "agem": agem,
-    "replay": replay,
-    "derpp": derpp,
-    "gdumb": gdumb,
-    "joint": joint,
-}
-"""Every strategy by name: a function of a `Problem` and its own options."""
-
-WITHOUT_OVERWRITING: dict[str, Callable[..., Strategy]] = {
-    "owned": owned,
-    "owned_gradient": owned_gradient,
-    "ncm": ncm,
-    "slda": slda,
-    "protect": protect,
-}
-"""Strategies by what units do, which need to see them: what has been learned is not trained again,
-or the less the more it is used."""
+__all__ = [
+    "agem",
+    "class_groups",
+    "class_subspaces",
+    "derpp",
+    "ewc",
+    "gdumb",
+    "gem",
+    "joint",
+    "lwf",
+    "mas",
+    "ncm",
+    "none",
+    "replay",
+    "si",
+    "slda",
+    "usage_gating",
+]

@@ -1,38 +1,31 @@
-"""Averaged gradient episodic memory: no step may raise the mean loss on the memory."""
+"""Averaged gradient episodic memory: no step may raise the mean loss on the buffer."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.buffer import Reservoir, empty_reservoir
+from sffa_jax.continual.buffer import Buffer, draw_batch, empty_buffer, insert_task
 from sffa_jax.continual.model import Modules
+from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.strategies.gem import inner
-from sffa_jax.continual.strategies.replay import draw_batch, remember_task
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
+from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.layer import Params
 
 
 def project_on_one(gradient: Params, reference: Params) -> Params:
-    """Takes out of a gradient what opposes the reference."""
+    """Removes the component of a gradient that opposes the reference."""
     agreement = inner(gradient, reference)
     length = inner(reference, reference)
     back = jnp.minimum(agreement, 0.0) / jnp.where(length > 0, length, 1.0)
     return jax.tree.map(lambda g, r: g - back * r, gradient, reference)
 
 
-class Drawn(Reservoir):
-    """A reservoir that knows how often it was drawn from, for the next draw's key."""
-
-    draws: Array
-
-
-def agem(problem: Problem, *, slots: int = 500, draw: int = 256) -> Strategy:
-    """Projects each module's gradient by its mean gradient on samples of the memory.
+def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
+    """Projects each module's gradient by its mean gradient on samples of the buffer.
 
     Args:
-      problem: what it is used on.
-      slots: samples the class-balanced memory holds.
+      slots: samples that the class-balanced buffer holds.
       draw: samples of it that a step compares with.
 
     Raises:
@@ -43,21 +36,26 @@ def agem(problem: Problem, *, slots: int = 500, draw: int = 256) -> Strategy:
     check_integer("agem", "slots", slots, 1)
     check_integer("agem", "draw", draw, 1)
 
-    def init(_: Modules) -> Drawn:
-        blank = empty_reservoir(slots)
-        return Drawn(blank.image, blank.place, blank.priority, draws=jnp.int32(0))
+    def init(problem: Problem, modules: Modules) -> Buffer:
+        del problem, modules
+        return empty_buffer(slots)
 
-    def gradients(memory: Drawn, modules: Modules, own: Modules, batch: Batch) -> Modules:
-        old = draw_batch(problem, memory, jax.random.key(memory.draws), draw, batch.now)
-        reference, _ = jax.grad(problem.loss, has_aux=True)(modules, old)
-        return tuple(project_on_one(g, r) for g, r in zip(own, reference, strict=True))
+    def projected(
+        problem: Problem,
+        buffer: Buffer,
+        key: Array,
+        modules: Modules,
+        gradients: Modules,
+        batch: Batch,
+    ) -> Modules:
+        old = draw_batch(problem, buffer, key, draw, batch.task)
+        references, _ = problem.gradient(modules, old)
+        return tuple(map(project_on_one, gradients, references))
 
-    def after_step(memory: Drawn, *_: Modules) -> Drawn:
-        return memory.replace(draws=memory.draws + 1)
-
-    def after_task(memory: Drawn, key: Array, modules: Modules, now: Array) -> Drawn:
+    def after_task(
+        problem: Problem, buffer: Buffer, key: Array, modules: Modules, task: Array
+    ) -> Buffer:
         del modules
-        kept = remember_task(problem, memory, key, now)
-        return Drawn(kept.image, kept.place, kept.priority, draws=memory.draws)
+        return insert_task(problem, buffer, key, task)
 
-    return Strategy(init=init, gradients=gradients, after_step=after_step, after_task=after_task)
+    return Strategy(init=init, gradients=projected, after_task=after_task)

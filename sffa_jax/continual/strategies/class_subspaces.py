@@ -1,4 +1,8 @@
-"""Ownership without gradients: a class's units are the axes along which its images lie."""
+"""Class subspaces (CLAFIC): a closed-form generative classifier on pixels.
+
+Neither FFA nor SFFA trains anything here. Each class is modeled by the leading axes of its own
+images' second moment; an image gets the class whose subspace contains most of it.
+"""
 
 from collections.abc import Callable
 
@@ -8,158 +12,172 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Key
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.class_groups import seen_by_groups
+from sffa_jax.continual.class_groups import normalize_images
 from sffa_jax.continual.model import Modules
-from sffa_jax.continual.readout import over_task
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
+from sffa_jax.continual.problem import Batch, Problem, scan_task
+from sffa_jax.continual.strategy import Strategy
 
 ITERATIONS = 300
-"""Of `leading_axes`."""
+"""Iterations of `leading_axes`."""
 
 
-class Owned(struct.PyTreeNode):
-    """Attributes:
-    axes: orthonormal weights of each class's positive units.
-    moments: online, each class's second moment so far; else None.
-    news: online, whether a class had samples since its axes were found; else None.
+class Subspaces(struct.PyTreeNode):
+    """The subspaces so far.
+
+    Attributes:
+      axes: orthonormal axes of each class.
+      moments: online, each class's second moment so far; else None.
+      changed: online, whether a class had samples since its axes were computed; else None.
     """
 
-    axes: Float[Array, "*runs classes pixels units"]
+    axes: Float[Array, "*runs classes pixels axes"]
     moments: Float[Array, "*runs classes pixels pixels"] | None = None
-    news: Bool[Array, "*runs classes"] | None = None
+    changed: Bool[Array, "*runs classes"] | None = None
 
 
 def leading_axes(
     key: Key[Array, ""],
     moments: Float[Array, "classes pixels pixels"],
-    units: int,
-    known: Float[Array, "classes pixels units"] | None = None,
+    axes: int,
+    known: Float[Array, "classes pixels axes"] | None = None,
     wanted: Bool[Array, " classes"] | None = None,
-) -> Float[Array, "classes pixels units"]:
-    """Orthonormal axes that take up the most of each class's second moment; of classes that are not
-    `wanted`, what is `known`.
+) -> Float[Array, "classes pixels axes"]:
+    """Computes the leading eigenvectors of each class's second moment by orthogonal iteration.
 
-    By iteration: every unit's axis moves to the mean of its inputs weighted by its answers, then
-    those of a class are made orthonormal. That is Oja's rule for all samples at once; products and
-    a small triangle are all it takes. The axes are found but for what differs little between two.
+    Each axis moves to the mean of the class's images weighted by their projections on it (Oja's
+    rule for all samples at once); then the axes of a class are made orthonormal. Axes of nearly
+    equal eigenvalues are determined only up to a rotation.
+
+    Args:
+      key: of the random start.
+      moments: of each class.
+      axes: number of axes of each class.
+      known, wanted: classes that are not `wanted` keep the axes in `known`.
 
     Raises:
-      ValueError: for no unit, or more than pixels.
+      ValueError: for no axis, or more axes than pixels.
     """
-    check_integer("leading_axes", "units", units, 1)
-    check_integer("leading_axes", "pixels", moments.shape[-1], units, "Choose fewer units.")
+    check_integer("leading_axes", "axes", axes, 1)
+    check_integer("leading_axes", "pixels", moments.shape[-1], axes, "Choose fewer axes.")
 
     def orthonormal(v: Array) -> Array:
-        # A length of 1 first: a class without an image must not divide 0 by 0.
+        # Normalize first: a class without an image must not divide 0 by 0.
         v = v / (jnp.sqrt(jnp.sum(jnp.square(v), axis=0, keepdims=True)) + 1e-12)
-        lower = jnp.linalg.cholesky(v.T @ v + 1e-6 * jnp.eye(units))
+        lower = jnp.linalg.cholesky(v.T @ v + 1e-6 * jnp.eye(axes))
         return jax.scipy.linalg.solve_triangular(lower, v.T, lower=True).T
 
     def of_class(moment: Array, start: Array) -> Array:
-        found = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moment @ v), start)
-        return orthonormal(found)
+        end = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moment @ v), start)
+        return orthonormal(end)
 
-    start = jax.random.normal(key, (*moments.shape[:2], units))
+    start = jax.random.normal(key, (*moments.shape[:2], axes))
     if known is None or wanted is None:
-        return jax.lax.map(lambda one: of_class(*one), (moments, start))
+        return jax.lax.map(lambda pair: of_class(*pair), (moments, start))
 
-    def of_wanted(one: tuple[Array, Array, Array, Array]) -> Array:
-        moment, start, old, now = one
-        return jax.lax.cond(now, of_class, lambda *_: old, moment, start)
+    def of_wanted(arguments: tuple[Array, Array, Array, Array]) -> Array:
+        moment, start, old, compute = arguments
+        return jax.lax.cond(compute, of_class, lambda *_: old, moment, start)
 
     return jax.lax.map(of_wanted, (moments, start, known, wanted))
 
 
-def owned(
-    problem: Problem,
+def class_subspaces(
     *,
-    goodness: Callable[[Array], Array],
+    logit: Callable[[Array], Array],
     polar: bool = True,
-    units: int = 20,
+    axes: int = 20,
     online: bool = False,
 ) -> Strategy:
-    """Gives each class the leading axes of its own images' second moment, once, after its task.
+    """Computes the leading axes of each class's second moment, once, after the class's task.
 
-    A group's positive units are these axes. Its negative units are all directions that are left:
-    what no axis takes up of an image of length 1. Nothing but the class's own images is seen, each
-    once; the moment is forgotten when the axes are found. See `leading_axes`.
+    This is CLAFIC, a closed-form generative classifier that neither FFA nor SFFA trains. It sees
+    each image of a class once, and no image of another class; the moment is discarded when the axes
+    are computed. A class's logit is the goodness of two activities: the length of an image inside
+    the subspace (positive units) and outside of it (negative units). See `leading_axes`; images are
+    normalized by `class_groups.normalize_images`.
 
     Args:
-      problem: what it is used on; images are seen as `owned.seen_by_groups` shows them.
-      goodness: activity [..., units] -> log-odds, from the sum of its squares or, polar, of those
-        of each half: it is shown one unit for all of a kind.
+      logit: activity [..., units] -> logit [...]; it receives one unit per kind, whose square is
+        that kind's sum of squares.
       polar: whether there are negative units.
-      units: axes of a class.
-      online: whether samples count as batches bring them, whatever the task. Each class's moment is
-        then kept, pixels x pixels; where a task ends says when axes are found for a test, and
-        nothing else.
+      axes: axes of each class.
+      online: whether to count each batch as it comes, whatever the task. Each class's moment
+        (pixels x pixels) is then kept. The end of a task only triggers computing the axes.
 
     Raises:
-      ValueError: for no unit, or more than pixels.
+      ValueError: for no axis, or more axes than pixels.
 
-    Reference: CLAFIC, Watanabe 1967; Oja 1983, Subspace Methods of Pattern Recognition. Differs
-    from them: the score is FFA's or SFFA's goodness. Of images of one length, both order classes
-    alike.
+    Reference: Watanabe 1967 (CLAFIC); Oja 1983, Subspace Methods of Pattern Recognition. Differs
+    from them: the score is FFA's or SFFA's goodness. Images have one length, so both rank the
+    classes in the same order.
     """
-    scenario = problem.scenario
-    own, classes = scenario.classes_per_task, scenario.num_tasks * scenario.classes_per_task
-    pixels = problem.samples.images.shape[-1]
-    check_integer("owned", "units", units, 1)
-    check_integer("owned", "pixels", pixels, units, "Choose fewer units.")
+    check_integer("class_subspaces", "axes", axes, 1)
 
-    def init(modules: Modules) -> Owned:
+    def init(problem: Problem, modules: Modules) -> Subspaces:
         del modules
-        axes = jnp.zeros((classes, pixels, units))
+        classes, pixels = problem.scenario.num_classes, problem.samples.images.shape[-1]
+        check_integer("class_subspaces", "pixels", pixels, axes, "Choose fewer axes.")
+        empty = jnp.zeros((classes, pixels, axes))
         if not online:
-            return Owned(axes)
-        return Owned(axes, jnp.zeros((classes, pixels, pixels)), jnp.zeros(classes, bool))
+            return Subspaces(empty)
+        return Subspaces(empty, jnp.zeros((classes, pixels, pixels)), jnp.zeros(classes, bool))
 
-    def observe(memory: Owned, modules: Modules, batch: Batch) -> Owned:
+    def observe(problem: Problem, state: Subspaces, modules: Modules, batch: Batch) -> Subspaces:
         del modules
-        if memory.moments is None or memory.news is None:
-            return memory
+        if state.moments is None or state.changed is None:
+            return state
 
-        def add(moments: Array, one: tuple[Array, Array, Array]) -> tuple[Array, None]:
-            x, place, weight = one
-            # A sample after another, in place: a batch's would be written for every class.
-            moment = jax.lax.dynamic_index_in_dim(moments, place, keepdims=False)
+        def add(moments: Array, sample: tuple[Array, Array, Array]) -> tuple[Array, None]:
+            x, c, weight = sample
+            # One sample at a time, in place: a batch's moments would be written for every class.
+            moment = jax.lax.dynamic_index_in_dim(moments, c, keepdims=False)
             moment = moment + weight * x[:, None] * x[None]
-            return jax.lax.dynamic_update_index_in_dim(moments, moment, place, 0), None
+            return jax.lax.dynamic_update_index_in_dim(moments, moment, c, 0), None
 
-        samples = (seen_by_groups(batch.x), batch.places, batch.weights)
-        moments, _ = jax.lax.scan(add, memory.moments, samples)
-        came = jnp.zeros(classes, bool).at[batch.places].max(batch.weights > 0)
-        return memory.replace(moments=moments, news=memory.news | came)
+        samples = (normalize_images(batch.x), batch.class_index, batch.weights)
+        moments, _ = jax.lax.scan(add, state.moments, samples)
+        classes = problem.scenario.num_classes
+        seen = jnp.zeros(classes, bool).at[batch.class_index].max(batch.weights > 0)
+        return state.replace(moments=moments, changed=state.changed | seen)
 
-    def loss(memory: Owned, key: Array, modules: Modules, batch: Batch) -> tuple[Array, Array]:
-        del memory, key, batch
+    def loss(
+        problem: Problem, state: Subspaces, key: Array, modules: Modules, batch: Batch
+    ) -> tuple[Array, Array]:
+        del problem, state, key, batch
         return jnp.zeros(()), jnp.zeros(len(modules))
 
-    def after_task(memory: Owned, key: Array, modules: Modules, now: Array) -> Owned:
+    def after_task(
+        problem: Problem, state: Subspaces, key: Array, modules: Modules, task: Array
+    ) -> Subspaces:
         del modules
-        if memory.moments is not None and memory.news is not None:
-            return memory.replace(
-                axes=leading_axes(key, memory.moments, units, memory.axes, memory.news),
-                news=jnp.zeros_like(memory.news),
+        if state.moments is not None and state.changed is not None:
+            return state.replace(
+                axes=leading_axes(key, state.moments, axes, state.axes, state.changed),
+                changed=jnp.zeros_like(state.changed),
             )
+        per_task = problem.scenario.classes_per_task
+        pixels = problem.samples.images.shape[-1]
 
         def add(moments: Array, batch: Batch) -> Array:
-            x = seen_by_groups(batch.x)
-            mine = jax.nn.one_hot(batch.places - now * own, own) * batch.weights[:, None]
-            # A product a class, for the same reason as in `owned.group_activities`.
-            return moments + jnp.stack([(x * mine[:, c : c + 1]).T @ x for c in range(own)])
+            x = normalize_images(batch.x)
+            member = jax.nn.one_hot(batch.class_index - task * per_task, per_task)
+            member = member * batch.weights[:, None]
+            # One product per class, for the reason given in `class_groups.group_activities`.
+            return moments + jnp.stack([(x * member[:, c : c + 1]).T @ x for c in range(per_task)])
 
-        moments = over_task(problem, now, jnp.zeros((own, pixels, pixels)), add)
-        found = leading_axes(key, moments, units)
-        return Owned(jax.lax.dynamic_update_slice_in_dim(memory.axes, found, now * own, axis=0))
+        moments = scan_task(problem, task, jnp.zeros((per_task, pixels, pixels)), add)
+        new = leading_axes(key, moments, axes)
+        return Subspaces(
+            jax.lax.dynamic_update_slice_in_dim(state.axes, new, task * per_task, axis=0)
+        )
 
-    def scores(memory: Owned, modules: Modules, batch: Batch) -> Array:
+    def scores(problem: Problem, state: Subspaces, modules: Modules, batch: Batch) -> Array:
         del modules
-        x = seen_by_groups(batch.x)
-        plus = jnp.sum(jnp.square(jnp.einsum("bi,ciu->bcu", x, memory.axes)), axis=-1)
-        left = jnp.maximum(jnp.sum(jnp.square(x), axis=-1)[:, None] - plus, 0)
-        kinds = [plus, left] if polar else [plus]
-        by_class = goodness(jnp.sqrt(jnp.stack(kinds, axis=-1)))
-        return problem.by_label(by_class[None], batch)
+        x = normalize_images(batch.x)
+        inside = jnp.sum(jnp.square(jnp.einsum("bi,ciu->bcu", x, state.axes)), axis=-1)
+        outside = jnp.maximum(jnp.sum(jnp.square(x), axis=-1)[:, None] - inside, 0)
+        kinds = [inside, outside] if polar else [inside]
+        by_class = logit(jnp.sqrt(jnp.stack(kinds, axis=-1)))
+        return problem.label_scores(by_class[None], batch)
 
     return Strategy(init=init, observe=observe, loss=loss, after_task=after_task, scores=scores)

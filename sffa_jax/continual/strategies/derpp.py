@@ -1,4 +1,4 @@
-"""Dark experience replay: the memory keeps the outputs a sample had, and they must stay."""
+"""Dark experience replay: the buffer also keeps the logits that each sample had, as targets."""
 
 import jax
 import jax.numpy as jnp
@@ -6,77 +6,75 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_range
-from sffa_jax.continual.buffer import Reservoir, draw_slots, empty_reservoir
+from sffa_jax.continual.buffer import Buffer, draw_slots, empty_buffer, insert_task
 from sffa_jax.continual.model import Modules
-from sffa_jax.continual.strategies.replay import remember_task, replay
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
+from sffa_jax.continual.problem import Batch, Problem
+from sffa_jax.continual.strategies.replay import replay
+from sffa_jax.continual.strategy import Strategy
 
 
-class DarkMemory(struct.PyTreeNode):
-    """Attributes: reservoir: of samples; outputs: each slot's, from the end of its own task."""
+class DarkBuffer(struct.PyTreeNode):
+    """Attributes: buffer: of samples; logits: of each slot, at the end of the sample's own task."""
 
-    reservoir: Reservoir
-    outputs: Float[Array, "*runs modules slots candidates"]
+    buffer: Buffer
+    logits: Float[Array, "*runs modules slots candidates"]
 
 
-def derpp(
-    problem: Problem,
-    *,
-    slots: int = 500,
-    alpha: float | Array = 0.1,
-    beta: float | Array = 1.0,
-) -> Strategy:
-    """Replay (weight beta) plus alpha * mean squared change of the memory's outputs.
+def derpp(*, slots: int = 500, alpha: float | Array = 0.1, beta: float | Array = 1.0) -> Strategy:
+    """Replay (weight beta) plus alpha * mean squared change of the buffered samples' logits.
 
     Args:
-      problem: what it is used on.
-      slots: samples the class-balanced memory holds.
+      slots: samples that the class-balanced buffer holds.
       alpha: weight of the squared change, in nats per squared nat.
-      beta: weight of the memory's labels against a new sample's.
+      beta: weight of a buffered sample's loss relative to a new one's.
 
     Raises:
       ValueError: for a number out of range.
 
-    Reference: Buzzega et al. 2020, arXiv:2004.07211 (DER++). Differs from it: the memory is
-    balanced over classes and filled when a task ends, with the outputs of that moment.
+    Reference: Buzzega et al. 2020, arXiv:2004.07211 (DER++). Differs from it: the buffer is
+    balanced over classes and filled when a task ends, with the logits of that moment.
     """
     check_range("derpp", "alpha", alpha, at_least=0)
     check_range("derpp", "beta", beta, above=0)
-    plain = replay(problem, slots=slots, weight=beta)
-    scenario = problem.scenario
+    plain = replay(slots=slots, weight=beta)
 
-    def remembered(modules: Modules, reservoir: Reservoir, slots: Array) -> Array:
-        # Asked as when their own task ended: labels that came later have no output to keep.
-        batch = problem.batch(reservoir.image[slots], jnp.int32(0))
-        batch = batch.replace(now=scenario.task_of(batch.places))
-        outputs = problem.outputs(modules, batch)
-        _, allowed = problem.choices(batch)
-        return jnp.where(allowed[None], outputs, 0.0)
+    def logits_of(problem: Problem, modules: Modules, buffer: Buffer, slots: Array) -> Array:
+        # With the labels that competed at the end of the sample's task: later ones have no target.
+        batch = problem.batch(buffer.image[slots], jnp.int32(0))
+        batch = batch.replace(task=problem.scenario.task_of(batch.class_index))
+        logits = problem.logits(modules, batch)
+        _, allowed = problem.targets_and_allowed(batch)
+        return jnp.where(allowed[None], logits, 0.0)
 
-    def init(modules: Modules) -> DarkMemory:
+    def init(problem: Problem, modules: Modules) -> DarkBuffer:
+        buffer = empty_buffer(slots)
         shape = jax.eval_shape(
-            lambda m: remembered(m, empty_reservoir(slots), jnp.arange(slots)), modules
+            lambda m: logits_of(problem, m, buffer, jnp.arange(slots)), modules
         ).shape
-        return DarkMemory(empty_reservoir(slots), jnp.zeros(shape))
+        return DarkBuffer(buffer, jnp.zeros(shape))
 
-    def mix(memory: DarkMemory, key: Array, batch: Batch) -> Batch:
-        return plain.batch(memory.reservoir, key, batch)
+    def add_buffered_samples(problem: Problem, dark: DarkBuffer, key: Array, batch: Batch) -> Batch:
+        return plain.batch(problem, dark.buffer, key, batch)
 
-    def penalty(memory: DarkMemory, key: Array, modules: Modules, batch: Batch) -> Array:
-        drawn = draw_slots(key, memory.reservoir, len(batch.places) // 2)
-        change = remembered(modules, memory.reservoir, drawn) - memory.outputs[:, drawn]
-        weights = memory.reservoir.filled[drawn] / jnp.maximum(len(drawn), 1)
+    def penalty(
+        problem: Problem, dark: DarkBuffer, key: Array, modules: Modules, batch: Batch
+    ) -> Array:
+        drawn = draw_slots(key, dark.buffer, len(batch.class_index) // 2)
+        change = logits_of(problem, modules, dark.buffer, drawn) - dark.logits[:, drawn]
+        weights = dark.buffer.filled[drawn] / jnp.maximum(len(drawn), 1)
         return alpha * jnp.sum(jnp.mean(jnp.square(change), axis=-1) @ weights)
 
-    def after_task(memory: DarkMemory, key: Array, modules: Modules, now: Array) -> DarkMemory:
-        old = memory.reservoir
-        new = remember_task(problem, old, key, now)
-        # A sample that was there keeps the outputs it came with.
+    def after_task(
+        problem: Problem, dark: DarkBuffer, key: Array, modules: Modules, task: Array
+    ) -> DarkBuffer:
+        old = dark.buffer
+        new = insert_task(problem, old, key, task)
+        # A sample that was there keeps the logits it came with.
         order = jnp.argsort(old.image)
-        found = order[jnp.searchsorted(old.image[order], new.image).clip(0, slots - 1)]
-        stayed = scenario.task_of(new.place) < now
-        outputs = remembered(modules, new, jnp.arange(slots))
-        outputs = jnp.where(stayed[None, :, None], memory.outputs[:, found], outputs)
-        return DarkMemory(new, outputs)
+        old_slot = order[jnp.searchsorted(old.image[order], new.image).clip(0, slots - 1)]
+        stayed = problem.scenario.task_of(new.class_index) < task
+        logits = logits_of(problem, modules, new, jnp.arange(slots))
+        logits = jnp.where(stayed[None, :, None], dark.logits[:, old_slot], logits)
+        return DarkBuffer(new, logits)
 
-    return Strategy(init=init, batch=mix, penalty=penalty, after_task=after_task)
+    return Strategy(init=init, batch=add_buffered_samples, penalty=penalty, after_task=after_task)

@@ -1,37 +1,40 @@
-"""GDumb: fill a balanced memory, and learn from it alone, from the beginning, for every task."""
+"""GDumb: fill a balanced buffer, and train from new weights on the buffer alone for every task."""
 
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.buffer import Reservoir, empty_reservoir
+from sffa_jax.continual.buffer import Buffer, draw_batch, empty_buffer, insert_task
 from sffa_jax.continual.model import Modules
-from sffa_jax.continual.strategies.replay import draw_batch, remember_task
-from sffa_jax.continual.strategy import Batch, Problem, Strategy
+from sffa_jax.continual.problem import Batch, Problem
+from sffa_jax.continual.strategy import Strategy
 
 
-def gdumb(problem: Problem, *, slots: int = 500) -> Strategy:
-    """Puts a task's samples into the memory first, then trains new weights on the memory only, for
-    as many steps as every other strategy has.
+def gdumb(*, slots: int = 500) -> Strategy:
+    """Inserts a task's samples into the buffer first, then trains new weights on the buffer only,
+    for as many steps as every other strategy.
 
     Args:
-      problem: what it is used on.
-      slots: samples the class-balanced memory holds.
+      slots: samples that the class-balanced buffer holds.
 
     Raises:
       ValueError: for no slot.
 
-    Reference: Prabhu, Torr & Dokania 2020, GDumb, ECCV. Differs from it: Adam and as many steps as
-    the others, no cutmix.
+    Reference: Prabhu, Torr & Dokania 2020, GDumb, ECCV. Differs from it: as many steps as the other
+    strategies, no cutmix.
     """
     check_integer("gdumb", "slots", slots, 1)
 
-    def init(_: Modules) -> Reservoir:
-        return empty_reservoir(slots)
+    def init(problem: Problem, modules: Modules) -> Buffer:
+        del problem, modules
+        return empty_buffer(slots)
 
-    def before_task(reservoir: Reservoir, key: Array, _: Modules, now: Array) -> Reservoir:
-        return remember_task(problem, reservoir, key, now)
+    def before_task(
+        problem: Problem, buffer: Buffer, key: Array, modules: Modules, task: Array
+    ) -> Buffer:
+        del modules
+        return insert_task(problem, buffer, key, task)
 
-    def memory_alone(reservoir: Reservoir, key: Array, batch: Batch) -> Batch:
-        return draw_batch(problem, reservoir, key, len(batch.places), batch.now)
+    def buffer_alone(problem: Problem, buffer: Buffer, key: Array, batch: Batch) -> Batch:
+        return draw_batch(problem, buffer, key, len(batch.class_index), batch.task)
 
-    return Strategy(init=init, before_task=before_task, batch=memory_alone, restart=True)
+    return Strategy(init=init, before_task=before_task, batch=buffer_alone, restart=True)

@@ -1,4 +1,4 @@
-"""Gradient episodic memory: no step may raise the loss on any earlier task's memory."""
+"""Gradient episodic memory: no step may raise the loss on any earlier task's stored samples."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,17 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.continual.model import Modules
+from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.quadratic_program import nonnegative_minimum
-from sffa_jax.continual.strategy import Batch, Problem, Strategy, zeros_like
+from sffa_jax.continual.strategy import Strategy, zeros_like
 from sffa_jax.core.layer import Params
 
 
 class Patterns(struct.PyTreeNode):
-    """Attributes: image: [tasks, patterns] indices of the remembered training images."""
+    """Stored samples, by task: GEM has one constraint per task.
+
+    Attributes: image: indices of the stored training images.
+    """
 
     image: Int[Array, "*runs tasks patterns"]
 
@@ -48,13 +52,12 @@ def project(gradient: Params, references: Params, strength: float | Array = 0.0)
     return jax.tree.map(lambda g, r: g + jnp.tensordot(v, r, axes=1), gradient, references)
 
 
-def gem(problem: Problem, *, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
-    """Projects each module's gradient by its gradients on the earlier tasks' memories.
+def gem(*, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
+    """Projects each module's gradient by its gradients on the samples stored of earlier tasks.
 
     Args:
-      problem: what it is used on.
-      patterns: samples remembered of each task.
-      strength: least weight of a reference once a step is projected.
+      patterns: samples stored of each task.
+      strength: least weight of an earlier task's gradient once a step is projected.
 
     Raises:
       ValueError: for a number out of range.
@@ -63,26 +66,37 @@ def gem(problem: Problem, *, patterns: int = 20, strength: float | Array = 0.5) 
     """
     check_integer("gem", "patterns", patterns, 1)
     check_range("gem", "strength", strength, at_least=0)
-    num_references = max(1, problem.scenario.num_tasks - 1)
 
-    def init(_: Modules) -> Patterns:
+    def init(problem: Problem, modules: Modules) -> Patterns:
+        del modules
+        num_references = max(1, problem.scenario.num_tasks - 1)
         return Patterns(jnp.zeros((num_references, patterns), jnp.int32))
 
-    def gradients(memory: Patterns, modules: Modules, own: Modules, batch: Batch) -> Modules:
+    def projected(
+        problem: Problem,
+        stored: Patterns,
+        key: Array,
+        modules: Modules,
+        gradients: Modules,
+        batch: Batch,
+    ) -> Modules:
+        del key
+
         def of_task(task: Array) -> Modules:
-            old = problem.batch(memory.image[task], batch.now)
-            return jax.grad(problem.loss, has_aux=True)(modules, old)[0]
+            return problem.gradient(modules, problem.batch(stored.image[task], batch.task))[0]
 
         def reference(task: Array) -> Modules:
-            return jax.lax.cond(task < batch.now, of_task, lambda _: zeros_like(modules), task)
+            return jax.lax.cond(task < batch.task, of_task, lambda _: zeros_like(modules), task)
 
-        references = jax.lax.map(reference, jnp.arange(num_references))
-        return tuple(project(g, r, strength) for g, r in zip(own, references, strict=True))
+        references = jax.lax.map(reference, jnp.arange(len(stored.image)))
+        return tuple(project(g, r, strength) for g, r in zip(gradients, references, strict=True))
 
-    def after_task(memory: Patterns, key: Array, modules: Modules, now: Array) -> Patterns:
+    def after_task(
+        problem: Problem, stored: Patterns, key: Array, modules: Modules, task: Array
+    ) -> Patterns:
         del modules
-        # The last task has no row, and an index out of range writes nothing.
-        drawn = problem.draw(key, now, patterns)
-        return Patterns(memory.image.at[now].set(drawn, mode="drop"))
+        # The last task has no row; JAX drops a write out of range.
+        drawn = problem.draw(key, task, patterns)
+        return Patterns(stored.image.at[task].set(drawn, mode="drop"))
 
-    return Strategy(init=init, gradients=gradients, after_task=after_task)
+    return Strategy(init=init, gradients=projected, after_task=after_task)

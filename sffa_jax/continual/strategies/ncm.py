@@ -1,10 +1,14 @@
-"""The nearest class mean: the least that any method without a memory has to beat."""
+"""The nearest class mean: the least that any method without a buffer has to beat."""
 
 from sffa_jax.continual.readout import readout
 from sffa_jax.continual.statistics import nearest_mean
-from sffa_jax.continual.strategy import Problem, Strategy
+from sffa_jax.continual.strategy import Strategy
 
 
-def ncm(problem: Problem, *, online: bool = False) -> Strategy:
-    """The nearest class mean of every layer's activity; `online` as in `readout`."""
-    return readout(problem, nearest_mean, scatter=False, online=online)
+def ncm(*, online: bool = False) -> Strategy:
+    """Assigns each sample to the nearest class mean of every layer's activity, in closed form.
+
+    Args:
+      online: see `readout`.
+    """
+    return readout(nearest_mean, scatter=False, online=online)

@@ -1,9 +1,8 @@
 """Plain fine-tuning: the lower bound of every comparison."""
 
-from sffa_jax.continual.strategy import Problem, Strategy
+from sffa_jax.continual.strategy import Strategy
 
 
-def none(problem: Problem) -> Strategy:
-    """Learns each task from its own samples and does nothing about the earlier ones."""
-    del problem
+def none() -> Strategy:
+    """Learns each task from its own samples and does nothing against forgetting."""
     return Strategy()

@@ -8,30 +8,28 @@ from jaxtyping import Array
 from sffa_jax.checks import check_range
 from sffa_jax.continual import quadratic
 from sffa_jax.continual.model import Modules
+from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.quadratic import Quadratic
-from sffa_jax.continual.strategy import Batch, Problem, Strategy, zeros_like
+from sffa_jax.continual.strategy import Strategy, zeros_like
 
 
 class Path(struct.PyTreeNode):
-    """Attributes: gain: what each parameter lowered its module's loss by in this task, nats;
-    quadratic: the importances so far, and the parameters at the last task's end."""
+    """Attributes: gain: decrease of its module's loss due to each parameter in this task, nats;
+    quadratic: the importances so far, and the parameters at the end of the last task."""
 
     gain: Modules
     quadratic: Quadratic
 
 
-def si(
-    problem: Problem, *, strength: float | Array = 1.0, damping: float | Array = 0.1
-) -> Strategy:
+def si(*, strength: float | Array = 1.0, damping: float | Array = 0.1) -> Strategy:
     """Adds strength * sum of Omega (theta - theta*)^2.
 
     Omega grows after each task by gain / (moved^2 + damping): the path integral of -gradient times
-    step, over the squared distance the parameter moved.
+    step, over the squared distance that the parameter moved.
 
     Args:
-      problem: what it is used on.
-      strength: c. At 1, and without damping, the penalty of going all the way back is what the way
-        there had gained, in nats.
+      strength: c. At 1, and without damping, the penalty of moving all the way back equals what the
+        way there gained, in nats.
       damping: xi > 0, in units of a squared parameter.
 
     Raises:
@@ -39,25 +37,28 @@ def si(
 
     Reference: Zenke, Poole & Ganguli 2017, arXiv:1703.04200.
     """
-    del problem
     check_range("si", "strength", strength, at_least=0)
     check_range("si", "damping", damping, above=0)
 
-    def init(modules: Modules) -> Path:
-        return Path(zeros_like(modules), quadratic.no_pull(modules))
+    def init(problem: Problem, modules: Modules) -> Path:
+        del problem
+        return Path(zeros_like(modules), quadratic.zero_quadratic(modules))
 
-    def penalty(path: Path, key: Array, modules: Modules, batch: Batch) -> Array:
-        del key, batch
+    def penalty(problem: Problem, path: Path, key: Array, modules: Modules, batch: Batch) -> Array:
+        del problem, key, batch
         return strength * quadratic.penalty(path.quadratic, modules)
 
-    def after_step(path: Path, before: Modules, after: Modules, gradients: Modules) -> Path:
+    def after_step(
+        problem: Problem, path: Path, before: Modules, after: Modules, gradients: Modules
+    ) -> Path:
+        del problem
         gain = jax.tree.map(
             lambda total, old, new, g: total - g * (new - old), path.gain, before, after, gradients
         )
         return path.replace(gain=gain)
 
-    def after_task(path: Path, key: Array, modules: Modules, now: Array) -> Path:
-        del key, now
+    def after_task(problem: Problem, path: Path, key: Array, modules: Modules, task: Array) -> Path:
+        del problem, key, task
 
         def importance(omega: Array, gain: Array, start: Array, end: Array) -> Array:
             return omega + jnp.maximum(gain, 0.0) / (jnp.square(end - start) + damping)

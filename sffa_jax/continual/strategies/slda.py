@@ -8,21 +8,20 @@ from jaxtyping import Array
 from sffa_jax.checks import check_range
 from sffa_jax.continual.readout import readout
 from sffa_jax.continual.statistics import ClassStatistics, discriminant
-from sffa_jax.continual.strategy import Problem, Strategy
+from sffa_jax.continual.strategy import Strategy
 
 
 def slda(
-    problem: Problem,
     *,
     ridge: float | Array = 1e-3,
     feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
-    """Class means and one covariance, running; the sum of the layers' discriminants decides.
+    """Keeps running class means and one covariance, and scores by the sum of the layers' linear
+    discriminants, in closed form.
 
     Args:
-      problem: what it is used on; its model's features need no label.
-      ridge: is added to the covariance's diagonal, in units of its mean.
+      ridge: added to the covariance's diagonal, in units of its mean.
       feature_loss, online: see `readout`.
 
     Raises:
@@ -36,4 +35,4 @@ def slda(
     def solve(statistics: ClassStatistics) -> tuple[Array, Array]:
         return discriminant(statistics, ridge=ridge)
 
-    return readout(problem, solve, scatter=True, feature_loss=feature_loss, online=online)
+    return readout(solve, scatter=True, feature_loss=feature_loss, online=online)

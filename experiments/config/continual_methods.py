@@ -1,0 +1,189 @@
+"""The table of continual-learning methods: everything that options, runs and reports know of one.
+
+A new method is one line in `METHODS`; `docs/continual.md` shows an example.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+
+from sffa_jax.continual import features, strategies
+from sffa_jax.continual.class_groups import grouped_model
+from sffa_jax.continual.model import Model
+from sffa_jax.continual.scenarios import Scenario
+from sffa_jax.continual.strategy import Strategy
+from sffa_jax.core.rules import LocalRule, ffa, sffa
+from sffa_jax.training import augment
+
+GROUP_RULES: dict[str, LocalRule] = {
+    "sffa": sffa(logit_scale=1.0, eps=1e-6),
+    "ffa": ffa(threshold=1.0, logit_scale=2.0),
+}
+"""Rules whose logit scores class groups and class subspaces, for images of mean square 1."""
+
+
+class Setup(NamedTuple):
+    """What a method is built from.
+
+    Attributes:
+      options: the command's options, see `continual_options.Options`.
+      algorithm: "sffa", "ffa" or "bp".
+      scenario: tasks and labels.
+      shape: shape of an image.
+      background: scaled value of a black pixel.
+      strength: of a method that has `strengths`: the default or the tuned one; may be traced.
+    """
+
+    options: Any
+    algorithm: str
+    scenario: Scenario
+    shape: Sequence[int]
+    background: Any = 0.0
+    strength: float | jax.Array = 0.0
+
+
+class Method(NamedTuple):
+    """A method against forgetting.
+
+    Attributes:
+      label: its name in tables and figures.
+      make: setup -> strategy.
+      strengths: default strength by algorithm, in the unit that the strategy's docstring states;
+        `--tune` searches around it. Empty: the method has none.
+      model: setup -> the network, for methods that bring their own; None: the options' network.
+      forward_only: whether it needs units that learn by themselves, so that backprop is refused.
+      readout: whether it reads out fixed features in closed form, so that the algorithm has no
+        effect.
+      online: whether it can learn from a stream without knowing the tasks (`--online`).
+      note: what a reader of `--help` and of the report must know.
+    """
+
+    label: str
+    make: Callable[[Setup], Strategy]
+    strengths: Mapping[str, float] = MappingProxyType({})
+    model: Callable[[Setup], Model] | None = None
+    forward_only: bool = False
+    readout: bool = False
+    online: bool = False
+    note: str = ""
+
+
+def _pixels(setup: Setup) -> Model:
+    del setup
+    return features.pixels()
+
+
+def _random_features(setup: Setup) -> Model:
+    return features.random_features(setup.options.features)
+
+
+def _maps(setup: Setup) -> Model:
+    return features.maps(setup.shape, setup.options.features)[0]
+
+
+def _groups(setup: Setup) -> Model:
+    rule = GROUP_RULES[setup.algorithm]
+    classes = setup.scenario.num_classes
+    return grouped_model(setup.options.hidden, classes, rule.logit, polar=rule.polar)
+
+
+def _class_groups(setup: Setup, slots: int = 0) -> Strategy:
+    negatives = setup.options.synthetic_negatives
+    return strategies.class_groups(shape=setup.shape, negatives=negatives, slots=slots)
+
+
+def _class_subspaces(setup: Setup) -> Strategy:
+    rule, options = GROUP_RULES[setup.algorithm], setup.options
+    return strategies.class_subspaces(
+        logit=rule.logit, polar=rule.polar, axes=options.axes, online=options.online
+    )
+
+
+def _replay(setup: Setup) -> Strategy:
+    moved = None
+    if setup.options.memory_shift:
+        moved = augment.shift(setup.shape, setup.options.memory_shift, setup.background)
+    return strategies.replay(slots=setup.options.memory, augment=moved)
+
+
+def _slda(setup: Setup) -> Strategy:
+    return strategies.slda(online=setup.options.online)
+
+
+def _slda_maps(setup: Setup) -> Strategy:
+    return strategies.slda(feature_loss=features.maps(setup.shape, setup.options.features)[1])
+
+
+def _all(strength: float) -> dict[str, float]:
+    return dict.fromkeys(("sffa", "ffa", "bp"), strength)
+
+
+METHODS: dict[str, Method] = {
+    "none": Method("none", lambda _: strategies.none(), note="lower bound"),
+    "ewc": Method("EWC", lambda s: strategies.ewc(strength=s.strength), _all(1e5)),
+    "si": Method("SI", lambda s: strategies.si(strength=s.strength), _all(1e4) | {"bp": 1e3}),
+    "mas": Method("MAS", lambda s: strategies.mas(strength=s.strength), _all(1.0)),
+    "lwf": Method("LwF", lambda s: strategies.lwf(strength=s.strength), _all(1.0)),
+    "gem": Method("GEM", lambda s: strategies.gem(patterns=s.options.patterns)),
+    "agem": Method("A-GEM", lambda s: strategies.agem(slots=s.options.memory)),
+    "replay": Method("Replay", _replay),
+    "derpp": Method("DER++", lambda s: strategies.derpp(slots=s.options.memory)),
+    "gdumb": Method("GDumb", lambda s: strategies.gdumb(slots=s.options.memory)),
+    "joint": Method(
+        "joint (upper bound)", lambda _: strategies.joint(), note="upper bound: keeps every image"
+    ),
+    "class_subspaces": Method(
+        "Class subspaces (CLAFIC)",
+        _class_subspaces,
+        model=_pixels,
+        forward_only=True,
+        online=True,
+        note="closed-form generative classifier on pixels that neither FFA nor SFFA trains",
+    ),
+    "class_groups": Method("Class groups", _class_groups, model=_groups, forward_only=True),
+    "class_groups_replay": Method(
+        "Class groups, Replay",
+        lambda s: _class_groups(s, s.options.memory),
+        model=_groups,
+        forward_only=True,
+    ),
+    "usage_gating": Method(
+        "Usage gating",
+        lambda s: strategies.usage_gating(strength=s.strength),
+        {"sffa": 1.0, "ffa": 1.0},
+        forward_only=True,
+    ),
+    "ncm": Method(
+        "Nearest class mean, pixels",
+        lambda s: strategies.ncm(online=s.options.online),
+        model=_pixels,
+        readout=True,
+        online=True,
+    ),
+    "slda": Method("Streaming LDA, pixels", _slda, model=_pixels, readout=True, online=True),
+    "slda_random": Method(
+        "Streaming LDA, random features",
+        _slda,
+        model=_random_features,
+        readout=True,
+        online=True,
+    ),
+    "slda_random_maps": Method(
+        "Streaming LDA, random maps", _slda, model=_maps, readout=True, online=True
+    ),
+    "slda_maps": Method("Streaming LDA, learned maps", _slda_maps, model=_maps, readout=True),
+}
+"""Every method by its name on the command line, in the order of tables."""
+
+
+def method_label(name: str) -> str:
+    """A method's name in tables; a method that is no longer in `METHODS` keeps its plain name."""
+    return METHODS[name].label if name in METHODS else name
+
+
+def described() -> str:
+    """All methods in one sentence, for `--help`."""
+    names = [f"{name} ({method.note})" if method.note else name for name, method in METHODS.items()]
+    return ", ".join(names)

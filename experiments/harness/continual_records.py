@@ -1,0 +1,98 @@
+"""Records of continual-learning runs, and tuning of a strategy's strength."""
+
+import json
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from experiments.config.continual_methods import METHODS
+from experiments.config.continual_options import Options
+from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
+from experiments.harness.run_folder import RunFolder
+from sffa_jax import data
+from sffa_jax.analysis import unit_turnover
+from sffa_jax.continual import metrics
+
+TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Factors on the default strength that `--tune` tries."""
+
+TUNING_SEED = 10_000
+"""Seed of weights and class order in tuning runs; no reported run uses it."""
+
+
+def _learned(matrix: np.ndarray) -> list[list[float | None]]:
+    """A matrix [tasks, tasks] with None for tasks that are not learned yet."""
+    return [
+        [float(x) if j <= i else None for j, x in enumerate(row)] for i, row in enumerate(matrix)
+    ]
+
+
+def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, Any]:
+    """The record of one run, without the names of setting and seed."""
+    accuracy, losses = run.accuracy, run.losses
+    matrix, untrained = accuracy[1:, 0], accuracy[0, 0]
+    finite = bool(np.isfinite(losses).all())
+    diverged = {}
+    if not finite:
+        first = np.argwhere(~np.isfinite(losses))[0]
+        diverged = {"diverged": dict(zip(("task", "step", "layer"), map(int, first), strict=True))}
+    # In the class scenario a class that has not come has no score: nothing transfers forward.
+    in_classes = setting.scenario == "class"
+    forward = None if in_classes else metrics.forward_transfer(matrix, untrained)
+    return {
+        "status": "done" if finite else "diverged",
+        "test_accuracy": metrics.average_accuracy(matrix) if finite else None,
+        "validation_accuracy": None,
+        "layer_accuracies": accuracy[-1, 1:].mean(axis=-1).tolist(),
+        "epochs": options.epochs,
+        "accuracy_matrix": _learned(matrix),
+        "layer_matrices": [_learned(rows) for rows in np.moveaxis(accuracy[1:, 1:], 1, 0)],
+        "untrained_accuracies": None if in_classes else untrained.tolist(),
+        "learning_curve": metrics.learning_curve(matrix).tolist(),
+        "average_accuracy": metrics.average_accuracy(matrix) if finite else None,
+        "forgetting": metrics.forgetting(matrix) if finite else None,
+        "backward_transfer": metrics.backward_transfer(matrix) if finite else None,
+        "forward_transfer": forward if finite else None,
+        "neurons": unit_turnover.turnover_record(run.units),
+        "stored_floats": run.stored,
+        "steps": losses.shape[0] * losses.shape[1],
+        "task_losses": losses.mean(axis=(1, 2)).tolist(),
+        "train_seconds": run.seconds,
+        "task_seconds": run.task_seconds.tolist(),
+        **diverged,
+    }
+
+
+def strength_of(
+    options: Options, setting: Setting, dataset: data.Dataset, folder: RunFolder, label: str
+) -> float | None:
+    """The strength of a setting's strategy: the default or, with `--tune`, the best on held-out
+    training images, which `tuning.jsonl` keeps; None for a strategy without one."""
+    default = METHODS[setting.strategy].strengths.get(setting.algorithm)
+    if default is None or not options.tune:
+        return default
+    file = folder.path / "tuning.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    for line in map(json.loads, lines):
+        if all(line[name] == value for name, value in setting._asdict().items()):
+            return float(line["strength"])
+    strengths = [default * factor for factor in TUNING_FACTORS]
+    groups = run_seeds(
+        options,
+        setting,
+        load_data(options, dataset, held_out=True),
+        [TUNING_SEED] * len(strengths),
+        strengths,
+        console=Console(),
+        label=f"{label}, tuning",
+    )
+    accuracies = [
+        metrics.average_accuracy(run.accuracy[1:, 0]) if np.isfinite(run.losses).all() else -1.0
+        for group in groups
+        for run in group
+    ]
+    best = strengths[int(np.argmax(accuracies))]
+    tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
+    folder.write(file.name, "\n".join([*lines, json.dumps(setting._asdict() | tried)]) + "\n")
+    return best

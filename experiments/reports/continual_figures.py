@@ -1,0 +1,108 @@
+"""Figures of the continual-learning report, made from records alone."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.config.continual_methods import method_label
+from experiments.reports import continual_tables, intervals
+from experiments.reports.scenario_names import SCENARIO_NAMES
+from experiments.reports.style import ALGORITHM_STYLES
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def curves_figure(records: Records, scenario: str) -> Figure:
+    """Mean accuracy over the tasks seen so far, after each task; one panel per strategy."""
+    records = continual_tables.of(records, scenario=scenario)
+    strategies = continual_tables.present(records, "strategy")
+    columns = min(3, len(strategies))
+    rows = -(-len(strategies) // columns)
+    # No narrower than its title.
+    figure = Figure(figsize=(max(7.2, 3.2 * columns + 0.6), 2.7 * rows + 0.7))
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    figure.suptitle(
+        f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
+        "95 % band",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
+    handles: dict[str, Any] = {}
+    for axes, strategy in itertools.zip_longest(panels.flat, strategies):
+        if strategy is None:
+            axes.set_visible(False)
+            continue
+        axes.set_title(method_label(strategy), fontsize=10)
+        axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for algorithm in continual_tables.present(records, "algorithm"):
+            runs = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+            if not runs:
+                continue
+            curves = 100 * np.array([run["learning_curve"] for run in runs])
+            color, marker = ALGORITHM_STYLES[algorithm]
+            tasks = np.arange(1, curves.shape[1] + 1)
+            (line,) = axes.plot(
+                tasks, curves.mean(axis=0), color=color, marker=marker, markersize=4
+            )
+            handles[continual_tables.name_of(algorithm)] = line
+            if len(runs) > 1:
+                bands = [intervals.mean_interval(column.tolist()) for column in curves.T]
+                low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
+                axes.fill_between(tasks, low, high, color=color, alpha=0.2, linewidth=0)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("Accuracy, %")
+    for axes in panels[-1]:
+        axes.set_xlabel("Tasks learned")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def matrices_figure(records: Records, scenario: str) -> Figure:
+    """Heat maps of the mean accuracy matrix: one row per algorithm, one column per strategy."""
+    records = continual_tables.of(records, scenario=scenario)
+    strategies, algorithms = (
+        continual_tables.present(records, "strategy"),
+        continual_tables.present(records, "algorithm"),
+    )
+    size = (max(6.0, 1.9 * len(strategies) + 1.2), 1.9 * len(algorithms) + 0.9)
+    figure = Figure(figsize=size)
+    panels = figure.subplots(len(algorithms), len(strategies), squeeze=False)
+    figure.suptitle(
+        f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on each task after each task, %",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
+    for axes, strategy in zip(panels[0], strategies, strict=True):
+        axes.set_title(method_label(strategy), loc="center", fontsize=10)
+    for axes, algorithm in zip(panels[:, 0], algorithms, strict=True):
+        axes.set_ylabel(f"{continual_tables.name_of(algorithm)}\nafter task")
+    for axes in panels[-1]:
+        axes.set_xlabel("on task")
+    shades = None
+    cells = itertools.product(algorithms, strategies)
+    for axes, (algorithm, strategy) in zip(panels.flat, cells, strict=True):
+        runs = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if not runs:
+            axes.set_frame_on(False)
+            continue
+        matrix = np.mean([np.array(r["accuracy_matrix"], float) for r in runs], axis=0)
+        shades = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")
+        if len(matrix) > 6:
+            continue
+        for (i, j), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                color = "black" if value > 0.5 else "white"
+                middle = {"ha": "center", "va": "center", "fontsize": 7}
+                axes.text(j, i, f"{100 * value:.0f}", color=color, **middle)
+    if shades is not None:
+        figure.colorbar(shades, ax=panels.ravel().tolist(), label="%", shrink=0.8)
+    return figure

@@ -1,0 +1,89 @@
+"""The continual-learning report, made from records alone."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from experiments.config.continual_methods import METHODS
+from experiments.harness.results import Results
+from experiments.reports import continual_figures, continual_tables, unit_turnover
+from experiments.reports.html_report import Picture, Section
+from experiments.reports.scenario_names import SCENARIO_NAMES
+
+
+def notes(records: Sequence[Mapping[str, Any]]) -> str:
+    """What the reader must know of the methods in the records, one sentence each."""
+    methods = [METHODS[n] for n in continual_tables.present(records, "strategy") if n in METHODS]
+    return "".join(f" {method.label}: {method.note}." for method in methods if method.note)
+
+
+def section(results: Results) -> Section:
+    """Tables and figures of a grid of runs.
+
+    Raises:
+      ValueError: for no record.
+    """
+    if not results.records:
+        raise ValueError("continual_report: `records` must hold at least one run, got none.")
+    records = continual_tables.ordered(results.records)
+    cells = continual_tables.summary(records)
+    tables = {"Accuracy over all tasks, at the end": continual_tables.accuracy_table(records)}
+    tests = continual_tables.tests_table(records)
+    if len(tests) > 1:
+        tables["Paired tests"] = tests
+    if len(cells):
+        tables["Forgetting, transfer and cost"] = continual_tables.measures_table(cells)
+    neurons = unit_turnover.table(continual_tables.of(records))
+    if len(neurons) > 1:
+        tables["Units at the end, and their turnover during later tasks"] = neurons
+    pictures = []
+    for scenario in continual_tables.present(continual_tables.of(records), "scenario"):
+        name = SCENARIO_NAMES[scenario]
+        pictures += [
+            Picture(
+                f"curves_{scenario}.png",
+                f"Accuracy over the tasks seen so far, {name}.",
+                partial(continual_figures.curves_figure, records, scenario),
+            ),
+            Picture(
+                f"matrices_{scenario}.png",
+                f"Accuracy on each task (across) after each task (down), {name}.",
+                partial(continual_figures.matrices_figure, records, scenario),
+            ),
+        ]
+        runs = continual_tables.of(records, scenario=scenario)
+        for layer in range(unit_turnover.depth(runs)):
+            pictures.append(
+                Picture(
+                    f"neurons_{scenario}_layer_{layer + 1}.png",
+                    f"Turnover of layer {layer + 1}'s units during each task, {name}: fractions, "
+                    "mean over seeds. A unit belongs to a class if more than half of its activity "
+                    "is for that class; reused: it belongs to another class than before.",
+                    partial(
+                        unit_turnover.turnover_figure,
+                        continual_tables.of(records, scenario=scenario),
+                        layer,
+                    ),
+                )
+            )
+    diverged = sum(record["status"] != "done" for record in records)
+    dataset = records[0]["dataset"]
+    return Section(
+        title=f"Continual learning on {dataset}",
+        lead=(
+            f"{len(records)} runs on {dataset}"
+            + (f", of which {diverged} diverged and are left out" if diverged else "")
+            + ". Each learns the classes a few at a time and is tested on all tasks after each. "
+            "Accuracy is the mean over the tasks' test samples after the last task. Forgetting is "
+            "the drop of a task from its best accuracy to its last. Backward transfer is the "
+            "effect of later tasks on earlier ones, forward transfer that of earlier tasks on "
+            "later ones (points). Stored: the size of a strategy's state, an image counting as its "
+            f"pixels. Time includes the evaluations.{notes(records)}"
+        ),
+        tables=tables,
+        pictures=pictures,
+        records=records,
+        summary=cells,
+        config=results.config,
+        command=results.command,
+    )

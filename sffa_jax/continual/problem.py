@@ -1,0 +1,219 @@
+"""The problem that a strategy works on: network, scenario and training samples.
+
+A strategy sees the network as modules, each with a loss of its own, and acts on each module
+separately. It therefore needs no case distinction between a forward-only network (a module per
+layer) and one trained end to end (a single module).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from sffa_jax.checks import check_choice, check_integer
+from sffa_jax.continual.model import Model, Modules
+from sffa_jax.continual.scenarios import Scenario, TaskStream
+from sffa_jax.core.overlays import Overlay
+from sffa_jax.training.samples import Samples
+
+UNSEEN = -1e30
+"""Score of a class that has not come yet. It is finite because an infinite score marks a diverged
+network."""
+
+NEGATIVES = ("hard", "uniform", "all")
+
+
+class Batch(struct.PyTreeNode):
+    """Samples to learn from.
+
+    Attributes:
+      x: [batch, *input] scaled images.
+      class_index: [batch] position of each sample's class in the order of arrival.
+      weights: [batch] weight in the mean loss; 0 leaves a sample out.
+      task: number of the current task, one for all samples or one each; it determines which
+        classes have been seen.
+      candidates: labels tried for each sample; None: all that can compete for it.
+    """
+
+    x: Float[Array, "batch *input"]
+    class_index: Int[Array, " batch"]
+    weights: Float[Array, " batch"]
+    task: Int[Array, "*one_or_batch"]
+    candidates: Int[Array, "batch candidates"] | None = None
+
+
+class Problem(NamedTuple):
+    """Everything that a strategy's functions may read. They must not look into later tasks.
+
+    Attributes:
+      scenario: which labels compete.
+      model: the network.
+      overlay: the model's label overlay; None if it has none.
+      samples: the training images.
+      stream: which of them make up each task.
+      negatives: wrong labels that an update tries for each sample: "hard" (one, drawn by how likely
+        the first module finds it), "uniform" (one, drawn uniformly) or "all" (all that compete).
+    """
+
+    scenario: Scenario
+    model: Model
+    overlay: Overlay | None
+    samples: Samples
+    stream: TaskStream
+    negatives: str = "all"
+
+    def batch(self, indices: Int[Array, " batch"], task: Int[Array, ""]) -> Batch:
+        """Training samples by index, each with weight 1."""
+        return Batch(
+            self.samples.scaled(self.samples.images[indices]),
+            self.stream.train_class_index[indices],
+            jnp.ones(indices.shape),
+            task,
+        )
+
+    def draw(self, key: Key[Array, ""], task: Int[Array, ""], size: int) -> Int[Array, " size"]:
+        """Indices of random samples of a task, drawn with replacement."""
+        count = self.stream.num_train[task]
+        u = jax.random.uniform(key, (size,))
+        return self.stream.train[task, jnp.minimum((u * count).astype(jnp.int32), count - 1)]
+
+    def logits(self, modules: Modules, batch: Batch) -> Float[Array, "modules batch candidates"]:
+        """Logits of each sample's candidates."""
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = self.scenario.candidates(batch.class_index)
+        return self.model.logits(modules, self.overlay, batch.x, candidates)
+
+    def targets_and_allowed(self, batch: Batch) -> tuple[Bool[Array, "batch candidates"], ...]:
+        """Two masks over each sample's candidates: the true label, and the labels that compete."""
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = self.scenario.candidates(batch.class_index)
+        if candidates is None:
+            candidates = jnp.arange(self.scenario.num_labels)[None]
+        targets = candidates == self.scenario.labels(batch.class_index)[:, None]
+        allowed = self.scenario.allowed(candidates, batch.task)
+        return targets, jnp.broadcast_to(allowed, targets.shape)
+
+    def losses(self, modules: Modules, batch: Batch) -> Float[Array, "losses batch"]:
+        """Each module's loss of each sample, nats."""
+        return self.model.loss(self.logits(modules, batch), *self.targets_and_allowed(batch))
+
+    def loss(self, modules: Modules, batch: Batch) -> tuple[Array, Float[Array, " losses"]]:
+        """Sum over modules of the weighted mean loss, and its terms.
+
+        The gradient of the sum is each module's own gradient, because no module's loss depends on
+        another module's parameters.
+        """
+        weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
+        by_module = self.losses(modules, batch) @ weights
+        return jnp.sum(by_module), by_module
+
+    def gradient(
+        self,
+        modules: Modules,
+        batch: Batch,
+        loss: Callable[[Modules, Batch], tuple[Array, Array]] | None = None,
+    ) -> tuple[Modules, Float[Array, " losses"]]:
+        """Gradient of `loss` (default: `Problem.loss`) in every module, and the loss's terms."""
+        return jax.grad(self.loss if loss is None else loss, has_aux=True)(modules, batch)
+
+    def label_scores(
+        self, class_scores: Float[Array, "modules batch classes"], batch: Batch
+    ) -> Float[Array, "modules batch candidates"]:
+        """Turns scores of classes, in order of arrival, into scores of each sample's candidates.
+
+        Where tasks share their labels, a label gets the highest score of its classes seen so far.
+        """
+        scenario = self.scenario
+        if scenario.kind == "domain":
+            seen = scenario.task_of(jnp.arange(class_scores.shape[-1])) <= batch.task
+            class_scores = jnp.where(seen[None, None], class_scores, UNSEEN)
+            shape = (*class_scores.shape[:2], scenario.num_tasks, scenario.classes_per_task)
+            return jnp.max(class_scores.reshape(shape), axis=2)
+        candidates = batch.candidates
+        if candidates is None:
+            candidates = scenario.candidates(batch.class_index)
+        if candidates is None:
+            return class_scores
+        return jnp.take_along_axis(class_scores, candidates[None], axis=-1)
+
+    def with_negatives(self, key: Key[Array, ""], modules: Modules, batch: Batch) -> Batch:
+        """Returns the batch with the true label and one drawn wrong label as its candidates.
+
+        With `negatives="all"`, or where only two labels can compete, it returns the batch as it
+        is. The first layer scores all labels at almost no cost; the layers above it, which need a
+        pass per label, then learn from the hard ones.
+
+        Raises:
+          ValueError: for an unknown choice of negatives.
+        """
+        check_choice("Problem", "negatives", self.negatives, NEGATIVES)
+        if self.negatives == "all" or self.scenario.num_candidates <= 2:
+            return batch
+        scores = jnp.zeros((len(batch.class_index), self.scenario.num_labels))
+        if self.negatives == "hard":
+            scores = self.model.logits(modules, self.overlay, batch.x, None)[0]
+        candidates = self.scenario.draw_candidates(
+            key, batch.class_index, batch.task, jax.lax.stop_gradient(scores)
+        )
+        return batch.replace(candidates=candidates)
+
+
+def join_batches(new: Batch, old: Batch) -> Batch:
+    """Concatenates two batches of the same current task; each keeps its weights."""
+    return Batch(
+        jnp.concatenate([new.x, old.x]),
+        jnp.concatenate([new.class_index, old.class_index]),
+        jnp.concatenate([new.weights, old.weights]),
+        new.task,
+    )
+
+
+def mean_over_samples(function: Callable[[Batch], Modules], batch: Batch) -> Modules:
+    """Mean of `function(batch of one sample)` over a batch, computed one sample at a time.
+
+    The per-sample gradients of a whole batch would not fit into memory: each is as large as the
+    network.
+    """
+
+    def add(total: Modules, sample: tuple[Array, Array]) -> tuple[Modules, None]:
+        x, class_index = sample
+        value = function(Batch(x[None], class_index[None], jnp.ones(1), batch.task))
+        return jax.tree.map(jnp.add, total, value), None
+
+    first = Batch(batch.x[:1], batch.class_index[:1], jnp.ones(1), batch.task)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(function, first))
+    total, _ = jax.lax.scan(add, zeros, (batch.x, batch.class_index))
+    return jax.tree.map(lambda leaf: leaf / len(batch.class_index), total)
+
+
+def scan_task(
+    problem: Problem,
+    task: Int[Array, ""],
+    start: Any,
+    add: Callable[[Any, Batch], Any],
+    *,
+    chunk: int = 500,
+) -> Any:
+    """Folds `add` over all samples of a task, each once, in chunks; padding has weight 0.
+
+    Raises:
+      ValueError: for an empty chunk.
+    """
+    check_integer("scan_task", "chunk", chunk, 1)
+    indices = problem.stream.train[task]
+    chunk = min(chunk, len(indices))
+    positions = jnp.arange(-(-len(indices) // chunk) * chunk)
+    counted = (positions < problem.stream.num_train[task]).astype(jnp.float32)
+    rows = indices[jnp.minimum(positions, len(indices) - 1)].reshape(-1, chunk)
+
+    def add_chunk(carry: Any, row: tuple[Array, Array]) -> tuple[Any, None]:
+        batch = problem.batch(row[0], task)
+        return add(carry, batch.replace(weights=row[1])), None
+
+    end, _ = jax.lax.scan(add_chunk, start, (rows, counted.reshape(-1, chunk)))
+    return end

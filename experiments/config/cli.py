@@ -66,8 +66,8 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     """Parses the command line into the options' dataclass.
 
     Args:
-      options: a dataclass. The string under a field is its help; the fields of a field `recipe`
-        are options, too.
+      options: a dataclass. The string under a field, or "help" in its metadata, is its help; the
+        fields of a field `recipe` are options, too.
       name: the command's name.
       arguments: None: those of this process.
 
@@ -118,7 +118,8 @@ def option_fields(options: type[Any]) -> Iterator[OptionField]:
         if field.name == "recipe":
             yield from option_fields(get_type_hints(options)["recipe"])
         else:
-            yield OptionField(field.name, types[field.name], help_texts[field.name])
+            text = field.metadata.get("help") or help_texts[field.name]
+            yield OptionField(field.name, types[field.name], text)
 
 
 def docstrings(options: type[Any]) -> dict[str, str]:

@@ -3,10 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import optax
-import tyro
 
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, Setup, described
@@ -63,9 +62,10 @@ class Options(shared.Common):
     scenarios: tuple[str, ...] = SCENARIOS
     """Question at test time: class (which of all classes so far), domain (which of a task's, task
     unknown), task (the same, task known)."""
-    strategies: Annotated[
-        tuple[str, ...], tyro.conf.arg(help=f"Methods against forgetting: {described()}.")
-    ] = ("none", "ewc", "si", "mas", "gem", "replay")
+    strategies: tuple[str, ...] = dataclasses.field(
+        default=("none", "ewc", "si", "mas", "gem", "replay"),
+        metadata={"help": f"Methods against forgetting: {described()}."},
+    )
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: sffa, ffa, bp."""
     seeds: int = 3

@@ -85,7 +85,7 @@ class Common:
     compilation_cache: Path | None = None
     """Folder in which compiled programs are kept, so that a second start compiles nothing."""
     checkpoint_seconds: float = 60.0
-    """Time between snapshots of the runs under way, at least; they are kept in --out."""
+    """Time between checkpoints of unfinished runs, at least; they are kept in --out."""
     shard: str | None = None
     """i/n: only the i-th of n parts of all runs (from 1), into --out/shard-i-of-n, for job arrays;
     experiments.merge joins the parts."""
@@ -99,7 +99,7 @@ class Common:
     devices_per_run: int = 1
     """Devices that share each batch of a run, with --parallel devices."""
     tensorboard: bool = False
-    """Keep loss and accuracies of the runs under way for TensorBoard, in --out/tensorboard."""
+    """Write loss and accuracies for TensorBoard, in --out/tensorboard."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -1,9 +1,9 @@
 """Layers on devices of their own: layer k on device k, activity streamed upwards.
 
-No gradient comes back, so a layer is done with a batch as soon as it has passed its activity on.
-In tick t device k works on batch t - k: it takes what layer k - 1 said of that batch in the tick
-before, updates its own layer, and hands its activity on. What a layer sees is what it sees in
-`local.local_learner`, the activity of the layer below from before that layer's update on the batch:
+No gradient comes back: a layer has finished with a batch once it has passed its activity on. In
+tick t device k works on batch t - k: it receives layer k - 1's activity on that batch, computed in
+the previous tick, updates its own layer, and passes its activity on. What a layer sees is what it sees in
+`local_learner`, the activity of the layer below from before that layer's update on the batch:
 the updates are the same, without staleness. Devices idle in the first and the last
 `layers - 1` ticks of an epoch alone.
 """
@@ -43,7 +43,7 @@ def pipelined_epoch(
     *,
     negatives: str = "uniform",
 ) -> Epoch:
-    """What `train.train_epoch` does with `local_learner(network, optimizer, negatives=negatives)`,
+    """An epoch of `fit.train_epoch` with `local_learner(network, optimizer, negatives=negatives)`,
     on a device a layer.
 
     Args:
@@ -88,7 +88,7 @@ def pipelined_epoch(
         overlay = progress.state.overlay
 
         def prepare(i: Array) -> tuple[Array, Array | None, Array]:
-            """Image, candidates and targets of a batch, as `train.update` has them."""
+            """Image, candidates and targets of a batch, as `fit.update` prepares them."""
             key, indices = plan.keys[i], plan.indices[i]
             labels = samples.labels[indices]
             x = samples.scaled(samples.images[indices])

@@ -1,8 +1,8 @@
-"""Training on images that stay on disk: the updates of `train`, fed by a reader.
+"""Training on images that stay on disk: the updates of `fit`, fed by a reader.
 
-The order of the samples is that of `train.plan_epoch` and every batch goes through
-`train.update`, so that a fit from disk and a fit in memory are the same fit. Python drives the
-steps here, while threads read ahead and place the next batches on the device.
+The order of the samples is that of `fit.plan_epoch`, and every batch goes through `fit.update`: a
+fit from disk and a fit in memory give the same result. A Python loop makes the steps; threads read
+ahead and place the next batches on the device.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples, pixel_scale
 
 DEVICE_BUFFER = 2
-"""Batches that lie on the device before they are asked for."""
+"""Number of batches that are placed on the device in advance."""
 
 
 _start = jax.jit(start, static_argnums=0)
@@ -45,13 +45,13 @@ _evaluate = jax.jit(evaluate, static_argnums=0)
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """One split of a set on disk; what `Samples` is to a split on the device.
+    """One split of a data set on disk, as `Samples` is one on the device.
 
     Attributes:
-      records: where images are read.
-      indices: [samples] which of the records belong to the split.
+      records: source of the images.
+      indices: [samples] numbers of the split's records.
       mean, std, num_classes: as in `Samples`.
-      mesh: of one axis, over which each batch is spread; None: the default device. Where it spans
+      mesh: of one axis, over which each batch is split; None: the default device. If it spans
         processes, each reads its own part of a batch.
       reading: how far ahead.
     """
@@ -153,7 +153,7 @@ def make_stream(
     mesh: Mesh | None = None,
     reading: data.Reading = data.AHEAD,
 ) -> Stream:
-    """A split of a set on disk, as `train.make_samples` makes one in memory.
+    """A split of a set on disk, as `make_samples` makes one in memory.
 
     Args:
       records: of the set's training or test part.
@@ -189,7 +189,7 @@ class Position(struct.PyTreeNode):
 
 
 def start_stream(learner: Learner, key: Key[Array, ""], stream: Stream) -> Progress:
-    """A fit before its first epoch, as `train.start`."""
+    """A fit before its first epoch, as `fit.start`."""
     return stream.replicate(_start(learner, key, stream.first()))
 
 
@@ -295,7 +295,7 @@ def fit_stream(
     training: Stream,
     validation: Stream,
 ) -> FitResult:
-    """A whole training run from disk: what `train.fit` returns for the same samples in memory.
+    """A whole training run from disk: the result of `fit` for the same samples in memory.
 
     Raises:
       ValueError: if a batch is larger than the training split.

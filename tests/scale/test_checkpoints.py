@@ -1,4 +1,4 @@
-"""Snapshots: whole or not at all, checked, bit-exact; runs that are stopped and go on."""
+"""Checkpoints: complete or absent, checked, bit-exact; runs that are interrupted and resume."""
 
 import contextlib
 import hashlib
@@ -48,7 +48,7 @@ def same(found, expected):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    return Checkpoints(tmp_path / "snapshots")
+    return Checkpoints(tmp_path / "checkpoints")
 
 
 def test_what_is_saved_comes_back_bit_by_bit(checkpoints):
@@ -112,8 +112,8 @@ def two(tmp_path_factory):
 
 @given(how=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_damaged_snapshot_is_passed_over(two, tmp_path_factory, how):
-    copy = tmp_path_factory.mktemp("copy") / "snapshots"
+def test_a_damaged_checkpoint_is_skipped(two, tmp_path_factory, how):
+    copy = tmp_path_factory.mktemp("copy") / "checkpoints"
     shutil.copytree(two, copy)
     damage(copy / "2", how)
     changed = how % 3 != 2  # a flipped bit may turn a space of the seal into another one
@@ -151,7 +151,7 @@ def test_another_structure_is_named(checkpoints):
         checkpoints.latest({"b": jnp.zeros(3)})
 
 
-def test_a_snapshot_of_another_version_is_not_read(checkpoints):
+def test_a_checkpoint_of_another_version_is_not_read(checkpoints):
     checkpoints.save(1, tree())
     seal = checkpoints.folder / "1" / MANIFEST
     other = json.loads(seal.read_text())["manifest"] | {"version": 99}
@@ -219,7 +219,7 @@ def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
     assert again == [3, 4, 5, 6]
 
 
-def test_a_snapshot_of_another_run_is_not_gone_on_with(checkpoints):
+def test_a_checkpoint_of_another_run_is_not_used(checkpoints):
     expected = run_resumable(begin, advance, 5)
     checkpoints.save(3, (jnp.float32(9), jax.random.key(9)), {"seeds": [1]})
     assert checkpoints.latest(begin(), {"seeds": [1]}).step == 3
@@ -230,7 +230,7 @@ def test_a_snapshot_of_another_run_is_not_gone_on_with(checkpoints):
     same(run_resumable(begin, advance, 5, checkpoints, info={"seeds": [2]}), expected)
 
 
-def test_without_a_step_left_the_snapshot_is_the_result(checkpoints):
+def test_without_a_step_left_the_checkpoint_is_the_result(checkpoints):
     checkpoints.save(7, (jnp.float32(5), jax.random.key(3)))
     same(run_resumable(begin, advance, 7, checkpoints), (jnp.float32(5), jax.random.key(3)))
 
@@ -359,7 +359,7 @@ def test_what_is_no_saved_network_is_named(tmp_path):
         load(tmp_path / "0")
 
 
-def test_a_full_disk_leaves_earlier_snapshots(monkeypatch, tmp_path):
+def test_a_full_disk_leaves_earlier_checkpoints(monkeypatch, tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"a": jnp.arange(3)})
     usage = shutil.disk_usage(tmp_path)._replace(free=10)

@@ -46,7 +46,7 @@ found["whole"].append(bool(jnp.all(fetched[2] == whole[1])))
 def draw(key, x):
     return jax.random.uniform(key) + x
 found["sweep"] = sweep.sweep(draw, whole[1], jnp.arange(4.0)).tolist()
-# Snapshots: each process writes its parts, and reads them.
+# Checkpoints: each process writes its parts, and reads them.
 folder = Path(sys.argv[3])
 checkpoints = Checkpoints(folder)
 tree = {"runs": placed[0], "keys": placed[1], "host": np.arange(3), "one": jnp.float32(2.5)}
@@ -77,7 +77,7 @@ print("FOUND" + json.dumps(found))
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two") / "snapshots"
+    folder = tmp_path_factory.mktemp("two") / "checkpoints"
     ended = end(
         open_together(lambda address, process: ["-c", PROGRAM, address, str(process), str(folder)])
     )
@@ -113,7 +113,7 @@ def test_arrays_span_the_processes(two):
         np.testing.assert_allclose(found["sweep"], expected, rtol=1e-6)
 
 
-def test_snapshots_are_written_and_read_by_all(two):
+def test_checkpoints_are_written_and_read_by_all(two):
     for found in two:
         assert found["steps"] == [1, 2]
         assert found["info"] == {"run": 1}

@@ -1,11 +1,11 @@
 """Layers on devices of their own: layer k on device k, activity streamed upwards.
 
 No gradient comes back: a layer has finished with a batch once it has passed its activity on. In
-tick t device k works on batch t - k: it receives layer k - 1's activity on that batch, computed in
-the previous tick, updates its own layer, and passes its activity on. What a layer sees is what it sees in
-`local_learner`, the activity of the layer below from before that layer's update on the batch:
-the updates are the same, without staleness. Devices idle in the first and the last
-`layers - 1` ticks of an epoch alone.
+tick t device k works on batch t - k: it receives layer k - 1's activity on that batch from
+the previous tick, updates its own layer, and passes its activity on. Each layer sees what it sees
+in `local_learner`: the activity of the layer below from before that layer's update on the batch. So
+the updates are the same, without staleness. Devices idle only in the first and the last
+`layers - 1` ticks of an epoch.
 """
 
 from collections.abc import Callable

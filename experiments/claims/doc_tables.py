@@ -199,7 +199,7 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def continual(runs: Sequence[Results]) -> list[list[str]]:
-    """Accuracy over all tasks in the end, a row a run, scenario and strategy."""
+    """Makes a row for each run, scenario and strategy: final accuracy over all tasks."""
     table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
     for run in runs:
         records = continual_tables.ordered(run.records)
@@ -207,8 +207,8 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             cells = []
             for algorithm in continual_tables.ORDER["algorithm"]:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-                found = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
-                cells.append(intervals.plus_minus(found))
+                accuracy = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
+                cells.append(intervals.plus_minus(accuracy))
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
@@ -222,7 +222,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
-    """Forgetting, memory and time of the class scenario's cells."""
+    """Returns forgetting, stored floats and time of the class-incremental runs."""
     (run,) = runs
     records = continual_tables.ordered(run.records)
     cells = continual_tables.summary(continual_tables.of(records, scenario="class"))
@@ -231,16 +231,16 @@ def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def remembering(runs: Sequence[Results]) -> list[list[str]]:
-    """What is remembered without, and with, a memory: a row a data set, strategy and algorithm of
-    the class scenario. A read-out is the same whichever the algorithm."""
+    """Makes a row for each data set, strategy and algorithm of class-incremental learning; readouts
+    do not depend on the algorithm."""
     table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task after it, after the last"]]
     table[0] += ["Lost, points", "Stored, million floats", "Seconds"]
     for run in runs:
         records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
         for strategy, algorithm in dict.fromkeys((r["strategy"], r["algorithm"]) for r in records):
-            mine = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+            runs_of_method = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
             first, last = np.array(
-                [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in mine)]
+                [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in runs_of_method)]
             ).T
             read = METHODS[strategy].readout
             table.append(
@@ -248,11 +248,11 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
                     run.options["dataset"],
                     method_label(strategy),
                     "-" if read else ALGORITHM_NAMES[algorithm],
-                    intervals.plus_minus([r["average_accuracy"] for r in mine]),
+                    intervals.plus_minus([r["average_accuracy"] for r in runs_of_method]),
                     f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
                     f"{100 * (first - last).mean():.2f}",
-                    f"{mine[0]['stored_floats'] / 1e6:.3g}",
-                    f"{np.mean([r['train_seconds'] for r in mine]):.3g}",
+                    f"{runs_of_method[0]['stored_floats'] / 1e6:.3g}",
+                    f"{np.mean([r['train_seconds'] for r in runs_of_method]):.3g}",
                 ]
             )
     return table

@@ -1,4 +1,4 @@
-"""The report of `experiments.latents`: tables over seeds, pictures of the first seed's networks."""
+"""Tables and figures of latents: tables over seeds, figures of the first seed's networks."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -34,18 +34,18 @@ MEASURES = {
     "goodness_overlap": "Overlap of right and wrong goodness",
     "agreement": "Agreement with the other layers",
 }
-"""Names of the measurements, in the order of the tables."""
+"""Names of the measures, in the order of the tables."""
 
 CLAIMS = {
     "sparser": {"hoyer": 1, "treves_rolls": 1, "active_share": -1},
     "more specialized": {"selectivity": 1, "owned_share": 1, "overlap": -1},
     "more precise goodness": {"auroc": 1, "calibration_error": -1, "goodness_overlap": -1},
 }
-"""What the paper says of SFFA against FFA: the sign that each measurement should have."""
+"""The paper's claims about SFFA against FFA: the sign that each difference should have."""
 
 
 def values(records: Records, algorithm: str, measure: str, layer: int) -> dict[int, float]:
-    """One measurement of each seed that did not diverge."""
+    """Returns one measure of each seed that did not diverge."""
     return {
         r["seed"]: r["layers"][measure][layer]
         for r in records
@@ -54,39 +54,39 @@ def values(records: Records, algorithm: str, measure: str, layer: int) -> dict[i
 
 
 def depth(records: Records) -> int:
-    """Layers of the networks."""
+    """Returns the number of layers."""
     return max((len(r["layers"]["hoyer"]) for r in records if "layers" in r), default=0)
 
 
 def measures_table(records: Records) -> list[list[str]]:
-    """Every measurement of every layer, by algorithm."""
+    """Makes a row for each measure and layer, with a column for each algorithm."""
     algorithms = list(dict.fromkeys(r["algorithm"] for r in records))
     table = [["Measurement", "Layer", *(ALGORITHM_NAMES[a] for a in algorithms)]]
     for measure, name in MEASURES.items():
         for layer in range(depth(records)):
-            found = [list(values(records, a, measure, layer).values()) for a in algorithms]
-            if any(found):
+            by_algorithm = [list(values(records, a, measure, layer).values()) for a in algorithms]
+            if any(by_algorithm):
                 table.append(
                     [
                         name,
                         str(layer + 1),
-                        *(intervals.plus_minus(of_seed, ".3f", 1.0) for of_seed in found),
+                        *(intervals.plus_minus(of_seed, ".3f", 1.0) for of_seed in by_algorithm),
                     ]
                 )
     return table
 
 
 def claims_table(records: Records) -> list[list[str]]:
-    """SFFA against FFA, paired by seed: each of the paper's claims with interval and verdict."""
+    """Makes a row for each claim, measure and layer: SFFA - FFA, paired by seed, with a verdict."""
     rows, p_values = [], []
     for claim, directions in CLAIMS.items():
         for measure, direction in directions.items():
             for layer in range(depth(records)):
-                ours, theirs = (values(records, a, measure, layer) for a in ("sffa", "ffa"))
-                seeds = sorted(ours.keys() & theirs.keys())
+                of_sffa, of_ffa = (values(records, a, measure, layer) for a in ("sffa", "ffa"))
+                seeds = sorted(of_sffa.keys() & of_ffa.keys())
                 if len(seeds) < 2:
                     continue
-                differences = np.array([ours[s] - theirs[s] for s in seeds])
+                differences = np.array([of_sffa[s] - of_ffa[s] for s in seeds])
                 of = intervals.mean_interval(differences.tolist())
                 assert of.low is not None
                 assert of.high is not None
@@ -95,8 +95,8 @@ def claims_table(records: Records) -> list[list[str]]:
                 low, high = sorted((direction * of.low, direction * of.high))
                 verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
                 interval = of.with_bounds("+.3f", 1.0)
-                wanted = "higher" if direction > 0 else "lower"
-                rows.append([claim, MEASURES[measure], wanted, str(layer + 1), interval, verdict])
+                expected = "higher" if direction > 0 else "lower"
+                rows.append([claim, MEASURES[measure], expected, str(layer + 1), interval, verdict])
     head = ["Claim", "Measurement", "SFFA should be", "Layer", "SFFA - FFA [95 %]", "Verdict"]
     corrected = intervals.holm(p_values)
     return [[*head, "p (paired t, Holm)"]] + [
@@ -105,7 +105,7 @@ def claims_table(records: Records) -> list[list[str]]:
 
 
 def panels(titles: Sequence[str], height: float = 3.2, width: float = 3.4) -> tuple[Figure, Any]:
-    """A figure with a picture for each title, side by side."""
+    """Makes a figure with one panel for each title, side by side."""
     figure = Figure(figsize=(width * len(titles), height))
     axes = figure.subplots(1, len(titles), squeeze=False)[0]
     for each, title in zip(axes, titles, strict=True):
@@ -114,33 +114,33 @@ def panels(titles: Sequence[str], height: float = 3.2, width: float = 3.4) -> tu
 
 
 Gathered = Mapping[str, Mapping[str, np.ndarray]]
-"""For each algorithm the arrays of its `pictures-ALGORITHM.npz`, see `latents.gather`."""
+"""For each algorithm the arrays of its `pictures-ALGORITHM.npz`, made by `experiments.latents`."""
 
 
-def activity_figure(found: Gathered, layer: int) -> Figure:
-    """Mean activity by class, units ordered by the class they answer most."""
-    figure, axes = panels([ALGORITHM_NAMES[a] for a in found])
-    for each, arrays in zip(axes, found.values(), strict=True):
+def activity_figure(arrays_of: Gathered, layer: int) -> Figure:
+    """Draws mean activity by class, units ordered by the class they respond to most."""
+    figure, axes = panels([ALGORITHM_NAMES[a] for a in arrays_of])
+    for each, arrays in zip(axes, arrays_of.values(), strict=True):
         mean = arrays[f"means_{layer}"]
         best = mean.argmax(axis=0)
         # Within a class the most selective first; silent units last.
         total = mean.sum(axis=0)
         chosen = mean.max(axis=0) / np.where(total > 0, total, 1)
         order = np.lexsort((-chosen, best, total == 0))
-        share = mean[:, order] / np.where(total > 0, total, 1)[order]
+        fractions = mean[:, order] / np.where(total > 0, total, 1)[order]
         image = each.imshow(
-            share, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1
+            fractions, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1
         )
-        each.set_xlabel("Neurons, by the class they answer most")
+        each.set_xlabel("Neurons, by the class they respond to most")
         each.set_ylabel("Class")
-    figure.colorbar(image, ax=axes, label="Share of the neuron's activity")
+    figure.colorbar(image, ax=axes, label="Fraction of the neuron's activity")
     return figure
 
 
-def embedding_figure(found: Gathered, layer: int) -> Figure:
-    """Embedded latents, colored and numbered by class."""
-    figure, axes = panels([ALGORITHM_NAMES[a] for a in found])
-    for each, arrays in zip(axes, found.values(), strict=True):
+def embedding_figure(arrays_of: Gathered, layer: int) -> Figure:
+    """Draws embedded latents, colored and numbered by class."""
+    figure, axes = panels([ALGORITHM_NAMES[a] for a in arrays_of])
+    for each, arrays in zip(axes, arrays_of.values(), strict=True):
         points, labels = arrays[f"points_{layer}"], arrays["labels"]
         each.scatter(*points.T, c=labels, cmap="tab10", s=3, linewidths=0, alpha=0.7)
         for label in np.unique(labels):
@@ -160,27 +160,27 @@ def embedding_figure(found: Gathered, layer: int) -> Figure:
     return figure
 
 
-def fields_figure(found: Gathered) -> Figure:
-    """Weights on the pixels of each class's most selective neuron, a row an algorithm."""
-    classes = len(next(iter(found.values()))["fields"])
-    figure = Figure(figsize=(0.8 * classes, 0.95 * len(found)))
-    grid = figure.subplots(len(found), classes, squeeze=False)
-    for row, (algorithm, arrays) in zip(grid, found.items(), strict=True):
+def fields_figure(arrays_of: Gathered) -> Figure:
+    """Draws the pixel weights of each class's most selective neuron, a row for each algorithm."""
+    classes = len(next(iter(arrays_of.values()))["fields"])
+    figure = Figure(figsize=(0.8 * classes, 0.95 * len(arrays_of)))
+    grid = figure.subplots(len(arrays_of), classes, squeeze=False)
+    for row, (algorithm, arrays) in zip(grid, arrays_of.items(), strict=True):
         for label, (axes, field) in enumerate(zip(row, arrays["fields"], strict=True)):
             weights = field if field.ndim == 2 else field.mean(axis=-1)
             most = np.abs(weights).max()
             axes.imshow(weights, cmap="PuOr_r", vmin=-most, vmax=most)
             axes.set_xticks([])
             axes.set_yticks([])
-            if algorithm == next(iter(found)):
+            if algorithm == next(iter(arrays_of)):
                 axes.set_title(str(label), loc="center", fontsize=8)
         row[0].set_ylabel(ALGORITHM_NAMES[algorithm], fontsize=8)
     return figure
 
 
-def goodness_figure(found: Gathered, layer: int) -> Figure:
-    """Log-odds of right and of wrong labels, by forward-only algorithm."""
-    scored = {name: arrays for name, arrays in found.items() if "edges_0" in arrays}
+def goodness_figure(arrays_of: Gathered, layer: int) -> Figure:
+    """Draws the logits of right and of wrong labels, a panel for each forward-only algorithm."""
+    scored = {name: arrays for name, arrays in arrays_of.items() if "edges_0" in arrays}
     figure, axes = panels([ALGORITHM_NAMES[a] for a in scored], width=4.2)
     for each, arrays in zip(axes, scored.values(), strict=True):
         edges = arrays[f"edges_{layer}"]
@@ -188,17 +188,17 @@ def goodness_figure(found: Gathered, layer: int) -> Figure:
             ("right", "#0072B2", "-", "right label"),
             ("wrong", "#D55E00", "--", "wrong labels"),
         ):
-            shares = arrays[f"{kind}_{layer}"]
-            each.stairs(shares, edges, color=color, linestyle=style, label=name)
-            each.stairs(shares, edges, color=color, alpha=0.2, fill=True)
-        each.set_xlabel("Log-odds")
-        each.set_ylabel("Share")
+            fractions = arrays[f"{kind}_{layer}"]
+            each.stairs(fractions, edges, color=color, linestyle=style, label=name)
+            each.stairs(fractions, edges, color=color, alpha=0.2, fill=True)
+        each.set_xlabel("Logit")
+        each.set_ylabel("Fraction")
         each.legend(fontsize=8)
     return figure
 
 
 def training_figure(records: Records) -> Figure:
-    """Sparsity and ownership after each epoch: mean over seeds and their range, first layer."""
+    """Draws the first layer's sparsity and ownership by epoch: mean and range over seeds."""
     names = {"hoyer": "Hoyer sparsity", "owned_share": "Units owned by one class"}
     figure, axes = panels(list(names.values()), width=4.2)
     for each, name in zip(axes, names, strict=True):
@@ -224,49 +224,49 @@ def training_figure(records: Records) -> Figure:
     return figure
 
 
-def pictures(found: Gathered) -> list[Picture]:
-    """Of one trained network of each algorithm."""
-    listed = []
-    layers = sum(name.startswith("means_") for name in next(iter(found.values())))
+def pictures(arrays_of: Gathered) -> list[Picture]:
+    """Returns the figures of one trained network of each algorithm."""
+    figures = []
+    layers = sum(name.startswith("means_") for name in next(iter(arrays_of.values())))
     for layer in range(layers):
         number = layer + 1
-        listed.append(
+        figures.append(
             Picture(
                 f"activity_layer_{number}.png",
-                f"Layer {number}: each neuron's mean activity by class, as shares, neurons ordered "
-                "by the class they answer most (first seed, test images with the label predicted).",
-                partial(activity_figure, found, layer),
+                f"Layer {number}: mean activity of each neuron by class, as fractions. Neurons are "
+                "ordered by the class they respond to most (first seed, predicted label).",
+                partial(activity_figure, arrays_of, layer),
             )
         )
         if layer == 0:
-            listed.append(
+            figures.append(
                 Picture(
                     "receptive_fields.png",
                     "Weights on the pixels of the neuron that is most selective for each class "
                     "(orange: excites, violet: inhibits).",
-                    partial(fields_figure, found),
+                    partial(fields_figure, arrays_of),
                 )
             )
-        listed.append(
+        figures.append(
             Picture(
                 f"embedding_layer_{number}.png",
                 f"Layer {number}: latents of test images without a label, embedded by t-SNE.",
-                partial(embedding_figure, found, layer),
+                partial(embedding_figure, arrays_of, layer),
             )
         )
-        if any("edges_0" in arrays for arrays in found.values()):
-            listed.append(
+        if any("edges_0" in arrays for arrays in arrays_of.values()):
+            figures.append(
                 Picture(
                     f"goodness_layer_{number}.png",
-                    f"Layer {number}: log-odds of right and of wrong labels.",
-                    partial(goodness_figure, found, layer),
+                    f"Layer {number}: logits of right and of wrong labels.",
+                    partial(goodness_figure, arrays_of, layer),
                 )
             )
-    return listed
+    return figures
 
 
 def section(results: Results) -> Section:
-    """What there is to say of the runs; pictures of networks that were looked at."""
+    """Makes the report of a latents experiment."""
     records = results.records
     done = [r for r in records if "layers" in r]
     claims = claims_table(done)
@@ -278,19 +278,19 @@ def section(results: Results) -> Section:
     files = {
         a: results.path / f"pictures-{a}.npz" for a in dict.fromkeys(r["algorithm"] for r in done)
     }
-    found = {a: dict(np.load(file)) for a, file in files.items() if file.exists()}
-    shown = pictures(found) if found else []
+    arrays_of = {a: dict(np.load(file)) for a, file in files.items() if file.exists()}
+    figures = pictures(arrays_of) if arrays_of else []
     if done:
         caption = "First layer through training, on validation images; band: range over seeds."
-        shown.append(Picture("training.png", caption, partial(training_figure, done)))
+        figures.append(Picture("training.png", caption, partial(training_figure, done)))
     return Section(
         title=f"Latents of FFA, SFFA and backprop on {results.options['dataset']}",
-        lead="Every layer of every trained network, measured on test images. Sparsity and "
-        "specialization are those of activity with the label that the network predicts; what keeps "
-        "classes apart is measured on images without a label, so that nothing is read off it. "
-        "Mean and half of the 95 % interval over seeds; differences are paired by seed.",
+        lead="Every layer of every trained network is measured on test images. Sparsity and "
+        "specialization are measured with the predicted label; class separation is measured "
+        "without a label, so that the label cannot reveal the class. Values are means ± half the "
+        "95 % interval over seeds; differences are paired by seed.",
         tables=tables,
-        pictures=shown,
+        pictures=figures,
         records=records,
         summary=comparison_tables.summary(records),
         config=results.config,

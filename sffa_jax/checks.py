@@ -93,12 +93,14 @@ def check_integers(
     return numbers
 
 
-def check_image_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int]:
+def check_image_shape(
+    where: str, shape: Sequence[int], argument: str = "shape"
+) -> tuple[int, int, int]:
     """Height, width and channels of (height, width[, channels]); ValueError for another shape,
     TypeError for one that is not made of whole numbers."""
-    sizes = check_integers(where, "shape", shape, 1)
+    sizes = check_integers(where, argument, shape, 1)
     if len(sizes) not in (2, 3):
-        raise reject(where, "shape", "be (height, width[, channels])", sizes)
+        raise reject(where, argument, "be (height, width[, channels])", sizes)
     return sizes[0], sizes[1], sizes[2] if len(sizes) == 3 else 1
 
 

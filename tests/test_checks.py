@@ -1,4 +1,8 @@
+from fractions import Fraction
+
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from sffa_jax import checks
@@ -27,3 +31,10 @@ def test_a_traced_value_passes():
         return x
 
     assert jax.jit(run)(1.0) == 1.0
+
+
+@pytest.mark.parametrize("value", [2, np.int64(2), np.array(2), jnp.int32(2)])
+def test_numbers_of_any_library_are_accepted(value):
+    checks.check_integer("f", "n", value, 2)
+    for number in (value, value * 0.5, np.float32(1), jnp.bfloat16(1), Fraction(1)):
+        checks.check_range("f", "x", number, above=0, at_most=2)

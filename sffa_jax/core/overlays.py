@@ -206,7 +206,7 @@ def image_wave(
     >>> image_wave((4, 3))(jax.random.key(0), (12,), 2).pattern.shape
     (2, 12)
     """
-    height, width, channels = check_image_shape("image_wave", image_shape)
+    height, width, channels = check_image_shape("image_wave", image_shape, "image_shape")
     check_range("image_wave", "lowest", lowest, above=0)
     check_range("image_wave", "highest", highest, at_least=lowest)
     return partial(_draw_image_wave, (height, width, channels), lowest, highest)

@@ -142,7 +142,7 @@ def pixel_scale(
       TypeError: for a value that is no number.
       ValueError: for one that is not finite, a negative deviation, or another number of channels.
     """
-    check_image_shape("pixel_scale", image_shape)
+    check_image_shape("pixel_scale", image_shape, "image_shape")
     rows = []
     for name, value in (("mean", mean), ("std", std)):
         numbers = np.asarray(value)

@@ -1,0 +1,252 @@
+"""Bad arguments of `sffa_jax.continual`; see `arguments`."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from arguments import (
+    LABELS,
+    LOGITS,
+    SPLIT,
+    Case,
+    check_rejected,
+    choice,
+    key,
+    missing,
+    number,
+    pairs,
+    public_functions,
+    small_network,
+    users_settings,
+    whole,
+    wholes,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sffa_jax import make_samples
+from sffa_jax.continual import (
+    buffer,
+    class_groups,
+    features,
+    model,
+    quadratic_program,
+    runner,
+    scenarios,
+    statistics,
+    strategy,
+    synthetic_negatives,
+)
+from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
+from sffa_jax.continual.strategies.class_subspaces import leading_axes
+from sffa_jax.continual.strategies.gem import project
+from sffa_jax.continual.strategies.replay import draw_batch
+from sffa_jax.core import architectures, goodness
+
+__all__ = ["users_settings"]
+
+
+@functools.cache
+def problem():
+    """Four classes in two tasks."""
+    scenario = scenarios.Scenario("class", 2, 2)
+    pixels = np.zeros((12, 2, 2), np.uint8)
+    return strategy.Problem(
+        scenario,
+        model.end_to_end(architectures.dense_layers([4]), scenario.num_labels),
+        None,
+        make_samples(pixels, SPLIT, num_classes=4, mean=0.0, std=1.0),
+        scenarios.make_stream(SPLIT, SPLIT, range(4), scenario),
+    )
+
+
+def several_wrong(num_wrong):
+    return problem()._replace(num_wrong=num_wrong).with_candidates(None, None, None)
+
+
+STRATEGY_OPTIONS = {
+    "ewc": {
+        "strength": number(at_least=0),
+        "mode": choice(("separate", "online")),
+        "decay": number(at_least=0, at_most=1),
+        "num_samples": whole(1),
+    },
+    "si": {"strength": number(at_least=0), "damping": number(above=0)},
+    "mas": {
+        "strength": number(at_least=0),
+        "keep": number(at_least=0, at_most=1),
+        "num_samples": whole(1),
+    },
+    "lwf": {"strength": number(at_least=0), "temperature": number(above=0)},
+    "gem": {"patterns": whole(1), "strength": number(at_least=0)},
+    "agem": {"slots": whole(1), "draw": whole(1)},
+    "replay": {"slots": whole(1), "weight": number(above=0, none=True)},
+    "derpp": {"slots": whole(1), "alpha": number(at_least=0), "beta": number(above=0)},
+    "gdumb": {"slots": whole(1)},
+}
+
+CASES = [
+    Case(buffer.empty_reservoir, {"slots": whole(1)}),
+    Case(
+        buffer.insert,
+        {"num_classes": whole(1)},
+        lambda: {
+            "reservoir": buffer.empty_reservoir(2),
+            "image": LABELS,
+            "place": LABELS,
+            "priority": LOGITS[:, 0],
+        },
+    ),
+    Case(
+        buffer.draw_slots,
+        {"size": whole(0)},
+        lambda: {"key": key(), "reservoir": buffer.empty_reservoir(2)},
+    ),
+    Case(
+        model.forward_only,
+        {"loss": choice(model.LOSSES), "coupling": choice(model.COUPLINGS)},
+        lambda: {"network": small_network()},
+    ),
+    Case(
+        model.end_to_end,
+        {"num_labels": whole(2)},
+        lambda: {"layers": architectures.dense_layers([4])},
+    ),
+    Case(
+        quadratic_program.nonnegative_minimum,
+        {"ridge": number(at_least=0)},
+        lambda: {"curvature": jnp.eye(2), "slope": jnp.ones(2)},
+    ),
+    Case(
+        runner.make_plan,
+        {"epochs": number(above=0), "batch_size": whole(1)},
+        lambda: {"stream": problem().stream, "epochs": 1.0, "batch_size": 2},
+    ),
+    Case(
+        scenarios.Scenario,
+        {
+            "kind": choice(scenarios.SCENARIOS),
+            "num_tasks": whole(1),
+            "classes_per_task": whole(2),
+        },
+        lambda: {"kind": "class", "num_tasks": 2, "classes_per_task": 2},
+    ),
+    Case(
+        scenarios.class_order,
+        {"num_classes": whole(2), "num_tasks": whole(1), "seed": whole(0)},
+        lambda: {"num_classes": 4, "num_tasks": 2, "seed": 0},
+    ),
+    Case(
+        scenarios.make_scenario,
+        {"kind": choice(scenarios.SCENARIOS), "order": wholes(0), "num_tasks": whole(1)},
+        lambda: {"kind": "class", "order": range(4), "num_tasks": 2},
+    ),
+    Case(
+        scenarios.make_stream,
+        {"order": wholes(0)},
+        lambda: {
+            "train_labels": SPLIT,
+            "test_labels": SPLIT,
+            "scenario": scenarios.Scenario("class", 2, 2),
+        },
+    ),
+    *(
+        Case(STRATEGIES[name], options, lambda: {"problem": problem()})
+        for name, options in STRATEGY_OPTIONS.items()
+    ),
+    Case(
+        project,
+        {"strength": number(at_least=0)},
+        lambda: {"gradient": jnp.ones(2), "references": jnp.ones((1, 2))},
+    ),
+    Case(
+        draw_batch,
+        {"size": whole(0)},
+        lambda: {
+            "problem": problem(),
+            "reservoir": buffer.empty_reservoir(2),
+            "key": key(),
+            "now": jnp.int32(0),
+        },
+    ),
+    Case(strategy.Problem, {"num_wrong": whole(1, none=True)}, call=several_wrong),
+    Case(strategy.stored_floats, {"image_size": whole(1)}, lambda: {"memory": ()}),
+    *(
+        Case(
+            maker,
+            {"shape": wholes(1)},
+            lambda: {"key": key(), "x": np.ones((3, 16), np.float32), "shape": (4, 4)},
+        )
+        for maker in synthetic_negatives.IMPOSTORS.values()
+    ),
+    Case(
+        class_groups.owned_model,
+        {"hidden": wholes(1), "classes": whole(1)},
+        lambda: {"hidden": [8], "classes": 2, "goodness": goodness.polar_ratio, "polar": True},
+    ),
+    Case(features.random_features, {"width": whole(1)}),
+    Case(
+        features.box_means,
+        {"size": whole(1), "parts": whole(1)},
+        lambda: {"size": 4, "parts": 2},
+    ),
+    Case(
+        features.maps,
+        {"shape": wholes(1)} | dict.fromkeys(("width", "kernel", "stride", "grid"), whole(1)),
+        lambda: {"shape": (4, 4), "width": 4, "kernel": 2, "stride": 1, "grid": 2},
+    ),
+    Case(
+        statistics.no_samples,
+        {"classes": whole(1), "features": whole(1)},
+        lambda: {"classes": 2, "features": 2},
+    ),
+    Case(
+        statistics.discriminant,
+        {"ridge": number(above=0)},
+        lambda: {"statistics": statistics.no_samples(2, 2)},
+    ),
+    Case(
+        leading_axes,
+        {"units": whole(1)},
+        lambda: {"key": key(), "moments": np.ones((2, 4, 4), np.float32)},
+    ),
+    Case(
+        WITHOUT_OVERWRITING["owned"],
+        {"units": whole(1)},
+        lambda: {"problem": problem(), "goodness": goodness.polar_ratio},
+    ),
+    Case(
+        WITHOUT_OVERWRITING["owned_gradient"],
+        {
+            "shape": wholes(1),
+            "calibration": choice(("none", "standardized")),
+            "slots": whole(0),
+        },
+        lambda: {"problem": problem(), "shape": (2, 2)},
+    ),
+    Case(
+        WITHOUT_OVERWRITING["protect"],
+        {"strength": number(at_least=0)},
+        lambda: {"problem": problem()},
+    ),
+    Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
+]
+
+EXEMPT = {
+    "continual.model.Model": "made by the functions of its module",
+    "continual.runner.Course": "num_wrong is checked where it is used, in Problem",
+    "continual.runner.Plan": "made by make_plan",
+}
+"""Functions that are not in the table, and why."""
+
+
+@pytest.mark.parametrize(("case", "argument"), pairs(CASES))
+@settings(deadline=5000)  # a hang
+@given(drawn=st.data())
+def test_a_bad_argument_is_rejected_by_name_and_value(case, argument, drawn):
+    check_rejected(case, argument, drawn.draw(case.bad[argument]))
+
+
+def test_every_public_function_is_in_the_table():
+    assert missing(public_functions("continual"), CASES, EXEMPT) == []

@@ -1,0 +1,72 @@
+"""Bad arguments of `sffa_jax.data`; see `arguments`."""
+
+import numpy as np
+import pytest
+from arguments import (
+    IMAGES,
+    SPLIT,
+    Case,
+    Records,
+    check_rejected,
+    choice,
+    missing,
+    number,
+    pairs,
+    users_settings,
+    whole,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sffa_jax import data
+
+__all__ = ["users_settings"]
+
+
+def read_ahead(**options):
+    return data.batches(None, np.zeros((1, 2), int), reading=data.Reading(**options))
+
+
+CASES = [
+    *(
+        Case(function, {"name": choice(data.NAMES)}, argument_name="dataset")
+        for function in (data.check_name, data.load, data.open_on_disk)
+    ),
+    Case(
+        data.resize,
+        {"height": whole(1), "width": whole(1)},
+        lambda: {"images": IMAGES, "height": 2, "width": 2},
+    ),
+    Case(
+        data.stratified_split,
+        {"fraction": number(above=0, at_most=1), "seed": whole(0)},
+        lambda: {"labels": SPLIT, "fraction": 0.5, "seed": 0},
+    ),
+    Case(data.Reading, {"threads": whole(0), "buffer": whole(1)}, call=read_ahead),
+    Case(
+        data.batches,
+        {"start": whole(0), "process": whole(0), "num_processes": whole(1)},
+        lambda: {"records": Records(), "order": np.zeros((1, 2), int)},
+    ),
+]
+
+EXEMPT = {
+    "data.load.data_dir": "a path",
+    "data.Dataset": "texts",
+    "data.OnDisk": "texts",
+    "data.Records": "its split is one that TFDS named",
+    "data.read_idx": "axes that a file is rejected for not having",
+}
+"""Functions that are not in the table, and why."""
+
+
+@pytest.mark.parametrize(("case", "argument"), pairs(CASES))
+@settings(deadline=5000)  # a hang
+@given(drawn=st.data())
+def test_a_bad_argument_is_rejected_by_name_and_value(case, argument, drawn):
+    check_rejected(case, argument, drawn.draw(case.bad[argument]))
+
+
+def test_every_public_function_is_in_the_table():
+    functions = [value for name in data.__all__ if callable(value := getattr(data, name))]
+    assert missing(functions, CASES, EXEMPT) == []

@@ -1,0 +1,82 @@
+"""Bad values of a recipe; see `arguments`."""
+
+import pytest
+from arguments import Case, check_rejected, choice, number, pairs, users_settings, whole, wholes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.config import recipe
+from sffa_jax.core import architectures, goodness, image_layout
+from sffa_jax.core.losses import LOSSES
+from sffa_jax.core.negatives import NEGATIVES
+from sffa_jax.core.rules import NORMALIZE
+
+__all__ = ["users_settings"]
+
+
+def built(**choices):
+    """Make everything that a recipe describes."""
+    made = recipe.Recipe(**choices)
+    made.check()
+    for algorithm in recipe.ALGORITHMS:
+        made.learner(algorithm, (4, 4), 4, 1000)
+    made.schedule((4, 4))
+
+
+CASES = [
+    Case(
+        recipe.Recipe,
+        {
+            "channels": wholes(1).filter(lambda value: not isinstance(value, tuple) or value),
+            "kernel": whole(1),
+            "stride": whole(1),
+            "padding": choice(architectures.PADDINGS),
+            "pool": choice(image_layout.POOLS, none=True),
+            "hidden": wholes(1),
+            "activation": choice(architectures.ACTIVATIONS),
+            "initializer": choice(architectures.INITIALIZERS),
+            "precision": choice(recipe.PRECISIONS),
+            "winners": whole(1, none=True),
+            "ffa_winners": whole(1, none=True),
+            "overlay": choice(recipe.OVERLAYS),
+            "class_units": choice(recipe.CLASS_UNITS),
+            "overlay_size": whole(1),
+            "overlay_density": number(above=0, at_most=1),
+            "overlay_value": number(above=0),
+            "class_units": choice(recipe.CLASS_UNITS),
+            "loss": choice(LOSSES),
+            "label_smoothing": number(at_least=0, at_most=1),
+            "activity_rate": number(above=0, none=True),
+            "clip": number(above=0, at_most=0.4, none=True),
+            "score": choice(recipe.SCORES),
+            "logit_scale": number(above=0),
+            "measure": choice(goodness.MEASURES),
+            "normalize": choice(NORMALIZE, none=True),
+            "eps": number(above=0),
+            "ffa_threshold": number(above=0),
+            "ffa_logit_scale": number(above=0),
+            "ffa_measure": choice(goodness.MEASURES),
+            "negatives": NEGATIVES,
+            "first_scored": whole(0),
+            "update_order": choice(recipe.UPDATE_ORDERS),
+            "epochs": whole(1),
+            "batch_size": whole(1),
+            "learning_rate": number(above=0),
+            "weight_decay": number(at_least=0),
+            "lr_schedule": choice(recipe.LR_SCHEDULES),
+            "input_dropout": number(at_least=0, at_most=0.99),
+            "adversarial": number(above=0, none=True),
+            "shift": whole(0),
+            "selection": choice(recipe.SELECTIONS),
+            "scaling": choice(recipe.SCALINGS),
+        },
+        call=built,
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "argument"), pairs(CASES))
+@settings(deadline=5000)  # a hang
+@given(drawn=st.data())
+def test_a_bad_argument_is_rejected_by_name_and_value(case, argument, drawn):
+    check_rejected(case, argument, drawn.draw(case.bad[argument]))

@@ -127,8 +127,11 @@ class Case(typing.NamedTuple):
     bad: dict[str, st.SearchStrategy]
     good: Callable[[], dict] = dict
     call: Callable | None = None
-    argument_name: str | None = None
-    """Name of the argument in the message, if it differs."""
+    names: dict[str, str] = {}  # noqa: RUF012
+    """Names of arguments in messages, where they differ."""
+
+    def __repr__(self):
+        return self.name
 
     @property
     def name(self):
@@ -158,7 +161,7 @@ def check_rejected(case, argument, value):
     with pytest.raises((ValueError, TypeError)) as caught:
         (case.call or case.function)(**case.good() | {argument: value})
     message = str(caught.value)
-    assert f"`{case.argument_name or argument}`" in message
+    assert f"`{case.names.get(argument, argument)}`" in message
     assert any(text in message for text in shown(value))
     innermost = traceback.extract_tb(caught.tb)[-1].filename
     assert LIBRARY in Path(innermost).parents, innermost

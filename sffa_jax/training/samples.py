@@ -67,7 +67,7 @@ def samples_from(
       seed: draws the images that are held out.
 
     Raises:
-      DataError: for a fraction outside (0, 1).
+      TypeError, ValueError: for a fraction outside (0, 1) or a seed below 0.
 
     >>> from sffa_jax import data
     >>> train, test = samples_from(data.load("digits"))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from arguments import (
-    H,
     LABELS,
     LOGITS,
     TARGETS,
     Case,
+    H,
     check_rejected,
     choice,
     key,
@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from sffa_jax.core import (
     architectures,
-    class_units,
     goodness,
     image_layout,
     layer,

@@ -29,7 +29,7 @@ def read_ahead(**options):
 
 CASES = [
     *(
-        Case(function, {"name": choice(data.NAMES)}, argument_name="dataset")
+        Case(function, {"name": choice(data.NAMES)}, names={"name": "dataset"})
         for function in (data.check_name, data.load, data.open_on_disk)
     ),
     Case(

@@ -10,6 +10,7 @@ from arguments import (
     Case,
     check_rejected,
     choice,
+    key,
     missing,
     number,
     pairs,
@@ -22,6 +23,7 @@ from arguments import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sffa_jax import data
 from sffa_jax.core import architectures
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.training import (
@@ -35,6 +37,13 @@ from sffa_jax.training import (
 )
 
 __all__ = ["users_settings"]
+
+
+def small_dataset():
+    """Four blank images of two classes."""
+    images, labels = np.zeros((4, 3, 3), np.uint8), np.array([0, 1, 0, 1])
+    return data.Dataset("blank", images, labels, images, labels, ("a", "b"), "test")
+
 
 CASES = [
     Case(
@@ -78,13 +87,29 @@ CASES = [
     Case(update_order.greedy, {"steps_per_layer": whole(1)}),
     Case(
         samples.make_samples,
-        {"num_classes": whole(1), "mean": number(), "std": number(at_least=0)},
+        {"num_classes": whole(1, none=True), "mean": number(), "std": number(at_least=0)},
         lambda: {
             "images": IMAGES,
             "labels": LABELS,
             "num_classes": 4,
             "mean": 0.0,
             "std": 1.0,
+        },
+    ),
+    Case(
+        samples.samples_from,
+        {"validation": number(above=0, at_most=1, none=True), "seed": whole(0)},
+        lambda: {"dataset": small_dataset(), "validation": 0.5},
+        names={"validation": "fraction"},
+    ),
+    Case(
+        fit.fit,
+        {"select": choice(("best", "last"), none=True)},
+        lambda: {
+            "learner": backprop.backprop_learner(architectures.dense_layers([4]), 4, ADAM),
+            "schedule": fit.Schedule(1, 2),
+            "key": key(),
+            "train": samples.make_samples(IMAGES, LABELS, num_classes=4, mean=0.0, std=1.0),
         },
     ),
     Case(
@@ -100,6 +125,7 @@ CASES = [
 ]
 
 EXEMPT = {
+    "training.evaluate.check_num_classes": "a check",
     "training.backprop.with_read_out": "part of backprop_learner and end_to_end, which check",
     "training.fit.plan_epoch": "the number of samples is that of an array",
     "training.learner.Learner": "made by the learners' functions",

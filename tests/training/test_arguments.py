@@ -131,6 +131,7 @@ EXEMPT = {
     "training.learner.Learner": "made by the learners' functions",
     "training.local.layer_loss": "part of local_learner, which checks",
     "training.local.layer_step": "part of local_learner, which checks",
+    "training.saved.Saved": "made by load",
     "training.samples.pixel_scale.image_shape": "images have a shape",
 }
 """Functions that are not in the table, and why."""

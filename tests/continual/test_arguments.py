@@ -35,13 +35,13 @@ from sffa_jax.continual import (
     runner,
     scenarios,
     statistics,
+    strategies,
     strategy,
     synthetic_negatives,
 )
-from sffa_jax.continual.strategies import STRATEGIES, WITHOUT_OVERWRITING
+from sffa_jax.continual import problem as continual_problem
 from sffa_jax.continual.strategies.class_subspaces import leading_axes
 from sffa_jax.continual.strategies.gem import project
-from sffa_jax.continual.strategies.replay import draw_batch
 from sffa_jax.core import architectures, goodness
 
 __all__ = ["users_settings"]
@@ -52,24 +52,24 @@ def problem():
     """Four classes in two tasks."""
     scenario = scenarios.Scenario("class", 2, 2)
     pixels = np.zeros((12, 2, 2), np.uint8)
-    return strategy.Problem(
+    return continual_problem.Problem(
         scenario,
         model.end_to_end(architectures.dense_layers([4]), scenario.num_labels),
         None,
         make_samples(pixels, SPLIT, num_classes=4, mean=0.0, std=1.0),
-        scenarios.make_stream(SPLIT, SPLIT, range(4), scenario),
+        scenarios.make_task_stream(SPLIT, SPLIT, range(4), scenario),
     )
 
 
-def several_wrong(num_wrong):
-    return problem()._replace(num_wrong=num_wrong).with_candidates(None, None, None)
+def with_negatives(negatives):
+    return problem()._replace(negatives=negatives).with_negatives(None, None, None)
 
 
 STRATEGY_OPTIONS = {
     "ewc": {
         "strength": number(at_least=0),
         "mode": choice(("separate", "online")),
-        "decay": number(at_least=0, at_most=1),
+        "fisher_decay": number(at_least=0, at_most=1),
         "num_samples": whole(1),
     },
     "si": {"strength": number(at_least=0), "damping": number(above=0)},
@@ -87,25 +87,25 @@ STRATEGY_OPTIONS = {
 }
 
 CASES = [
-    Case(buffer.empty_reservoir, {"slots": whole(1)}),
+    Case(buffer.empty_buffer, {"slots": whole(1)}),
     Case(
         buffer.insert,
         {"num_classes": whole(1)},
         lambda: {
-            "reservoir": buffer.empty_reservoir(2),
+            "buffer": buffer.empty_buffer(2),
             "image": LABELS,
-            "place": LABELS,
+            "class_index": LABELS,
             "priority": LOGITS[:, 0],
         },
     ),
     Case(
         buffer.draw_slots,
         {"size": whole(0)},
-        lambda: {"key": key(), "reservoir": buffer.empty_reservoir(2)},
+        lambda: {"key": key(), "buffer": buffer.empty_buffer(2)},
     ),
     Case(
         model.forward_only,
-        {"loss": choice(model.LOSSES), "coupling": choice(model.COUPLINGS)},
+        {"coupling": choice(model.COUPLINGS)},
         lambda: {"network": small_network()},
     ),
     Case(
@@ -119,7 +119,7 @@ CASES = [
         lambda: {"curvature": jnp.eye(2), "slope": jnp.ones(2)},
     ),
     Case(
-        runner.make_plan,
+        runner.make_task_schedule,
         {"epochs": number(above=0), "batch_size": whole(1)},
         lambda: {"stream": problem().stream, "epochs": 1.0, "batch_size": 2},
     ),
@@ -143,7 +143,7 @@ CASES = [
         lambda: {"kind": "class", "order": range(4), "num_tasks": 2},
     ),
     Case(
-        scenarios.make_stream,
+        scenarios.make_task_stream,
         {"order": wholes(0)},
         lambda: {
             "train_labels": SPLIT,
@@ -151,39 +151,55 @@ CASES = [
             "scenario": scenarios.Scenario("class", 2, 2),
         },
     ),
-    *(
-        Case(STRATEGIES[name], options, lambda: {"problem": problem()})
-        for name, options in STRATEGY_OPTIONS.items()
-    ),
+    *(Case(getattr(strategies, name), options) for name, options in STRATEGY_OPTIONS.items()),
     Case(
         project,
         {"strength": number(at_least=0)},
         lambda: {"gradient": jnp.ones(2), "references": jnp.ones((1, 2))},
     ),
     Case(
-        draw_batch,
+        buffer.draw_batch,
         {"size": whole(0)},
         lambda: {
             "problem": problem(),
-            "reservoir": buffer.empty_reservoir(2),
+            "buffer": buffer.empty_buffer(2),
             "key": key(),
-            "now": jnp.int32(0),
+            "task": jnp.int32(0),
         },
     ),
-    Case(strategy.Problem, {"num_wrong": whole(1, none=True)}, call=several_wrong),
-    Case(strategy.stored_floats, {"image_size": whole(1)}, lambda: {"memory": ()}),
+    Case(
+        continual_problem.Problem,
+        {"negatives": choice(continual_problem.NEGATIVES)},
+        call=with_negatives,
+    ),
+    Case(
+        continual_problem.scan_task,
+        {"chunk": whole(1)},
+        lambda: {
+            "problem": problem(),
+            "task": jnp.int32(0),
+            "start": 0.0,
+            "add": lambda total, batch: total + jnp.sum(batch.weights),
+        },
+    ),
+    Case(
+        scenarios.split_tasks,
+        {"kind": choice(scenarios.SCENARIOS), "num_tasks": whole(1), "seed": whole(0)},
+        lambda: {"training": problem().samples, "test": problem().samples, "num_tasks": 2},
+    ),
+    Case(strategy.stored_floats, {"image_size": whole(1)}, lambda: {"state": ()}),
     *(
         Case(
             maker,
             {"shape": wholes(1)},
             lambda: {"key": key(), "x": np.ones((3, 16), np.float32), "shape": (4, 4)},
         )
-        for maker in synthetic_negatives.IMPOSTORS.values()
+        for maker in synthetic_negatives.SYNTHETIC_NEGATIVES.values()
     ),
     Case(
-        class_groups.owned_model,
-        {"hidden": wholes(1), "classes": whole(1)},
-        lambda: {"hidden": [8], "classes": 2, "goodness": goodness.polar_ratio, "polar": True},
+        class_groups.grouped_model,
+        {"hidden": wholes(1), "num_classes": whole(1)},
+        lambda: {"hidden": [8], "num_classes": 2, "logit": goodness.polar_ratio, "polar": True},
     ),
     Case(features.random_features, {"width": whole(1)}),
     Case(
@@ -197,46 +213,35 @@ CASES = [
         lambda: {"shape": (4, 4), "width": 4, "kernel": 2, "stride": 1, "grid": 2},
     ),
     Case(
-        statistics.no_samples,
+        statistics.empty_statistics,
         {"classes": whole(1), "features": whole(1)},
         lambda: {"classes": 2, "features": 2},
     ),
     Case(
         statistics.discriminant,
         {"ridge": number(above=0)},
-        lambda: {"statistics": statistics.no_samples(2, 2)},
+        lambda: {"statistics": statistics.empty_statistics(2, 2)},
     ),
     Case(
         leading_axes,
-        {"units": whole(1)},
+        {"axes": whole(1)},
         lambda: {"key": key(), "moments": np.ones((2, 4, 4), np.float32)},
     ),
+    Case(strategies.class_subspaces, {"axes": whole(1)}, lambda: {"logit": goodness.polar_ratio}),
     Case(
-        WITHOUT_OVERWRITING["owned"],
-        {"units": whole(1)},
-        lambda: {"problem": problem(), "goodness": goodness.polar_ratio},
+        strategies.class_groups,
+        {"shape": wholes(1), "slots": whole(0)},
+        lambda: {"shape": (2, 2)},
     ),
-    Case(
-        WITHOUT_OVERWRITING["owned_gradient"],
-        {
-            "shape": wholes(1),
-            "calibration": choice(("none", "standardized")),
-            "slots": whole(0),
-        },
-        lambda: {"problem": problem(), "shape": (2, 2)},
-    ),
-    Case(
-        WITHOUT_OVERWRITING["protect"],
-        {"strength": number(at_least=0)},
-        lambda: {"problem": problem()},
-    ),
-    Case(WITHOUT_OVERWRITING["slda"], {"ridge": number(above=0)}, lambda: {"problem": problem()}),
+    Case(strategies.usage_gating, {"strength": number(at_least=0)}),
+    Case(strategies.slda, {"ridge": number(above=0)}),
 ]
 
 EXEMPT = {
     "continual.model.Model": "made by the functions of its module",
-    "continual.runner.Course": "num_wrong is checked where it is used, in Problem",
-    "continual.runner.Plan": "made by make_plan",
+    "continual.runner.ContinualConfig": "negatives are checked where they are used, in Problem",
+    "continual.scenarios.split_tasks.order": "checked by make_scenario",
+    "continual.runner.TaskSchedule": "made by make_task_schedule",
 }
 """Functions that are not in the table, and why."""
 

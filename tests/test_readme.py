@@ -88,6 +88,7 @@ def test_programs_are_short_and_run(path, few_digits, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": path.stem}
     exec(shortened(text), names)
+    assert names.get("status", 0) == 0
     if "accuracy" in names:
         assert np.max(names["accuracy"]) > 0.2
 
@@ -98,6 +99,13 @@ def test_pages_show_the_programs_as_they_are():
         pattern = r"<!-- program: (\w+) -->\n```python\n(.*?)```\n<!-- end -->"
         shown |= dict(re.findall(pattern, path.read_text(), re.DOTALL))
     assert shown == {path.stem: path.read_text() for path in PROGRAMS}
+
+
+def test_the_code_about_continual_learning_runs():
+    """The page's own, without its program."""
+    text = (ROOT / "docs/continual.md").read_text()
+    text = re.sub(r"<!-- program.*?<!-- end -->", "", text, flags=re.DOTALL)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), {})
 
 
 def test_the_code_about_estimators_runs():

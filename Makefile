@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: compare paper test lint docs wheel clean
+.PHONY: compare paper check-device test lint docs wheel clean
 
 compare: .venv/ready $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m experiments.compare $(ARGS)
@@ -13,6 +13,10 @@ compare: .venv/ready $(EXTRA:%=.venv/ready-%)
 paper: .venv/ready $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m experiments.paper $(if $(DATA),--data-dir $(DATA)) \
 	  $(if $(QUICK),--quick --out runs/paper_quick) $(ARGS)
+
+# On a machine with an accelerator: make check-device EXTRA=cuda
+check-device: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
+	$(BIN)/python -m experiments.check_device $(ARGS)
 
 test: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m pytest -n 2 $(ARGS)

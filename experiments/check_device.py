@@ -1,0 +1,80 @@
+"""Tests and times this project on the machine's accelerator, from one command.
+
+    make check-device                # 8 minutes on one NVIDIA H100
+    make check-device ARGS="--quick" # tiny sizes, also without an accelerator
+
+Each step is a command of its own with a folder of its own under `--out`, so that a second start
+resumes. The folders can be copied to `results/`, from which the tables of the docs are made.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+
+from experiments.harness.experiment import execute
+
+TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
+"""Arguments of pytest: what depends on the device."""
+
+_TINY = "--features 30 --images 64 --batch-size 32 --score-images 64 --repeats 1"
+COMMANDS: dict[str, tuple[str, str]] = {
+    "benchmark": (
+        "benchmark --cases winners networks sweep --networks 1x1400 4x2000 --negatives uniform "
+        "--sweep-widths 1400 --sweep-seeds 1 4 16 64 --repeats 3",
+        f"--cases networks sweep --networks 1x40 --sweep-widths 40 --sweep-seeds 2 {_TINY}",
+    ),
+    "compare": ("compare --preset best_convolution --epochs 10 --seeds 3", "--epochs 1 --seeds 1"),
+}
+"""Each step: an experiment with its options, and the options that `--quick` adds."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Test and time this project on the machine's accelerator."""
+
+    quick: bool = False
+    """Use tiny sizes and leave out the tests."""
+    out: Path = Path("runs/check_device")
+    """Folder for the results; a second start with the same folder resumes."""
+    compilation_cache: Path | None = None
+    """Without effect: the steps are programs of their own. All experiments have this option."""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """Returns the options before the command line is read."""
+        del arguments
+        return cls()
+
+    def check(self) -> None:
+        """Accepts any options: their types are checked by the parser."""
+
+    def steps(self) -> dict[str, list[str]]:
+        """Returns the arguments of Python for each step."""
+        steps = {} if self.quick else {"tests": ["-m", "pytest", *TESTS.split()]}
+        for name, (command, quick) in COMMANDS.items():
+            module, *arguments = command.split()
+            arguments += quick.split() if self.quick else []
+            steps[name] = ["-m", f"experiments.{module}", *arguments, "--out", f"{self.out}/{name}"]
+        return steps
+
+
+def main(options: Options) -> None:
+    """Runs all steps and exits with status 1 if one fails."""
+    console = Console()
+    failed = []
+    for name, arguments in options.steps().items():
+        console.rule(name)
+        if subprocess.run([sys.executable, *arguments], check=False).returncode:
+            failed.append(name)
+    if failed:
+        console.print(f"failed: {', '.join(failed)}. The same command resumes.")
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "check_device"))

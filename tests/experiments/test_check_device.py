@@ -1,0 +1,25 @@
+import importlib
+from pathlib import Path
+
+import pytest
+
+from experiments import check_device
+from experiments.config import cli
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("step", check_device.COMMANDS)
+def test_the_commands_exist(step, quick):
+    _, module, *arguments = check_device.Options(quick=quick, out=Path("x")).steps()[step]
+    options = cli.parse(importlib.import_module(module).Options, step, arguments)
+    assert options.out == Path("x") / step
+
+
+def test_failing_steps_are_named(monkeypatch, capsys):
+    class Failed:
+        returncode = 1
+
+    monkeypatch.setattr(check_device.subprocess, "run", lambda *_, **__: Failed)
+    with pytest.raises(SystemExit):
+        check_device.main(check_device.Options(quick=True))
+    assert "benchmark, compare" in capsys.readouterr().out

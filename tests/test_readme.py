@@ -47,7 +47,7 @@ def few_digits(monkeypatch):
     few = dataclasses.replace(
         digits, train_images=digits.train_images[:256], train_labels=digits.train_labels[:256]
     )
-    monkeypatch.setattr(data, "load", lambda name: few)
+    monkeypatch.setattr(data, "load", lambda name, folder=None: few)
 
 
 def shortened(text):

@@ -16,17 +16,17 @@ from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.progress import Watcher, by_layer
-from experiments.harness.saved import Trained, save
 from experiments.harness.splits import Splits
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available
-from sffa_jax.scale.processes import to_host
+from sffa_jax.scale.processes import broadcast_from_main, to_host
 from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest, seed_keys
 from sffa_jax.training.evaluate import Accuracy, evaluate
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
+from sffa_jax.training.saved import save
 
 TRIAL_STEPS = 8
 """Updates in the trial that finds the fastest placement."""
@@ -247,17 +247,12 @@ class Trainer:
         states, training = to_host(self.selected(progress)), self.splits.training
         for i, seed in enumerate(group.seeds):
             numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
-            trained = Trained(
-                recipe=dataclasses.replace(self.recipe, **numbers),
-                algorithm=self.algorithm,
-                shape=self.splits.shape,
-                num_classes=self.splits.dataset.num_classes,
-                num_samples=len(training.labels),
-                mean=training.mean,
-                std=training.std,
-                state=jax.tree.map(lambda leaf, i=i: leaf[i], states),
-            )
-            save(self.networks / f"{self.algorithm}-{seed}", trained)
+            recipe = dataclasses.replace(self.recipe, **numbers)
+            info = {"algorithm": self.algorithm, "recipe": dataclasses.asdict(recipe)}
+            learner = self.splits.learner(recipe, self.algorithm)
+            state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
+            path = self.networks / f"{self.algorithm}-{seed}.npz"
+            broadcast_from_main(partial(save, path, learner, state, training, info=info))
 
     def records(
         self, group: Group, placement: Placement, carry: Carry, accuracy: Accuracy

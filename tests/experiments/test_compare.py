@@ -12,8 +12,8 @@ from commands import read, run_command, start
 from experiments import compare
 from experiments.config.presets import PRESETS
 from experiments.harness.experiment import execute, parse
-from experiments.harness.saved import load
 from sffa_jax import data
+from sffa_jax.training.saved import load
 
 TINY = ["--seeds", "2", "--epochs", "3", "--hidden", "32"]
 
@@ -41,7 +41,7 @@ def test_the_command(tmp_path):
     assert config["data"]["source"] == "scikit-learn load_digits"
     digits = data.load("digits")
     for record in records[::2]:
-        trained = load(tmp_path / "networks" / f"{record['algorithm']}-{record['seed']}")
+        trained = load(tmp_path / "networks" / f"{record['algorithm']}-{record['seed']}.npz")
         right = trained.predict(digits.test_images) == digits.test_labels
         assert right.mean() == pytest.approx(record["test_accuracy"])
     names = {path.name for path in tmp_path.iterdir()}

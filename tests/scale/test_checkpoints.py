@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -20,9 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments.config.recipe import Recipe
-from experiments.harness.saved import Trained, load, save
-from sffa_jax.core.network import predict_labels
 from sffa_jax.scale.checkpoints import ARRAYS, MANIFEST, Checkpoints
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts, run_resumable
 
@@ -321,42 +317,6 @@ def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):
         folder = copy
     with start(folder) as process:
         assert "begun\n" + process.communicate()[0].removeprefix("begun\n") == undisturbed
-
-
-@pytest.mark.parametrize("algorithm", ["sffa", "ffa", "bp"])
-def test_a_trained_network_comes_back_ready_to_predict(tmp_path, algorithm):
-    recipe = Recipe(hidden=(8, 6), batch_size=16, epochs=1, winners=3)
-    learner = recipe.learner(algorithm, (4, 5), 3, 32)
-    x = jax.random.normal(jax.random.key(0), (16, 20))
-    state = jax.jit(learner.init)(jax.random.key(1), x)
-    state, _ = jax.jit(learner.step)(state, jax.random.key(2), x, jnp.arange(16) % 3)
-    scale = {"mean": jnp.array([0.4]), "std": jnp.array([0.2])}
-    trained = Trained(recipe, algorithm, (4, 5), 3, 32, **scale, state=state)
-    images = np.random.default_rng(0).integers(0, 256, (7, 4, 5)).astype(np.uint8)
-    save(tmp_path / "network", trained)
-    found = load(tmp_path / "network")
-    assert (found.recipe, found.algorithm, found.shape) == (recipe, algorithm, (4, 5))
-    same(found.state, state)
-    scaled = (images.reshape(7, -1) / 255 - 0.4) / 0.2
-    expected = jnp.argmax(jax.jit(learner.scores)(state, jnp.float32(scaled)).sum(axis=0), axis=-1)
-    np.testing.assert_array_equal(found.predict(images), expected)
-    if algorithm == "bp":
-        with pytest.raises(ValueError, match="`algorithm` must be one of ffa, sffa, got 'bp'"):
-            _ = found.network
-    else:
-        answer = jax.jit(partial(predict_labels, found.network))
-        labels = answer(found.state.params, jnp.float32(scaled))
-        np.testing.assert_array_equal(labels, expected)
-    with pytest.raises(ValueError, match=r"`images` must be of shape \(4, 5\) each"):
-        found.predict(images[:, :3])
-
-
-def test_what_is_no_saved_network_is_named(tmp_path):
-    with pytest.raises(ValueError, match="`path` must be the folder of a saved network"):
-        load(tmp_path)
-    Checkpoints(tmp_path).save(0, tree(), {"recipe": {"hiden": [3]}})
-    with pytest.raises(ValueError, match="`recipe` must be one of .*, got 'hiden'"):
-        load(tmp_path / "0")
 
 
 def test_a_full_disk_leaves_earlier_checkpoints(monkeypatch, tmp_path):

@@ -1,0 +1,116 @@
+"""Measurements of one trained network's layers, and the arrays that its pictures show."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from experiments.harness.splits import Splits
+from experiments.harness.trainer import Measure
+from sffa_jax.analysis.latents import View
+from sffa_jax.analysis.measures import (
+    activity_measures,
+    logit_measures,
+    selective_fields,
+    separability_measures,
+)
+from sffa_jax.analysis.precision import histograms, right_and_wrong
+from sffa_jax.analysis.separability import Labeled
+from sffa_jax.analysis.specialization import class_means
+from sffa_jax.training.learner import State
+from sffa_jax.training.samples import Samples
+
+CHUNK = 500
+"""Images that go through a network at once."""
+
+WATCHED = ("hoyer", "owned_share")
+"""Measurements that are also taken after every epoch."""
+
+
+def first(samples: Samples, number: int) -> Samples:
+    """Returns the first samples of a split."""
+    return samples.replace(images=samples.images[:number], labels=samples.labels[:number])
+
+
+def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+    """Applies `function` to [batch, ...] a few rows at a time, which bounds memory."""
+    rows = [function(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+
+
+def watch(view: View, classes: int) -> Measure:
+    """Returns the measurement of a run under way, on the first images of a split."""
+
+    def measure_epoch(state: State, samples: Samples) -> dict[str, jax.Array]:
+        some = first(samples, CHUNK)
+        layers = view.hidden(state, some.scaled(some.images))
+        measured = [activity_measures(h, some.labels, classes) for h in layers]
+        return {name: jnp.stack([layer[name] for layer in measured]) for name in WATCHED}
+
+    return measure_epoch
+
+
+def measure(
+    view: View, state: State, train: Samples, test: Samples, classes: int
+) -> dict[str, list[float]]:
+    """Returns every measurement of a trained network, one value a layer."""
+    hidden, unlabeled = (jax.jit(Partial(f, state)) for f in (view.hidden, view.unlabeled))
+    x = test.scaled(test.images)
+    train_latents = chunked(unlabeled, train.scaled(train.images))
+    layers: list[dict[str, float]] = []
+    for h, of_train, of_test in zip(
+        chunked(hidden, x), train_latents, chunked(unlabeled, x), strict=True
+    ):
+        scalars = jax.jit(partial(activity_measures, num_classes=classes))(h, test.labels)
+        layers.append(
+            {name: float(value) for name, value in scalars.items()}
+            | separability_measures(
+                Labeled(of_train, np.asarray(train.labels)),
+                Labeled(of_test, np.asarray(test.labels)),
+                classes,
+            )
+        )
+    if view.logits is not None:
+        logits = np.moveaxis(chunked(jax.jit(Partial(view.logits, state)), x), 1, 0)
+        for layer, more in zip(layers, logit_measures(logits, test.labels), strict=True):
+            layer |= more
+    return {name: [layer[name] for layer in layers] for name in layers[0]}
+
+
+def embed(h: np.ndarray) -> np.ndarray:
+    """Returns latents in the plane, [samples, 2], by t-SNE from their principal components."""
+    from sklearn.manifold import TSNE
+
+    return np.asarray(TSNE(init="pca", random_state=0).fit_transform(h))
+
+
+def gather(
+    view: View, state: State, splits: Splits, test: Samples, embedded: int
+) -> dict[str, np.ndarray]:
+    """Returns the arrays that the pictures of one network show.
+
+    For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2]; of
+    a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits between
+    `edges_k`. `fields` [classes, *image]: weights on the pixels of the first layer's most selective
+    neuron for each class. `labels` [embedded].
+    """
+    x, labels = test.scaled(test.images), test.labels
+    arrays = {"labels": np.asarray(labels[:embedded])}
+    for k, h in enumerate(chunked(jax.jit(Partial(view.hidden, state)), x)):
+        arrays[f"means_{k}"] = np.asarray(class_means(h, labels, splits.dataset.num_classes))
+    for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[:embedded])):
+        arrays[f"points_{k}"] = embed(h)
+    if view.logits is not None:
+        logits = chunked(jax.jit(Partial(view.logits, state)), x)
+        for k, of_layer in enumerate(np.moveaxis(logits, 1, 0)):
+            distributions = histograms(*right_and_wrong(jnp.asarray(of_layer), labels))
+            for name in ("right", "wrong", "edges"):
+                arrays[f"{name}_{k}"] = np.asarray(getattr(distributions, name))
+    layers = state.params if view.logits is None else state.params.layers
+    kernel = np.asarray(layers[0]["kernels"]["input"])[: int(np.prod(splits.shape))]
+    arrays["fields"] = selective_fields(kernel, arrays["means_0"], splits.shape)
+    return arrays

@@ -84,6 +84,8 @@ def train_and_measure(
     learner, schedule = splits.learner(recipe, algorithm), splits.schedule(recipe)
     classes = splits.dataset.num_classes
     network = recipe.network(algorithm, splits.shape, classes)
+    # A factor on the loss of a whole batch belongs to neither kind of sample.
+    network = dataclasses.replace(network, rule=network.rule._replace(activity_factor=None))
     probes = splits.validation or splits.test
     x, labels = probes.scaled(probes.images[:NUM_PROBES]), probes.labels[:NUM_PROBES]
     # Every wrong label in turn, the same for all seeds and epochs.

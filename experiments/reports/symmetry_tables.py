@@ -171,7 +171,10 @@ def section(results: Results) -> Section:
     published = dataclasses.replace(options.recipe, **PUBLISHED)
     balance = [r for r in results.records if r["setting"] not in GRADIENT_SETTINGS]
     sizes = [r for r in results.records if r["setting"] in GRADIENT_SETTINGS]
-    landscapes = {name: landscape(published.rule(name)) for name in options.algorithms}
+    landscapes = {
+        name: landscape(published.rule(name)._replace(activity_factor=None))
+        for name in options.algorithms
+    }
     pictures = [
         Picture(
             "landscape.png",

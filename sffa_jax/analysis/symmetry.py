@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from sffa_jax.checks import reject
 from sffa_jax.core.layer import Params, activity
+from sffa_jax.core.losses import binary_cross_entropy
 from sffa_jax.core.network import Network, NetworkParams, next_input
 from sffa_jax.core.overlays import parts
 from sffa_jax.core.rules import LocalRule
@@ -22,7 +24,23 @@ from sffa_jax.core.rules import LocalRule
 def sample_losses(
     rule: LocalRule, h: Float[Array, "*samples units"]
 ) -> tuple[Float[Array, "*samples"], Float[Array, "*samples"]]:
-    """Loss of an activity if it came from a positive sample, and from a negative one; nats."""
+    """Loss of an activity if it came from a positive sample, and from a negative one; nats.
+
+    Raises:
+      ValueError: for a rule whose loss does not treat the two kinds of sample separately: another
+        loss than "bce", an activity factor (a factor on the whole batch), or class units.
+
+    >>> positive, negative = sample_losses(sffa(), jnp.zeros(4))
+    >>> bool(positive == negative)
+    True
+    """
+    if rule.loss is not binary_cross_entropy:
+        raise reject("sample_losses", "rule", 'have the loss "bce"', rule.loss)
+    if rule.activity_factor is not None:
+        advice = "Use rule._replace(activity_factor=None)."
+        raise reject("sample_losses", "rule", "have no activity factor", "one", advice)
+    if rule.class_units is not None:
+        raise reject("sample_losses", "rule", "have no class units", "a rule with them")
     logits = rule.logit(h)
     return jax.nn.softplus(-logits), jax.nn.softplus(logits)
 

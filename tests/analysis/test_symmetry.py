@@ -9,6 +9,8 @@ from sffa_jax import ffa, sffa
 from sffa_jax.analysis.symmetry import gradient_norms, landscape
 from sffa_jax.core import network, overlays
 from sffa_jax.core.architectures import dense_layers
+from sffa_jax.core.class_units import groups
+from sffa_jax.core.rules import with_class_units
 
 X = jax.random.normal(jax.random.key(0), (4, 12))
 LABELS, WRONG = jnp.array([0, 1, 2, 1]), jnp.array([2, 0, 1, 0])
@@ -51,3 +53,16 @@ def test_gradient_norms_match_the_plain_route(rule):
             jnp.linalg.norm(jax.jit(jax.grad(loss))(second, h)),
         ]
         np.testing.assert_allclose(found[:, kind], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (sffa(loss="softmax"), r"`rule` must have the loss \"bce\""),
+        (sffa(activity_rate=10.0), "`rule` must have no activity factor"),
+        (with_class_units(sffa(), groups()), "`rule` must have no class units"),
+    ],
+)
+def test_rules_that_do_not_treat_samples_separately_are_refused(rule, message):
+    with pytest.raises(ValueError, match=message):
+        landscape(rule, points=3)

@@ -9,6 +9,7 @@ from commands import read, run_command
 from experiments import latents
 from experiments.harness.experiment import execute
 from experiments.reports import latents_tables
+from experiments.reports.intervals import plus_minus
 from experiments.reports.latents_tables import CLAIMS, MEASURES
 
 GIVEN = ["--hidden", "16", "8", "--epochs", "2", "--seeds", "1", "--batch-size", "64"]
@@ -75,7 +76,7 @@ def test_verdicts_follow_the_intervals():
     undecided = [record("sffa", s, 0.5 + 0.1 * (-1) ** s) for s in range(4)]
     undecided += [record("ffa", s, 0.5) for s in range(4)]
     assert {row[5] for row in latents_tables.claims_table(undecided)[1:]} == {"undecided"}
-    assert latents_tables.shown([]) == "-"
+    assert plus_minus([]) == "-"
 
 
 def test_bad_arguments(capsys):

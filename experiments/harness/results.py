@@ -66,5 +66,6 @@ def restore_options(options: type[Any], recorded: dict[str, Any]) -> Any:
         names = {field.name for field in dataclasses.fields(old)}
         return dataclasses.replace(old, **{n: v for n, v in values.items() if n in names})
 
-    recipe = {"recipe": updated(default.recipe)} if hasattr(default, "recipe") else {}
-    return dataclasses.replace(updated(default), **recipe)
+    recipe = getattr(default, "recipe", None)
+    nested = {"recipe": updated(recipe)} if dataclasses.is_dataclass(recipe) else {}
+    return dataclasses.replace(updated(default), **nested)

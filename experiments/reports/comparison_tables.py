@@ -105,10 +105,11 @@ def layers_table(records: Records) -> list[list[str]]:
         if algorithm == "bp":
             continue
         done = [r for r in records if r["algorithm"] == algorithm and r["seed"] in by_seed]
-        by_layer = (
-            " / ".join(f"{100 * a:.2f}" for a in np.mean([r[key] for r in done], axis=0))
-            for key in ("layer_accuracies", "cumulated_accuracies")
-        )
+        by_layer = []
+        for key in ("layer_accuracies", "cumulated_accuracies"):
+            recorded = all(key in record for record in done)
+            means = np.mean([r[key] for r in done], axis=0) if recorded else []
+            by_layer.append(" / ".join(f"{100 * a:.2f}" for a in means) or "-")
         all_layers = intervals.with_bounds(list(by_seed.values()))
         table.append([ALGORITHM_NAMES[algorithm], all_layers, *by_layer])
     return table

@@ -1,5 +1,7 @@
-"""Runs the README's example away from the repository, and looks into the wheel: `make wheel`."""
+"""Runs the README's two examples outside the repository and checks the wheel: `make wheel`."""
 
+import contextlib
+import io
 import os
 import re
 import sys
@@ -11,15 +13,23 @@ wheel = Path(sys.argv[1]).resolve()
 top = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 assert {name for name in top if not name.endswith(".dist-info")} == {"sffa_jax"}, top
 
-(code,) = re.findall(
-    r"```python\n(.*?)```", (Path(__file__).parent.parent / "README.md").read_text(), re.DOTALL
-)
+readme = (Path(__file__).parent.parent / "README.md").read_text()
+estimator, layers = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
 os.chdir(tempfile.mkdtemp())
 names: dict = {}
-exec(code, names)
+exec(estimator, names)
 import sffa_jax  # noqa: E402  (after the repository is out of reach)
 
 assert "site-packages" in sffa_jax.__file__, sffa_jax.__file__
-accuracy = float(names["accuracy"].network)
+accuracy = names["accuracy"]
+assert isinstance(accuracy, float), type(accuracy)
 assert accuracy > 0.9, accuracy
-print(f"the wheel's quick start: {100 * accuracy:.1f} %")
+
+printed = io.StringIO()
+names = {}
+with contextlib.redirect_stdout(printed):
+    exec(layers, names)
+assert 0.9 < float(printed.getvalue()) <= 1, printed.getvalue()
+labels = names["labels"]
+assert (labels == names["test"].labels).mean() > 0.9, labels
+print(f"the wheel's examples: {100 * accuracy:.1f} % and {100 * float(printed.getvalue()):.1f} %")

@@ -241,7 +241,7 @@ def flat(options):
 
 def made():
     """Every `make ...` of README and docs."""
-    pattern = r"(?:^ {4}|`)(make [a-z]+(?: [A-Z]+=(?:\"[^\"]*\"|\w+))*)"
+    pattern = r"(?:^ {4}|`)(make [a-z-]+(?: [A-Z]+=(?:\"[^\"]*\"|\w+))*)"
     return sorted(
         {m for path in PAGES for m in re.findall(pattern, path.read_text(), re.MULTILINE)}
     )

@@ -11,6 +11,6 @@ learner = sf.local_learner(network, optax.adam(1e-3))
 result = sf.fit(learner, sf.Schedule(epochs=20, batch_size=64), jax.random.key(0), train)
 sf.save("digits.npz", learner, result.state, train)
 
-saved = sf.load("digits.npz")  # in another program, on another day
+saved = sf.load("digits.npz")  # in another program
 labels = saved.predict(digits.test_images)  # raw pixels, uint8
 accuracy = (labels == digits.test_labels).mean()

@@ -7,7 +7,7 @@ from sffa_jax.continual.strategy import Strategy
 
 
 def shrink(*, strength=1e-4):
-    """Weight decay, as a strategy."""
+    """Returns weight decay as a strategy."""
 
     def penalty(problem, state, key, modules, batch):
         return strength * sum((leaf**2).sum() for leaf in jax.tree.leaves(modules))
@@ -15,6 +15,6 @@ def shrink(*, strength=1e-4):
     return Strategy(penalty=penalty)
 
 
-METHODS["shrink"] = Method("Weight decay", lambda setup: shrink())  # known to the command line
+METHODS["shrink"] = Method("Weight decay", lambda setup: shrink())  # adds it to the command line
 options = "--scenarios class --strategies none shrink --algorithms sffa --seeds 1 --out runs/shrink"
 status = execute(continual.main, continual.Options, "continual", options.split())

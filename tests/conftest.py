@@ -9,7 +9,8 @@ from pathlib import Path
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag it does not know
     # The older code for fused loops compiles a fit in 0.8 s instead of 2.2.
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ.setdefault("XLA_FLAGS", flags)
 # What one process compiled, others and the next run of the suite read; a limit in size makes JAX
 # lock the folder.
 os.environ.setdefault(

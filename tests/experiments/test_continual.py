@@ -63,6 +63,7 @@ def test_the_command_and_a_second_start(tmp_path, capsys):
     assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 16
 
 
+@pytest.mark.slow
 def test_methods_without_a_buffer(tmp_path):
     """Every method that overwrites nothing, on the digits, and the read-outs beside them."""
     names = ["class_subspaces", "class_groups", "class_groups_replay"]

@@ -54,15 +54,16 @@ def test_continuous_choices_may_be_traced(name):
     algorithm = "ffa" if name.startswith("ffa") else "sffa"
 
     def loss(value):
-        of = dataclasses.replace(recipe, **{name: value})
-        learner = of.learner(algorithm, (3, 3), 3, num_samples=8)
+        changed = dataclasses.replace(recipe, **{name: value})
+        learner = changed.learner(algorithm, (3, 3), 3, num_samples=8)
         state, _ = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
         return learner.step(state, jax.random.key(3), x, labels)[1][0]
 
-    traced = jax.jit(jax.vmap(loss))(jax.numpy.array([0.2, 0.7]))
-    for value, found in zip((0.2, 0.7), traced, strict=True):
-        alone = jax.jit(lambda value=value: loss(value))()  # a number, as users write it
-        assert float(alone) == pytest.approx(float(found), rel=1e-4)
+    # Traced values, and the same values as numbers, as users write them: one program.
+    traced, *typed = jax.jit(lambda v: (jax.vmap(loss)(v), loss(0.2), loss(0.7)))(
+        jax.numpy.array([0.2, 0.7])
+    )
+    assert traced.tolist() == pytest.approx([float(value) for value in typed], rel=1e-4)
     assert traced[0] != traced[1]
 
 
@@ -85,11 +86,14 @@ def test_bad_recipes(changes, message):
         dataclasses.replace(Recipe(), **changes).check()
 
 
+# Backprop uses neither overlay nor class units.
+LABELS = [("image_wave", "none"), ("corner", "none"), ("none", "groups"), ("none", "learned")]
+CONVOLUTIONS = [(algorithm, *labels) for algorithm in ("ffa", "sffa") for labels in LABELS]
+
+
 @pytest.mark.parametrize(
-    ("overlay", "class_units"),
-    [("image_wave", "none"), ("corner", "none"), ("none", "groups"), ("none", "learned")],
+    ("algorithm", "overlay", "class_units"), [*CONVOLUTIONS, ("bp", "image_wave", "none")]
 )
-@pytest.mark.parametrize("algorithm", ["ffa", "sffa", "bp"])
 def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay, class_units):
     """With a dense layer on top, and images of three channels."""
     recipe = Recipe(

@@ -1,11 +1,11 @@
-"""Layers on devices of their own: layer k on device k, activity streamed upwards.
+"""Layer-parallel training: layer k runs on device k and sends its activity to device k + 1.
 
-No gradient comes back: a layer has finished with a batch once it has passed its activity on. In
-tick t device k works on batch t - k: it receives layer k - 1's activity on that batch from
-the previous tick, updates its own layer, and passes its activity on. Each layer sees what it sees
-in `local_learner`: the activity of the layer below from before that layer's update on the batch. So
-the updates are the same, without staleness. Devices idle only in the first and the last
-`layers - 1` ticks of an epoch.
+No gradient flows back, so a layer is done with a batch after it has sent its activity. In tick t,
+device k processes batch t - k: it receives the activity of layer k - 1 on that batch from the
+previous tick, updates layer k and sends the activity of layer k. As in `local_learner`, the input
+of a layer is the activity of the layer below before that layer's update on the batch, so the
+updates are the same, without staleness. Devices idle only in the first and the last `layers - 1`
+ticks of an epoch.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,13 @@ from sffa_jax.core.layer import activity
 from sffa_jax.core.negatives import NEGATIVES, targets
 from sffa_jax.core.network import Network, next_input
 from sffa_jax.core.overlays import parts
-from sffa_jax.training.fit import Progress, Schedule, close_epoch, plan_epoch
+from sffa_jax.training.fit import (
+    Progress,
+    Schedule,
+    close_epoch,
+    plan_epoch,
+    training_inputs,
+)
 from sffa_jax.training.local import LayerState, layer_step
 from sffa_jax.training.samples import Samples
 
@@ -31,7 +37,7 @@ PyTree = Any
 LAYERS = "layers"
 
 STREAMED = ("uniform", "all")
-"""Wrong labels that can be chosen before the upper layers have seen a batch."""
+"""Negatives that do not depend on the scores of the upper layers."""
 
 Epoch = Callable[[Progress, Samples], tuple[Progress, Float[Array, " layers"]]]
 
@@ -43,22 +49,24 @@ def pipelined_epoch(
     *,
     negatives: str = "uniform",
 ) -> Epoch:
-    """An epoch of `fit.train_epoch` with `local_learner(network, optimizer, negatives=negatives)`,
-    on a device a layer.
+    """Makes an epoch function that trains each layer on one device.
+
+    It returns the same result as `fit.train_epoch` with
+    `local_learner(network, optimizer, negatives=negatives)`.
 
     Args:
-      network: of as many layers as there are devices of use, the second to the last alike.
-      optimizer: each layer runs it by itself.
+      network: at most one layer per device; all layers of the same width and kind.
+      optimizer: each layer has one state of it.
       schedule: batches and augmentation.
-      negatives: "uniform" or "all"; hard ones would have to wait for the last layer's scores.
+      negatives: "uniform" or "all"; hard negatives need the scores of the last layer.
 
     Returns:
-      (progress, samples) -> progress after one more epoch and the mean loss per layer; to be
-      jitted.
+      A function (progress, samples) -> (progress after one more epoch, mean loss per layer), ready
+      for `jax.jit`.
 
     Raises:
-      ValueError: for a network of one layer, more layers than devices, upper layers that differ, or
-        other negatives.
+      ValueError: for a network of one layer, more layers than devices, layers that differ, or other
+        negatives.
     """
     number = len(network.layers)
     check_choice("pipelined_epoch", "negatives", negatives, STREAMED)
@@ -66,7 +74,7 @@ def pipelined_epoch(
         raise reject(
             "pipelined_epoch",
             "network",
-            f"have from 2 to {jax.device_count()} layers, one a device",
+            f"have from 2 to {jax.device_count()} layers, one per device",
             f"{number} layers",
             "On a CPU, XLA_FLAGS=--xla_force_host_platform_device_count=N makes N devices.",
         )
@@ -76,7 +84,7 @@ def pipelined_epoch(
         raise reject(
             "pipelined_epoch",
             "network",
-            "have layers of one width and kind, since all devices run one program",
+            "have layers of one width and kind, because all devices run one program",
             [getattr(layer.body, "features", layer.body) for layer in network.layers],
         )
     mesh = Mesh(np.array(jax.devices()[:number]), (LAYERS,))
@@ -88,12 +96,11 @@ def pipelined_epoch(
         overlay = progress.state.overlay
 
         def prepare(i: Array) -> tuple[Array, Array | None, Array]:
-            """Image, candidates and targets of a batch, as `fit.update` prepares them."""
+            """Returns images, candidates and targets of a batch."""
             key, indices = plan.keys[i], plan.indices[i]
             labels = samples.labels[indices]
-            x = samples.scaled(samples.images[indices])
-            if schedule.augment is not None:
-                x = schedule.augment(jax.random.fold_in(key, 1), x)
+            batch = samples.replace(images=samples.images[indices], labels=labels)
+            x = training_inputs(schedule, key, batch)
             candidates = choose(key, labels, network.num_classes, lambda: jnp.zeros(0))
             return x, candidates, targets(candidates, labels, network.num_classes)
 
@@ -113,41 +120,43 @@ def pipelined_epoch(
             lowest_state, upper_state = jax.tree.map(
                 lambda leaf: leaf[0], (lowest_state, upper_state)
             )
-            me = jax.lax.axis_index(LAYERS)
+            layer = jax.lax.axis_index(LAYERS)
 
-            def idle(own: Any, i: Array, below: Array) -> Any:
+            def idle(states: Any, i: Array, below: Array) -> Any:
                 del i
-                return own, below, jnp.float32(0)
+                return states, below, jnp.float32(0)
 
-            def at_bottom(own: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(0, own[0], i, below)
-                return (new, own[1]), h, loss
+            def train_lowest(states: Any, i: Array, below: Array) -> Any:
+                new, h, loss = work(0, states[0], i, below)
+                return (new, states[1]), h, loss
 
-            def above(own: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(1, own[1], i, below)  # all upper layers are alike
-                return (own[0], new), h, loss
+            def train_upper(states: Any, i: Array, below: Array) -> Any:
+                new, h, loss = work(1, states[1], i, below)  # all upper layers are alike
+                return (states[0], new), h, loss
 
             def tick(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], Array]:
-                own, below = carry
-                i = t - me
+                states, below = carry
+                i = t - layer
                 busy = (i >= 0) & (i < num_steps)
-                branch = jnp.where(busy, jnp.where(me == 0, 1, 2), 0)
-                own, h, loss = jax.lax.switch(
+                branch = jnp.where(busy, jnp.where(layer == 0, 1, 2), 0)
+                states, h, loss = jax.lax.switch(
                     branch,
-                    (idle, at_bottom, above),
-                    own,
+                    (idle, train_lowest, train_upper),
+                    states,
                     jnp.clip(i, 0, num_steps - 1),
                     below,
                 )
-                onwards = [(k, k + 1) for k in range(number - 1)]
-                return (own, jax.lax.ppermute(h, LAYERS, onwards)), loss
+                upwards = [(k, k + 1) for k in range(number - 1)]
+                return (states, jax.lax.ppermute(h, LAYERS, upwards)), loss
 
-            nothing = jnp.zeros(h_shape.shape, h_shape.dtype)
+            no_activity = jnp.zeros(h_shape.shape, h_shape.dtype)
             ticks = jnp.arange(num_steps + number - 1)
-            (own, _), losses = jax.lax.scan(tick, ((lowest_state, upper_state), nothing), ticks)
-            mine = jax.lax.dynamic_slice(losses, (me,), (num_steps,))
-            lowest_state, upper_state = jax.tree.map(lambda leaf: leaf[None], own)
-            return lowest_state, upper_state, mine[None]
+            (states, _), losses = jax.lax.scan(
+                tick, ((lowest_state, upper_state), no_activity), ticks
+            )
+            layer_losses = jax.lax.dynamic_slice(losses, (layer,), (num_steps,))
+            lowest_state, upper_state = jax.tree.map(lambda leaf: leaf[None], states)
+            return lowest_state, upper_state, layer_losses[None]
 
         h_shape = jax.eval_shape(
             lambda: activity(
@@ -157,13 +166,13 @@ def pipelined_epoch(
                 prepare(jnp.int32(0))[1],
             )
         )
-        # Every device has room for a lowest and for an upper layer; one of the two is its own.
+        # Every device holds a lowest and an upper layer, and trains one of the two.
         bottom, *rest = progress.state.layers
         bottoms = jax.tree.map(lambda leaf: jnp.stack([leaf] * number), bottom)
         tops = jax.tree.map(lambda *leaves: jnp.stack([leaves[0], *leaves]), *rest)
-        each = PartitionSpec(LAYERS)
+        by_layer = PartitionSpec(LAYERS)
         bottoms, tops, losses = jax.shard_map(
-            on_device, mesh=mesh, in_specs=(each, each), out_specs=each, check_vma=False
+            on_device, mesh=mesh, in_specs=(by_layer, by_layer), out_specs=by_layer, check_vma=False
         )(bottoms, tops)
         layers = [jax.tree.map(lambda leaf: leaf[0], bottoms)]
         layers += [jax.tree.map(lambda leaf, k=k: leaf[k], tops) for k in range(1, number)]

@@ -1,8 +1,8 @@
-"""Training on images that stay on disk: the updates of `fit`, fed by a reader.
+"""Training on images that are read from disk batch by batch.
 
-The order of the samples is that of `fit.plan_epoch`, and every batch goes through `fit.update`: a
-fit from disk and a fit in memory give the same result. A Python loop makes the steps; threads read
-ahead and place the next batches on the device.
+`fit.plan_epoch` draws the order of the samples and `fit.update` makes every update, as in memory.
+Training from disk and training in memory therefore give the same result. A Python loop runs the
+steps; threads read ahead and place the next batches on the device.
 """
 
 from collections.abc import Iterator
@@ -44,16 +44,16 @@ _evaluate = jax.jit(evaluate, static_argnums=0)
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
-    """One split of a data set on disk, as `Samples` is one on the device.
+class StreamedSamples:
+    """One split of a data set on disk; `Samples` is the equivalent on the device.
 
     Attributes:
       records: source of the images.
       indices: [samples] numbers of the split's records.
       mean, std, num_classes: as in `Samples`.
-      mesh: of one axis, over which each batch is split; None: the default device. If it spans
-        processes, each reads its own part of a batch.
-      reading: how far ahead.
+      mesh: one axis, over which each batch is split; None: the default device. If it spans
+        processes, each process reads only its part of a batch.
+      reading: number of threads and batches read in advance.
     """
 
     records: data.Records
@@ -68,7 +68,7 @@ class Stream:
         return len(self.indices)
 
     def first(self) -> Samples:
-        """The first sample alone, from which a learner takes the shape of its input."""
+        """Returns the first sample, which defines the input shape of a learner."""
         images, labels = self.records.read(self.indices[:1])
         return Samples(
             jnp.asarray(_rows(images)),
@@ -79,17 +79,17 @@ class Stream:
         )
 
     def batches(self, order: np.ndarray, start: int = 0) -> Iterator[Samples]:
-        """The batches of some steps, each as `Samples` on the device.
+        """Yields the batch of each step as `Samples` on the device.
 
         Args:
           order: [steps, batch] positions in the split.
-          start: the step to begin with.
+          start: the first step to read.
 
         Raises:
           ValueError: if the devices cannot share a batch evenly.
           DataError: if a record is damaged.
         """
-        # Imported here: only streams need it.
+        # Imported here because only training from disk needs grain.
         from grain.experimental import ThreadPrefetchIterDataset
 
         if self.mesh is not None and order.shape[1] % self.mesh.size:
@@ -107,8 +107,8 @@ class Stream:
             num_processes=1 if self.mesh is None else jax.process_count(),
             reading=self.reading,
         )
-        # Placed here once: a program that runs on several processes starts in one order on all of
-        # them, which reading threads cannot promise.
+        # Placed once, outside the reading threads: all processes must start a shared program in the
+        # same order, and threads do not guarantee an order.
         mean, std = self.replicate((jnp.asarray(self.mean), jnp.asarray(self.std)))
 
         def place(batch: tuple[np.ndarray, np.ndarray]) -> Samples:
@@ -143,7 +143,7 @@ def _rows(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1)
 
 
-def make_stream(
+def make_streamed_samples(
     records: data.Records,
     indices: np.ndarray,
     *,
@@ -152,35 +152,35 @@ def make_stream(
     std: float | np.ndarray,
     mesh: Mesh | None = None,
     reading: data.Reading = data.AHEAD,
-) -> Stream:
-    """A split of a set on disk, as `make_samples` makes one in memory.
+) -> StreamedSamples:
+    """Makes a split of a data set on disk; `make_samples` is the equivalent in memory.
 
     Args:
       records: of the set's training or test part.
-      indices: [samples] which of them, for example of `data.stratified_split`.
+      indices: [samples] records of the split, for example from `data.stratified_split`.
       num_classes: number of labels.
-      mean, std: scalars, or one value a channel; from the *training* split
+      mean, std: scalars, or one value per channel; from the *training* split
         (`records.statistics(indices)`).
-      mesh: of one axis, if batches are spread over devices.
-      reading: how far ahead; grain's threads and buffer.
+      mesh: one axis, over which each batch is split; None: the default device.
+      reading: number of threads and batches read in advance by grain.
 
     Raises:
       ValueError: if the split is empty or a label is out of range.
     """
     if not len(indices):
-        raise reject("make_stream", "indices", "name at least one sample", "none")
-    check_labels("make_stream", records.labels[indices], num_classes)
+        raise reject("make_streamed_samples", "indices", "name at least one sample", "none")
+    check_labels("make_streamed_samples", records.labels[indices], num_classes)
     scale = pixel_scale(mean, std, records.image_shape)
-    return Stream(records, indices, *scale, num_classes, mesh, reading)
+    return StreamedSamples(records, indices, *scale, num_classes, mesh, reading)
 
 
 class Position(struct.PyTreeNode):
-    """A streamed fit inside an epoch: all that its next step depends on, to be saved and resumed.
+    """The state of a run within an epoch: everything its next step depends on, for checkpoints.
 
     Attributes:
-      progress: as at the epoch's start, but for the learner's state.
-      step: updates made in this epoch.
-      losses: of those updates; zero for those to come.
+      progress: the run at the start of the epoch, with the current state of the learner.
+      step: number of updates in this epoch so far.
+      losses: of those updates; zero for the remaining ones.
     """
 
     progress: Progress
@@ -188,26 +188,26 @@ class Position(struct.PyTreeNode):
     losses: Float[Array, "steps layers"]
 
 
-def start_stream(learner: Learner, key: Key[Array, ""], stream: Stream) -> Progress:
-    """A fit before its first epoch, as `fit.start`."""
-    return stream.replicate(_start(learner, key, stream.first()))
+def start_streamed(learner: Learner, key: Key[Array, ""], samples: StreamedSamples) -> Progress:
+    """Returns the run before its first epoch; `fit.start` is the equivalent in memory."""
+    return samples.replicate(_start(learner, key, samples.first()))
 
 
 def begin_epoch(
-    learner: Learner, schedule: Schedule, progress: Progress, stream: Stream
+    learner: Learner, schedule: Schedule, progress: Progress, samples: StreamedSamples
 ) -> Position:
-    """The position before an epoch's first step.
+    """Returns the position before the first step of an epoch.
 
     Raises:
       ValueError: if a batch is larger than the split.
     """
-    num_steps = schedule.steps_per_epoch(len(stream))
+    num_steps = schedule.steps_per_epoch(len(samples))
     loss = jax.eval_shape(
         lambda batch: update(learner, schedule, progress.state, progress.key, batch)[1],
-        stream.first(),
+        samples.first(),
     )
-    losses = stream.replicate(jnp.zeros((num_steps, *loss.shape), loss.dtype))
-    return Position(progress, stream.replicate(jnp.int32(0)), losses)
+    losses = samples.replicate(jnp.zeros((num_steps, *loss.shape), loss.dtype))
+    return Position(progress, samples.replicate(jnp.int32(0)), losses)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -229,17 +229,17 @@ def advance(
     learner: Learner,
     schedule: Schedule,
     position: Position,
-    stream: Stream,
+    samples: StreamedSamples,
     num_steps: int | None = None,
 ) -> Position:
-    """Makes some of an epoch's updates, from the exact step where the last ones ended.
+    """Continues an epoch by some updates from the exact step of `position`.
 
     Args:
-      learner: what is trained.
-      schedule: its batch size.
-      position: where the fit stands.
-      stream: the training split.
-      num_steps: how many; None: to the epoch's end.
+      learner: the network and its algorithm.
+      schedule: batch size and augmentation.
+      position: the current position.
+      samples: the training split.
+      num_steps: number of updates; None: up to the end of the epoch.
 
     Raises:
       ValueError: if a batch is larger than the split, or for a negative number of steps.
@@ -247,16 +247,16 @@ def advance(
     """
     if num_steps is not None:
         check_integer("advance", "num_steps", num_steps, 0)
-    plan = _plan_epoch(schedule, position.progress, len(stream))
+    plan = _plan_epoch(schedule, position.progress, len(samples))
     done = int(position.step)
     end = len(plan.keys) if num_steps is None else done + num_steps
-    for batch in stream.batches(np.asarray(plan.indices)[:end], done):
+    for batch in samples.batches(np.asarray(plan.indices)[:end], done):
         position = _advance(learner, schedule, position, plan.keys, batch)
     return position
 
 
 def end_epoch(position: Position) -> tuple[Progress, Float[Array, " layers"]]:
-    """The fit after an epoch whose updates are all made; also the mean loss per layer."""
+    """Returns the run after a complete epoch and the mean loss per layer."""
     if position.step != len(position.losses):
         raise reject(
             "end_epoch", "position", f"have made all {len(position.losses)} steps", position.step
@@ -265,46 +265,46 @@ def end_epoch(position: Position) -> tuple[Progress, Float[Array, " layers"]]:
     return progress, jnp.mean(position.losses, axis=0)
 
 
-def stream_epoch(
-    learner: Learner, schedule: Schedule, progress: Progress, stream: Stream
+def train_streamed_epoch(
+    learner: Learner, schedule: Schedule, progress: Progress, samples: StreamedSamples
 ) -> tuple[Progress, Float[Array, " layers"]]:
-    """One pass over the shuffled training split; also the mean loss per layer."""
-    position = begin_epoch(learner, schedule, progress, stream)
-    return end_epoch(advance(learner, schedule, position, stream))
+    """Trains for one epoch; also returns the mean loss per layer."""
+    position = begin_epoch(learner, schedule, progress, samples)
+    return end_epoch(advance(learner, schedule, position, samples))
 
 
-def evaluate_stream(learner: Learner, state: State, stream: Stream) -> Accuracy:
-    """Accuracy over all samples of a split, none left out."""
-    chunk = min(EVALUATION_CHUNK, len(stream))
-    whole = len(stream) // chunk * chunk
-    positions = np.arange(len(stream))
-    right = None
-    for order in (positions[:whole].reshape(-1, chunk), positions[None, whole:]):
-        for batch in stream.batches(order) if order.size else ():
-            share = _evaluate(learner, state, batch)
-            # A share of a chunk is a whole number of samples: their sum is exact.
-            counts = jax.tree.map(lambda s, n=order.shape[1]: jnp.rint(s * n), share)
-            right = counts if right is None else jax.tree.map(jnp.add, right, counts)
-    return jax.tree.map(lambda count: count / len(stream), right)
+def evaluate_streamed(learner: Learner, state: State, samples: StreamedSamples) -> Accuracy:
+    """Returns the accuracy over all samples of a split."""
+    chunk = min(EVALUATION_CHUNK, len(samples))
+    end = len(samples) // chunk * chunk
+    positions = np.arange(len(samples))
+    correct = None
+    for order in (positions[:end].reshape(-1, chunk), positions[None, end:]):
+        for batch in samples.batches(order) if order.size else ():
+            accuracy = _evaluate(learner, state, batch)
+            # Counts of samples are integers, so that their sum is exact.
+            counts = jax.tree.map(lambda a, n=order.shape[1]: jnp.rint(a * n), accuracy)
+            correct = counts if correct is None else jax.tree.map(jnp.add, correct, counts)
+    return jax.tree.map(lambda count: count / len(samples), correct)
 
 
-def fit_stream(
+def fit_streamed(
     learner: Learner,
     schedule: Schedule,
     key: Key[Array, ""],
-    training: Stream,
-    validation: Stream,
+    training: StreamedSamples,
+    validation: StreamedSamples,
 ) -> FitResult:
-    """A whole training run from disk: the result of `fit` for the same samples in memory.
+    """Trains from disk; returns the result of `fit` for the same samples in memory.
 
     Raises:
       ValueError: if a batch is larger than the training split.
       DataError: if a record is damaged.
     """
-    progress, history = start_stream(learner, key, training), []
+    progress, history = start_streamed(learner, key, training), []
     for _ in range(schedule.epochs):
-        progress, loss = stream_epoch(learner, schedule, progress, training)
-        accuracy = evaluate_stream(learner, progress.state, validation).network
+        progress, loss = train_streamed_epoch(learner, schedule, progress, training)
+        accuracy = evaluate_streamed(learner, progress.state, validation).network
         progress = keep_best(progress, accuracy)
         history.append(EpochInfo(loss, accuracy))
     stacked = jax.tree.map(lambda *epochs: jnp.stack(epochs), *history)

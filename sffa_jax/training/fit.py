@@ -21,9 +21,9 @@ SELECTIONS = ("best", "last")
 
 
 class Progress(struct.PyTreeNode):
-    """The whole state of a training run: what the next epoch needs, and the best weights so far.
+    """The complete state of a training run: inputs of the next epoch and the best weights so far.
 
-    Runs that train together stack all of it along a leading axis of runs.
+    Runs that train together are stacked along a leading axis.
 
     Attributes:
       state: the learner's state after `epoch` epochs.
@@ -31,10 +31,10 @@ class Progress(struct.PyTreeNode):
       key: key of the whole run; each epoch folds its number into it.
       best: the state with the highest validation accuracy (the earliest of equals).
       best_accuracy: that accuracy, a fraction; -1 before the first epoch.
-      best_epoch: the epoch after which it was reached, from 1.
-      diverged_step: update, from 0 over the whole run, at which a loss first was not finite; -1
-        while all are.
-      diverged_layer: the first layer whose loss it was; -1 while all are finite.
+      best_epoch: the epoch of that accuracy, from 1.
+      diverged_step: first update with a loss that is not finite, counted from 0 over the whole
+        run; -1 while all losses are finite.
+      diverged_layer: the first layer with such a loss; -1 while all losses are finite.
     """
 
     state: State
@@ -56,12 +56,12 @@ class EpochInfo(NamedTuple):
 
 
 class FitResult(NamedTuple):
-    """What a training run returns.
+    """Result of a training run.
 
     Attributes:
-      state: the learner's state that was selected.
+      state: the selected state of the learner.
       history: `EpochInfo` with a leading axis of epochs.
-      progress: everything after the last epoch; `progress.best_epoch` is the selected epoch.
+      progress: the run after the last epoch; `progress.best_epoch` is the selected epoch.
     """
 
     state: State
@@ -71,12 +71,12 @@ class FitResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and batches of a training run.
+    """Length, batch size and augmentation of a training run.
 
     Attributes:
       epochs: passes over the training split.
-      batch_size: images per update; the remainder of an epoch's shuffled order is left out.
-      augment: changes each training batch at random, see `augment`; None: no change.
+      batch_size: images per update; an epoch skips the last incomplete batch.
+      augment: random change of each training batch, see `augment`; None: no change.
 
     Raises:
       ValueError: for zero epochs or an empty batch.
@@ -108,7 +108,7 @@ class Schedule:
 
 
 def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
-    """The run before its first epoch, for loops of your own; `fit` runs the same epochs.
+    """Returns the run before its first epoch, for a custom loop; `fit` runs the same epochs.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -136,36 +136,43 @@ def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
     )
 
 
-class Plan(NamedTuple):
+class EpochPlan(NamedTuple):
     """One epoch's updates. Attributes: indices: of each step's batch; keys: of each step."""
 
     indices: Int[Array, "steps batch"]
     keys: Key[Array, " steps"]
 
 
-def plan_epoch(schedule: Schedule, progress: Progress, num_samples: int) -> Plan:
-    """The shuffled order of the next epoch, wherever its samples are stored."""
+def plan_epoch(schedule: Schedule, progress: Progress, num_samples: int) -> EpochPlan:
+    """Draws the batches of the next epoch; the samples may be in memory or on disk."""
     num_steps = schedule.steps_per_epoch(num_samples)
     key_order, key_steps = jax.random.split(jax.random.fold_in(progress.key, progress.epoch))
     order = jax.random.permutation(key_order, num_samples)
     indices = order[: num_steps * schedule.batch_size].reshape(num_steps, schedule.batch_size)
-    return Plan(indices, jax.random.split(key_steps, num_steps))
+    return EpochPlan(indices, jax.random.split(key_steps, num_steps))
+
+
+def training_inputs(
+    schedule: Schedule, key: Key[Array, ""], batch: Samples
+) -> Float[Array, "batch features"]:
+    """Scales the images of a batch and augments them by the schedule."""
+    x = batch.scaled(batch.images)
+    if schedule.augment is not None:
+        x = schedule.augment(jax.random.fold_in(key, 1), x)
+    return x
 
 
 def update(
     learner: Learner, schedule: Schedule, state: State, key: Key[Array, ""], batch: Samples
 ) -> tuple[State, Float[Array, " layers"]]:
-    """One update on one batch, augmented by the schedule; also returns the loss per layer."""
-    x = batch.scaled(batch.images)
-    if schedule.augment is not None:
-        x = schedule.augment(jax.random.fold_in(key, 1), x)
-    return learner.step(state, key, x, batch.labels)
+    """Updates the learner on one batch; also returns the loss per layer."""
+    return learner.step(state, key, training_inputs(schedule, key, batch), batch.labels)
 
 
 def train_epoch(
     learner: Learner, schedule: Schedule, progress: Progress, samples: Samples
 ) -> tuple[Progress, Float[Array, " layers"]]:
-    """One pass over the shuffled training split, as one scan; also the mean loss per layer.
+    """Trains for one epoch, as one scan; also returns the mean loss per layer.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -179,7 +186,7 @@ def train_epoch(
     (1,)
     """
 
-    def step(state: State, planned: Plan) -> tuple[State, Array]:
+    def step(state: State, planned: EpochPlan) -> tuple[State, Array]:
         images, labels = samples.images[planned.indices], samples.labels[planned.indices]
         images, labels = split_batch((images, labels))
         batch = samples.replace(images=images, labels=labels)
@@ -191,7 +198,7 @@ def train_epoch(
 
 
 def close_epoch(progress: Progress, state: State, losses: Float[Array, "steps layers"]) -> Progress:
-    """The run after an epoch that ended in `state`; records where a loss first was not finite."""
+    """Returns the run after an epoch that ended in `state`; records the first loss not finite."""
     bad = ~jnp.isfinite(losses)
     step = jnp.argmax(jnp.any(bad, axis=1)).astype(jnp.int32)
     layer = jnp.argmax(bad[step]).astype(jnp.int32)
@@ -226,19 +233,19 @@ def fit(
     callback: Callable[[Array, EpochInfo], None] | None = None,
     select: str | None = None,
 ) -> FitResult:
-    """A whole training run: a pure function of its arguments that can be jitted and vmapped.
+    """Trains a learner: a pure function of its arguments that can be jitted and vmapped.
 
     Args:
-      learner: what learns.
+      learner: the network and its algorithm.
       schedule: epochs, batch size and augmentation.
       key: draws weights, order and negatives.
       train: the training split.
       validation: its accuracy is measured after each epoch; None: no measurement. Never pass the
         test split.
-      callback: called on the host after each epoch with the number of epochs done and its
-        `EpochInfo`; of runs under `jax.vmap`, once for each.
-      select: which state `FitResult.state` is: "best" (highest validation accuracy, the earliest of
-        equals) or "last"; None is "best" with a validation split and "last" without.
+      callback: called on the host after each epoch with the number of completed epochs and the
+        epoch's `EpochInfo`; under `jax.vmap`, once per run.
+      select: the state to return: "best" (highest validation accuracy, the earliest of equals) or
+        "last"; None: "best" with a validation split and "last" without.
 
     Raises:
       ValueError: if a batch is larger than the training split, numbers of classes differ, `select`

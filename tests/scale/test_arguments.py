@@ -64,7 +64,7 @@ CASES = [
         lambda: {"network": small_network(), "optimizer": ADAM, "schedule": Schedule(1, 1)},
     ),
     Case(
-        streaming.make_stream,
+        streaming.make_streamed_samples,
         {"num_classes": whole(1), "mean": number(), "std": number(at_least=0)},
         lambda: {
             "records": Records(),
@@ -77,7 +77,7 @@ CASES = [
     Case(
         streaming.advance,
         {"num_steps": whole(0, none=True)},
-        lambda: dict.fromkeys(("learner", "schedule", "position", "stream")),
+        lambda: dict.fromkeys(("learner", "schedule", "position", "samples")),
     ),
     Case(
         placement.Placement,
@@ -107,7 +107,7 @@ EXEMPT = {
     "scale.placement.take_runs": "chunks of runs that were counted",
     "scale.processes.all_reduce_max": "numbers of the library, between processes",
     "scale.resumable.Interrupted": "raised with the number of a signal",
-    "scale.streaming.Stream": "made by make_stream",
+    "scale.streaming.StreamedSamples": "made by make_streamed_samples",
     "scale.sweep.Choice": "a result",
     "scale.sweep.CompiledSweep": "a result",
 }

@@ -45,7 +45,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture
 def kept(records):
-    return streaming.make_stream(records, KEPT, **SCALE)
+    return streaming.make_streamed_samples(records, KEPT, **SCALE)
 
 
 def in_memory(indices):
@@ -65,14 +65,14 @@ def test_a_fit_from_disk_is_the_fit_in_memory(records, kept, name):
     expected = jax.jit(fit, static_argnums=(0, 1))(
         learner, SCHEDULE, key, in_memory(KEPT), in_memory(HELD)
     )
-    held = streaming.make_stream(records, HELD, **SCALE)
-    assert_same(streaming.fit_stream(learner, SCHEDULE, key, kept, held), expected)
+    held = streaming.make_streamed_samples(records, HELD, **SCALE)
+    assert_same(streaming.fit_streamed(learner, SCHEDULE, key, kept, held), expected)
 
 
 def test_a_fit_goes_on_from_the_exact_step(kept):
     learner = LEARNERS["sffa"]
-    progress = streaming.start_stream(learner, jax.random.key(1), kept)
-    expected = streaming.stream_epoch(learner, SCHEDULE, progress, kept)
+    progress = streaming.start_streamed(learner, jax.random.key(1), kept)
+    expected = streaming.train_streamed_epoch(learner, SCHEDULE, progress, kept)
     position = streaming.begin_epoch(learner, SCHEDULE, progress, kept)
     for count in (1, 1):
         position = streaming.advance(learner, SCHEDULE, position, kept, count)
@@ -91,7 +91,7 @@ def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
     monkeypatch.setattr(streaming, "EVALUATION_CHUNK", chunk)
     learner, samples = LEARNERS["sffa"], in_memory(KEPT)
     state = start(learner, jax.random.key(0), samples).state
-    found = streaming.evaluate_stream(learner, state, kept)
+    found = streaming.evaluate_streamed(learner, state, kept)
     # Counts are exact; only the last division may round otherwise.
     for a, b in zip(found, evaluate(learner, state, samples), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -99,10 +99,10 @@ def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
 
 def test_one_compilation_serves_every_step(kept):
     learner = LEARNERS["bp"]
-    progress = streaming.start_stream(learner, jax.random.key(0), kept)
-    progress, _ = streaming.stream_epoch(learner, SCHEDULE, progress, kept)
+    progress = streaming.start_streamed(learner, jax.random.key(0), kept)
+    progress, _ = streaming.train_streamed_epoch(learner, SCHEDULE, progress, kept)
     before = streaming._advance._cache_size()
-    streaming.stream_epoch(learner, SCHEDULE, progress, kept)
+    streaming.train_streamed_epoch(learner, SCHEDULE, progress, kept)
     assert streaming._advance._cache_size() == before
 
 
@@ -128,11 +128,11 @@ def test_threads_end_when_a_stream_is_left(kept):
 def test_batches_spread_over_devices(records):
     """One device is a mesh too; the program below has four, in two processes."""
     mesh = Mesh(jax.devices()[:1], "batch")
-    stream = streaming.make_stream(records, KEPT, **SCALE, mesh=mesh)
+    stream = streaming.make_streamed_samples(records, KEPT, **SCALE, mesh=mesh)
     learner = LEARNERS["sffa"]
-    plain = streaming.make_stream(records, KEPT, **SCALE)
+    plain = streaming.make_streamed_samples(records, KEPT, **SCALE)
     results = [
-        streaming.fit_stream(learner, SCHEDULE, jax.random.key(2), s, s) for s in (stream, plain)
+        streaming.fit_streamed(learner, SCHEDULE, jax.random.key(2), s, s) for s in (stream, plain)
     ]
     assert_same(*results)
 
@@ -155,10 +155,10 @@ learner = local_learner(network, optax.adam(1e-2))
 train = data.open_on_disk("mnist").train
 kept, _ = data.stratified_split(train.labels, 0.2, seed=0)
 mesh = Mesh(jax.devices(), "batch")
-split = stream.make_stream(train, kept, num_classes=10, mean=0.3, std=0.25, mesh=mesh)
-progress = stream.start_stream(learner, jax.random.key(5), split)
+split = stream.make_streamed_samples(train, kept, num_classes=10, mean=0.3, std=0.25, mesh=mesh)
+progress = stream.start_streamed(learner, jax.random.key(5), split)
 for _ in range(3):
-    progress, loss = stream.stream_epoch(learner, Schedule(3, 16), progress, split)
+    progress, loss = stream.train_streamed_epoch(learner, Schedule(3, 16), progress, split)
 if process == 0:
     assert jax.device_count() == 4 and jax.local_device_count() == 2
     print("loss", *np.asarray(loss).tolist())
@@ -178,13 +178,13 @@ def test_two_processes_train_one_network(records, monkeypatch):
 
 def test_bad_arguments(records, kept):
     with pytest.raises(ValueError, match="`indices` must name at least one sample"):
-        streaming.make_stream(records, KEPT[:0], **SCALE)
+        streaming.make_streamed_samples(records, KEPT[:0], **SCALE)
     with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 9\), got min 0, max 9"):
-        streaming.make_stream(records, KEPT, **(SCALE | {"num_classes": 9}))
+        streaming.make_streamed_samples(records, KEPT, **(SCALE | {"num_classes": 9}))
     with pytest.raises(ValueError, match="at most the 60 training samples"):
         streaming.begin_epoch(
             LEARNERS["bp"],
             Schedule(1, 500),
-            streaming.start_stream(LEARNERS["bp"], jax.random.key(0), kept),
+            streaming.start_streamed(LEARNERS["bp"], jax.random.key(0), kept),
             kept,
         )

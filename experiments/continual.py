@@ -62,8 +62,8 @@ def make_plan(options: Options) -> Plan:
                 for result in group:
                     seed = seeds[result.position]
                     order = options.order(loaded.num_classes, seed)
-                    own = {"seed": seed, "class_order": order, "strength": strength}
-                    records.append({**cell.names, **own, **record_of(options, setting, result)})
+                    run = {"seed": seed, "class_order": order, "strength": strength}
+                    records.append({**cell.names, **run, **record_of(options, setting, result)})
                     seconds = result.seconds
                 accuracies += [record["test_accuracy"] for record in records]
                 yield records

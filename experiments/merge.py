@@ -1,10 +1,9 @@
-"""Joins the parts of a grid that ran by themselves (`--shard i/n`) into one folder of results.
+"""Merges the parts of a grid that were run separately (`--shard i/n`) into one results folder.
 
-    python -m experiments.merge --parts runs/grid --out runs/whole
+    python -m experiments.merge --parts runs/grid --out runs/merged
 
-takes every shard-i-of-n in runs/grid. The parts must have been made by the same options and data,
-and every part must be there. The experiment's own command, which is printed, then finds nothing
-left to run and writes the report.
+reads every shard-i-of-n in runs/grid. All parts must be present and must have the same options and
+data. It prints the experiment's command, which then writes the report.
 """
 
 import re
@@ -23,19 +22,19 @@ from experiments.harness.run_folder import RunFolder
 from sffa_jax.checks import reject
 
 IDENTITY = ("dataset", "scenario", "strategy", "algorithm", "setting", "seed")
-"""What says which run a record is of, as far as an experiment has it."""
+"""Fields that identify the run of a record; an experiment has some of them."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Join the parts of a grid."""
+    """Merge the parts of a grid."""
 
     parts: Path
-    """Folder that holds shard-1-of-n to shard-n-of-n: the --out of the runs."""
+    """Folder that contains shard-1-of-n to shard-n-of-n: the --out of the runs."""
     out: Path
-    """Folder for the whole; it must be new, or hold an earlier joining of the same parts."""
+    """Folder for the merged results: a new one, or one of an earlier merge of the same parts."""
     compilation_cache: Path | None = None
-    """Nothing is compiled here; as in all experiments."""
+    """No effect: this command compiles nothing. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -45,41 +44,41 @@ class Options:
 
 
 def find_parts(folder: Path) -> list[Path]:
-    """The folders of all parts, in order.
+    """Returns the folders of all parts, in order.
 
     Raises:
-      ValueError: if there is none, or one is missing, or parts of several divisions are mixed.
+      ValueError: if a part is missing, or the folder contains parts of several divisions or none.
     """
-    found: dict[int, Path] = {}
+    path_of: dict[int, Path] = {}
     totals = set()
     for path in folder.glob("shard-*-of-*") if folder.is_dir() else ():
         if match := re.fullmatch(r"shard-(\d+)-of-(\d+)", path.name):
-            found[int(match[1])] = path
+            path_of[int(match[1])] = path
             totals.add(int(match[2]))
     if len(totals) != 1:
         got = f"divisions into {sorted(totals)} parts" if totals else "none"
-        raise reject("merge", "parts", f"hold the parts of one division: {folder}", got)
+        raise reject("merge", "parts", f"contain the parts of one division: {folder}", got)
     (total,) = totals
-    missing = sorted({*range(1, total + 1)} - {*found})
+    missing = sorted({*range(1, total + 1)} - {*path_of})
     if missing:
         raise reject(
             "merge",
             "parts",
-            f"hold all {total} parts",
+            f"contain all {total} parts",
             f"no part {missing}",
-            "Run what is missing.",
+            "Run the missing parts.",
         )
-    return [found[i] for i in sorted(found)]
+    return [path_of[i] for i in sorted(path_of)]
 
 
 def compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What all parts must have in common."""
+    """Returns the settings that must be equal in all parts."""
     options = {k: v for k, v in config["options"].items() if k not in RUNTIME_OPTIONS}
     return {"experiment": config["experiment"], "data": config.get("data"), **options}
 
 
 def main(options: Options) -> None:
-    """Joins the parts and says which command writes the report."""
+    """Merges the parts and prints the command that writes the report."""
     parts = [load_results(path) for path in find_parts(options.parts)]
     first = parts[0].config
     records: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -90,20 +89,22 @@ def main(options: Options) -> None:
             raise reject(
                 "merge",
                 "parts",
-                "be made by the same options and data",
-                f"{part.path}: other {differ}",
+                "have the same options and data",
+                f"{part.path}: different {differ}",
             )
         for record in part.records:
             run = tuple(record.get(name) for name in IDENTITY)
             if run in records:
-                raise reject("merge", "parts", "hold each run once", f"{run} again in {part.path}")
+                raise reject(
+                    "merge", "parts", "contain each run once", f"{run} again in {part.path}"
+                )
             records[run] = record
     given = {**first["options"], **dict.fromkeys(RUNTIME_OPTIONS)}
     extra: dict[str, Any] = {name: first[name] for name in ("data", "command") if name in first}
     with RunFolder(
         options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
     ) as folder:
-        # In the order of one part alone: by cell, then seed, as the parts share them out.
+        # In the order of an undivided grid: by cell, then by seed.
         new = [
             record
             for run, record in records.items()

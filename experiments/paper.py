@@ -1,10 +1,10 @@
-"""Everything the paper claims that can run on the data at hand, from one command.
+"""Reproduces the paper's claims on the available data, with one command.
 
     make paper DATA=DIR
-    make paper QUICK=1 DATA=DIR     # in minutes: few passes, small networks, two seeds
+    make paper QUICK=1 DATA=DIR     # minutes: few epochs, small networks, two seeds
 
-Each step is a command of its own with a folder of its own, so that a second start goes on where the
-first was stopped. In the end there stand `reproduction.md` and `report.html`.
+Each step is a separate command with a separate folder, so that a second start resumes where the
+first one stopped. The last step writes `reproduction.md` and `report.html`.
 """
 
 import subprocess
@@ -23,8 +23,8 @@ from sffa_jax.checks import check_choice, check_integer, reject
 
 
 class Step(NamedTuple):
-    """Attributes: command: an experiment's name and options; quick: what changes in minutes, None:
-    it is left out then."""
+    """Attributes: command: name and options of an experiment; quick: further options of --quick;
+    None: --quick skips the step."""
 
     command: str
     quick: str | None = None
@@ -56,7 +56,7 @@ STEPS: dict[str, Step] = {
         "--epochs 1 --hidden 100 100 --seeds 1 --probes 500 --embedded 100 --algorithms ffa sffa",
     ),
     "latents/fashion_mnist": Step("latents --dataset fashion_mnist --hidden 1400 1400 --epochs 10"),
-    # A run a setting: 288 of them.
+    # 288 settings, one run each.
     "robustness/mnist": Step("robustness --dataset mnist --epochs 5 --batch-size 256 --seeds 1"),
     "continual/mnist": Step(
         "continual --dataset mnist --preset protocol", f"{_TASKS} --scenarios class"
@@ -86,26 +86,25 @@ STEPS: dict[str, Step] = {
         "continual --dataset mnist --preset convolution --scenarios class --strategies replay none"
     ),
 }
-"""By folder, in the order they are made: what is quick first."""
+"""Steps by folder, in order; the shortest come first."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Reproduce the paper: every table and figure that can run on the data at hand."""
+    """Reproduce the paper: every table and figure that the available data allow."""
 
     data_dir: Path | None = None
     """Folder with one sub-folder per set; or set SFFA_DATA_DIR. Sets are downloaded if left out."""
     seeds: int = 10
-    """Seeds of every step."""
+    """Number of seeds of every step."""
     quick: bool = False
-    """MNIST's steps, few passes, small networks, one or two seeds: shows in minutes that they run,
-    and nothing else."""
+    """Test in minutes that the steps run: MNIST, few epochs, small networks, one or two seeds."""
     steps: tuple[str, ...] = tuple(STEPS)
-    """Steps to make; --quick leaves some out."""
+    """Steps to run; --quick skips some."""
     out: Path = Path("runs/paper")
     """Folder for all results; a second start with the same folder continues it."""
     compilation_cache: Path | None = None
-    """Folder in which compiled programs are kept, so that steps share them; left out: in --out."""
+    """Cache folder for compiled programs, which steps share; if left out, in --out."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -114,11 +113,11 @@ class Options:
         return cls()
 
     def words(self, step: str) -> list[str]:
-        """A step's command line, after `python -m`."""
-        name, *said = STEPS[step].command.split()
-        # Of an option that is said twice, the last counts.
-        words = [f"experiments.{name}", "--seeds", str(2 if self.quick else self.seeds), *said]
-        if self.quick:  # no trial of what is fastest: each compiles every program anew
+        """Returns the command line of a step, after `python -m`."""
+        name, *arguments = STEPS[step].command.split()
+        # The last value of a repeated option counts.
+        words = [f"experiments.{name}", "--seeds", str(2 if self.quick else self.seeds), *arguments]
+        if self.quick:  # no trial of placements, which compiles every program several times
             words += ["--parallel", "map", *(STEPS[step].quick or "").split()]
         if self.data_dir is not None:
             words += ["--data-dir", str(self.data_dir)]
@@ -134,7 +133,7 @@ TITLES = {
 
 
 def summary(root: Path, seeds: int) -> str:
-    """The page of claims, from the results under a folder; machine time of so many seeds."""
+    """Returns the page of claims from the results in a folder, with machine time for `seeds`."""
     parts = ["# The paper's numbers and these runs'\n"]
     for kind, title in TITLES.items():
         parts.append(f"\n## {title}\n\n{markdown(verdicts.table(root, kind))}")
@@ -143,7 +142,7 @@ def summary(root: Path, seeds: int) -> str:
 
 
 def main(options: Options) -> None:
-    """Makes what is missing and writes both pages."""
+    """Runs the missing steps and writes both pages."""
     check_integer("options", "seeds", options.seeds, 1)
     for step in options.steps:
         check_choice("options", "steps", step, STEPS)
@@ -160,7 +159,7 @@ def main(options: Options) -> None:
                 step,
                 "end with status 0",
                 done.returncode,
-                "Its message stands above. What is done is kept: start again with the same --out.",
+                "See its message above. Finished runs are saved: start again with the same --out.",
             )
     (options.out / "reproduction.md").write_text(summary(options.out, options.seeds))
     folders = [str(options.out / step) for step in steps]

@@ -1,11 +1,11 @@
-"""How much do FFA and SFFA depend on tuning? Accuracy over a grid of settings.
+"""Accuracy of FFA and SFFA over a grid of settings: how sensitive are they to tuning?
 
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
-trains every combination of learning rate, density of the label code, winners, threshold (FFA's
-threshold, SFFA's eps), width and activation once. The report shows the distribution of accuracy:
-median, quartiles, and the fraction of settings that fail. The claim that polarized layers depend
-less on their settings is that of Terres-Escudero et al. 2024, arXiv:2408.09210.
+trains one run for every combination of learning rate, density of the label code, winners, threshold
+(FFA's threshold, SFFA's eps), width and activation. The report shows the distribution of accuracy:
+median, quartiles, and the fraction of settings that fail. It tests the claim that polarized layers
+are less sensitive to their settings: Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Options(shared.Options):
     """Train FFA and SFFA on a grid of settings and compare the distributions of accuracy.
 
     Options that the grid varies (learning rate, density, winners, threshold, width, activation)
-    have no effect by themselves; all others hold everywhere.
+    have no effect here; all others apply to every run.
     """
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
@@ -50,15 +50,15 @@ class Options(shared.Options):
     failed_below: float = 0.9
     """A setting fails if its test accuracy is lower, or if it diverges."""
     at_once: int = 18
-    """Largest number of runs in one program, which bounds memory."""
+    """Maximum number of runs in one program, which limits memory."""
 
     def resolve(self) -> Self:
         """Checks every option."""
         for algorithm in self.algorithms:
             check_choice("robustness", "algorithms", algorithm, THRESHOLDS)
         check_integer("robustness", "at_once", self.at_once, 1)
-        for share in self.shares:
-            check_range("robustness", "shares", share, above=0, at_most=1)
+        for fraction in self.shares:
+            check_range("robustness", "shares", fraction, above=0, at_most=1)
         return super().resolve()
 
 
@@ -66,7 +66,7 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
     """Returns every combination of the grid's values."""
     field, thresholds = THRESHOLDS[algorithm]
     settings = []
-    for width, activation, share, rate, density, threshold in itertools.product(
+    for width, activation, fraction, rate, density, threshold in itertools.product(
         options.widths,
         options.activations,
         options.shares,
@@ -74,7 +74,7 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
         options.densities,
         thresholds,
     ):
-        winners = None if share == 1 else max(1, round(share * width / 2))
+        winners = None if fraction == 1 else max(1, round(fraction * width / 2))
         changes: dict[str, Any] = {
             "hidden": (width,) * len(options.recipe.hidden),
             "activation": activation,
@@ -120,7 +120,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes its report."""
+    """Trains the runs that the output folder lacks and writes its report."""
     run_experiment("robustness", options, make_plan)
 
 

@@ -1,11 +1,12 @@
-"""What "symmetric" means: how positive and negative samples pull on FFA's and SFFA's layers.
+"""Gradients of positive and of negative samples in FFA and SFFA: is SFFA's loss symmetric?
 
     python -m experiments.symmetry --dataset mnist --data-dir DIR --hidden 1400 --epochs 5
 
-Two views. The *landscape*: in a layer of one positive and one negative neuron, how does the loss of
-either kind of sample depend on their activity? The *training run*: how large is the gradient of
-either kind on each layer's weights, before training and after each epoch? Both for the rules as
-published (logit_scale 1, threshold 2) and for the preset's.
+The report has two parts. The *landscape* shows how the loss of positive and of negative samples
+depends on the activity of a layer with one positive and one negative neuron. The *training run*
+shows the gradient norm of both kinds of samples for the weights of each layer, before training and
+after each epoch. Both parts compare the published rules (logit_scale 1, threshold 2) with the
+preset's.
 """
 
 import dataclasses
@@ -33,26 +34,28 @@ from sffa_jax.training.fit import Progress, start, train_epoch
 from sffa_jax.training.local import LocalState
 
 NUM_PROBES = 500
-"""Largest number of validation images on which gradients are measured."""
+"""Maximum number of validation images on which gradients are measured."""
 
 
 @dataclass(frozen=True)
 class Options(shared.Options):
-    """Measure how strongly positive and negative samples pull on the layers of FFA and SFFA."""
+    """Measure the gradients of positive and of negative samples in the layers of FFA and SFFA."""
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
     """Algorithms: ffa, sffa."""
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
     sizes: bool = True
-    """Measure the size of SFFA's gradients at several values of logit_scale and eps, too."""
+    """Also measure SFFA's gradient norms at several values of logit_scale and eps."""
 
     def resolve(self) -> Self:
         """Checks every option."""
         for algorithm in self.algorithms:
             check_choice("symmetry", "algorithms", algorithm, ("ffa", "sffa"))
         if self.tensorboard:  # each run is one program from start to end
-            raise reject("symmetry", "tensorboard", "be left out: it has no epochs to log", True)
+            raise reject(
+                "symmetry", "tensorboard", "be left out, because a run logs no epochs", True
+            )
         if self.recipe.update_order == "greedy":
             raise reject("symmetry", "update_order", "train all layers at once", "'greedy'")
         return super().resolve()
@@ -88,7 +91,7 @@ def train_and_measure(
     network = dataclasses.replace(network, rule=network.rule._replace(activity_factor=None))
     probes = splits.validation or splits.test
     x, labels = probes.scaled(probes.images[:NUM_PROBES]), probes.labels[:NUM_PROBES]
-    # Every wrong label in turn, the same for all seeds and epochs.
+    # Cycles through the wrong labels; the same for all seeds and epochs.
     wrong = (labels + 1 + jnp.arange(len(labels)) % (classes - 1)) % classes
 
     def measure(state: LocalState) -> jax.Array:
@@ -105,8 +108,8 @@ def train_and_measure(
         norms = jnp.concatenate([measure(progress.state)[None], after])
         return norms, evaluate(learner, trained.state, probes).network
 
-    way = "map" if parallel == "auto" else parallel
-    norms, accuracy = sweep(run, seed_keys(seeds), parallel=way)
+    mode = "map" if parallel == "auto" else parallel
+    norms, accuracy = sweep(run, seed_keys(seeds), parallel=mode)
     return np.asarray(norms), np.asarray(accuracy)
 
 
@@ -141,7 +144,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes figures and report."""
+    """Trains the runs that the output folder lacks and writes figures and report."""
     run_experiment("symmetry", options, make_plan)
 
 

@@ -1,7 +1,7 @@
-"""The one place that words an error about an argument.
+"""Checks of arguments, and the one form of their error messages.
 
 Every message reads ``<function>: `<argument>` must <rule>, got <value>. <What to do.>`` so
-that a user sees what was wrong and what to change without reading a traceback.
+that a user sees the error and the remedy without reading a traceback.
 """
 
 import difflib
@@ -17,10 +17,10 @@ import numpy as np
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST = 2**31 - 1
-"""Of anything that is counted: JAX's whole numbers have 32 bits."""
+"""Largest integer argument; integers in JAX have 32 bits."""
 
 FINITE = float(np.finfo(np.float32).max)
-"""Beyond it, a number is infinite where JAX computes with it."""
+"""Largest finite number in float32."""
 
 
 def _message(where: str, argument: str, rule: str, got: object, advice: str) -> str:
@@ -29,7 +29,7 @@ def _message(where: str, argument: str, rule: str, got: object, advice: str) -> 
 
 
 def reject(where: str, argument: str, rule: str, got: object, advice: str = "") -> ValueError:
-    """The error to raise: names the argument, the rule it breaks, its value and the way out."""
+    """The error to raise: names the argument, its rule, its value and the remedy."""
     return ValueError(_message(where, argument, rule, got, advice))
 
 
@@ -67,7 +67,7 @@ def check_integer(where: str, argument: str, value: Any, minimum: int, advice: s
     above `LARGEST`."""
     try:
         number = operator.index(value)
-    except TypeError:  # also what a traced value raises: its number is not known
+    except TypeError:  # traced values also raise it, because their number is unknown
         number = None
     if number is None or isinstance(value, bool):
         raise TypeError(_message(where, argument, "be a whole number", repr(value), advice))
@@ -80,7 +80,7 @@ def check_integer(where: str, argument: str, value: Any, minimum: int, advice: s
 def check_integers(
     where: str, argument: str, values: Iterable[int], minimum: int, advice: str = ""
 ) -> tuple[int, ...]:
-    """The whole numbers in `values`; raises TypeError if it holds none, else as `check_integer`."""
+    """Returns the integers in `values`; raises TypeError if it is not a sequence of integers."""
     try:
         numbers = None if isinstance(values, str | bytes) else tuple(values)
     except TypeError:
@@ -97,7 +97,7 @@ def check_image_shape(
     where: str, shape: Sequence[int], argument: str = "shape"
 ) -> tuple[int, int, int]:
     """Height, width and channels of (height, width[, channels]); ValueError for another shape,
-    TypeError for one that is not made of whole numbers."""
+    TypeError unless its entries are integers."""
     sizes = check_integers(where, argument, shape, 1)
     if len(sizes) not in (2, 3):
         raise reject(where, argument, "be (height, width[, channels])", sizes)
@@ -125,7 +125,7 @@ def check_range(
     """Raises TypeError unless `value` is a number, ValueError unless it lies in the range and is
     finite (in float32); NaN is neither.
 
-    A traced value passes: its number is not known yet, and a sweep traces hyperparameters.
+    A traced value passes, because its number is unknown; sweeps trace hyperparameters.
     """
     if isinstance(value, jax.core.Tracer):
         return

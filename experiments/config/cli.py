@@ -44,7 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("parallel", "devices_per_run", "shard", "coordinator", "num_processes", "process_id"),
     ),
 }
-"""Options by the heading under which `--help` shows them; all others belong to the experiment."""
+"""Options by their section in `--help`; all others are in the section of the experiment."""
 
 
 class HasDefaults(Protocol):
@@ -112,7 +112,7 @@ class OptionField(NamedTuple):
 
 
 def option_fields(options: type[Any]) -> Iterator[OptionField]:
-    """Yields the options of a dataclass; those of a field `recipe` stand in its place."""
+    """Yields the options of a dataclass; a field `recipe` is replaced by its fields."""
     types, help_texts = get_type_hints(options, include_extras=True), docstrings(options)
     for field in dataclasses.fields(options):
         if field.name == "recipe":
@@ -136,7 +136,7 @@ def docstrings(options: type[Any]) -> dict[str, str]:
 
 
 def check_flags(arguments: Sequence[str], known: Collection[str]) -> None:
-    """Raises ValueError for the first option that is not known, with the closest one that is."""
+    """Raises ValueError for the first unknown option and suggests the closest known one."""
     flags = {f"--{word}{name.replace('_', '-')}" for name in known for word in ("", "no-")}
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
@@ -147,7 +147,7 @@ def check_flags(arguments: Sequence[str], known: Collection[str]) -> None:
 
 
 def flat_values(options: Any) -> dict[str, Any]:
-    """Returns the value of each option by its name; those of a field `recipe` as their own."""
+    """Returns the value of each option by its name; the fields of a field `recipe` are included."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     recipe = values.pop("recipe", None)
     return values if recipe is None else values | vars(recipe)
@@ -164,7 +164,7 @@ def with_values(options: Options, values: Mapping[str, Any]) -> Options:
 
 
 def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> type[Any]:
-    """Returns a dataclass of one dataclass for each group, which tyro shows under its name."""
+    """Returns a dataclass that contains one dataclass per group; tyro shows each as a section."""
     group_of = {name: group for group, names in GROUPS.items() for name in names}
     groups: dict[str, list[OptionField]] = {group: [] for group in ("experiment", *GROUPS)}
     for field in fields.values():
@@ -173,16 +173,16 @@ def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> t
     for group, members in groups.items():
         if not members:
             continue
-        made = dataclasses.make_dataclass(
+        group_class = dataclasses.make_dataclass(
             group,
             [
                 (field.name, Annotated[field.type, tyro.conf.arg(help=field.help)])
                 for field in members
             ],
         )
-        default = made(**{field.name: values[field.name] for field in members})
+        default = group_class(**{field.name: values[field.name] for field in members})
         shown.append(
-            (group, made, dataclasses.field(default_factory=partial(lambda d: d, default)))
+            (group, group_class, dataclasses.field(default_factory=partial(lambda d: d, default)))
         )
     return dataclasses.make_dataclass("form", shown)
 

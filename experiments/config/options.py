@@ -1,4 +1,4 @@
-"""What every training experiment is told on the command line, and the data it names."""
+"""Command-line options of all training experiments."""
 
 import dataclasses
 import re
@@ -29,7 +29,7 @@ RESUMABLE_OPTIONS = (
     *(*RUNTIME_OPTIONS, "seeds", "algorithms", "scenarios", "strategies", "cases"),
     "save_networks",
 )
-"""Options that may differ when an output folder is continued: they change no single run."""
+"""Options that may differ when an output folder is continued: they change no run."""
 
 HIDDEN_OPTIONS = {*RUNTIME_OPTIONS} - {"data_dir", "parallel", "devices_per_run"}
 """Options that the command in a report leaves out: they differ from machine to machine."""
@@ -43,15 +43,15 @@ def check_names(option: str, values: Collection[str], known: Collection[str]) ->
         check_choice("options", option, value, known)
 
 
-def flags(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
-    """The options that differ from what they usually are, as they are typed.
+def flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Returns the options that differ from their defaults, as command-line words.
 
-    Lists and tuples of the same values are the same: a configuration that was read has lists.
+    Lists and tuples of equal values count as equal, because JSON has lists only.
     """
     words = []
     for option, value in values.items():
         several = list(value) if isinstance(value, list | tuple) else value
-        default = usual[option]
+        default = defaults[option]
         if several == (list(default) if isinstance(default, tuple) else default):
             continue
         flag = option.replace("_", "-")
@@ -77,29 +77,29 @@ class Common:
     seeds: int = 10
     """Number of seeds; the seeds are 0 .. N-1."""
     validation: float = 1 / 12
-    """Share of the training images held out to choose the weights."""
+    """Fraction of the training images held out to choose the weights."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
-    """How runs are spread: vmap, map, devices, or auto (the fastest, measured)."""
+    """Placement of runs: vmap, map, devices, or auto (the fastest, measured)."""
     compilation_cache: Path | None = None
-    """Folder in which compiled programs are kept, so that a second start compiles nothing."""
+    """Cache folder for compiled programs, so that a second start compiles nothing."""
     checkpoint_seconds: float = 60.0
-    """Time between checkpoints of unfinished runs, at least; they are kept in --out."""
+    """Minimum time between checkpoints of unfinished runs, which are stored in --out."""
     shard: str | None = None
-    """i/n: only the i-th of n parts of all runs (from 1), into --out/shard-i-of-n, for job arrays;
-    experiments.merge joins the parts."""
+    """i/n: run only the i-th of n parts of all runs, into --out/shard-i-of-n, for job arrays;
+    experiments.merge merges the parts."""
     coordinator: str | None = None
     """Run as one of several processes: HOST:PORT of the first one, or auto (Slurm, Open MPI,
     Kubernetes, TPU pods)."""
     num_processes: int | None = None
-    """How many processes there are, where --coordinator is HOST:PORT."""
+    """Number of processes, if --coordinator is HOST:PORT."""
     process_id: int | None = None
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     devices_per_run: int = 1
     """Devices that share each batch of a run, with --parallel devices."""
     tensorboard: bool = False
-    """Write loss and accuracies for TensorBoard, in --out/tensorboard."""
+    """Write loss and accuracies for TensorBoard to --out/tensorboard."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -108,10 +108,10 @@ class Common:
         return cls()
 
     def check(self, algorithms: Collection[str] = ALGORITHMS) -> None:
-        """Checks what all experiments have in common.
+        """Checks the options of all experiments.
 
         Args:
-          algorithms: that this experiment knows.
+          algorithms: algorithms that this experiment supports.
 
         Raises:
           ValueError: naming the first option that cannot be used.
@@ -131,7 +131,7 @@ class Common:
         self.part()
 
     def resolve(self) -> Self:
-        """Checks every option; each algorithm stands once.
+        """Checks every option and removes repeated algorithms.
 
         Raises:
           ValueError: naming the first option that cannot be used.
@@ -141,7 +141,7 @@ class Common:
 
     @property
     def placement(self) -> Placement | None:
-        """How runs lie on the devices; None: the fastest mode, to be measured.
+        """Placement of the runs on the devices; None: the fastest mode, to be measured.
 
         Raises:
           ValueError: for several devices per run in a mode other than "devices".
@@ -151,7 +151,7 @@ class Common:
         return Placement(self.parallel, self.devices_per_run)
 
     def part(self) -> tuple[int, int]:
-        """Which of how many parts of the runs are done here, both from 1; (1, 1) is all.
+        """Returns (number of this part, number of parts), both from 1; (1, 1) is all runs.
 
         Raises:
           ValueError: if --shard names no part.
@@ -165,15 +165,15 @@ class Common:
         return i, n
 
     def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
-        """The cells of a grid that are done here, each with its seeds.
+        """Returns the cells of a grid that this part runs, each with its seeds.
 
-        A part is a stretch of the list of all runs, cell by cell, so that few parts share a cell
-        and compile its program twice.
+        A part is a contiguous piece of the list of all runs, cell by cell, so that few cells are
+        compiled in two parts.
         """
         i, n = self.part()
         total = len(cells) * self.seeds
-        mine = range((i - 1) * total // n, i * total // n)
-        runs = [divmod(run, self.seeds) for run in mine]
+        part = range((i - 1) * total // n, i * total // n)
+        runs = [divmod(run, self.seeds) for run in part]
         return [
             (cell, seeds)
             for number, cell in enumerate(cells)
@@ -182,7 +182,7 @@ class Common:
 
     @property
     def folder(self) -> Path | None:
-        """Where the results go: --out, or this part's folder in it.
+        """Folder of the results: --out, or the folder of this part in it.
 
         Raises:
           ValueError: for a part without --out.
@@ -195,11 +195,11 @@ class Common:
         return self.out / f"shard-{i}-of-{n}"
 
     def flat(self) -> dict[str, Any]:
-        """Every option by the name it has on the command line."""
+        """Returns every option by its name on the command line."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def usual(self) -> dict[str, Any]:
-        """What `flat` is if nothing is said."""
+        """Returns `flat` of the default options."""
         return type(self)().flat()
 
     def absent(self) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Options(Common):
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read but for its `--preset`.
+        """Returns the options of the `--preset` on the command line.
 
         Raises:
           ValueError: for an unknown preset.

@@ -1,4 +1,4 @@
-"""Watching runs that train together: a bar on a terminal, plain lines elsewhere, TensorBoard."""
+"""Progress of runs that train together: a bar on a terminal, plain lines elsewhere, TensorBoard."""
 
 import math
 import time
@@ -23,44 +23,45 @@ from rich.text import Text
 from sffa_jax.scale.processes import is_main_process
 
 FLUSH_SECONDS = 30.0
-"""Time after which what was written for TensorBoard is on disk, at most, while runs go on."""
+"""Maximum time until TensorBoard's events are flushed to disk during training."""
 
 LINE_SECONDS = 60.0
-"""Time between lines, at least, where none is left for good."""
+"""Minimum time between two lines of a watcher that does not keep its output."""
 
 Points = Callable[[int, int], Iterable[tuple[int, Mapping[str, float]]]]
-"""(run, number of the piece of work from 0) -> its steps, each with its scalars by tag."""
+"""(run, number of the unit of work from 0) -> (step, scalars by tag) pairs."""
 
 
 def by_layer(name: str, values: np.ndarray) -> dict[str, float]:
-    """Scalars of the layers, [layers], by the tag each has in TensorBoard."""
+    """Returns the value of each layer, [layers], by its TensorBoard tag."""
     return {f"{name}/layer_{layer}": float(value) for layer, value in enumerate(values, 1)}
 
 
 def status(losses: np.ndarray, accuracies: np.ndarray | None, scored: str) -> str:
-    """Loss and accuracies of runs, their means in words.
+    """Formats the mean loss and mean accuracies of runs.
 
     Args:
-      losses: [runs, layers] nats. The mean leaves out runs in which one is not finite.
-      accuracies: [runs, 1 + layers] fractions, by the network, then by each layer; or None.
-      scored: what the accuracies are of.
+      losses: [runs, layers] nats. The mean excludes diverged runs, which have a loss that is not
+        finite.
+      accuracies: [runs, 1 + layers] fractions of the network and of each layer; or None.
+      scored: name of the split or task that the accuracies belong to.
     """
-    # In float64: a loss that is about to diverge overflows in the sum.
-    whole = losses[np.isfinite(losses).all(axis=1)].astype(float)
-    said = f"loss {whole.mean():.4g}" if len(whole) else "loss nan"
-    if len(whole) < len(losses):
-        said += f" ({len(losses) - len(whole)} of {len(losses)} diverged)"
+    # In float64, because the sum of large losses overflows in float32.
+    finite = losses[np.isfinite(losses).all(axis=1)].astype(float)
+    text = f"loss {finite.mean():.4g}" if len(finite) else "loss nan"
+    if len(finite) < len(losses):
+        text += f" ({len(losses) - len(finite)} of {len(losses)} diverged)"
     if accuracies is None:
-        return said
+        return text
     network, *layers = 100 * accuracies.astype(float).mean(axis=0)
-    said += f", {scored} {network:.2f} %"
-    if len(layers) > 1:  # one layer is the network
-        said += f", layers {' / '.join(f'{layer:.2f}' for layer in layers)} %"
-    return said
+    text += f", {scored} {network:.2f} %"
+    if len(layers) > 1:  # a single layer is the network
+        text += f", layers {' / '.join(f'{layer:.2f}' for layer in layers)} %"
+    return text
 
 
 class _Bar(Progress):
-    """One task's bar, and below it what its `status` says."""
+    """A progress bar with the field `status` on the line below."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
@@ -82,18 +83,16 @@ def _bar(console: Console, unit: str, keep: bool) -> _Bar:
         expand=True,
         transient=not keep,
         refresh_per_second=2,
-        # All there is: of an epoch that takes longer than the usual half a minute, the speed would
-        # never be known.
+        # The default of 30 s would show no speed for epochs that take longer.
         speed_estimate_period=math.inf,
     )
 
 
 class _EventFiles:
-    """TensorBoard's event files, one a run, each in a folder of its own; they take the place of an
-    earlier start's."""
+    """TensorBoard's event files, one folder per run; they replace the files of an earlier start."""
 
-    # tensorboardX's `SummaryWriter` has two threads and three open files a run, and waits for ever
-    # for a thread that ended by an error (a full disk). Its `RecordWriter` writes here and now.
+    # tensorboardX's `SummaryWriter` uses two threads and three open files per run, and waits
+    # forever for a thread that failed (disk full). Its `RecordWriter` writes in the calling thread.
 
     def __init__(self, folders: Sequence[Path]) -> None:
         from tensorboardX import RecordWriter
@@ -108,14 +107,14 @@ class _EventFiles:
             old = sorted(folder.glob("events.out.tfevents.*"))
             for file in old[:-1]:
                 file.unlink()
-            # A viewer that is reading the last one finds the next only from there: its name must
-            # stay, and sort before the new one.
+            # TensorBoard moves on from the file that it reads to later names only, so the last old
+            # file stays, empty, under a name that sorts before the new one.
             for file in old[-1:]:
                 file.write_bytes(b"")
             new = folder.resolve() / f"events.out.tfevents.{time.time_ns()}"
             self._writers.append(RecordWriter(str(new)))
             self._write(-1, file_version="brain.Event:2")
-            # It then forgets what it had from this step on.
+            # TensorBoard then discards earlier points from this step on.
             self._write(-1, step=0, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, run: int, **fields: Any) -> None:
@@ -123,38 +122,38 @@ class _EventFiles:
         self._writers[run].write(event.SerializeToString())
 
     def add(self, run: int, step: int, scalars: Mapping[str, float]) -> None:
-        """The scalars of a run at a step."""
+        """Adds the scalars of a run at a step."""
         values = [self._summary.Value(tag=t, simple_value=v) for t, v in scalars.items()]
         self._write(run, step=step, summary=self._summary(value=values))
 
     def flush(self) -> None:
-        """Brings what was written on disk, if the last time is a while ago."""
+        """Flushes all files to disk if the last flush was `FLUSH_SECONDS` ago."""
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             for writer in self._writers:
                 writer.flush()
             self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Brings all on disk."""
+        """Flushes and closes all files."""
         for writer in self._writers:
             writer.flush()
             writer.close()
 
 
 class Watcher:
-    """Shows how far runs that train together are; a context manager around their training.
+    """Shows the progress of runs that train together; a context manager around their training.
 
     Args:
-      console: a bar where it is a terminal, lines elsewhere.
-      label: names the runs.
-      total: units of work that there are.
-      unit: what one is called.
-      scored: what accuracies are of.
-      events: folder of each run, for its TensorBoard events; None: none are written. Of several
-        processes the leading one writes.
-      keep: whether what is shown is the runs' own trace: the bar stays when the work is over, and
-        lines come after the first, the middle and the last unit. Otherwise the bar goes, and lines
-        only say that long work goes on.
+      console: shows a bar if it is a terminal, lines otherwise.
+      label: name of the runs.
+      total: number of units of work.
+      unit: name of a unit of work, such as "epoch".
+      scored: name of the split or task that the accuracies belong to.
+      events: folder of each run for its TensorBoard events; None: no events. Only the main process
+        writes them.
+      keep: True: the bar stays at the end, and lines are printed after the first, the middle and
+        the last unit. False: the bar disappears at the end, and lines are printed at intervals of
+        at least `LINE_SECONDS`.
     """
 
     def __init__(
@@ -193,18 +192,18 @@ class Watcher:
             self._files.close()
 
     def show(self, done: float, losses: np.ndarray, accuracies: np.ndarray | None) -> None:
-        """Says how the runs are.
+        """Updates the bar or prints a line if one is due.
 
         Args:
-          done: units of work done.
+          done: completed units of work.
           losses, accuracies: as in `status`.
         """
         if self._bar is not None:
-            said = status(losses, accuracies, self.scored)
-            self._bar.update(self._bar.task_ids[0], completed=done, status=said, refresh=True)
+            text = status(losses, accuracies, self.scored)
+            self._bar.update(self._bar.task_ids[0], completed=done, status=text, refresh=True)
         elif self._line_is_due(done):
-            said = status(losses, accuracies, self.scored)
-            line = f"{self.label}: {self.unit} {round(done, 2):g}/{self.total}, {said}"
+            text = status(losses, accuracies, self.scored)
+            line = f"{self.label}: {self.unit} {round(done, 2):g}/{self.total}, {text}"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._line = time.monotonic()
 
@@ -214,15 +213,14 @@ class Watcher:
         return time.monotonic() - self._line >= LINE_SECONDS
 
     def write(self, number: int, points: Points) -> None:
-        """Adds a piece of work to the runs' events, where those are wanted.
+        """Adds a unit of work to the runs' events; does nothing if `events` is None.
 
-        The first piece in this process brings with it all those before: from whatever snapshot
-        the runs go on, and whatever was lost with the process that made it, each run's events are
-        its history, every point once and in order.
+        The first call in a process also writes all earlier units. The events of a resumed run are
+        therefore its complete history, each point once and in order.
 
         Args:
-          number: of the piece, from 0.
-          points: of any piece up to it.
+          number: number of the unit, from 0.
+          points: returns the scalars of a run and of any unit up to `number`.
         """
         if not self.events:
             return
@@ -230,7 +228,7 @@ class Watcher:
         if self._files is None:
             self._files, first = _EventFiles(self.events), 0
         for run in range(len(self.events)):
-            for piece in range(first, number + 1):
-                for step, scalars in points(run, piece):
+            for unit in range(first, number + 1):
+                for step, scalars in points(run, unit):
                     self._files.add(run, step, scalars)
         self._files.flush()

@@ -117,16 +117,16 @@ def accuracy_table(records: Records) -> list[list[str]]:
 def tests_table(records: Records) -> list[list[str]]:
     """Paired tests between algorithms; Holm's correction covers all tests of the grid."""
     table = [["Scenario", "Strategy", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    found = []
+    tests = []
     for scenario, strategy in settings(records):
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time: the correction is over all of the grid's tests, below.
             for test in intervals.paired_tests({name: values[name] for name in pair}):
-                found.append((scenario, strategy, test))
-    known = [test.p for *_, test in found if test.p is not None]
+                tests.append((scenario, strategy, test))
+    known = [test.p for *_, test in tests if test.p is not None]
     corrected = iter(intervals.holm(known))
-    for scenario, strategy, test in found:
+    for scenario, strategy, test in tests:
         table.append(
             [
                 SCENARIO_NAMES[scenario],

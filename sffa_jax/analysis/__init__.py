@@ -1,1 +1,1 @@
-"""Measurements on rules and trained networks; nothing here takes part in training."""
+"""Measurements on rules and trained networks; training does not use them."""

@@ -1,22 +1,22 @@
-"""What becomes of a layer's neurons from one task to the next, on the same probe samples."""
+"""Changes of a layer's units from one task to the next, on the same probe samples."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.analysis.specialization import NOBODY
+from sffa_jax.analysis.specialization import NO_CLASS
 
 
 class Turnover(NamedTuple):
-    """Shares of all units, which add up to 1.
+    """Fractions of all units, which add up to 1.
 
     Attributes:
-      kept: belong to the class they belonged to.
-      reused: belong to another class than before: overwritten.
-      lost: belonged to a class and belong to none now.
-      gained: belong to a class and belonged to none.
-      free: belonged to none and still do.
+      kept: same class before and after.
+      reused: different classes before and after (overwritten).
+      lost: a class before, none after.
+      gained: no class before, one after.
+      free: no class before and after.
     """
 
     kept: Float[Array, ""]
@@ -27,8 +27,8 @@ class Turnover(NamedTuple):
 
 
 def turnover(before: Int[Array, " units"], after: Int[Array, " units"]) -> Turnover:
-    """What became of the units between two measurements of `specialization.owners`."""
-    was, now = before != NOBODY, after != NOBODY
+    """Compares two measurements of `specialization.owners`."""
+    was, now = before != NO_CLASS, after != NO_CLASS
     kinds = (
         was & (before == after),
         was & now & (before != after),
@@ -42,8 +42,8 @@ def turnover(before: Int[Array, " units"], after: Int[Array, " units"]) -> Turno
 def linear_cka(
     a: Float[Array, "samples units_a"], b: Float[Array, "samples units_b"]
 ) -> Float[Array, ""]:
-    """Similarity of two representations of the same samples: 1 if one is the other rotated and
-    scaled, 0 if nothing in one can be read off the other linearly.
+    """Similarity of two representations of the same samples: 1 if they are equal up to rotation and
+    scale, 0 if they are linearly unrelated.
 
     Reference: Kornblith et al. 2019, arXiv:1905.00414, equation 4 in its form for features.
     """

@@ -1,4 +1,4 @@
-"""What the layers of a trained network represent, as functions of its state and images."""
+"""Latents of a trained network, as functions of its state and images."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from sffa_jax.training.learner import State
 
 
 class View(NamedTuple):
-    """Functions that show what a trained network computes.
+    """Activities and logits of a trained network, as functions.
 
     Attributes:
-      hidden: (state, scaled images) -> activity of each layer, [batch, units]; a forward-only
-        network sees the label that it predicts.
+      hidden: (state, scaled images) -> activity of each layer, [batch, units]; the input of a
+        forward-only network contains the label that it predicts.
       unlabeled: the same without a label.
       logits: (state, scaled images) -> [batch, layers, classes]; None for backprop.
     """
@@ -61,9 +61,9 @@ def backprop_view(layers: Sequence[Layer]) -> View:
 def without_label(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> list[Float[Array, "batch units"]]:
-    """Returns the activity of each layer for images whose label code is blank.
+    """Returns the activity of each layer for images with a blank label code.
 
-    A probe that reads a class off this activity reads it off the image, not off the label.
+    A probe on this activity can use the image but not the label.
     """
 
     def blank(codes: Array | None) -> Array | None:

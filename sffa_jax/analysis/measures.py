@@ -14,12 +14,12 @@ from sffa_jax.analysis.separability import Labeled
 def activity_measures(
     h: Float[Array, "samples units"], labels: Int[Array, " samples"], num_classes: int
 ) -> dict[str, Float[Array, ""]]:
-    """Returns scalars that tell how sparse and how specialized the activity of one layer is.
+    """Returns scalars of the sparsity and the specialization of one layer's activity.
 
     >>> import jax.numpy as jnp
     >>> h = jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> found = activity_measures(h, jnp.array([0, 1]), 2)
-    >>> float(found["hoyer"]), float(found["selectivity"])
+    >>> measures = activity_measures(h, jnp.array([0, 1]), 2)
+    >>> float(measures["hoyer"]), float(measures["selectivity"])
     (1.0, 1.0)
     """
     means = specialization.class_means(h, labels, num_classes)
@@ -35,10 +35,10 @@ def activity_measures(
 
 
 def separability_measures(train: Labeled, test: Labeled, num_classes: int) -> dict[str, float]:
-    """Returns how well a layer separates the classes of the test samples.
+    """Returns scalars of the separability of the classes in one layer's latents.
 
     Args:
-      train: latents that the probes learn from.
+      train: latents on which the probes are trained.
       test: latents that are measured; every class has samples.
       num_classes: number of labels.
     """
@@ -54,7 +54,7 @@ def separability_measures(train: Labeled, test: Labeled, num_classes: int) -> di
 def logit_measures(
     logits: Float[np.ndarray, "layers samples classes"], labels: Int[Array, " samples"]
 ) -> list[dict[str, float]]:
-    """Returns for each layer how well its logits tell right labels from wrong ones.
+    """Returns, for each layer, scalars of how well its logits separate true from wrong labels.
 
     Networks of several layers also have `agreement`: the mean fraction of samples for which
     another layer predicts the same label.
@@ -64,7 +64,7 @@ def logit_measures(
     layers: list[dict[str, float]] = []
     for k in range(num_layers):
         right, wrong = precision.right_and_wrong(jnp.asarray(logits[k]), labels)
-        # As many wrong labels as right ones, or calibration would be that of a rare event.
+        # As many wrong as true labels; otherwise calibration would be that of a rare event.
         some = wrong[:: num_classes - 1][: len(right)]
         probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
         diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
@@ -84,7 +84,7 @@ def selective_fields(
     means: Float[np.ndarray, "classes units"],
     image_shape: Sequence[int],
 ) -> Float[np.ndarray, "classes *image"]:
-    """Returns each class's most selective unit as its weights on the pixels.
+    """Returns the pixel weights of the most selective unit of each class.
 
     Args:
       kernel: the first layer's weights on the pixels.
@@ -92,6 +92,6 @@ def selective_fields(
       image_shape: of one image.
     """
     fraction = means / np.maximum(means.sum(axis=0), 1e-12)
-    # Among units that respond: a selective unit that hardly ever fires is no evidence.
+    # Only among units that respond; a selective unit that is rarely active is no evidence.
     fraction[:, means.max(axis=0) < 0.1 * means.max()] = 0
     return np.asarray(kernel[:, fraction.argmax(axis=1)].T.reshape(len(means), *image_shape))

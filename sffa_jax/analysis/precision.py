@@ -1,5 +1,4 @@
-"""How well the goodness tells right labels from wrong ones, and what it is worth as a
-probability."""
+"""How well the goodness separates true from wrong labels, and how well it is calibrated."""
 
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from sffa_jax.checks import check_integer
 
 
 def auroc(right: Float[Array, " right"], wrong: Float[Array, " wrong"]) -> Float[Array, ""]:
-    """Probability that a right label's log-odds are above a wrong one's; ties count half."""
+    """Probability that the logit of a true label exceeds that of a wrong one; ties count half."""
     ordered = jnp.sort(wrong)
     below = jnp.searchsorted(ordered, right, side="left")
     up_to = jnp.searchsorted(ordered, right, side="right")
@@ -24,27 +23,27 @@ class Reliability(NamedTuple):
 
     Attributes:
       confidence: [bins] mean probability of the cases in each bin; 0 in an empty one.
-      frequency: [bins] share of them that came true.
-      share: [bins] of all cases.
+      frequency: [bins] fraction of them with a true outcome.
+      fraction: [bins] fraction of all cases.
     """
 
     confidence: Float[Array, " bins"]
     frequency: Float[Array, " bins"]
-    share: Float[Array, " bins"]
+    fraction: Float[Array, " bins"]
 
 
 def reliability(
     probabilities: Float[Array, " cases"], outcomes: Bool[Array, " cases"], *, bins: int = 15
 ) -> Reliability:
-    """Cases by probability, in bins of equal width over [0, 1].
+    """Sorts cases by probability into bins of equal width over [0, 1].
 
     Raises:
       ValueError: for no bins.
     """
     check_integer("reliability", "bins", bins, 1)
-    place = jnp.clip((probabilities * bins).astype(jnp.int32), 0, bins - 1)
+    bin_of = jnp.clip((probabilities * bins).astype(jnp.int32), 0, bins - 1)
     counts, sums, true = (
-        jax.ops.segment_sum(values, place, bins)
+        jax.ops.segment_sum(values, bin_of, bins)
         for values in (
             jnp.ones(probabilities.shape, jnp.float32),
             probabilities.astype(jnp.float32),
@@ -60,15 +59,15 @@ def calibration_error(diagram: Reliability) -> Float[Array, ""]:
 
     Reference: Naeini et al. 2015, AAAI; Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
-    return jnp.sum(diagram.share * jnp.abs(diagram.frequency - diagram.confidence))
+    return jnp.sum(diagram.fraction * jnp.abs(diagram.frequency - diagram.confidence))
 
 
 class Histograms(NamedTuple):
-    """Log-odds of right and of wrong labels.
+    """Logits of true and of wrong labels.
 
     Attributes:
       edges: [bins + 1], the same for both.
-      right, wrong: [bins] shares that add up to 1.
+      right, wrong: [bins] fractions, each adding up to 1.
     """
 
     edges: Float[np.ndarray, " edges"]
@@ -77,14 +76,14 @@ class Histograms(NamedTuple):
 
     @property
     def overlap(self) -> float:
-        """Area that both have in common, of 1."""
+        """Common area of both, at most 1."""
         return float(np.minimum(self.right, self.wrong).sum())
 
 
 def histograms(
     right: Float[Array, " right"], wrong: Float[Array, " wrong"], *, bins: int = 60
 ) -> Histograms:
-    """Both kinds in bins of equal width over the range of both.
+    """Sorts both kinds into bins of equal width over their common range.
 
     Raises:
       ValueError: for no bins.
@@ -92,14 +91,14 @@ def histograms(
     check_integer("histograms", "bins", bins, 1)
     kinds = [np.asarray(right, np.float64), np.asarray(wrong, np.float64)]
     edges = np.histogram_bin_edges(np.concatenate(kinds), bins)
-    shares = [np.histogram(kind, edges)[0] / len(kind) for kind in kinds]
-    return Histograms(edges, *shares)
+    fractions = [np.histogram(kind, edges)[0] / len(kind) for kind in kinds]
+    return Histograms(edges, *fractions)
 
 
 def right_and_wrong(
     scores: Float[Array, "samples classes"], labels: Int[Array, " samples"]
 ) -> tuple[Float[Array, " samples"], Float[Array, " others"]]:
-    """Log-odds of each sample's own label, and of all its wrong ones."""
+    """Logits of each sample's true label, and of all its wrong labels."""
     num_samples, classes = scores.shape
     right = jnp.take_along_axis(scores, labels[:, None], axis=1)[:, 0]
     others = (labels[:, None] + jnp.arange(1, classes)[None]) % classes
@@ -107,6 +106,6 @@ def right_and_wrong(
 
 
 def agreement(scores: Float[Array, "layers samples classes"]) -> Float[Array, "layers layers"]:
-    """Share of the samples for which two layers predict the same label."""
+    """Fraction of samples for which two layers predict the same label."""
     labels = jnp.argmax(scores, axis=-1)
     return jnp.mean(labels[:, None] == labels[None], axis=-1, dtype=jnp.float32)

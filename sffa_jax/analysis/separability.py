@@ -1,4 +1,4 @@
-"""How well latents [samples, units] keep classes apart: what a layer would be worth to others."""
+"""Separability of the classes in latents [samples, units]."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ class Labeled(NamedTuple):
 def fisher_ratio(
     h: Float[Array, "samples units"], labels: Int[Array, " samples"], num_classes: int
 ) -> Float[Array, ""]:
-    """Trace of the scatter between classes over that within them. Every class has samples.
+    """Ratio of the traces of between-class and within-class scatter; every class needs samples.
 
     Reference: Fukunaga 1990, "Introduction to statistical pattern recognition", section 10.2.
     """
@@ -29,12 +29,12 @@ def fisher_ratio(
     return between / within
 
 
-# What follows is scikit-learn's; imported where it is used, since it loads slowly.
+# scikit-learn is imported where it is used because it loads slowly.
 
 
 def silhouette(data: Labeled, *, at_most: int = 2000) -> float:
-    """Mean silhouette with Euclidean distances, on the first `at_most` samples: it compares all
-    pairs.
+    """Mean silhouette with Euclidean distances, on the first `at_most` samples, because it
+    compares all pairs.
 
     Reference: Rousseeuw 1987, J. Comput. Appl. Math. 20.
     """
@@ -43,7 +43,7 @@ def silhouette(data: Labeled, *, at_most: int = 2000) -> float:
     return float(silhouette_score(data.h[:at_most], data.labels[:at_most]))
 
 
-def _right(model: Any, train: Labeled, test: Labeled) -> float:
+def _accuracy(model: Any, train: Labeled, test: Labeled) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -57,11 +57,11 @@ def linear_probe(train: Labeled, test: Labeled) -> float:
     """
     from sklearn.linear_model import RidgeClassifier
 
-    return _right(RidgeClassifier(alpha=100.0), train, test)
+    return _accuracy(RidgeClassifier(alpha=100.0), train, test)
 
 
 def nearest_neighbors(train: Labeled, test: Labeled, *, k: int = 5) -> float:
     """Accuracy of the k nearest neighbors in standardized latents."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    return _right(KNeighborsClassifier(k), train, test)
+    return _accuracy(KNeighborsClassifier(k), train, test)

@@ -1,12 +1,15 @@
-"""How few neurons are active, of activity [samples, units]; all measures but `dead_units` give 0
-for equal activity everywhere and 1 for a single active unit, whatever its scale."""
+"""Sparsity of activity [samples, units].
+
+`hoyer` and `treves_rolls` are 0 for equal activity of all units and 1 for a single active unit;
+they do not depend on the scale.
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
 def hoyer(h: Float[Array, "*samples units"]) -> Float[Array, "*samples"]:
-    """(sqrt(n) - |h|_1 / |h|_2) / (sqrt(n) - 1) of each sample; NaN where nothing is active.
+    """(sqrt(n) - |h|_1 / |h|_2) / (sqrt(n) - 1) of each sample; NaN without activity.
 
     Reference: Hoyer 2004, JMLR 5, "Non-negative matrix factorization with sparseness constraints".
     """
@@ -17,22 +20,22 @@ def hoyer(h: Float[Array, "*samples units"]) -> Float[Array, "*samples"]:
 
 
 def treves_rolls(h: Float[Array, "*samples units"]) -> Float[Array, "*samples"]:
-    """(1 - mean(h)^2 / mean(h^2)) / (1 - 1/n) of each sample, activity >= 0; NaN where nothing is
-    active. Along the transposed axes it is the lifetime sparseness of each unit.
+    """(1 - mean(h)^2 / mean(h^2)) / (1 - 1/n) of each sample, activity >= 0; NaN without
+    activity. Along the transposed axes it is the lifetime sparseness of each unit.
 
     Reference: Treves & Rolls 1991, Network 2; in this form Vinje & Gallant 2000, Science 287.
     """
-    share = jnp.square(jnp.mean(h, axis=-1)) / jnp.mean(jnp.square(h), axis=-1)
-    return (1 - share) / (1 - 1 / h.shape[-1])
+    ratio = jnp.square(jnp.mean(h, axis=-1)) / jnp.mean(jnp.square(h), axis=-1)
+    return (1 - ratio) / (1 - 1 / h.shape[-1])
 
 
 def active_share(
     h: Float[Array, "*samples units"], *, threshold: float | Array = 0.0
 ) -> Float[Array, "*samples"]:
-    """Share of the units above a threshold, of each sample."""
+    """Fraction of units above a threshold, for each sample."""
     return jnp.mean(h > threshold, axis=-1, dtype=jnp.float32)
 
 
 def dead_units(h: Float[Array, "samples units"]) -> Bool[Array, " units"]:
-    """Whether a unit is active for no sample."""
+    """Whether each unit is inactive for all samples."""
     return ~jnp.any(h > 0, axis=0)

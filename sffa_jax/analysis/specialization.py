@@ -1,11 +1,11 @@
-"""Which neurons belong to which class."""
+"""Assignment of units to classes by their activity."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-NOBODY = -1
-"""Owner of a unit that no class has for itself."""
+NO_CLASS = -1
+"""Owner of a unit that belongs to no class."""
 
 
 def class_means(
@@ -18,10 +18,10 @@ def class_means(
 
 
 def selectivity(means: Float[Array, "classes units"]) -> Float[Array, " units"]:
-    """(m - o) / (m + o) of each unit: m is its greatest class mean, o the mean of the others.
+    """(m - o) / (m + o) of each unit: m is its highest class mean, o the mean of the others.
 
-    Activity >= 0. 0 for a unit that answers all classes alike or none, 1 for one that answers a
-    single class.
+    Activity >= 0. It is 0 for a unit with equal responses to all classes or none, and 1 for a unit
+    that responds to a single class.
 
     Reference: Morcos et al. 2018, arXiv:1803.06959, section 2.3.
     """
@@ -32,40 +32,40 @@ def selectivity(means: Float[Array, "classes units"]) -> Float[Array, " units"]:
 
 
 def owners(
-    means: Float[Array, "classes units"], *, share: float | Array = 0.5
+    means: Float[Array, "classes units"], *, fraction: float | Array = 0.5
 ) -> Int[Array, " units"]:
-    """The class that a unit belongs to: the one with more than `share` of the sum of its class
-    means; `NOBODY` where there is none. Activity >= 0."""
+    """Returns the class of each unit: the one with more than `fraction` of the sum of its class
+    means; `NO_CLASS` if there is none. Activity >= 0."""
     total = jnp.sum(means, axis=0)
     owner = jnp.argmax(means, axis=0).astype(jnp.int32)
-    return jnp.where((jnp.max(means, axis=0) > share * total) & (total > 0), owner, NOBODY)
+    return jnp.where((jnp.max(means, axis=0) > fraction * total) & (total > 0), owner, NO_CLASS)
 
 
 def owned_share(owner: Int[Array, " units"]) -> Float[Array, ""]:
-    """Share of the units that belong to one class."""
-    return jnp.mean(owner != NOBODY, dtype=jnp.float32)
+    """Fraction of units that belong to a class."""
+    return jnp.mean(owner != NO_CLASS, dtype=jnp.float32)
 
 
 def owned_counts(owner: Int[Array, " units"], num_classes: int) -> Int[Array, " classes"]:
-    """How many units belong to each class."""
+    """Number of units that belong to each class."""
     return jnp.sum(owner[None] == jnp.arange(num_classes)[:, None], axis=-1, dtype=jnp.int32)
 
 
 def overlap(
     means: Float[Array, "classes units"], *, top: float = 0.1
 ) -> Float[Array, "classes classes"]:
-    """Jaccard overlap of the units that two classes use most.
+    """Jaccard overlap of the most active units of each pair of classes.
 
     Args:
       means: from `class_means`.
-      top: share of the units that a class is said to use: those with its highest means.
+      top: fraction of units, those with the highest means, that count as used by a class.
 
     Returns:
-      1 on the diagonal; units chosen at random would give about top / (2 - top) beside it.
+      1 on the diagonal; random units would give about top / (2 - top) off the diagonal.
     """
     units = means.shape[1]
     used = max(1, round(top * units))
-    # By rank, so that ties cannot make a class use more units than another.
+    # By rank, so that every class uses the same number of units despite ties.
     rank = jnp.argsort(jnp.argsort(-means, axis=-1), axis=-1)
     chosen = (rank < used).astype(jnp.float32)
     common = chosen @ chosen.T

@@ -1,8 +1,9 @@
-"""How positive and negative samples pull on a layer.
+"""Loss and gradient of positive and of negative samples in a layer.
 
-Under FFA the two kinds see different losses: a positive sample's loss vanishes as the energy
-grows and its gradient dies at zero activity, a negative one's can only fall to rest. Under SFFA
-exchanging the positive and the negative neurons turns one kind into the other.
+FFA's loss is not symmetric: the loss of a positive sample falls to zero as the energy grows, and
+its gradient vanishes at zero activity; the loss of a negative sample is lowest at zero activity.
+SFFA's loss is symmetric: exchanging positive and negative neurons exchanges the two kinds of
+samples.
 
 Reference: Terres-Escudero et al. 2024, arXiv:2409.07387, section 4.
 """
@@ -24,7 +25,7 @@ from sffa_jax.core.rules import LocalRule
 def sample_losses(
     rule: LocalRule, h: Float[Array, "*samples units"]
 ) -> tuple[Float[Array, "*samples"], Float[Array, "*samples"]]:
-    """Loss of an activity if it came from a positive sample, and from a negative one; nats.
+    """Returns the losses of an activity as a positive and as a negative sample; nats.
 
     Raises:
       ValueError: for a rule whose loss does not treat the two kinds of sample separately: another
@@ -66,7 +67,7 @@ def landscape(rule: LocalRule, *, highest: float = 3.0, points: int = 61) -> Lan
     h = jnp.stack(jnp.meshgrid(grid, grid, indexing="ij"), axis=-1)
     slopes = []
     for kind in (0, 1):
-        # Each point's loss depends on its own activity alone: one gradient of the sum serves all.
+        # The loss of a point depends on its activity only, so one gradient of the sum gives all.
         slopes.append(jax.grad(lambda h, kind=kind: sample_losses(rule, h)[kind].sum())(h))
     return Landscape(grid, jnp.stack(sample_losses(rule, h)), jnp.stack(slopes))
 
@@ -78,7 +79,7 @@ def gradient_norms(
     labels: Int[Array, " batch"],
     wrong: Int[Array, " batch"],
 ) -> Float[Array, "layers 2"]:
-    """Norm of the gradient on each layer's weights from positive and from negative samples.
+    """Returns the gradient norms of each layer's weights for positive and for negative samples.
 
     Args:
       network, params: a forward-only network.
@@ -88,7 +89,7 @@ def gradient_norms(
 
     Returns:
       For each layer the Euclidean norm of the gradient of the mean loss of the positive (0) and
-      of the negative (1) samples; the balanced case is a ratio of 1.
+      of the negative (1) samples.
     """
     candidates = jnp.stack([labels, wrong], axis=-1)
     overlaid = inputs = parts(params.overlay, x)

@@ -17,13 +17,13 @@ from sffa_jax.continual.runner import ContinualConfig, RunState
 from sffa_jax.continual.scenarios import TaskData
 
 PROBES = 100
-"""Test images of each task that the units are measured on."""
+"""Number of test images of each task on which units are measured."""
 
 MEASURES = ("hoyer", "active_share", "dead_share", "selectivity", "owned_share", "overlap")
 """Sparsity and specialization of each layer, see `activity_measures`."""
 
 TURNOVER = drift.Turnover._fields
-"""Fractions of the units by their fate during a task, see `drift.Turnover`."""
+"""Fractions of units by their change during a task, see `drift.Turnover`."""
 
 
 def measure_layer(
@@ -59,7 +59,7 @@ def measure_units(config: ContinualConfig, run: RunState, data: TaskData) -> dic
 
 
 def turnover_record(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The units' part of a run's record.
+    """Returns the part of a run's record about units.
 
     Args:
       measured: the arrays of `measure_units` with a leading axis: before the first task, and after
@@ -69,7 +69,7 @@ def turnover_record(measured: Mapping[str, Any]) -> dict[str, Any]:
         np.stack(jax.vmap(drift.turnover)(jnp.asarray(rows[:-1]), jnp.asarray(rows[1:])))
         for rows in measured["owners"]
     ]
-    # [TURNOVER, tasks, layers]; rounded, because JSON would hold every digit of a double.
+    # [TURNOVER, tasks, layers]; rounded, because JSON would store every digit of a double.
     turnover = np.stack(by_layer, axis=-1).astype(float)
     by_name = np.moveaxis(measured["measures"].astype(float).round(6), -1, 0).tolist()
     return dict(zip(MEASURES, by_name, strict=True)) | {

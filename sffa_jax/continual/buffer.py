@@ -1,8 +1,8 @@
 """A class-balanced buffer of training samples with a fixed number of slots.
 
-Every sample that is inserted draws a random priority; each class keeps its samples of highest
-priority. A class's samples in the buffer are therefore a uniform draw from all of its samples that
-were ever inserted, as in reservoir sampling, also after the class had to make room for new classes.
+Every inserted sample gets a random priority; each class keeps its samples of highest priority. The
+samples of a class in the buffer are therefore a uniform draw from all its inserted samples, as in
+reservoir sampling, also after the quota of the class has decreased.
 """
 
 import jax
@@ -31,12 +31,12 @@ class Buffer(struct.PyTreeNode):
 
     @property
     def filled(self) -> Bool[Array, "*runs slots"]:
-        """Slots that hold a sample."""
+        """Slots that contain a sample."""
         return self.class_index != EMPTY
 
 
 def empty_buffer(slots: int) -> Buffer:
-    """A buffer that holds no sample.
+    """Returns an empty buffer.
 
     Raises:
       ValueError: for no slot.
@@ -113,7 +113,7 @@ def insert_task(problem: Problem, buffer: Buffer, key: Key[Array, ""], task: Arr
 
 
 def draw_slots(key: Key[Array, ""], buffer: Buffer, size: int) -> Int[Array, " size"]:
-    """Random filled slots, none twice before each was drawn once (slot 0 if none is filled).
+    """Draws random filled slots, each once before any repetition (slot 0 if none is filled).
 
     Raises:
       ValueError: for a negative size.

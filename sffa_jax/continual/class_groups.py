@@ -1,8 +1,7 @@
 """A network with a separate group of units, a small network, for each class.
 
-The goodness is taken of *linear* units: the square of a rectified unit responds to one side of a
-direction only, while a class is characterized by directions in which its images do not vary to
-either side.
+The goodness uses *linear* units: the square of a rectified unit responds to one side of a direction
+only, but a class is characterized by directions in which its images vary little to both sides.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from sffa_jax.core.rules import unit_length
 def normalize_images(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
     """Shifts each image so that its darkest pixel is 0 and scales it to a mean square of 1.
 
-    Groups of different classes then compare, and the contrast of an image does not matter.
+    Logits of different groups are then comparable, and the contrast of an image has no effect.
     """
     return unit_length(x - jnp.min(x, axis=-1, keepdims=True))
 
@@ -30,8 +29,8 @@ def group_activities(
 ) -> Iterator[Float[Array, "groups batch units"]]:
     """Yields each layer's activity, of every group in the parameters.
 
-    A group of layer k receives the rectified, normalized activity of its own class's group below
-    and of no other group: later learning of other classes cannot affect it.
+    A group of layer k receives only the rectified, normalized activity of its class's group below,
+    so learning other classes later does not affect it.
     """
     images = normalize_images(x)
     below = None
@@ -53,11 +52,11 @@ def grouped_model(
     *,
     polar: bool,
 ) -> Model:
-    """A model in which each class has its own group of units in every layer; a module per layer.
+    """Makes a model with a separate group of units for each class in each layer (a module).
 
     Args:
       hidden: units of each layer, over all classes.
-      num_classes: number of groups, one for each class that will come.
+      num_classes: number of groups, one per class of all tasks.
       logit: activity [..., units of a group] -> logit [...].
       polar: whether a group consists of two halves, so that its size must be even.
 

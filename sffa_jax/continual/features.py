@@ -1,7 +1,7 @@
-"""Features that stay fixed while classes come: pixels, random, or learned without labels.
+"""Fixed features: pixels, random features, or features learned without labels.
 
-The strategies on top of them (`slda`, `ncm`, `class_subspaces`) read `Model.hidden`; the model's
-own logits have no meaning.
+The strategies on top of them (`slda`, `ncm`, `class_subspaces`) use `Model.hidden`; the logits of
+these models have no meaning.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from sffa_jax.continual.model import Model, Modules, softmax_loss
 from sffa_jax.core.layer import Params
 from sffa_jax.core.overlays import Overlay
 
-CONTRAST_FLOOR = 0.1
-"""Least variance of a patch, in units of the pixels' variance, that its contrast is divided by."""
+VARIANCE_EPS = 0.1
+"""Added to the variance of a patch before division, in units of the pixels' variance."""
 
 
 def _model(
@@ -40,7 +40,7 @@ def _model(
 
 
 def pixels() -> Model:
-    """The image itself."""
+    """Returns a model whose features are the pixels."""
     return _model(lambda _key, _x: {}, lambda _params, x: x)
 
 
@@ -59,7 +59,7 @@ def random_features(width: int) -> Model:
 
 
 def box_means(size: int, parts: int) -> Float[np.ndarray, "parts size"]:
-    """Rows that take the mean of each of `parts` equal stretches of `size` numbers.
+    """Returns rows that average each of `parts` equal pieces of `size` numbers.
 
     Raises:
       ValueError: for more parts than numbers.
@@ -120,7 +120,7 @@ def maps(
         w = w / jnp.sqrt(jnp.mean(jnp.square(w), axis=(0, 1, 2), keepdims=True) + 1e-8)
         variance = jnp.maximum(slide(jnp.square(x), ones) - jnp.square(slide(x, ones)), 0)
         size = kernel**2 * channels
-        return slide(x, w) / size / jnp.sqrt(variance + CONTRAST_FLOOR)
+        return slide(x, w) / size / jnp.sqrt(variance + VARIANCE_EPS)
 
     def features(params: Params, x: Array) -> Array:
         h = jax.nn.relu(cosines(params, x))

@@ -40,7 +40,7 @@ def learning_curve(matrix: Matrix) -> np.ndarray:
 def forgetting(matrix: Matrix) -> float | None:
     """Mean over the earlier tasks of max_{j <= i < T - 1} R[i, j] - R[T - 1, j]; None for one task.
 
-    Reference: Chaudhry et al. 2018, arXiv:1801.10112. Negative where a task ends above its best.
+    Reference: Chaudhry et al. 2018, arXiv:1801.10112. Negative if accuracy rises at the end.
     """
     matrix = _square("forgetting", matrix)
     last = len(matrix) - 1

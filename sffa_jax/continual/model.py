@@ -1,12 +1,12 @@
-"""A network as modules, each trained by a loss of its own.
+"""A network as modules, each trained by a separate loss.
 
 A forward-only network has a module per layer. A network trained end to end is a single module.
-Strategies use this view only, so each strategy acts layer by layer on the former and on the whole
+Strategies use only this view, so each strategy acts layer by layer on the former and on the entire
 network of the latter.
 
 Module k's logits have a gradient with respect to the parameters of module k only
-(`network.next_input` cuts it). The gradient of the *sum* of all modules' losses is therefore every
-module's own gradient.
+(`network.next_input` cuts it). The gradient of the *sum* of all losses therefore equals the
+gradient of each module's loss.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ COUPLINGS = ("local", "released")
 
 
 class Model(NamedTuple):
-    """A classifier made of modules, as pure functions.
+    """A classifier that consists of modules, as pure functions.
 
     Attributes:
       init: (key, x [batch, *input]) -> parameters of each module, and the overlay, which is drawn
@@ -149,8 +149,8 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
 def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     """The baseline: the same layers and a linear read-out, one module trained by backpropagation.
 
-    Labels that are no candidates are left out of the softmax; with a task's own labels as
-    candidates, the read-out acts as one head per task.
+    The softmax excludes labels that are not candidates; with the labels of a task as candidates,
+    the read-out acts as one head per task.
 
     Raises:
       ValueError: for fewer than 2 labels.

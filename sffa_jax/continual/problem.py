@@ -1,8 +1,8 @@
 """The problem that a strategy works on: network, scenario and training samples.
 
-A strategy sees the network as modules, each with a loss of its own, and acts on each module
-separately. It therefore needs no case distinction between a forward-only network (a module per
-layer) and one trained end to end (a single module).
+A strategy treats the network as modules with separate losses and acts on each module separately.
+It therefore needs no case distinction between a forward-only network (a module per layer) and one
+trained end to end (a single module).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from sffa_jax.core.overlays import Overlay
 from sffa_jax.training.samples import Samples
 
 UNSEEN = -1e30
-"""Score of a class that has not come yet. It is finite because an infinite score marks a diverged
+"""Score of a class not seen so far. It is finite because an infinite score marks a diverged
 network."""
 
 NEGATIVES = ("hard", "uniform", "all")
@@ -32,7 +32,7 @@ class Batch(struct.PyTreeNode):
     Attributes:
       x: [batch, *input] scaled images.
       class_index: [batch] position of each sample's class in the order of arrival.
-      weights: [batch] weight in the mean loss; 0 leaves a sample out.
+      weights: [batch] weight in the mean loss; 0 excludes a sample.
       task: number of the current task, one for all samples or one each; it determines which
         classes have been seen.
       candidates: labels tried for each sample; None: all that can compete for it.
@@ -46,7 +46,7 @@ class Batch(struct.PyTreeNode):
 
 
 class Problem(NamedTuple):
-    """Everything that a strategy's functions may read. They must not look into later tasks.
+    """Everything that a strategy's functions may read. They must not use later tasks.
 
     Attributes:
       scenario: which labels compete.
@@ -54,8 +54,8 @@ class Problem(NamedTuple):
       overlay: the model's label overlay; None if it has none.
       samples: the training images.
       stream: which of them make up each task.
-      negatives: wrong labels that an update tries for each sample: "hard" (one, drawn by how likely
-        the first module finds it), "uniform" (one, drawn uniformly) or "all" (all that compete).
+      negatives: wrong labels that an update tries for each sample: "hard" (one, drawn by the
+        first module's probabilities), "uniform" (one, drawn uniformly) or "all" (all that compete).
     """
 
     scenario: Scenario
@@ -105,8 +105,8 @@ class Problem(NamedTuple):
     def loss(self, modules: Modules, batch: Batch) -> tuple[Array, Float[Array, " losses"]]:
         """Sum over modules of the weighted mean loss, and its terms.
 
-        The gradient of the sum is each module's own gradient, because no module's loss depends on
-        another module's parameters.
+        The gradient of the sum equals the gradient of each module's loss, because no loss depends
+        on the parameters of another module.
         """
         weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
         by_module = self.losses(modules, batch) @ weights
@@ -126,7 +126,7 @@ class Problem(NamedTuple):
     ) -> Float[Array, "modules batch candidates"]:
         """Turns scores of classes, in order of arrival, into scores of each sample's candidates.
 
-        Where tasks share their labels, a label gets the highest score of its classes seen so far.
+        If tasks share labels, a label gets the highest score of its classes seen so far.
         """
         scenario = self.scenario
         if scenario.kind == "domain":
@@ -144,9 +144,9 @@ class Problem(NamedTuple):
     def with_negatives(self, key: Key[Array, ""], modules: Modules, batch: Batch) -> Batch:
         """Returns the batch with the true label and one drawn wrong label as its candidates.
 
-        With `negatives="all"`, or where only two labels can compete, it returns the batch as it
-        is. The first layer scores all labels at almost no cost; the layers above it, which need a
-        pass per label, then learn from the hard ones.
+        With `negatives="all"`, or if only two labels can compete, it returns the batch unchanged.
+        The first layer scores all labels at almost no cost; higher layers, which need one pass per
+        label, then learn from hard negatives.
 
         Raises:
           ValueError: for an unknown choice of negatives.
@@ -176,7 +176,7 @@ def join_batches(new: Batch, old: Batch) -> Batch:
 def mean_over_samples(function: Callable[[Batch], Modules], batch: Batch) -> Modules:
     """Mean of `function(batch of one sample)` over a batch, computed one sample at a time.
 
-    The per-sample gradients of a whole batch would not fit into memory: each is as large as the
+    The per-sample gradients of a batch would not fit in memory, because each is as large as the
     network.
     """
 

@@ -1,8 +1,8 @@
-"""Quadratic penalties: important parameters are pulled back to their earlier values.
+"""Quadratic penalties that keep important parameters near their earlier values.
 
-Several quadratics sum_t F_t (theta - theta_t)^2 are, up to a constant, one: of curvature sum_t F_t
-around the mean of the theta_t weighted by F_t. A penalty for each earlier task thus costs no more
-memory than one for all.
+A sum of quadratics sum_t F_t (theta - theta_t)^2 equals, up to a constant, one quadratic with
+curvature sum_t F_t around the mean of the theta_t weighted by F_t. Penalties for all earlier tasks
+therefore need no more memory than one.
 """
 
 import jax

@@ -10,7 +10,7 @@ from sffa_jax.checks import check_range
 
 
 class _Search(NamedTuple):
-    """Attributes: v: feasible point; free: variables not held at 0; rounds: solves so far."""
+    """Attributes: v: feasible point; free: variables not fixed at 0; rounds: solves so far."""
 
     v: Float[Array, " n"]
     free: Bool[Array, " n"]
@@ -31,7 +31,7 @@ def nonnegative_minimum(
       curvature: P, symmetric, positive semi-definite.
       slope: q.
       ridge: added to P's diagonal, relative to each of its entries, so that parallel and vanishing
-        directions (a P without full rank) have one answer as well.
+        directions (a P without full rank) also have one solution.
 
     Returns:
       v [n].
@@ -43,7 +43,7 @@ def nonnegative_minimum(
     """
     check_range("nonnegative_minimum", "ridge", ridge, at_least=0)
     n = slope.shape[0]
-    # In units in which P has a diagonal of 1 and q is at most 1: the tolerance then has a meaning.
+    # Scaled so that P has a diagonal of 1 and q is at most 1, which gives the tolerance a meaning.
     diagonal = jnp.diagonal(curvature)
     unit = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
     p = curvature / (unit[:, None] * unit[None]) + ridge * jnp.eye(n, dtype=slope.dtype)
@@ -81,7 +81,7 @@ def nonnegative_minimum(
             jnp.where(done, search.v, jnp.maximum(target, 0.0)), free, done, search.rounds + 1
         )
 
-    # Rounding can make a variable enter and leave forever: bound the number of rounds.
+    # Limits the rounds, because rounding can free and fix a variable forever.
     start = _Search(jnp.zeros_like(slope), jnp.zeros(n, bool), jnp.bool_(False), jnp.int32(0))
     end = jax.lax.while_loop(lambda s: ~s.done & (s.rounds < 3 * n + 3), advance, start)
     return end.v * size / unit

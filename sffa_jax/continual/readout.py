@@ -1,4 +1,4 @@
-"""Linear read-outs in closed form, on features that stay as they are."""
+"""Linear read-outs in closed form, on fixed features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +19,8 @@ class Readout(struct.PyTreeNode):
     """The read-out of one layer.
 
     Attributes:
-      statistics: of all samples so far.
-      weights, bias: as last solved from the statistics.
+      statistics: statistics of all samples so far.
+      weights, bias: last solution from the statistics.
     """
 
     statistics: ClassStatistics
@@ -29,7 +29,7 @@ class Readout(struct.PyTreeNode):
 
 
 def layer_features(problem: Problem, modules: Modules, x: Array) -> list[Array]:
-    """Each layer's activity, [batch, features], of a model that needs no label for it."""
+    """Returns the activity of each layer, [batch, features], of a model without label input."""
     assert problem.model.hidden is not None
     no_label = jnp.zeros(len(x), jnp.int32)
     return problem.model.hidden(modules, problem.overlay, x, no_label)
@@ -49,23 +49,28 @@ def readout(
     feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
-    """A linear read-out of each module's features, in closed form, from one pass over the samples.
+    """Makes a closed-form linear read-out of each module's features in one pass over the samples.
 
     The model's features must not need a label, and each module must be one layer.
 
     Args:
       solve: statistics -> weights and biases.
       scatter: whether `solve` needs the statistics' scatter matrix.
-      feature_loss: (parameters, x) -> loss of each image, by which the features of the only module
-        learn during the first task; None: they do not learn.
-      online: whether to count each batch as it comes, instead of each task's samples once after the
-        task. The end of a task then only triggers solving the read-out before the test.
+      feature_loss: (parameters, x) -> loss of each image, which trains the features of the only
+        module during the first task; None: fixed features.
+      online: whether to add each batch when it arrives, instead of each task's samples after the
+        task. The end of a task then only triggers the solution of the read-out before the test.
 
     Raises:
-      ValueError: for a feature loss online, which would need to know the first task.
+      ValueError: for a feature loss with `online`, because it requires knowledge of the first task.
     """
     if online and feature_loss is not None:
-        raise reject("readout", "feature_loss", "be None online: it knows the first task", "one")
+        raise reject(
+            "readout",
+            "feature_loss",
+            "be None online, because it requires knowledge of tasks",
+            "one",
+        )
 
     def init(problem: Problem, modules: Modules) -> list[Readout]:
         classes = problem.scenario.num_classes
@@ -86,7 +91,7 @@ def readout(
         del problem, state, key
         if feature_loss is None:
             return jnp.zeros(()), jnp.zeros(len(modules))
-        # A condition, so that later tasks do not pay for it.
+        # A condition, so that later tasks do not compute it.
         value = jax.lax.cond(
             jnp.all(batch.task == 0),
             lambda m: jnp.mean(feature_loss(m, batch.x)),

@@ -1,7 +1,7 @@
-"""A whole stream of tasks as one pure function: a scan over tasks of a scan over steps.
+"""A continual-learning run as one pure function: a scan over tasks of a scan over steps.
 
-Every task has the same number of steps and every state has a fixed shape. A run is therefore one
-compiled program for every order of classes, and all tasks cost the same time.
+Every task has the same number of steps and every state has a fixed shape. One compiled program
+therefore serves every order of classes, and all tasks take the same time.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class TaskSchedule:
     Attributes:
       num_steps: updates per task.
       batch_size: new samples per update.
-      passes: shuffled orders of a task's samples that these updates can need.
+      passes: maximum number of shuffled orders of a task's samples in these updates.
     """
 
     num_steps: int
@@ -44,8 +44,8 @@ class TaskSchedule:
 def make_task_schedule(stream: TaskStream, *, epochs: float, batch_size: int) -> TaskSchedule:
     """A schedule of `epochs` passes over a task of mean size.
 
-    Every task gets the same number of updates: small tasks are repeated a little more often, large
-    ones a little less. `stream` is one stream or several, stacked.
+    Every task has the same number of updates: small tasks are repeated slightly more often than
+    large ones. `stream` is one stream or several, stacked.
 
     Raises:
       ValueError: for no epochs or an empty batch.
@@ -63,11 +63,11 @@ class ContinualConfig(NamedTuple):
     Attributes:
       model: the network.
       scenario: tasks and the labels that compete.
-      strategy: what is done against forgetting.
-      optimizer: every module uses it with a state of its own.
+      strategy: the method against forgetting.
+      optimizer: each module has a separate state of it.
       schedule: steps and batches of a task.
       negatives: wrong labels that an update tries for each sample, see `Problem`.
-      reset_optimizer: whether its state is initialized anew for every task.
+      reset_optimizer: whether each task starts with a new optimizer state.
     """
 
     model: Model
@@ -85,7 +85,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       modules: parameters of each module.
       opt_states: optimizer state of each module.
-      strategy_state: what the strategy remembers.
+      strategy_state: the memory of the strategy.
     """
 
     modules: Modules
@@ -132,34 +132,38 @@ def train_step(
     indices: Int[Array, " batch"],
     task: Int[Array, ""],
 ) -> tuple[TrainState, Float[Array, " losses"]]:
-    """Updates every module once by its own loss, with the strategy's hooks; returns the losses."""
+    """Updates each module once by its loss, with the strategy's hooks; also returns the losses."""
     key_batch, key_candidates, key_penalty = jax.random.split(key, 3)
-    remembered, modules = state.strategy_state, state.modules
-    batch = strategy.batch(problem, remembered, key_batch, problem.batch(indices, task))
+    strategy_state, modules = state.strategy_state, state.modules
+    batch = strategy.batch(problem, strategy_state, key_batch, problem.batch(indices, task))
     batch = split_batch(batch)
-    remembered = strategy.observe(problem, remembered, modules, batch)
+    strategy_state = strategy.observe(problem, strategy_state, modules, batch)
     loss = None
     if strategy.loss is None:
         batch = problem.with_negatives(key_candidates, modules, batch)
     else:
-        loss = partial(strategy.loss, problem, remembered, jax.random.fold_in(key_penalty, 1))
-    plain, losses = problem.gradient(modules, batch, loss)
+        loss = partial(strategy.loss, problem, strategy_state, jax.random.fold_in(key_penalty, 1))
+    loss_gradients, losses = problem.gradient(modules, batch, loss)
     key_gradients = jax.random.fold_in(key_penalty, 2)
-    gradients = strategy.gradients(problem, remembered, key_gradients, modules, plain, batch)
+    gradients = strategy.gradients(
+        problem, strategy_state, key_gradients, modules, loss_gradients, batch
+    )
     if strategy.penalty is not None:
-        pull = jax.grad(strategy.penalty, argnums=3)(
-            problem, remembered, key_penalty, modules, batch
+        penalty_gradients = jax.grad(strategy.penalty, argnums=3)(
+            problem, strategy_state, key_penalty, modules, batch
         )
-        gradients = jax.tree.map(jnp.add, gradients, pull)
+        gradients = jax.tree.map(jnp.add, gradients, penalty_gradients)
     # One optimizer per module, so that nothing mixes modules.
     stepped = [
         optimizer.update(*module)
         for module in zip(gradients, state.opt_states, modules, strict=True)
     ]
-    updates = strategy.updates(problem, remembered, tuple(updates for updates, _ in stepped), batch)
+    updates = strategy.updates(
+        problem, strategy_state, tuple(updates for updates, _ in stepped), batch
+    )
     updated = optax.apply_updates(modules, updates)
-    remembered = strategy.after_step(problem, remembered, modules, updated, plain)
-    return TrainState(updated, tuple(opt_state for _, opt_state in stepped), remembered), losses
+    strategy_state = strategy.after_step(problem, strategy_state, modules, updated, loss_gradients)
+    return TrainState(updated, tuple(opt_state for _, opt_state in stepped), strategy_state), losses
 
 
 def evaluate_tasks(
@@ -193,7 +197,7 @@ def evaluate_tasks(
             scores = strategy.scores(problem, strategy_state, modules, batch)
         total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
         scores = jnp.concatenate([total, scores])
-        # argmax takes NaN for the maximum: a diverged network must not pass as the first class.
+        # argmax treats NaN as the maximum; a diverged network must not predict the first class.
         finite = jnp.all(jnp.isfinite(scores), axis=-1)
         targets, allowed = problem.targets_and_allowed(batch)
         best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
@@ -237,7 +241,7 @@ def _task_keys(run: RunState, task: Int[Array, ""]) -> _TaskKeys:
 
 
 def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> RunState:
-    """A run before its first task."""
+    """Returns a run before its first task."""
     key_init, key_tasks = jax.random.split(key)
     training = data.training
     modules, overlay = config.model.init(key_init, training.scaled(training.images[:1]))
@@ -249,7 +253,7 @@ def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> R
 def start_task(
     config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
 ) -> RunState:
-    """Prepares a task: new weights or optimizer states if asked for, and the strategy's hook."""
+    """Prepares a task: new weights or optimizer states if configured, and the strategy's hook."""
     problem, strategy = _problem(config, run.overlay, data), config.strategy
     keys, state = _task_keys(run, task), run.train
     if strategy.restart:
@@ -276,7 +280,7 @@ def train_steps(
     problem, keys = _problem(config, run.overlay, data), _task_keys(run, task)
     count = stream.num_train[task]
     padding = jnp.arange(stream.train.shape[1]) >= count
-    # One key per pass, so that more passes leave the first ones unchanged.
+    # One key per pass, so that additional passes do not change the first ones.
     passes = jax.vmap(lambda i: jax.random.fold_in(keys.order, i))(jnp.arange(schedule.passes))
     shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(passes)
     orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
@@ -315,11 +319,11 @@ def evaluate_run(
 def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> ContinualResult:
     """Learns the tasks one after another: a pure function, to be jitted and mapped over seeds.
 
-    It puts the functions above into one program. Call them one by one to checkpoint in between.
+    It combines the functions above in one program. Call them one by one to save checkpoints.
 
     Args:
       config: model, scenario, strategy, optimizer and schedule.
-      key: random key of the whole run.
+      key: random key of the run.
       data: the samples, and which of them make up each task.
 
     Returns:

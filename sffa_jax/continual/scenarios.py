@@ -1,6 +1,6 @@
-"""Scenarios: one data set cut into tasks of new classes that come one after another.
+"""Scenarios: a data set divided into a sequence of tasks with new classes.
 
-The classes are put in an order; each task brings the next few of them. Inside this package a class
+The classes have an order; each task adds the next few classes. In this package, a class
 is identified by its `class_index`, its position in that order, so that the classes seen after n
 tasks are the first n * classes_per_task indices. The three scenarios differ in the question asked
 at test time (van de Ven et al. 2022, Three types of incremental learning): which class, among all
@@ -31,10 +31,10 @@ class Scenario:
     Attributes:
       kind: "class", "domain" or "task".
       num_tasks: tasks.
-      classes_per_task: new classes a task.
+      classes_per_task: new classes per task.
 
     Raises:
-      ValueError: for an unknown kind, no task, or fewer than 2 classes a task.
+      ValueError: for an unknown kind, no task, or fewer than 2 classes per task.
     """
 
     kind: str
@@ -48,21 +48,21 @@ class Scenario:
 
     @property
     def num_classes(self) -> int:
-        """Classes of all tasks together."""
+        """Number of classes of all tasks."""
         return self.num_tasks * self.classes_per_task
 
     @property
     def num_labels(self) -> int:
-        """Labels of the network: those of one task if tasks share them, else one per class."""
+        """Number of labels: those of one task if tasks share labels, else one per class."""
         return self.classes_per_task * (1 if self.kind == "domain" else self.num_tasks)
 
     @property
     def num_candidates(self) -> int:
-        """Labels that can compete for each sample."""
+        """Number of labels that can compete for each sample."""
         return self.num_labels if self.kind == "class" else self.classes_per_task
 
     def task_of(self, class_index: Int[Array, " batch"]) -> Int[Array, " batch"]:
-        """The task that brings a class."""
+        """Returns the task in which a class arrives."""
         return class_index // self.classes_per_task
 
     def labels(self, class_index: Int[Array, " batch"]) -> Int[Array, " batch"]:
@@ -102,7 +102,7 @@ class Scenario:
         The wrong label is drawn with probability softmax(scores).
         """
         labels = jnp.arange(self.num_labels)[None]
-        # The argmax of scores plus Gumbel noise is such a draw.
+        # The argmax of scores plus Gumbel noise has this distribution.
         noisy = scores + jax.random.gumbel(key, scores.shape)
         noisy = jnp.where(self.allowed(labels, task), noisy, -jnp.inf)
         noisy = jnp.where(labels == self.labels(class_index)[:, None], jnp.inf, noisy)
@@ -145,7 +145,7 @@ def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
     """A random order of all classes.
 
     Raises:
-      ValueError: if the classes cannot be shared out evenly, or for a negative seed.
+      ValueError: if the classes cannot be divided evenly, or for a negative seed.
     """
     check_integer("class_order", "num_classes", num_classes, 2)
     check_integer("class_order", "num_tasks", num_tasks, 1)
@@ -162,10 +162,10 @@ def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
 
 
 def make_scenario(kind: str, order: Sequence[int], num_tasks: int) -> Scenario:
-    """The scenario in which `num_tasks` tasks share out the classes of `order`.
+    """Makes the scenario that divides the classes of `order` among `num_tasks` tasks.
 
     Raises:
-      ValueError: if they cannot be shared out evenly, or as `Scenario`.
+      ValueError: if they cannot be divided evenly, or as in `Scenario`.
     """
     check_integer("make_scenario", "num_tasks", num_tasks, 1)
     order = check_integers("make_scenario", "order", order, 0)
@@ -189,8 +189,8 @@ def make_task_stream(
     """Distributes the samples of a data set over the tasks.
 
     Args:
-      train_labels, test_labels: [samples] classes as the data set numbers them.
-      order: classes in order of arrival; can leave some out.
+      train_labels, test_labels: [samples] class numbers of the data set.
+      order: classes in order of arrival, not necessarily all.
       scenario: defines the number of tasks and of classes.
 
     Returns:
@@ -242,7 +242,7 @@ def split_tasks(
     order: Sequence[int] | None = None,
     seed: int = 0,
 ) -> tuple[Scenario, TaskData]:
-    """Cuts a data set into tasks of new classes.
+    """Divides a data set into tasks of new classes.
 
     Args:
       training, test: the splits.

@@ -1,4 +1,4 @@
-"""Statistics that replace a class's samples: counts, means, and one scatter matrix for all."""
+"""Statistics of classes: counts, means, and a common scatter matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ class ClassStatistics(struct.PyTreeNode):
 
 
 def empty_statistics(classes: int, features: int, *, scatter: bool = True) -> ClassStatistics:
-    """Statistics of no sample.
+    """Returns the statistics of zero samples.
 
     Raises:
       ValueError: for no class or no feature.
@@ -47,13 +47,13 @@ def add_samples(
     """Adds samples to the statistics; one at a time or many at once, the result is the same.
 
     Args:
-      statistics: so far.
+      statistics: statistics so far.
       z: features of each sample.
-      class_index: class of each.
-      weights: 0 leaves a sample out, 1 counts it.
+      class_index: class of each sample.
+      weights: 0 excludes a sample, 1 includes it.
 
     Reference: Chan, Golub & LeVeque 1983 (merging of moments); streaming LDA: Hayes & Kanan 2020,
-    arXiv:1909.01520, which takes the distance to the mean before a sample and that after it.
+    arXiv:1909.01520, which uses the distance to the mean before and after each sample.
     """
     old = statistics
     member = jax.nn.one_hot(class_index, old.count.shape[-1]) * weights[:, None]
@@ -71,7 +71,7 @@ def add_samples(
 
 
 def nearest_mean(statistics: ClassStatistics) -> tuple[Array, Array]:
-    """Weights [features, classes] and biases [classes] that score the nearest mean highest."""
+    """Returns weights [features, classes] and biases [classes]; the nearest mean scores highest."""
     mean = statistics.mean
     return mean.T, -jnp.sum(jnp.square(mean), axis=-1) / 2
 

@@ -1,11 +1,11 @@
-"""A continual-learning strategy: pure functions around the plain update, made once like an optax
+"""A continual-learning strategy: pure functions around the plain update, similar to an optax
 optimizer.
 
     strategy = strategies.ewc(strength=1e4)
 
 Every function (hook) receives the `Problem` as its first argument, so that one strategy serves any
-network, scenario and data set. `state` is whatever the strategy remembers: a pytree of arrays of
-fixed shape, made by `init`.
+network, scenario and data set. `state` is the memory of the strategy: a pytree of arrays of
+fixed shape, from `init`.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 
 State = Any
-"""What a strategy remembers: a pytree of arrays of fixed shape."""
+"""The memory of a strategy: a pytree of arrays of fixed shape."""
 
 
 def _no_state(problem: Problem, modules: Modules) -> State:
@@ -52,28 +52,28 @@ def _same_updates(problem: Problem, state: State, updates: Modules, batch: Batch
 
 
 class Strategy(NamedTuple):
-    """A strategy as a bundle of hooks. A hook that is left out changes nothing.
+    """A strategy as a set of hooks; the default of each hook changes nothing.
 
-    `key` is a fresh random key, `task` the number of the current task, from 0.
+    `key` is a new random key, `task` the number of the current task, from 0.
 
     Attributes:
       init: (problem, modules) -> state.
       before_task: (problem, state, key, modules, task) -> state.
       batch: (problem, state, key, batch) -> the batch to learn from; the new samples come first.
       observe: (problem, state, modules, batch) -> state, before each update: for strategies that
-        learn from samples as they come, without knowing tasks.
+        learn online, without knowledge of tasks.
       penalty: (problem, state, key, modules, batch) -> scalar that is added to the loss, a sum over
         modules in which each term depends on one module's parameters.
       loss: (problem, state, key, modules, batch) -> (scalar, its terms [losses]); replaces
         `Problem.loss`.
       gradients: (problem, state, key, modules, gradients of the loss, batch) -> gradients to use.
       updates: (problem, state, updates of the optimizer, batch) -> updates to apply. A parameter
-        whose update is 0 stays the same bit for bit; a gradient of 0 does not guarantee that,
+        with an update of 0 is unchanged bit for bit; a gradient of 0 does not guarantee that,
         because optimizers have momentum.
       after_step: (problem, state, modules before, modules after, gradients of the loss) -> state.
       after_task: (problem, state, key, modules, task) -> state.
-      scores: (problem, state, modules, batch) -> [modules, batch, candidates], finite: what each
-        module adds to a label's score at test time; replaces the model's scores.
+      scores: (problem, state, modules, batch) -> [modules, batch, candidates], finite: each
+        module's contribution to a label's score at test time; replaces the model's scores.
       restart: whether every task starts from new weights.
 
     Example: weight decay as a strategy.
@@ -107,8 +107,8 @@ def zeros_like(modules: Modules) -> Modules:
 
 
 def stored_floats(state: State, image_size: int) -> int:
-    """Size of a strategy's state in floats; a leaf called `image` holds image indices and counts as
-    those images.
+    """Size of a strategy's state in floats; a leaf called `image` contains image indices and
+    counts as those images.
 
     Raises:
       ValueError: for an image without a pixel.

@@ -1,8 +1,7 @@
-"""Synthetic negatives: images of no class, made from the images of one class.
+"""Synthetic negatives: images of no class, synthesized from the images of one class.
 
-While only one class is present there are no real negatives, so they are synthesized from that
-class's images. Each maker is a pure function (key, images [batch, pixels], shape of an image) ->
-as many images.
+With one class present there are no real negatives. Each maker is a pure function (key, images
+[batch, pixels], shape of an image) -> as many images.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +19,14 @@ BLUR = 6
 """Passes of the kernel (1, 2, 1) / 4 along both axes that smooth a hybrid's mask."""
 
 GRID = 4
-"""Most patches along each side of a shuffled image."""
+"""Maximum number of patches along each side of a shuffled image."""
 
 
 def _sized(where: str, x: Array, shape: Sequence[int]) -> tuple[int, int, int]:
     height, width, channels = check_image_shape(where, shape)
     if x.shape[-1] != height * width * channels:
         raise reject(
-            where, "x", f"have {height * width * channels} pixels a row", f"shape {x.shape}"
+            where, "x", f"have {height * width * channels} pixels per row", f"shape {x.shape}"
         )
     return height, width, channels
 

@@ -1,8 +1,8 @@
-"""Class units: each class reads a layer through units of its own, and no label enters the input.
+"""Class units: each class has its own read-out of a layer, and the input contains no label.
 
 One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
-units; under `learned` every class learns the polarity of every unit. The rule's logit is taken of
-the units that a class reads.
+units; with `learned`, every class learns the polarity of every unit. The rule computes the logit of
+a class from the units that the class reads.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from sffa_jax.checks import reject
 
 
 class ClassUnits(NamedTuple):
-    """How the classes of one network read a layer.
+    """Functions by which each class of a network reads a layer.
 
     Attributes:
-      divisor: a layer's number of units must be a multiple of it.
-      init: (key, units) -> parameters, trained with the layer's others; None: there are none.
-      select: (parameters, activity [..., 1, units]) -> what each class reads,
-        [..., classes, units of the class]; the positive ones first, under a polar rule.
+      divisor: the number of units of each layer must be a multiple of it.
+      init: (key, units) -> parameters, trained with those of the layer; None: no parameters.
+      select: (parameters, activity [..., 1, units]) -> the activity that each class
+        reads, [..., classes, units of the class]; positive units first under a polar rule.
     """
 
     divisor: int
@@ -36,10 +36,10 @@ MakeClassUnits = Callable[[int, bool], ClassUnits]
 
 
 def groups() -> MakeClassUnits:
-    """Each class has an equal, fixed group of units; under a polar rule, of either half.
+    """Gives each class a fixed group of units of equal size; under a polar rule, in each half.
 
     Raises:
-      ValueError: where it is used, for a number of units that is no multiple of `divisor`.
+      ValueError: at use, for a number of units that is not a multiple of `divisor`.
 
     Reference: competition between groups of channels, Papachristodoulou et al. 2024,
     arXiv:2312.12668; there the goodness is the mean square and no half is negative.
@@ -53,12 +53,11 @@ def groups() -> MakeClassUnits:
 
 
 def learned() -> MakeClassUnits:
-    """Each class learns the polarity that every unit has for it, by the layer's own loss.
+    """Lets each class learn a polarity for every unit, trained by the layer's loss.
 
     Under a polar rule, a fraction p of a unit's squared activity is positive for the class and
-    1 - p is negative, so that each class has its own polarity for every unit, where SFFA fixes one
-    half for all. Otherwise the fractions split each unit among the classes. A class reads one
-    neuron per half: the root of the mean weighted square.
+    1 - p is negative; SFFA uses fixed halves instead. Without polarity, the fractions divide each
+    unit among the classes. A class reads one neuron per half: the root of the mean weighted square.
 
     >>> params = learned()(2, True).init(jax.random.key(0), 4)
     >>> params.shape  # halves, classes, units
@@ -83,7 +82,7 @@ def _no_params(key: Key[Array, ""], units: int) -> None:
 def _draw_params(
     polar: bool, num_classes: int, key: Key[Array, ""], units: int
 ) -> Float[Array, "halves classes units"]:
-    # Wide enough for classes to differ from the first step on.
+    # The spread is large enough for classes to differ from the first step.
     return 0.5 * jax.random.normal(key, (2 if polar else 1, num_classes, units))
 
 
@@ -111,11 +110,11 @@ def _weigh_units(
     halves, num_classes, units = params.shape
     fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
     squares = jnp.square(h[..., 0, :]) @ fractions.reshape(-1, units).T / units
-    # Epsilon sits inside the root, whose slope at zero is infinite.
+    # Epsilon is inside the root because the gradient of a root at zero is infinite.
     neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, num_classes)
     return jnp.moveaxis(neurons, -2, -1)
 
 
 def _check_unlabeled(h: Array) -> None:
     if h.shape[-2] != 1:
-        raise reject("class_units", "h", "carry no label: one candidate", f"shape {h.shape}")
+        raise reject("class_units", "h", "contain no label: one candidate", f"shape {h.shape}")

@@ -1,9 +1,9 @@
-"""Convolution whose weight gradient is fast on CPU, inside loops too.
+"""Convolution with a weight gradient that is fast on CPU, also inside loops.
 
-XLA's CPU backend runs the gradient of a convolution's kernel as a plain loop wherever it stands in
-a `scan`: tens of times slower than the same as matrix products (docs/performance.md). Here it
-is a row of matrix products there, and XLA's own elsewhere. A forward-only layer needs no other
-gradient.
+Inside a `scan`, XLA's CPU backend computes the kernel gradient of a convolution by a plain loop,
+tens of times slower than matrix products (docs/performance.md). On CPU, this module computes it by
+one matrix product per kernel row; other backends use XLA's gradient. Forward-only layers need no
+other gradient.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,14 @@ def convolve(
     padding: str | Sequence[tuple[int, int]],
     **options: Any,
 ) -> Float[Array, "samples h_out w_out c_out"]:
-    """`lax.conv_general_dilated` of images with channels last, to stand for it in `nn.Conv`.
+    """Computes `lax.conv_general_dilated` of images with channels last; replaces it in `nn.Conv`.
 
     Args:
       x: images.
       kernel: weights.
       strides: step along rows and columns.
       padding: "SAME", "VALID", or zeros before and after, rows first.
-      options: what `nn.Conv` also passes. Dilation and groups are XLA's own matter and make this
-        function step aside.
+      options: further arguments of `nn.Conv`. With dilation or groups, the gradient is XLA's.
     """
     plain = (
         all(d == 1 for d in (*options["lhs_dilation"], *options["rhs_dilation"]))
@@ -85,7 +84,7 @@ _convolve.defvjp(_forward, _backward)
 def _kernel_gradient(
     x: Array, g: Array, shape: tuple[int, ...], strides: Any, padding: Any, precision: Any
 ) -> Array:
-    """A product for each row of the kernel: the pixels under that row against the gradient."""
+    """Computes one product per kernel row: the pixels under that row times the output gradient."""
     rows, columns, c_in, c_out = shape
     (down, along), (h, w) = strides, g.shape[1:3]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
@@ -100,5 +99,5 @@ def _kernel_gradient(
         pixels = jnp.concatenate(beside, axis=-1).reshape(-1, columns * c_in)
         return lax.dot_general(pixels, flat, (((0,), (0,)), ((), ())), precision=precision)
 
-    # One row after another: side by side, XLA would hold the pixels under all rows of all layers.
+    # Rows in sequence; in parallel, XLA would store the pixels under all rows of all layers.
     return lax.map(of_row, jnp.arange(rows)).reshape(shape)

@@ -1,8 +1,8 @@
 """Goodness: a layer's evidence that a sample is positive, as a logit.
 
-Both algorithms are written in logits l, so that p(positive) = sigmoid(l) and the local loss is
-softplus(-l) for a positive sample and softplus(l) for a negative one. Nothing needs clipping, and
-values and gradients stay finite at zero activity.
+Both algorithms use logits l: p(positive) = sigmoid(l), and the local loss is softplus(-l) for a
+positive sample and softplus(l) for a negative one. No clipping is needed, and values and gradients
+are finite at zero activity.
 
 Symbols: h is a layer's activity, P its positive neurons (first half), N its negative neurons
 (second half), m a measure of activity, tau the logit scale, theta the threshold and epsilon a
@@ -37,8 +37,8 @@ def energy(
 
     Args:
       h: activity of the layer, one row per sample.
-      threshold: theta, the goodness at which a sample is called positive with probability 1/2.
-      logit_scale: tau, how fast the logit grows with the goodness.
+      threshold: theta, the goodness at which the probability of a positive sample is 1/2.
+      logit_scale: tau, the slope of the logit as a function of the goodness.
       measure: m, one of `MEASURES` or a function.
 
     Returns:
@@ -48,7 +48,7 @@ def energy(
       ValueError: for an unknown measure or a number out of range.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2 (sum of squares, logit scale 1). Differs
-    from it: the default is the mean, as in the released SFFA code, so that one threshold serves
+    from it: the default is the mean, as in the released SFFA code, so that one threshold suits
     every width.
 
     >>> energy(jnp.array([[2.0, 2.0], [0.0, 0.0]]), threshold=2.0)

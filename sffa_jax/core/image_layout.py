@@ -1,4 +1,4 @@
-"""Rows and maps: how a flat row of features is read as an image or feature maps, and pooling."""
+"""Conversion between flat rows and images or feature maps, and pooling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from sffa_jax.checks import check_integer, reject
 
 @dataclass(frozen=True)
 class Grid:
-    """How a flat row of features is read as an image, or as the feature maps of the layer below.
+    """Layout of an image, or of the feature maps of the layer below, in a flat row of features.
 
-    Images are flat row by row, their channels last. Maps are flat one after another: the first half
-    of a polar layer's units are then the first half of its maps, whatever their size.
+    Images are flattened row by row with channels last. Feature maps are flattened one map after
+    another, so that the first half of a polar layer's units is the first half of its maps.
 
     Attributes:
       height, width, channels: of the image or the maps.
-      maps: whether the row holds maps.
+      maps: whether the row contains feature maps.
 
     Raises:
       ValueError: for a size below 1.
@@ -39,7 +39,7 @@ class Grid:
         return self.height * self.width * self.channels
 
     def read(self, row: Float[Array, "*lead features"]) -> Float[Array, "*lead h w c"]:
-        """Rows as images or maps, channels last.
+        """Reshapes rows to images or maps, channels last.
 
         Raises:
           ValueError: for rows of another length.
@@ -59,15 +59,15 @@ class Grid:
 
 
 def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units"]:
-    """Feature maps as flat rows, one map after another."""
+    """Flattens feature maps to rows, one map after another."""
     return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
 
 
 def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 two w2 two c"]:
-    """Each 2 x 2 block on axes 2 and 4; an odd last row or column is left out.
+    """Puts each 2 x 2 block on axes 2 and 4; drops an odd last row or column.
 
-    A reduction over axes has an element-wise gradient; that of a window is a scatter, which cost a
-    third of an update on CPU (docs/performance.md).
+    The gradient of a reduction over axes is element-wise; the gradient of a window is a scatter,
+    which took a third of an update on CPU (docs/performance.md).
     """
     h, w = maps.shape[1] // 2, maps.shape[2] // 2
     return maps[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, maps.shape[3])

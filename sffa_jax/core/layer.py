@@ -1,8 +1,8 @@
 """One layer: a body (any Flax module), an activation, and winners.
 
-A layer takes the input of many label candidates at once. An affine body (Dense, Conv) is applied to
-each part of the input separately and the results are added: the same numbers for far less work,
-because all candidates of a sample share the image's product and all samples share a label's.
+A layer processes many label candidates at once. An affine body (Dense, Conv) is applied to each
+part of the input separately and the results are added. This saves most of the work, because all
+candidates of a sample share the product of the image, and all samples share the product of a label.
 Automatic differentiation saves the same work in the weight gradient.
 """
 
@@ -27,16 +27,16 @@ Params = Any
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer computes: body, activation, pooling, winners.
+    """Configuration of a layer: body, activation, pooling, winners.
 
     Attributes:
       body: a Flax module with `init` and `apply` that maps [samples, d_in] to [samples, units], or
         under a `grid` [samples, height, width, channels] to maps of that form or to units.
       activation: applied element-wise to the body's output.
       winners: units that stay active in each half; None keeps all.
-      grid: how a flat input row is read as maps; None: the body takes the row.
-      pool: one of `POOLS`, or a function from maps to maps, applied after the activation; None
-        leaves the maps as they are.
+      grid: shape of the maps in a flat input row; None: the body takes the row.
+      pool: one of `POOLS`, or a function from maps to maps, applied after the activation; None:
+        no pooling.
 
     Raises:
       ValueError: for no winner, an unknown name, or pooling without a grid.
@@ -57,7 +57,7 @@ class Layer:
         if self.pool is not None:
             choose("Layer", "pool", self.pool, POOLS)
             if self.grid is None:
-                raise reject("Layer", "grid", "be given where there is pooling", None)
+                raise reject("Layer", "grid", "be given with pooling", None)
 
 
 def is_affine(body: nn.Module) -> bool:
@@ -81,7 +81,7 @@ def join(
 
 
 def _body_input(layer: Layer, value: Array) -> Array:
-    """Flat rows as the layer's body takes them."""
+    """Reshapes flat rows for the layer's body."""
     return value if layer.grid is None else layer.grid.read(value)
 
 
@@ -95,18 +95,18 @@ def _per_candidate(
         return value[:, None]
     if candidates is None:
         return value[None]
-    # A product with a one-hot code instead of a gather, whose transpose is a slow scatter; as one
-    # plain matrix product, because XLA copies operands for the transpose of a batched one.
+    # A one-hot product instead of a gather, whose transpose is a slow scatter. One plain product,
+    # because XLA copies operands for the transpose of a batched product.
     one_hot = jax.nn.one_hot(candidates.reshape(-1), value.shape[0], dtype=value.dtype)
     flat = one_hot @ value.reshape(value.shape[0], -1)
     return flat.reshape(*candidates.shape, *value.shape[1:])
 
 
 def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Params:
-    """Draws the parameters of a layer for inputs of these shapes (their values do not matter).
+    """Draws the parameters of a layer for inputs of these shapes; their values are not used.
 
     An affine body is initialized on the concatenated input, as if it were not factored, and its
-    kernel then split by rows, one piece for each name of the inputs.
+    kernel is then split by rows, one piece per input name.
     """
     names = {part.name for part in inputs}
     if layer.grid is not None and len(names) > 1:
@@ -136,10 +136,10 @@ def activity(
     """The layer's activity for each sample and each of its label candidates.
 
     Args:
-      layer: what to compute.
+      layer: configuration of the layer.
       params: from `init_layer`.
       inputs: the factors of the input.
-      candidates: labels to try for each sample; None tries all classes, in class order.
+      candidates: candidate labels of each sample; None: all classes, in class order.
 
     Returns:
       Activity, maps flattened by `flatten_maps`; the candidate axis has size 1 if no input depends
@@ -180,7 +180,7 @@ def activity(
         out = out.astype(x.dtype)
         pre = out.reshape(*x.shape[:2], *out.shape[1:])
     h = layer.activation(pre)
-    # Under a grid, too, a body may end in plain units.
+    # A body with a grid may also return plain units.
     if layer.grid is not None and h.ndim > 3:
         if layer.pool is not None:
             pool = choose("activity", "pool", layer.pool, POOLS)

@@ -2,8 +2,8 @@
 
 Each sample comes with its candidate labels: the true one (the positive sample) and wrong ones (the
 negative samples). Every loss has the same contract, `loss(logits, targets, allowed=None)`:
-`targets` marks the true label, and `allowed` the candidates that take part (continual learning
-leaves out the classes not yet seen). Losses are not averaged over the batch.
+`targets` marks the true label, and `allowed` the candidates that count (continual learning excludes
+classes not seen so far). Losses are not averaged over the batch.
 """
 
 from collections.abc import Callable
@@ -36,15 +36,15 @@ def binary_cross_entropy(
 ) -> Float[Array, " batch"]:
     """Binary cross-entropy: 1/2 softplus(-l) of the positive + 1/2 mean softplus(l) of negatives.
 
-    Positives and negatives have the same weight, however many negatives there are.
+    Positives and negatives have the same total weight for any number of negatives.
 
     Args:
       logits: logit that each candidate is positive.
-      targets: true at the sample's own label, once per row.
+      targets: true at the sample's label, once per row.
       allowed: candidates that take part, the target among them; None: all.
 
     Returns:
-      Loss in nats, >= 0; log 2 where all logits are 0.
+      Loss in nats, >= 0; log 2 if all logits are 0.
 
     Raises:
       ValueError: if the shapes differ.
@@ -70,17 +70,17 @@ def softmax_cross_entropy(
 ) -> Float[Array, " batch"]:
     """Cross-entropy of softmax(logits over the candidates) with the true label.
 
-    The loss is still local: it takes one layer's own logits and no other layer's.
+    The loss is local: it depends on the logits of one layer only.
 
     Args:
       logits: logit that each candidate is positive.
-      targets: true at the sample's own label, once per row.
+      targets: true at the sample's label, once per row.
       allowed: candidates that take part, the target among them; None: all.
       label_smoothing: fraction of the target's mass that is spread evenly over all candidates that
         take part.
 
     Returns:
-      Loss in nats, >= 0; log(candidates) where all logits are equal.
+      Loss in nats, >= 0; log(candidates) if all logits are equal.
 
     Raises:
       ValueError: if the shapes differ, or for a fraction outside [0, 1].
@@ -103,15 +103,15 @@ def symba(
 ) -> Float[Array, " batch"]:
     """SymBa: mean over the negatives of softplus(l of the negative - l of the positive).
 
-    Only differences of logits count, so that a threshold has no effect.
+    Only differences of logits matter, so a threshold has no effect.
 
     Args:
       logits: logit that each candidate is positive.
-      targets: true at the sample's own label, once per row.
+      targets: true at the sample's label, once per row.
       allowed: candidates that take part, the target among them; None: all.
 
     Returns:
-      Loss in nats, >= 0; log 2 where all logits are equal. With one negative it equals
+      Loss in nats, >= 0; log 2 if all logits are equal. With one negative it equals
       `softmax_cross_entropy`.
 
     Raises:
@@ -139,11 +139,11 @@ def activity_factor(
 
     Args:
       h: the layer's activity, >= 0.
-      targets: true at the sample's own label, once per row.
-      rate: how fast the factor falls to 1 as activity grows.
+      targets: true at the sample's label, once per row.
+      rate: exponential rate at which the factor falls to 1 as activity grows.
 
     Returns:
-      One factor for the whole batch, in (1, 2] for activity >= 0. h+ and h- are the activities of
+      One factor per batch, in (1, 2] for activity >= 0. h+ and h- are the activities of
       the positive and of the negative samples, averaged over units and samples.
 
     Raises:

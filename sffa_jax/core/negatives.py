@@ -1,9 +1,9 @@
-"""Negatives: which wrong labels a training step contrasts with the true one.
+"""Negatives: the wrong labels that an update contrasts with the true label.
 
 A choice is a function (key, labels [batch], number of classes, scores) -> candidates [batch,
 candidates], the true label first; None stands for all classes, in class order. `scores` is a
-function without arguments that returns the label scores [batch, classes]; it is called only where
-they are needed.
+function without arguments that returns the label scores [batch, classes]; it is called only if they
+are needed.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def uniform(
     """
     del scores
     check_integer("uniform", "num_classes", num_classes, 2)
-    # A scaled uniform number: `randint` computes two remainders a draw, slow under vmap.
+    # A scaled uniform number: `randint` computes two remainders per draw, which is slow under vmap.
     u = jax.random.uniform(key, labels.shape)
     shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(labels.dtype), num_classes - 2)
     return jnp.stack([labels, (labels + shift) % num_classes], axis=-1)
@@ -76,7 +76,7 @@ def targets(
     labels: Int[Array, " batch"],
     num_classes: int,
 ) -> Bool[Array, "batch candidates"]:
-    """True where a candidate is the sample's own label.
+    """True where a candidate is the sample's label.
 
     Raises:
       ValueError: for fewer than 2 classes.

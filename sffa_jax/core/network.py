@@ -1,4 +1,4 @@
-"""A network: layers in a row, no gradient between them, and a score for every label."""
+"""A network: a sequence of layers without gradients between them, and a score for every label."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Network:
 
     Attributes:
       layers: from the input upwards.
-      rule: the algorithm: `ffa(...)`, `sffa(...)` or a rule of your own from `make_rule`.
+      rule: the algorithm: `ffa(...)`, `sffa(...)` or a custom rule from `make_rule`.
       make_overlay: (key, input shape, number of classes) -> overlay, e.g.
         `overlays.appended_gaussian()`.
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction. Hinton leaves
         out the first hidden layer of deep networks.
-      input_skip: whether the layers above the first see the overlaid input beside the activity
+      input_skip: whether layers above the first receive the overlaid input as well as the activity
         below (the released code's residual connections).
 
     Raises:
@@ -51,7 +51,7 @@ class Network:
 
     def __post_init__(self) -> None:
         if not self.layers:
-            raise reject("Network", "layers", "hold at least one layer", "none")
+            raise reject("Network", "layers", "contain at least one layer", "none")
         check_integer("Network", "num_classes", self.num_classes, 2)
         check_integer("Network", "first_scored", self.first_scored, 0)
         if self.first_scored >= len(self.layers):
@@ -80,7 +80,7 @@ class Network:
 
     @property
     def class_units(self) -> ClassUnits | None:
-        """How this network's classes read a layer; None where the label enters the input."""
+        """Class units of this network; None if the label enters the input."""
         make = self.rule.class_units
         return None if make is None else make(self.num_classes, self.rule.polar)
 
@@ -97,7 +97,7 @@ def next_input(
     h: Float[Array, "batch one_or_candidates *units"],
     overlaid: Sequence[Part],
 ) -> tuple[Part, ...]:
-    """What the next layer sees of an activity. Here, and only here, the gradient is cut.
+    """Returns the input of the next layer. This is the only place that stops the gradient.
 
     Args:
       network: defines the normalization and whether the input skips layers.
@@ -140,7 +140,7 @@ def init_network(
     for k, layer in enumerate(network.layers):
         key_layer = jax.random.fold_in(key_layers, k)
         layer_params = init_layer(layer, key_layer, inputs)
-        # The next layer's parameters depend on shapes only: nothing is computed.
+        # The next layer's parameters depend on shapes only, so no activity is computed.
         h = jax.eval_shape(
             lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), layer_params
         )
@@ -216,7 +216,7 @@ def layer_logits(
 def layer_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "layers batch classes"]:
-    """What each layer adds to the score of each label, for all labels at once."""
+    """Contribution of each layer to the score of each label."""
     return network.rule.score(layer_logits(network, params, x))
 
 

@@ -1,8 +1,8 @@
 """Overlays: how a label enters an image.
 
 Every overlay here has one form, x_c = [x * keep + pattern[c], appended[c]]. Under a linear body
-that splits into a product of the image, which all label candidates share, and a product of the
-patterns, which has as many rows as there are classes. `parts` makes that split; `layer` uses it.
+it splits into a product of the image, shared by all label candidates, and a product of the
+patterns, with one row per class. `parts` makes that split; `layer` uses it.
 
 `corner_one_hot(...)`, `appended_pattern(...)`, `appended_gaussian(...)`, `image_wave(...)` and
 `none()` return a function (key, input shape, number of classes) -> `Overlay`, which a `Network`
@@ -26,10 +26,10 @@ from sffa_jax.checks import check_image_shape, check_integer, check_range, rejec
 class Part(NamedTuple):
     """One term of a layer's input.
 
-    The input of a layer is the concatenation over names of the sum over the parts of that name.
+    The input of a layer is a concatenation over names; parts of the same name are summed.
 
     Attributes:
-      name: parts of one name share weights.
+      name: parts of the same name share weights.
       value: [batch, ...], [classes, ...] or [batch, candidates, ...] according to `per`.
       per: whether the value belongs to a sample, to a class, or to a sample's label candidate.
     """
@@ -63,7 +63,7 @@ MakeOverlay = Callable[[Array, tuple[int, ...], int], Overlay]
 
 
 def corner_one_hot(*, value: float | Array = 1.0) -> MakeOverlay:
-    """The first features, as many as there are classes, become a one-hot code of the label.
+    """Replaces the first `num_classes` features by a one-hot code of the label.
 
     Args:
       value: the code's value at the label, in units of the scaled input; 0 elsewhere.
@@ -188,17 +188,17 @@ def _draw_none(key: Key[Array, ""], input_shape: tuple[int, ...], num_classes: i
 def image_wave(
     image_shape: Sequence[int], *, lowest: float = 0.1, highest: float = 1.0
 ) -> MakeOverlay:
-    """Adds a plane sine wave per class onto the whole image: sin(a row + b column).
+    """Adds a plane sine wave per class to the image: sin(a row + b column).
 
     The wave numbers a and b of each class are drawn at random, of either sign.
 
     Args:
       image_shape: (height, width) or (height, width, channels) of the images, whose pixels are the
-        network's input; every channel gets the same wave.
+        network's input; every channel has the same wave.
       lowest, highest: bounds of |a| and |b|, radians per pixel.
 
     Raises:
-      ValueError: for a shape that is no image's, bounds that do not rise from above 0 or, when
+      ValueError: for an invalid image shape, bounds that are not 0 < lowest <= highest or, when
         drawn, an input of another size.
 
     Reference: the released SFFA code's overlay for convolutional layers (0.1 and 1).

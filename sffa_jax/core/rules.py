@@ -1,7 +1,7 @@
-"""A local rule: everything in which two forward-only algorithms differ, as pure functions.
+"""A local rule: the part of a forward-only algorithm that is specific to it, as pure functions.
 
-FFA and SFFA share the network, the update and the training loop. They differ in `ffa` and `sffa`
-below and nowhere else; `make_rule` builds a rule of your own.
+FFA and SFFA share the network, the update and the training loop; they differ only in `ffa` and
+`sffa` below. `make_rule` builds a custom rule.
 """
 
 import math
@@ -23,19 +23,18 @@ Elementwise = Callable[[Array], Array]
 
 
 class LocalRule(NamedTuple):
-    """How one layer learns, predicts and passes its activity on.
+    """Logit, loss, score and normalization of a layer.
 
     Attributes:
       logit: activity [..., units] -> logit [...] that the sample is positive.
       loss: (logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch].
-      score: logit -> what this layer adds to a label's score; the label with the highest sum over
-        layers is predicted.
-      normalize: activity -> what the next layer sees. It removes this layer's goodness; otherwise
+      score: logit -> contribution of this layer to a label's score; the network predicts the label
+        with the highest sum over layers.
+      normalize: activity -> input of the next layer. It removes this layer's goodness; otherwise
         the next layer could copy it instead of learning features.
-      polar: whether the units are a positive and a negative half, so that their number must be
-        even.
+      polar: whether the units (an even number) consist of a positive and a negative half.
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
-      class_units: how classes read a layer, see `with_class_units`. None: the label enters the
+      class_units: read-out of each class, see `with_class_units`. None: the label enters the
         input.
     """
 
@@ -57,7 +56,7 @@ def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples uni
     >>> unit_length(jnp.array([3.0, 3.0]))
     Array([1., 1.], dtype=float32)
     """
-    # Epsilon sits inside the root: the gradient of a norm at zero is undefined.
+    # Epsilon is inside the root because the gradient of a norm at zero is undefined.
     return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + 1e-8)
 
 
@@ -83,10 +82,10 @@ NORMALIZE: dict[str, Callable[[Array], Array]] = {
     "whole": unit_length,
     "none": identity,
 }
-"""How activity is normalized before the next layer sees it."""
+"""Normalizations of the activity before the next layer, by name."""
 
 SCORES: dict[str, Elementwise] = {"logit": identity, "probability": jax.nn.sigmoid}
-"""What a layer adds to a label's score: its logit or its probability."""
+"""Contributions of a layer to a label's score, by name: its logit or its probability."""
 
 
 class RuleOptions(TypedDict, total=False):
@@ -109,17 +108,17 @@ def make_rule(
     activity_rate: float | Array | None = None,
     clip: float | None = None,
 ) -> LocalRule:
-    """A local rule from its logit. `ffa` and `sffa` use it, and so does a rule of your own.
+    """Makes a local rule from its logit; `ffa`, `sffa` and custom rules use it.
 
     Args:
-      logit: activity [..., units] -> logit [...] that the sample is positive; the logit of a sample
-        depends on its own activity only.
-      polar: whether the units are a positive (first) and a negative half.
+      logit: activity [..., units] -> logit [...] that the sample is positive. It must not depend on
+        other samples.
+      polar: whether the units consist of a positive (first) and a negative half.
       loss: "bce" (the papers'), "softmax" over the candidates, "symba", or a function of the
         signature in `losses`.
       normalize: "halves", "whole", "none", or a function [..., units] -> [..., units]; None is
         "halves" for a polar rule and "whole" for any other.
-      score: what layers add up to score a label: "logit", "probability", or an elementwise
+      score: contribution of a layer to a label's score: "logit", "probability", or an elementwise
         function of the logit.
       activity_rate: rate of `losses.activity_factor` (the released code: 10); None: no factor.
       clip: clips probabilities to [clip, 1 - clip], where gradients vanish (the released code:
@@ -212,9 +211,9 @@ def sffa(
 
 
 def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
-    """The rule for a network in which each class reads units of its own.
+    """Returns the rule for a network with class units.
 
-    A label's logit is the rule's logit of that class's units. No label enters the input, so that
+    The logit of a label is the rule's logit of that class's units. The input contains no label, so
     one forward pass gives the logits of all labels; the network's overlay must be
     `overlays.none()`.
 

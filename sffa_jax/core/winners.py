@@ -1,8 +1,8 @@
 """k-winners-take-all: only the strongest units of a group stay active.
 
-A winners mask needs the k-th largest value of each row and nothing else, so that no row is ever
-sorted. `KERNELS` holds the ways to find it, all exact; `kth_largest` takes the one that
-`experiments.benchmark` measured to be the fastest on the backend it is compiled for.
+A winners mask needs only the k-th largest value of each row, so no row is sorted. `KERNELS`
+contains exact algorithms for it; `kth_largest` uses the fastest one on the compiled backend, as
+measured by `experiments.benchmark`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from sffa_jax.checks import check_integer, reject
 from sffa_jax.core.goodness import split_polarity
 
 FEW = 32
-"""On CPU, up to this many winners are peeled off one by one; more are found by bisection."""
+"""On CPU, up to this many winners are selected one by one; more are selected by bisection."""
 
 
 def _max(h: Array) -> Array:
@@ -24,17 +24,17 @@ def _max(h: Array) -> Array:
 
 
 def _count(condition: Array) -> Array:
-    # Summing floats is a vector instruction, counting booleans is not.
+    # XLA vectorizes a sum of floats but not a count of booleans.
     return jnp.sum(condition, axis=-1, keepdims=True, dtype=jnp.float32)
 
 
 def kth_by_groups(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples 1"]:
-    """Peels a short list of candidates for a lower bound, then raises the bound to the answer.
+    """Finds a lower bound from a short list of candidates, then raises the bound to the result.
 
-    Units are put into about 7 k groups. The two largest of each group hold the k winners of nearly
-    every row, so that the k-th largest *different* value among them is a lower bound, and mostly
-    the answer. It is the answer when fewer than k units lie above it; a row where more do is moved
-    up to its next value until that holds.
+    Units are divided into about 7 k groups. The two largest of each group include the k winners of
+    nearly every row, so the k-th largest *different* value among them is a lower bound and usually
+    the result. It is the result if fewer than k units are above it; otherwise the bound is raised
+    to the next value of the row until that holds.
     """
     units = h.shape[-1]
     size = max(1, round(units / (7 * k)))
@@ -66,34 +66,34 @@ def kth_by_groups(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*s
 
 
 def kth_by_bisection(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples 1"]:
-    """Finds the answer's bits from the highest down: as many passes as a float has bits, for any k.
+    """Finds the bits of the result from the highest down: one pass per bit of a float, for any k.
 
-    Floats read as whole numbers are in order once the negative ones are turned around.
+    The bit patterns of floats, read as integers, are ordered after the negative ones are reversed.
     """
     bits = 8 * h.dtype.itemsize
-    whole = {16: jnp.int16, 32: jnp.int32, 64: jnp.int64}[bits]
-    most = jnp.iinfo(whole).max
+    integer = {16: jnp.int16, 32: jnp.int32, 64: jnp.int64}[bits]
+    most = jnp.iinfo(integer).max
 
-    def turned(x: Array) -> Array:
+    def ordered(x: Array) -> Array:
         return jnp.where(x < 0, x ^ most, x)
 
-    keys = turned(jax.lax.bitcast_convert_type(h, whole))
+    keys = ordered(jax.lax.bitcast_convert_type(h, integer))
 
     def reached(bound: Array) -> Array:
         return _count(keys >= bound) >= k
 
     def refine(i: Array, bound: Array) -> Array:
-        higher = bound + (jnp.ones((), whole) << (bits - 2 - i).astype(whole))
+        higher = bound + (jnp.ones((), integer) << (bits - 2 - i).astype(integer))
         return jnp.where(reached(higher), higher, bound)
 
-    zero = jnp.zeros((*h.shape[:-1], 1), whole)
-    bound = jnp.where(reached(zero), zero, jnp.iinfo(whole).min)
+    zero = jnp.zeros((*h.shape[:-1], 1), integer)
+    bound = jnp.where(reached(zero), zero, jnp.iinfo(integer).min)
     bound = jax.lax.fori_loop(0, bits - 1, refine, bound)
-    return jax.lax.bitcast_convert_type(turned(bound), h.dtype)
+    return jax.lax.bitcast_convert_type(ordered(bound), h.dtype)
 
 
 def kth_by_top_k(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples 1"]:
-    """The last of XLA's top k: a selection on accelerators, a whole sort in a program on CPU."""
+    """Returns the last value of XLA's top k: a selection on accelerators, a full sort on CPU."""
     return jax.lax.top_k(h, k)[0][..., -1:]
 
 
@@ -102,7 +102,7 @@ KERNELS: dict[str, Callable[[Array, int], Array]] = {
     "bisection": kth_by_bisection,
     "top_k": kth_by_top_k,
 }
-"""Exact ways to the k-th largest value of each row."""
+"""Exact algorithms for the k-th largest value of each row, by name."""
 
 
 def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples 1"]:
@@ -121,7 +121,7 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
     on_cpu = KERNELS["groups" if k <= FEW else "bisection"]
     kernels: dict[str, Callable[..., Array]] = {"cpu": on_cpu, "default": kth_by_top_k}
     if jax.default_backend() == "gpu":
-        # Imported here, as Pallas takes up to a second that a machine without a GPU need not pay.
+        # Imported here because Pallas takes up to a second to import and needs a GPU.
         from sffa_jax.core import winners_gpu
 
         if h.shape[-1] <= winners_gpu.LONGEST_ROW:
@@ -134,9 +134,8 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
 def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
     """Keeps the k largest values of each row and zeroes the rest.
 
-    Ties at the threshold all stay, so that the result does not depend on the order of units. The
-    gradient flows through the winners alone. NaN stays NaN, so that a diverged layer does not pass
-    for a silent one.
+    All ties at the threshold stay, so the result does not depend on the order of units. Gradients
+    flow through the winners only. NaN stays NaN, so a diverged layer remains visible.
 
     Raises:
       ValueError: for a k out of range.
@@ -146,11 +145,11 @@ def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
 
 
 def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
-    """`keep_largest` of each half of the units.
+    """Applies `keep_largest` to each half of the units.
 
     Args:
       h: activity, >= 0.
-      k: winners in each half (the positive and the negative neurons).
+      k: number of winners in each half (positive and negative neurons).
 
     Raises:
       ValueError: if k is below 1 or above half of the units, or the units are odd.

@@ -63,10 +63,10 @@ def _pieces(units: int) -> tuple[int, ...]:
 
     700 values are 512 + 256 instead of 1024.
     """
-    whole = _power_of_two(units)
-    half, rest = whole // 2, units - whole // 2
+    power = _power_of_two(units)
+    half, rest = power // 2, units - power // 2
     if units < 64 or _power_of_two(rest) == half:
-        return (whole,)
+        return (power,)
     return (half, max(32, _power_of_two(rest)))
 
 

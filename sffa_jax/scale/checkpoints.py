@@ -1,7 +1,8 @@
 """Checkpoints: the state of unfinished runs on disk.
 
-A checkpoint is a folder that is written as a whole or not at all. Orbax writes the arrays; a
-manifest holds a digest of every file, which reveals damage. It contains arrays and JSON, no code.
+A checkpoint is a folder that is written atomically. Orbax writes the arrays; a manifest
+contains a digest of every file, which detects damage. A checkpoint contains arrays and JSON, no
+code.
 """
 
 import contextlib
@@ -44,9 +45,9 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _storable(tree: PyTree) -> dict[str, Any]:
-    """The leaves by number; random keys as the integers they consist of."""
+    """Returns the leaves by number; random keys are converted to integers."""
     leaves = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(tree)]
-    if jax.process_count() > 1:  # One process writes the arrays that each process holds whole.
+    if jax.process_count() > 1:  # One process writes the arrays that all processes have.
         leaves = [
             np.asarray(x) if isinstance(x, jax.Array) and x.is_fully_addressable else x
             for x in leaves
@@ -101,14 +102,14 @@ def _quiet() -> Iterator[None]:
 
 
 def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
-    """Writes arrays and JSON into a folder and replaces what was there.
+    """Writes arrays and JSON to a folder; replaces an existing folder.
 
     When this returns, the folder is on disk. With several processes, all must call it.
 
     Raises:
       OSError: if the disk is full or cannot be written; the old folder is then unchanged.
     """
-    # Imported here: most programs that use the library save nothing.
+    # Imported here because most programs that use the library save nothing.
     import orbax.checkpoint as ocp
 
     new, arrays = path.with_name(f".{path.name}.new"), _storable(tree)
@@ -183,7 +184,7 @@ def read_arrays(folder: Path, manifest: Mapping[str, Any], like: PyTree) -> PyTr
             "like",
             f"have the structure of {folder}",
             f"differences in {'; '.join(differ[:4])}",
-            "Use the options that made it, or delete the folder.",
+            "Use the options of that checkpoint, or delete the folder.",
         )
     leaves, structure = jax.tree.flatten(like)
     wanted = {f"{i:05d}": _stored_shape(leaf) for i, leaf in enumerate(leaves)}

@@ -1,7 +1,7 @@
 """Devices as a mesh with two axes: independent runs along `runs`, one run's batches along `data`.
 
 Runs do not communicate, so the `runs` axis costs nothing. Along `data` each device holds a part of
-every batch; XLA adds up the parts of the losses' means.
+every batch; XLA sums the partial means of the losses.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ RUNS = "runs"
 
 
 def make_mesh(runs: int, devices_per_run: int = 1) -> Mesh:
-    """A mesh [runs, data] of as many devices of all processes as these runs keep busy.
+    """Makes a mesh [runs, data] of the devices that these runs can use, across all processes.
 
     Args:
       runs: number of runs.
@@ -41,8 +41,8 @@ def make_mesh(runs: int, devices_per_run: int = 1) -> Mesh:
         raise reject("make_mesh", "devices_per_run", wanted, devices_per_run)
     groups = len(devices) // devices_per_run
     if jax.process_count() == 1:
-        # The smallest number that needs no more rounds. With several processes all devices take
-        # part: they run one program.
+        # The smallest number of groups that needs no additional rounds. Several processes use all
+        # devices, because they run one program.
         groups = -(-runs // -(-runs // groups))
     return Mesh(
         np.array(devices[: groups * devices_per_run]).reshape(groups, devices_per_run),
@@ -56,14 +56,14 @@ def split_over_runs(mesh: Mesh) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of arrays that every device holds whole."""
+    """The sharding of arrays that are replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def device_put_global(tree: PyTree, sharding: NamedSharding) -> PyTree:
-    """Places arrays that each process holds whole; the sharding may span processes.
+    """Places arrays of which each process has a full copy; the sharding may span processes.
 
-    Like `jax.device_put`, which reaches only the devices of its own process.
+    `jax.device_put` places arrays on devices of the calling process only.
     """
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)

@@ -1,4 +1,4 @@
-"""Placement: how the runs of one function lie on the devices."""
+"""Placement: assignment of the runs of one function to devices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Placement:
             return _vmap(function)
         if self.mode == "map":
             return _map(function)
-        # The runs of one device: in batched operations on an accelerator, in a loop on a CPU.
+        # The runs of one device: batched operations on an accelerator, a loop on a CPU.
         on_device = (_map if jax.default_backend() == "cpu" else _vmap)(function)
 
         def on_all_devices(runs: PyTree, *shared: PyTree) -> PyTree:
@@ -96,7 +96,7 @@ class Placement:
         if self.mode != "devices":
             return runs
         number = num_runs(runs)
-        # `take_runs` copies: a repeated run must not share memory, or it could not be donated.
+        # `take_runs` copies, because repeated runs that share memory cannot be donated.
         padded = take_runs(runs, 0, self.padded(number))
         return device_put_global(padded, split_over_runs(make_mesh(number, self.devices_per_run)))
 
@@ -135,7 +135,7 @@ def _map(function: Function) -> Function:
 
 
 def available() -> tuple[Placement, ...]:
-    """The placements that make a difference on this machine.
+    """The placements that differ on this machine.
 
     "devices" needs several devices; with several processes it is the only one.
     """

@@ -2,7 +2,7 @@
 
 Every process runs the same commands in the same order; arrays span their devices. Values that only
 one process can know (the files on disk, the time) are broadcast from process 0, the main process.
-With a single process these functions do nothing more than call their argument.
+With a single process, these functions only call their argument.
 """
 
 import json
@@ -50,7 +50,7 @@ def connect(
             raise reject(
                 "connect",
                 "coordinator",
-                "be HOST:PORT where no cluster's environment is found",
+                "be HOST:PORT outside a cluster",
                 repr(coordinator),
                 f"({error})",
             ) from None
@@ -83,11 +83,11 @@ def broadcast_from_main(make: Callable[[], Result]) -> Result:
     """Calls `make` on process 0 and returns its result on all processes, which wait for it.
 
     Args:
-      make: its result must be JSON.
+      make: returns JSON.
 
     Raises:
       ValueError, TypeError, OSError: if `make` raised one of them; every process then raises
-        (ValueError on the others), so that none is left waiting.
+        (ValueError on the others), so that no process keeps waiting.
 
     >>> broadcast_from_main(lambda: [1, 2])
     [1, 2]
@@ -117,9 +117,9 @@ def broadcast_from_main(make: Callable[[], Result]) -> Result:
 
 
 def main_process_first(make: Callable[[], Result]) -> Result:
-    """Calls `make` on process 0, then on all others; returns each process's own result.
+    """Calls `make` on process 0, then on all others; each process returns its result.
 
-    For a `make` that leaves a file behind for the others, such as a downloaded data set.
+    Use it if `make` writes a file that the other processes read, such as a downloaded data set.
     """
     if jax.process_count() == 1:
         return make()
@@ -145,7 +145,7 @@ def all_reduce_max(*values: int) -> tuple[int, ...]:
 def to_host(tree: PyTree) -> PyTree:
     """Copies arrays to this host as NumPy arrays; random keys stay JAX arrays.
 
-    Arrays that span several processes are gathered: each process receives the whole.
+    Arrays that span several processes are gathered; each process receives the full array.
     """
 
     def copy(leaf: Any) -> Any:

@@ -85,7 +85,7 @@ def run_resumable(
       checkpoints: where to save; None: nowhere.
       info: JSON that identifies the run. Checkpoints with another `info` are deleted.
       every_seconds: minimum time between two checkpoints.
-      every_steps: additionally save after every so many steps; None: time alone decides.
+      every_steps: also save after each multiple of this number of steps; None: only time decides.
       like: structure of the carry, see `Checkpoints.latest`; None: that of `init`.
 
     Returns:
@@ -94,8 +94,8 @@ def run_resumable(
 
     Raises:
       Interrupted: after SIGTERM or SIGINT, see `graceful_interrupts`; the carry is saved.
-      ValueError: for a negative number of steps, a negative interval, an interval of no step, or a
-        checkpoint with another structure.
+      ValueError: for a negative number of steps, a negative interval, an interval of zero steps, or
+        a checkpoint with another structure.
 
     >>> import jax.numpy as jnp
     >>> run_resumable(lambda: jnp.float32(1), lambda number, carry: 2 * carry, 5).tolist()
@@ -120,7 +120,7 @@ def run_resumable(
         while number < num_steps:
             carry = step(number, carry)
             number += 1
-            # A signal to one process ends all, and all save after the same step.
+            # A signal to one process interrupts all, and all save after the same step.
             overdue = time.monotonic() - last_saved >= every_seconds
             interrupt, due = all_reduce_max(_Pending.signal or 0, int(overdue))
             due = due or interrupt or (every_steps is not None and number % every_steps == 0)

@@ -1,8 +1,8 @@
 """Sweeps: a pure function over many seeds and hyperparameters, in one program.
 
-On GPUs and TPUs, `vmap` fills the chip. On a CPU a batched matrix product is slower than a loop of
-plain ones; there, one loop per host device is usually fastest, since small products leave cores
-idle. `fastest` measures it.
+On GPUs and TPUs, `vmap` is usually fastest. On a CPU, a batched matrix product is slower than a
+loop of plain products, and one loop per host device is usually fastest, because small products
+leave cores idle. `fastest` measures it.
 """
 
 import time
@@ -73,8 +73,8 @@ def compile_within_memory(
 
     Args:
       function: pure, `function(run, *shared)`.
-      placement: how the runs lie on the devices.
-      runs: all runs, not placed. Only shapes count: `jax.eval_shape` results will do.
+      placement: assignment of the runs to devices.
+      runs: all runs, not placed. Only shapes matter, so results of `jax.eval_shape` suffice.
       shared: arrays that all runs use.
       budget: bytes per device; None: `memory_budget()`. A single run is compiled in any case.
       donate: whether the program may reuse the memory of `runs` for its results.
@@ -117,9 +117,9 @@ def fastest(
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
-    Compilation does not count. The results are dropped: pass a short piece of the real work. A
-    placement that does not fit in memory is left out; "map", which needs least, is returned if none
-    fits.
+    Compilation does not count. The results are dropped, so pass a short piece of the real work.
+    Placements that do not fit in memory are skipped; if none fits, "map" is returned, which needs
+    the least memory.
 
     Args:
       function, runs, shared: as in `compile_within_memory`.
@@ -151,7 +151,7 @@ def fastest(
         return Choice(next(iter(programs), Placement("map")), {})
     seconds = dict.fromkeys(programs, float("inf"))
     began = time.perf_counter()
-    rounds = -1  # The first round touches fresh memory and does not count.
+    rounds = -1  # The first round allocates memory and does not count.
     while rounds < repeats or time.perf_counter() - began < min_seconds:
         for placement, (program, placed) in programs.items():
             start = time.perf_counter()
@@ -164,7 +164,7 @@ def fastest(
 
 
 def _concatenate(chunks: Sequence[Array]) -> Array | np.ndarray:
-    """Joins the results of chunks on the host: they may not fit together on the device."""
+    """Concatenates the results of chunks on the host, because they may not fit on the device."""
     if jnp.issubdtype(chunks[0].dtype, jax.dtypes.prng_key):
         return jnp.concatenate(chunks)
     return np.concatenate([np.asarray(chunk) for chunk in chunks])
@@ -186,8 +186,8 @@ def sweep(
       keys: one per run, from `jax.random.split` or `seed_keys`.
       hyperparameters: a pytree whose arrays have a leading axis of runs, or None.
       parallel: a placement or its mode; "auto": the fastest mode, measured on `trial`.
-      trial: a short run with the work profile of `run`; None: `run` itself, which then costs
-        several runs more.
+      trial: a short run with the work profile of `run`; None: `run` itself, at the cost of several
+        additional runs.
       budget: bytes of memory per device; None: `memory_budget()`. Runs that do not fit together
         are computed in equal chunks by one program; their results go to the host.
 
@@ -246,5 +246,5 @@ def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:
     """
     seeds = check_integers("seed_keys", "seeds", seeds, 0)
     if not seeds:
-        raise reject("seed_keys", "seeds", "name at least one seed", seeds)
+        raise reject("seed_keys", "seeds", "contain at least one seed", seeds)
     return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))

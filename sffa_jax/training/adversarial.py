@@ -1,4 +1,4 @@
-"""Adversarial training: samples moved a small way to where a loss on them is higher."""
+"""Adversarial training: samples are moved by a small step that increases their loss."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,12 @@ def perturb(
     """Moves each sample by `size` along the gradient of its own loss.
 
     Args:
-      losses: samples -> one loss each; a sample's loss depends on no other sample.
+      losses: samples -> loss of each sample, which depends on no other sample.
       x: the samples.
-      size: Euclidean length of the move, in units of the scaled input.
+      size: Euclidean length of the step, in units of the scaled input.
 
     Returns:
-      The moved samples; no gradient flows through the move. A sample of zero gradient stays.
+      The moved samples; no gradient flows through the step. Samples with zero gradient do not move.
 
     Raises:
       ValueError: for a negative length.

@@ -1,7 +1,7 @@
-"""Augmentation: a batch of scaled images changed at random, on the device, before a step.
+"""Augmentation: random changes of a batch of scaled images, on the device, before each update.
 
-An augmentation is a pure function (key, x [batch, features]) -> x. Images are flat rows; those
-that move pixels are told the images' shape.
+An augmentation is a pure function (key, x [batch, features]) -> x. Images are flat rows;
+augmentations that move pixels take the shape of an image as an argument.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,17 +34,17 @@ def input_dropout(rate: float | Array) -> Augmentation:
 
 
 def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) -> Augmentation:
-    """Moves each image by up to `pixels` in either direction, each of the moves as likely.
+    """Shifts each image by up to `pixels` along both axes; all shifts have the same probability.
 
     Args:
       shape: (height, width) or (height, width, channels).
-      pixels: largest move.
-      background: what comes in at the edges, in units of the scaled images; a scalar or one value
-        a feature.
+      pixels: maximum shift along each axis.
+      background: value of the pixels that enter at the edges, in units of the scaled images; a
+        scalar or one value per feature.
 
     Raises:
-      ValueError: for no image's shape, a move below 0 or as large as the image, or a background
-        that is not finite.
+      ValueError: for an invalid image shape, a shift below 0 or as large as the image, or a
+        background that is not finite.
     """
     height, width, channels = check_image_shape("shift", shape)
     check_integer("shift", "pixels", pixels, 0)
@@ -55,7 +55,7 @@ def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) ->
 
     def move(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
         edge = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-        # The background is moved in as 0 and put back after.
+        # Padding is 0, so the background is subtracted before and added after the shift.
         images = (x - jnp.reshape(background, (1, -1))).reshape(-1, height, width, channels)
         padded = jnp.pad(images, edge)
         corners = jax.random.randint(key, (len(x), 2), 0, 2 * pixels + 1)
@@ -72,7 +72,7 @@ def flip(shape: Sequence[int]) -> Augmentation:
     """Mirrors each image left to right with probability 1/2.
 
     Raises:
-      ValueError: for a shape that is no image's.
+      ValueError: for an invalid image shape.
     """
     height, width, channels = check_image_shape("flip", shape)
 
@@ -85,7 +85,7 @@ def flip(shape: Sequence[int]) -> Augmentation:
 
 
 def chain(steps: Sequence[Augmentation]) -> Augmentation | None:
-    """All of them, one after another, each with a key of its own; None for none."""
+    """Applies augmentations in order, each with a separate key; None for an empty sequence."""
     if not steps:
         return None
 

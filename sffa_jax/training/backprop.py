@@ -17,7 +17,7 @@ from sffa_jax.training.learner import Learner
 
 
 class BackpropState(struct.PyTreeNode):
-    """Attributes: params: one entry a layer, the read-out last; opt_state: of all of them."""
+    """Attributes: params: one entry per layer, the read-out last; opt_state: for all parameters."""
 
     params: tuple[Params, ...]
     opt_state: optax.OptState
@@ -26,7 +26,7 @@ class BackpropState(struct.PyTreeNode):
 def logits(
     layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
 ) -> Float[Array, "batch classes"]:
-    """The network's output: `layers`, the last of them the read-out, with gradients throughout."""
+    """Returns the output of `layers`, whose last one is the read-out; gradients flow throughout."""
     h = x
     for layer, layer_params in zip(layers, params, strict=True):
         h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
@@ -40,7 +40,7 @@ def hidden_activities(
 
     Args:
       layers: the hidden layers.
-      params: parameters of these; those of further layers (the read-out) are ignored.
+      params: parameters of these layers; further ones (the read-out) are ignored.
       x: scaled images.
     """
     h, hidden = x, []
@@ -51,12 +51,12 @@ def hidden_activities(
 
 
 def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
-    """The hidden layers and a linear read-out on top of them."""
+    """Adds a linear read-out to the hidden layers."""
     return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
 
 def init_layers(layers: tuple[Layer, ...], key: Array, x: Array) -> tuple[Params, ...]:
-    """Parameters of layers that see the image, without a label, or the activity below."""
+    """Draws parameters of layers whose input contains no label."""
     h, params = x[:1], []
     for i, layer in enumerate(layers):
         inputs = (Part("input", h, "sample"),)
@@ -73,15 +73,15 @@ def backprop_learner(
     label_smoothing: float | Array = 0.0,
     adversarial: float | Array | None = None,
 ) -> Learner:
-    """A softmax classifier over `layers`, trained end to end; the image enters without a label.
+    """A softmax classifier over `layers`, trained end to end; the input contains no label.
 
     Args:
-      layers: the hidden layers, as a forward-only network has them.
-      num_classes: width of the linear read-out that is put on top.
+      layers: the hidden layers, in the same form as in a forward-only network.
+      num_classes: width of the linear read-out on top.
       optimizer: for all parameters together.
       label_smoothing: fraction of the target's mass that is spread evenly over all classes.
-      adversarial: distance by which images are moved to where the loss is higher, see
-        `adversarial.perturb`; None does not move them.
+      adversarial: length of a step on the images that increases the loss, see
+        `adversarial.perturb`; None: no step.
 
     Raises:
       ValueError: for fewer than 2 classes, a fraction outside [0, 1], or a distance that is not

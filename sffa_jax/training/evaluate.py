@@ -1,4 +1,4 @@
-"""Scores, predictions and accuracy of any learner, a chunk of images at a time."""
+"""Scores, predictions and accuracy of any learner, computed one chunk of images at a time."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from sffa_jax.training.samples import Samples
 from sffa_jax.training.sharding import split_batch
 
 EVALUATION_CHUNK = 500
-"""Images scored at a time: bounds memory, since every image is scored with every label."""
+"""Images scored at a time; limits memory, because every image is scored with every label."""
 
 
 def check_num_classes(where: str, learner: Learner, samples: Samples) -> None:
@@ -30,7 +30,7 @@ def check_num_classes(where: str, learner: Learner, samples: Samples) -> None:
 def score_samples(
     learner: Learner, state: State, samples: Samples
 ) -> Float[Array, "layers samples classes"]:
-    """Every layer's score of every label for every sample, a chunk of samples at a time."""
+    """Scores of every layer, sample and label, computed one chunk of samples at a time."""
     return _score_chunks(learner, state, samples.images, samples)
 
 
@@ -41,7 +41,7 @@ def _score_chunks(
     num_samples = images.shape[0]
     chunk = min(EVALUATION_CHUNK, num_samples)
     num_chunks = -(-num_samples // chunk)
-    # The last chunk is filled up with the first samples; their second scores are dropped.
+    # The last chunk is padded with the first samples; their duplicate scores are dropped.
     indices = (jnp.arange(num_chunks * chunk) % num_samples).reshape(num_chunks, chunk)
 
     def score(i: Array) -> Array:
@@ -59,7 +59,7 @@ class Accuracy(NamedTuple):
     Attributes:
       network: by all scored layers together.
       layers: by each layer alone.
-      cumulated: by the scored layers up to each; a layer that is not scored counts alone.
+      cumulated: by the scored layers up to each; an unscored layer counts alone.
     """
 
     network: Float[Array, ""]
@@ -90,7 +90,7 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     scores = score_samples(learner, state, samples)
 
     def accuracy(scores: Array) -> Array:
-        # argmax takes NaN for the maximum: a diverged network must not pass as class 0.
+        # argmax treats NaN as the maximum; a diverged network must not predict class 0.
         finite = jnp.all(jnp.isfinite(scores), axis=-1)
         correct = (jnp.argmax(scores, axis=-1) == samples.labels) & finite
         return jnp.mean(correct, dtype=jnp.float32)

@@ -16,8 +16,8 @@ class Learner(NamedTuple):
       init: (key, x [batch, *input]) -> state, for inputs of that shape.
       step: (state, key, x [batch, *input], labels [batch]) -> (state, losses [layers]): one
         update; losses in nats, averaged over the batch, from before the update.
-      scores: (state, x [batch, *input]) -> [layers, batch, classes]: what each layer adds to the
-        score of each label. A network trained end to end counts as one layer.
+      scores: (state, x [batch, *input]) -> [layers, batch, classes]: contribution of each layer
+        to the score of each label. A network trained end to end counts as one layer.
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction.
       build: (optimizer=...) -> this learner with another optimizer, described in saved files. None:

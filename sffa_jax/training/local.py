@@ -1,4 +1,4 @@
-"""Layer-local learning: each layer is updated by the gradient of its own loss alone."""
+"""Layer-local learning: the gradient of each layer's loss updates that layer only."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +27,7 @@ from sffa_jax.training.update_order import UPDATE_ORDERS, LayerUpdates, Update, 
 
 
 class LayerState(struct.PyTreeNode):
-    """Attributes: params: of one layer; opt_state: of its own optimizer."""
+    """Attributes: params: of one layer; opt_state: of its optimizer."""
 
     params: Params
     opt_state: optax.OptState
@@ -39,7 +39,7 @@ class LocalState(struct.PyTreeNode):
     Attributes:
       layers: state of each layer.
       overlay: drawn once, never trained.
-      step: number of updates done.
+      step: number of updates so far.
     """
 
     layers: tuple[LayerState, ...]
@@ -53,12 +53,12 @@ class LocalState(struct.PyTreeNode):
 
 
 class LayerInfo(NamedTuple):
-    """What a layer's update computed, from before the update.
+    """Values of a layer before its update.
 
     Attributes:
       loss: [batch] local loss, nats.
       logits: [batch, candidates].
-      activity: [batch, candidates (1 where no input depends on the label), *units].
+      activity: [batch, candidates (1 if no input depends on the label), *units].
     """
 
     loss: Float[Array, " batch"]
@@ -93,7 +93,7 @@ def layer_step(
     candidates: Int[Array, "batch candidates"] | None,
     is_target: Bool[Array, "batch candidates"],
 ) -> tuple[LayerState, LayerInfo]:
-    """One update of layer k. Only its own parameters are differentiated."""
+    """Updates layer k; differentiates only the parameters of this layer."""
 
     def mean_loss(params: Params) -> tuple[Array, LayerInfo]:
         info = layer_loss(network, k, params, inputs, candidates, is_target)
@@ -112,18 +112,17 @@ def local_learner(
     update_order: str | Update | UpdateOrder = "simultaneous",
     adversarial: float | Array | None = None,
 ) -> Learner:
-    """Trains each layer of a network by its own loss.
+    """Returns a learner that trains each layer of a network by a local loss.
 
     Args:
       network: layers, rule and overlay.
-      optimizer: each layer runs it by itself, with its own state; schedules count that layer's
-        updates.
+      optimizer: each layer has a separate state of it; schedules count the updates of that layer.
       negatives: "uniform", "hard", "all", or a function of the signature in `negatives`. Hard
-        negatives are drawn by the scores of the layers that have begun to learn.
+        negatives use the scores of the layers that have started to learn.
       update_order: "simultaneous", "sequential", `update_order.greedy(steps_per_layer)`, or a
         function of the signature `update_order.Update`.
-      adversarial: distance by which images are moved to where the *first* layer's loss is higher,
-        see `adversarial.perturb`; still no gradient crosses a layer. None does not move them.
+      adversarial: length of a step on the images that increases the loss of the *first* layer, see
+        `adversarial.perturb`; no gradient crosses a layer. None: no step.
 
     Raises:
       ValueError: for an unknown name or a distance that is not positive.
@@ -144,7 +143,7 @@ def local_learner(
         update_order = UpdateOrder(update)
     order = update_order
     if adversarial is not None:
-        check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no move.")
+        check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no step.")
 
     def init(key: Array, x: Array) -> LocalState:
         params = init_network(network, key, x[:1])

@@ -28,11 +28,11 @@ class Samples(struct.PyTreeNode):
     num_classes: int = struct.field(pytree_node=False)
 
     def scaled(self, images: UInt8[Array, "batch *input"]) -> Float[Array, "batch *input"]:
-        """Rows of pixels as a learner takes them: (pixel / 255 - mean) / std."""
+        """Scales rows of pixels for a learner: (pixel / 255 - mean) / std."""
         return (images.astype(jnp.float32) / 255 - self.mean[None]) / self.std[None]
 
     def scaled_images(self, images: np.ndarray) -> Float[Array, "batch features"]:
-        """Other raw images, uint8, scaled like these: flat rows that `predict` takes.
+        """Scales other raw images, uint8, like these; returns flat rows for `predict`.
 
         Raises:
           TypeError: if the images are not uint8.
@@ -62,9 +62,9 @@ def samples_from(
     Pixels are scaled by the statistics of the training split.
 
     Args:
-      dataset: from `data.load`, or made of your own arrays.
+      dataset: from `data.load`, or a `Dataset` of custom arrays.
       validation: fraction of the training images of each class to hold out; None: none.
-      seed: draws the images that are held out.
+      seed: seed of the random choice of these images.
 
     Raises:
       TypeError, ValueError: for a fraction outside (0, 1) or a seed below 0.
@@ -100,7 +100,7 @@ def make_samples(
       images: [samples, height, width] or [samples, height, width, channels], uint8.
       labels: [samples], integers in [0, num_classes).
       num_classes: number of labels; None: the highest label plus one.
-      mean, std: scalars, or one value a channel; from the *training* split.
+      mean, std: scalars, or one value per channel; from the *training* split.
 
     Raises:
       TypeError: if the images are not uint8.
@@ -115,7 +115,7 @@ def make_samples(
         raise reject(
             "make_samples",
             "labels",
-            "hold one label for each image, at least one",
+            "contain one label for each image, at least one",
             f"{len(images)} images and {len(labels)} labels",
         )
     if num_classes is None:
@@ -139,7 +139,7 @@ def pixel_scale(
     A deviation of 0 (a constant channel) is replaced by 1.
 
     Raises:
-      TypeError: for a value that is no number.
+      TypeError: for a value that is not a number.
       ValueError: for one that is not finite, a negative deviation, or another number of channels.
     """
     check_image_shape("pixel_scale", image_shape, "image_shape")

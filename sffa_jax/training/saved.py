@@ -1,9 +1,9 @@
 """Trained networks on disk: one file of arrays and JSON for any network and learner.
 
 `save` writes a learner's state, the scale of its images and a description of how the learner was
-built; `load` builds the learner again and predicts from raw images. A file holds no code: the
+built; `load` builds the learner again and predicts from raw images. A file contains no code: the
 description names functions of this library, of JAX and of Flax, and `load` accepts only the names
-listed in `_ALLOWED`. Functions of your own cannot be described; pass the learner to `load` then.
+listed in `_ALLOWED`. Custom functions cannot be described; pass the learner to `load` then.
 """
 
 import dataclasses
@@ -73,14 +73,14 @@ _NO_DATA = ("parent", "name", "kernel_init", "bias_init")
 
 
 class _Undescribed(Exception):
-    """A value that no description can name."""
+    """A value that cannot be described."""
 
 
 class Saved(NamedTuple):
     """A trained network, ready to predict.
 
     Attributes:
-      learner: how it was trained. Without a learner passed to `load`, its optimizer is
+      learner: the trained learner. Without a learner passed to `load`, its optimizer is
         `optax.identity()`, which predicts but does not learn.
       state: the learner's state; optimizer states only if a learner was passed to `load`.
       mean, std: scale of the pixels, as in `Samples`.
@@ -96,14 +96,14 @@ class Saved(NamedTuple):
     info: dict[str, Any]
 
     def scaled_images(self, images: np.ndarray) -> Float[Array, "samples features"]:
-        """Raw images, uint8, scaled like the training images."""
+        """Scales raw images, uint8, like the training images."""
         empty = jnp.zeros((0, self.num_features), jnp.uint8)
         labels = jnp.zeros(0, jnp.int32)
         samples = Samples(empty, labels, self.mean, self.std, self.learner.num_classes)
         return samples.scaled_images(images)
 
     def predict(self, images: np.ndarray) -> Int[np.ndarray, " samples"]:
-        """The label of each raw image, pixels 0..255.
+        """Predicts the label of each raw image, pixels 0..255.
 
         Raises:
           TypeError: if the images are not uint8.
@@ -121,11 +121,11 @@ def save(
     *,
     info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Saves a trained network into one file; an existing file is replaced as a whole.
+    """Saves a trained network to one file; replaces an existing file atomically.
 
     Args:
       path: the file.
-      learner: what was trained.
+      learner: the trained learner.
       state: its state, e.g. `FitResult.state`.
       samples: the training samples, whose scale of pixels is saved.
       info: JSON to save with it.
@@ -177,16 +177,16 @@ def save(
 
 
 def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
-    """A network that `save` wrote, under either float width.
+    """Loads a network that `save` wrote, under either float width.
 
     Args:
       path: the file.
-      learner: a learner built like the saved one. It brings back functions of your own and the
-        optimizer's state, so that training can continue; None builds the learner from the file.
+      learner: a learner built like the saved one. It restores custom functions and the optimizer
+        state, so that training can continue; None builds the learner from the file.
 
     Raises:
-      ValueError: if there is no such file, it is damaged or of another version, it holds functions
-        of your own and no learner is passed, or the learner differs from the saved one.
+      ValueError: if there is no such file, it is damaged or of another version, it uses custom
+        functions and no learner is passed, or the learner differs from the saved one.
 
     >>> load("nothing")
     Traceback (most recent call last):
@@ -224,7 +224,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(leaf: Any) -> Any:
-    """Random keys as the integers they consist of."""
+    """Converts random keys to integers."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
@@ -267,7 +267,7 @@ def _names() -> dict[int, str]:
 
 
 def _describe(value: Any) -> Any:
-    """JSON for a value made of allowed functions, records and plain values."""
+    """Returns JSON for a value that consists of allowed functions, records and plain values."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array) and value.shape == ():
@@ -298,7 +298,7 @@ def _describe(value: Any) -> Any:
 
 
 def _build(description: Any) -> Any:
-    """The value that `_describe` described. Only allowed names are looked up."""
+    """Rebuilds a value from its description; looks up allowed names only."""
     if isinstance(description, list):
         return tuple(_build(item) for item in description)
     if not isinstance(description, dict):

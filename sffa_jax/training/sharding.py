@@ -14,8 +14,8 @@ DATA = "data"
 def split_batch(batch: PyTree) -> PyTree:
     """Splits the leading axis of a batch over the `data` axis of the current mesh, if it has one.
 
-    Means over the batch are unchanged but for rounding: XLA adds what the devices hold. Scalars,
-    and arrays whose length the axis does not divide, stay whole on every device.
+    Means over the batch differ only in rounding, because XLA adds partial sums of the devices.
+    Scalars and arrays with a length that the axis does not divide are replicated.
     """
     mesh = jax.sharding.get_abstract_mesh()
     parts = mesh.shape.get(DATA, 1)

@@ -1,8 +1,8 @@
-"""Update orders: which layers learn from a batch, and which activity the layer above sees.
+"""Update orders: which layers learn from a batch, and which activity the next layer receives.
 
-A layer's own update is always the same (`LayerUpdates.update`). An order decides when it runs:
+The update of a layer is always the same (`LayerUpdates.update`). An order decides when it runs:
 `simultaneous` and `sequential` update every layer on every batch; `greedy` finishes one layer
-before the next begins.
+before the next one starts.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ States = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class LayerUpdates:
-    """The updates of a network's layers on one batch, for an order to call.
+    """The updates of a network's layers on one batch; an update order calls them.
 
     Attributes:
       network: the network.
@@ -42,16 +42,16 @@ class LayerUpdates:
     candidates: Int[Array, "batch candidates"] | None
 
     def activity(self, k: int, state: Any, inputs: Inputs) -> Array:
-        """Activity of layer k, without an update."""
+        """Returns the activity of layer k without an update."""
         return activity(self.network.layers[k], state.params, inputs, self.candidates)
 
     def next_inputs(self, h: Array) -> Inputs:
-        """What the layer above sees of an activity; no gradient passes."""
+        """Returns the inputs of the next layer; no gradient flows through them."""
         return next_input(self.network, h, self.inputs)
 
 
 Update = Callable[[LayerUpdates, States, Int[Array, ""]], tuple[States, Float[Array, " layers"]]]
-"""(updates, states of all layers, number of updates done before) -> (states, mean loss of each)."""
+"""(updates, states of all layers, number of earlier updates) -> (states, mean loss of each)."""
 
 
 class UpdateOrder(NamedTuple):
@@ -59,8 +59,8 @@ class UpdateOrder(NamedTuple):
 
     Attributes:
       update: one training step, see `Update`.
-      has_started: (number of updates done, number of layers) -> [layers] whether each layer has
-        begun to learn. Only those score labels. None: all layers.
+      has_started: (number of updates so far, number of layers) -> [layers] whether each layer has
+        started to learn. Only those layers score labels. None: all layers.
     """
 
     update: Update
@@ -70,7 +70,7 @@ class UpdateOrder(NamedTuple):
 def simultaneous(
     updates: LayerUpdates, states: States, step: Int[Array, ""]
 ) -> tuple[States, Float[Array, " layers"]]:
-    """Each layer sees the activity of the layer below from before this batch's update."""
+    """Gives each layer the activity of the layer below from before this batch's update."""
     del step
     inputs, updated, losses = updates.inputs, [], []
     for k, state in enumerate(states):
@@ -84,7 +84,7 @@ def simultaneous(
 def sequential(
     updates: LayerUpdates, states: States, step: Int[Array, ""]
 ) -> tuple[States, Float[Array, " layers"]]:
-    """Each layer sees the activity of the layer below from after this batch's update.
+    """Gives each layer the activity of the layer below from after this batch's update.
 
     This costs one more forward pass per layer. Reference: the released SFFA code.
     """
@@ -99,10 +99,10 @@ def sequential(
 
 
 def greedy(steps_per_layer: int) -> UpdateOrder:
-    """The first layer learns for `steps_per_layer` updates, then the second, and so on.
+    """Trains the first layer for `steps_per_layer` updates, then the second, and so on.
 
-    The last layer continues if there are more updates. A step's losses are 0 for all layers but the
-    one that learns.
+    The last layer continues if there are more updates. The losses of all layers except the learning
+    one are 0.
 
     Args:
       steps_per_layer: updates of each layer.
@@ -143,7 +143,7 @@ def _update_greedily(
         losses = jnp.zeros(depth).at[k].set(jnp.mean(info.loss))
         return (*states[:k], state, *states[k + 1 :]), losses
 
-    # Only the learning layer's branch runs: finished layers cost a forward pass and no more.
+    # Only the learning layer's branch runs: finished layers cost only a forward pass.
     branches = [lambda states, k=k: train(k, states) for k in range(depth)]
     return jax.lax.switch(_learning_layer(steps_per_layer, step, depth), branches, states)
 

@@ -30,7 +30,7 @@ def test_reliability():
     frequency, confidence = calibration_curve(outcomes, probabilities, n_bins=10)
     np.testing.assert_allclose(diagram.frequency, frequency, rtol=1e-5)
     np.testing.assert_allclose(diagram.confidence, confidence, rtol=1e-5)
-    np.testing.assert_allclose(jnp.sum(diagram.share), 1, rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(diagram.fraction), 1, rtol=1e-6)
     # p against p^2: the mean distance is 1/2 - 1/3.
     np.testing.assert_allclose(precision.calibration_error(diagram), 1 / 6, atol=0.02)
 
@@ -39,7 +39,7 @@ def test_calibration_by_hand():
     probabilities = jnp.array([0.1, 0.1, 0.9, 1.0])
     outcomes = jnp.array([False, True, True, True])
     diagram = precision.reliability(probabilities, outcomes, bins=2)
-    np.testing.assert_allclose(diagram.share, [0.5, 0.5])
+    np.testing.assert_allclose(diagram.fraction, [0.5, 0.5])
     np.testing.assert_allclose(precision.calibration_error(diagram), 0.5 * 0.4 + 0.5 * 0.05)
 
 

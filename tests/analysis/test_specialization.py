@@ -24,7 +24,7 @@ def test_selectivity():
 def test_owners():
     owner = of.owners(MEANS)
     np.testing.assert_array_equal(owner, [0, -1, -1, -1, 0])
-    np.testing.assert_array_equal(of.owners(MEANS, share=0.4), [0, -1, -1, 1, 0])
+    np.testing.assert_array_equal(of.owners(MEANS, fraction=0.4), [0, -1, -1, 1, 0])
     np.testing.assert_allclose(of.owned_share(owner), 2 / 5)
     np.testing.assert_array_equal(of.owned_counts(owner, 3), [2, 0, 0])
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from sffa_jax.continual.features import CONTRAST_FLOOR, box_means, maps, pixels, random_features
+from sffa_jax.continual.features import VARIANCE_EPS, box_means, maps, pixels, random_features
 
 X = jax.random.normal(jax.random.key(0), (6, 64))
 KEY = jax.random.key(1)
@@ -44,7 +44,7 @@ def test_a_map_is_the_cosine_of_patch_and_filter():
     for i in range(4):
         for j in range(4):
             patch = padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].reshape(6, 9)
-            contrast = np.sqrt(patch.var(axis=1) + CONTRAST_FLOOR)
+            contrast = np.sqrt(patch.var(axis=1) + VARIANCE_EPS)
             cosines[:, i, j] = patch @ w / 9 / contrast[:, None]
     pooled = np.maximum(cosines, 0).reshape(6, 2, 2, 2, 2, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(found, pooled.reshape(6, -1), rtol=1e-4, atol=1e-5)

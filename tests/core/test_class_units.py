@@ -79,13 +79,13 @@ def test_slopes_are_finite_at_rest():
         ),
         (
             lambda: class_units.groups()(2, False).select(None, jnp.ones((2, 3, 8))),
-            "must carry no label: one candidate",
+            "must contain no label: one candidate",
         ),
         (
             lambda: class_units.learned()(2, False).select(
                 jnp.ones((1, 2, 8)), jnp.ones((2, 3, 8))
             ),
-            "must carry no label: one candidate",
+            "must contain no label: one candidate",
         ),
     ],
 )

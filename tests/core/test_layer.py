@@ -316,7 +316,7 @@ def test_any_flax_module_is_a_body_of_images(body, units):
         (lambda: conv(padding="FULL"), "`padding` must be one of SAME, VALID, got 'FULL'"),
         (lambda: conv(pool="min"), "`pool` must be one of max, mean, got 'min'"),
         (lambda: conv((4, 4, 4, 4), pool="max"), "`channels` must leave something of images"),
-        (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given where there is pooling"),
+        (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given with pooling"),
         (lambda: GRID.read(jnp.zeros((2, 59))), "must have rows of 6 x 5 x 2 features"),
     ],
 )

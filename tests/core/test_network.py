@@ -72,7 +72,7 @@ def test_first_scored_leaves_out_the_layers_below():
         (lambda: build(sffa(), first_scored=2), r"`first_scored` must be below 2 layers, got 2"),
         (
             lambda: network.Network((), ffa(), overlays.corner_one_hot(), 3),
-            r"`layers` must hold at least one layer",
+            r"`layers` must contain at least one layer",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_image_wave_is_a_plane_sine_per_class():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_shape": (5,)}, r"`shape` must be \(height, width"),
+        ({"image_shape": (5,)}, r"`image_shape` must be \(height, width"),
         ({"image_shape": (5, 5), "lowest": 0.0}, r"`lowest` must be a number above 0"),
         ({"image_shape": (5, 5), "highest": 0.01}, r"`highest` must be a number at least 0.1"),
     ],

@@ -74,10 +74,13 @@ def repeat_run(part):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.rename(p.with_name("away")), "`parts` must hold all 4 parts, got no part [2]"),
+        (
+            lambda p: p.rename(p.with_name("away")),
+            "`parts` must contain all 4 parts, got no part [2]",
+        ),
         (lambda p: (p.parent / "shard-1-of-3").mkdir(), "divisions into [3, 4] parts"),
-        (change_config, "other ['epochs']"),
-        (repeat_run, "must hold each run once"),
+        (change_config, "different ['epochs']"),
+        (repeat_run, "must contain each run once"),
         (lambda p: (p / "config.json").unlink(), "holds no results that can be read"),
     ],
 )
@@ -92,7 +95,7 @@ def test_parts_that_do_not_fit(copied, tmp_path, damage, message):
 def test_no_parts(tmp_path):
     joined = join(tmp_path, tmp_path / "out")
     assert joined.status == 2
-    assert "must hold the parts of one division" in joined.err
+    assert "must contain the parts of one division" in joined.err
 
 
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1", "a/b", "1/4/2"])

@@ -70,7 +70,7 @@ def arrays(progress):
 @pytest.mark.parametrize(
     ("widths", "negatives", "message"),
     [
-        ((8,), "uniform", "`network` must have from 2 to 8 layers, one a device, got 1 layers"),
+        ((8,), "uniform", "`network` must have from 2 to 8 layers, one per device, got 1 layers"),
         ((8,) * 9, "uniform", "got 9 layers"),
         ((8, 8), "hard", "`negatives` must be one of all, uniform, got 'hard'"),
     ],

@@ -146,7 +146,7 @@ def test_alone_nothing_is_asked():
         (("host:1", 0, 0), "`num_processes` must be at least 1, got 0"),
         (("host:1", 2, -1), "`process_id` must be at least 0, got -1"),
         (("host:1", 2, 2), "`process_id` must be below 2 processes, got 2"),
-        (("auto",), "`coordinator` must be HOST:PORT where no cluster's environment is found"),
+        (("auto",), "`coordinator` must be HOST:PORT outside a cluster"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -1,4 +1,4 @@
-"""Averaged gradient episodic memory: no step may raise the mean loss on the buffer."""
+"""Averaged gradient episodic memory: no step may increase the mean loss on the buffer."""
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,8 @@ def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
     """Projects each module's gradient by its mean gradient on samples of the buffer.
 
     Args:
-      slots: samples that the class-balanced buffer holds.
-      draw: samples of it that a step compares with.
+      slots: capacity of the class-balanced buffer, samples.
+      draw: buffered samples per step.
 
     Raises:
       ValueError: for a number out of range.

@@ -1,4 +1,4 @@
-"""Class groups: a class's units learn by a local loss while the class is present, never again."""
+"""Class groups: the units of a class learn by a local loss only while the class is present."""
 
 from collections.abc import Sequence
 
@@ -25,16 +25,16 @@ def class_groups(
     """Trains only the groups of the current task's classes; the class of the highest logit wins.
 
     A group's loss is softplus(-l) on its class's images plus the mean over `negatives` of
-    softplus(l) on images of no class. Groups do not see each other. A label that stands for
-    several classes (domain scenario) gets the highest score of those seen so far.
+    softplus(l) on images of no class. Groups do not depend on each other. A label of several
+    classes (domain scenario) gets the highest score of those seen so far.
 
     Capacity: every class has the same number of units from the start, and no further class can be
     added. The model must be a `class_groups.grouped_model` with a group for each class.
 
     Args:
       shape: shape of an image.
-      negatives: made from a class's images: noise, hybrid and shuffled (see
-        `synthetic_negatives`); or other: images of the task's other classes.
+      negatives: noise, hybrid and shuffled are synthesized from a class's images (see
+        `synthetic_negatives`); other: images of the task's other classes.
       slots: buffered samples of earlier tasks, used as negatives of later classes; 0: no buffer.
 
     Raises:
@@ -70,15 +70,18 @@ def class_groups(
         )
         logits = problem.model.logits(groups, problem.overlay, jnp.concatenate(images), None)
         logits = logits.reshape(len(logits), len(images), len(x), per_task)
-        own = jax.nn.one_hot(batch.class_index - batch.task * per_task, per_task)[None]
+        own_class = jax.nn.one_hot(batch.class_index - batch.task * per_task, per_task)[None]
         weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
-        positive = jax.nn.softplus(-jnp.sum(logits[:, 0] * own, axis=-1)) @ weights
+        positive = jax.nn.softplus(-jnp.sum(logits[:, 0] * own_class, axis=-1)) @ weights
         negative = jax.nn.softplus(logits)
         terms = [
-            jnp.sum(negative[:, i] * own, axis=-1) @ weights for i in range(1, 1 + len(makers))
+            jnp.sum(negative[:, i] * own_class, axis=-1) @ weights
+            for i in range(1, 1 + len(makers))
         ]
         if "other" in negatives:
-            terms.append(jnp.sum(negative[:, 0] * (1 - own), axis=-1) @ weights / (per_task - 1))
+            terms.append(
+                jnp.sum(negative[:, 0] * (1 - own_class), axis=-1) @ weights / (per_task - 1)
+            )
         if old_weights is not None:
             terms.append(jnp.mean(negative[:, -1], axis=-1) @ (weights * old_weights))
         by_module = positive + sum(terms) / len(terms)

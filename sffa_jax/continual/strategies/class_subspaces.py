@@ -1,7 +1,7 @@
 """Class subspaces (CLAFIC): a closed-form generative classifier on pixels.
 
-Neither FFA nor SFFA trains anything here. Each class is modeled by the leading axes of its own
-images' second moment; an image gets the class whose subspace contains most of it.
+FFA and SFFA train nothing here. The leading axes of the second moment of its images model each
+class; the prediction is the class whose subspace contains the largest part of the image.
 """
 
 from collections.abc import Callable
@@ -45,12 +45,12 @@ def leading_axes(
     """Computes the leading eigenvectors of each class's second moment by orthogonal iteration.
 
     Each axis moves to the mean of the class's images weighted by their projections on it (Oja's
-    rule for all samples at once); then the axes of a class are made orthonormal. Axes of nearly
+    rule for all samples at once); then the axes of a class are orthonormalized. Axes of nearly
     equal eigenvalues are determined only up to a rotation.
 
     Args:
-      key: of the random start.
-      moments: of each class.
+      key: random key of the start.
+      moments: second moment of each class.
       axes: number of axes of each class.
       known, wanted: classes that are not `wanted` keep the axes in `known`.
 
@@ -90,9 +90,9 @@ def class_subspaces(
 ) -> Strategy:
     """Computes the leading axes of each class's second moment, once, after the class's task.
 
-    This is CLAFIC, a closed-form generative classifier that neither FFA nor SFFA trains. It sees
-    each image of a class once, and no image of another class; the moment is discarded when the axes
-    are computed. A class's logit is the goodness of two activities: the length of an image inside
+    This is CLAFIC, a closed-form generative classifier that FFA and SFFA do not train. It uses each
+    image of a class once, and no image of another class; the moment is discarded after the axes are
+    computed. A class's logit is the goodness of two activities: the length of an image inside
     the subspace (positive units) and outside of it (negative units). See `leading_axes`; images are
     normalized by `class_groups.normalize_images`.
 
@@ -101,15 +101,15 @@ def class_subspaces(
         that kind's sum of squares.
       polar: whether there are negative units.
       axes: axes of each class.
-      online: whether to count each batch as it comes, whatever the task. Each class's moment
-        (pixels x pixels) is then kept. The end of a task only triggers computing the axes.
+      online: whether to add each batch when it arrives, without knowledge of tasks. The moment of
+        each class (pixels x pixels) is then kept. The end of a task only triggers the axes.
 
     Raises:
       ValueError: for no axis, or more axes than pixels.
 
     Reference: Watanabe 1967 (CLAFIC); Oja 1983, Subspace Methods of Pattern Recognition. Differs
-    from them: the score is FFA's or SFFA's goodness. Images have one length, so both rank the
-    classes in the same order.
+    from them: the score is FFA's or SFFA's goodness. Images have the same length, so both give
+    the same order of classes.
     """
     check_integer("class_subspaces", "axes", axes, 1)
 

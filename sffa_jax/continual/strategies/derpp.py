@@ -1,4 +1,4 @@
-"""Dark experience replay: the buffer also keeps the logits that each sample had, as targets."""
+"""Dark experience replay: the buffer also stores the logits of each sample, as targets."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from sffa_jax.continual.strategy import Strategy
 
 
 class DarkBuffer(struct.PyTreeNode):
-    """Attributes: buffer: of samples; logits: of each slot, at the end of the sample's own task."""
+    """Attributes: buffer: samples; logits: of each slot, at the end of the sample's task."""
 
     buffer: Buffer
     logits: Float[Array, "*runs modules slots candidates"]
@@ -24,7 +24,7 @@ def derpp(*, slots: int = 500, alpha: float | Array = 0.1, beta: float | Array =
     """Replay (weight beta) plus alpha * mean squared change of the buffered samples' logits.
 
     Args:
-      slots: samples that the class-balanced buffer holds.
+      slots: capacity of the class-balanced buffer, samples.
       alpha: weight of the squared change, in nats per squared nat.
       beta: weight of a buffered sample's loss relative to a new one's.
 
@@ -39,7 +39,7 @@ def derpp(*, slots: int = 500, alpha: float | Array = 0.1, beta: float | Array =
     plain = replay(slots=slots, weight=beta)
 
     def logits_of(problem: Problem, modules: Modules, buffer: Buffer, slots: Array) -> Array:
-        # With the labels that competed at the end of the sample's task: later ones have no target.
+        # Only labels that competed at the end of the sample's task; later ones have no target.
         batch = problem.batch(buffer.image[slots], jnp.int32(0))
         batch = batch.replace(task=problem.scenario.task_of(batch.class_index))
         logits = problem.logits(modules, batch)
@@ -69,7 +69,7 @@ def derpp(*, slots: int = 500, alpha: float | Array = 0.1, beta: float | Array =
     ) -> DarkBuffer:
         old = dark.buffer
         new = insert_task(problem, old, key, task)
-        # A sample that was there keeps the logits it came with.
+        # An earlier sample keeps its stored logits.
         order = jnp.argsort(old.image)
         old_slot = order[jnp.searchsorted(old.image[order], new.image).clip(0, slots - 1)]
         stayed = problem.scenario.task_of(new.class_index) < task

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: parameters in which earlier tasks' losses are curved are held."""
+"""Elastic weight consolidation: protects parameters with a high curvature of earlier losses."""
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,8 @@ from sffa_jax.continual.strategy import Strategy
 def fisher(problem: Problem, modules: Modules, batch: Batch) -> Modules:
     """Diagonal of the empirical Fisher matrix: mean over samples of the squared gradient.
 
-    Each module's own, from its own loss, at the true labels. The gradient is squared sample by
-    sample: the square of a batch's mean gradient would be smaller, the more so the larger the
-    batch.
+    It is computed per module, from the module's loss, at the true labels. The gradient is squared
+    per sample, because the square of a batch's mean gradient decreases with the batch size.
     """
 
     def squared(sample: Batch) -> Modules:
@@ -41,7 +40,7 @@ def ewc(
       mode: "separate": a quadratic per task, each around that task's end; "online": one, around
         the last task's end.
       fisher_decay: gamma in [0, 1]: online, factor on the old importance after each task.
-      num_samples: samples of a task that the Fisher matrix is estimated from.
+      num_samples: number of samples per task for the estimate of the Fisher matrix.
 
     Raises:
       ValueError: for an unknown mode or a number out of range.

@@ -1,4 +1,4 @@
-"""GDumb: fill a balanced buffer, and train from new weights on the buffer alone for every task."""
+"""GDumb: fills a balanced buffer and trains new weights on the buffer only, for every task."""
 
 from jaxtyping import Array
 
@@ -14,7 +14,7 @@ def gdumb(*, slots: int = 500) -> Strategy:
     for as many steps as every other strategy.
 
     Args:
-      slots: samples that the class-balanced buffer holds.
+      slots: capacity of the class-balanced buffer, samples.
 
     Raises:
       ValueError: for no slot.
@@ -34,7 +34,7 @@ def gdumb(*, slots: int = 500) -> Strategy:
         del modules
         return insert_task(problem, buffer, key, task)
 
-    def buffer_alone(problem: Problem, buffer: Buffer, key: Array, batch: Batch) -> Batch:
+    def buffer_only(problem: Problem, buffer: Buffer, key: Array, batch: Batch) -> Batch:
         return draw_batch(problem, buffer, key, len(batch.class_index), batch.task)
 
-    return Strategy(init=init, before_task=before_task, batch=buffer_alone, restart=True)
+    return Strategy(init=init, before_task=before_task, batch=buffer_only, restart=True)

@@ -1,4 +1,4 @@
-"""Gradient episodic memory: no step may raise the loss on any earlier task's stored samples."""
+"""Gradient episodic memory: no step may increase the loss on stored samples of an earlier task."""
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +31,13 @@ def inner(first: Params, second: Params) -> Float[Array, ""]:
 def project(gradient: Params, references: Params, strength: float | Array = 0.0) -> Params:
     """The nearest gradient that agrees with all references: <g, r_k> >= 0 for each k.
 
-    min over v >= strength of |g + sum_k v_k r_k|^2 / 2, the dual of that problem: an exact
-    quadratic program of one variable a reference. g itself where it agrees with all of them.
+    The dual problem is min over v >= strength of |g + sum_k v_k r_k|^2 / 2, a quadratic program of
+    one variable per reference, which is solved exactly. The result is g if it agrees with all.
 
     Args:
       gradient: g, a pytree.
-      references: the same with a leading axis of references; a zero reference forbids nothing.
-      strength: least v; above 0 the result leans toward the references.
+      references: the same with a leading axis of references; a zero reference has no effect.
+      strength: lower bound of v; above 0 the result leans toward the references.
 
     Raises:
       ValueError: for a negative strength.
@@ -53,11 +53,11 @@ def project(gradient: Params, references: Params, strength: float | Array = 0.0)
 
 
 def gem(*, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
-    """Projects each module's gradient by its gradients on the samples stored of earlier tasks.
+    """Projects each module's gradient by its gradients on stored samples of earlier tasks.
 
     Args:
       patterns: samples stored of each task.
-      strength: least weight of an earlier task's gradient once a step is projected.
+      strength: lower bound of an earlier task's weight in a projected step.
 
     Raises:
       ValueError: for a number out of range.

@@ -1,4 +1,4 @@
-"""Joint training: the upper bound, which keeps every sample."""
+"""Joint training: the upper bound, which stores every sample."""
 
 import jax
 import jax.numpy as jnp

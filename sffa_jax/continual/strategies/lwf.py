@@ -1,4 +1,4 @@
-"""Learning without forgetting: on new images, keep the answers of the network before the task."""
+"""Learning without forgetting: on new images, keeps the outputs of the network before the task."""
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,14 @@ from sffa_jax.continual.strategy import Strategy
 
 
 def lwf(*, strength: float | Array = 1.0, temperature: float | Array = 2.0) -> Strategy:
-    """Adds strength * T^2 * cross-entropy between each module's answers before and in this task.
+    """Adds strength * T^2 * cross-entropy between each module's outputs before and in this task.
 
-    The answers are softmaxes, at temperature T, over the labels of the earlier tasks: over all of
-    them together (class), over the labels that all tasks share (domain), over each earlier task's
-    labels separately (task).
+    The outputs are softmaxes, at temperature T, over the labels of the earlier tasks: over all of
+    them together (class), over the labels that all tasks share (domain), or over the labels of each
+    earlier task separately (task).
 
     Args:
-      strength: lambda; at 1 the old answers on a sample weigh as much as its loss.
+      strength: lambda; at 1 the old outputs on a sample have the same weight as its loss.
       temperature: T > 0.
 
     Raises:
@@ -40,7 +40,7 @@ def lwf(*, strength: float | Array = 1.0, temperature: float | Array = 2.0) -> S
         scenario = problem.scenario
         groups = scenario.num_tasks if scenario.kind == "task" else 1
 
-        def answers(modules: Modules) -> Array:
+        def outputs(modules: Modules) -> Array:
             """[modules, batch, groups, labels of a group] logits over T."""
             logits = problem.model.logits(modules, problem.overlay, batch.x, None)
             return logits.reshape(*logits.shape[:2], groups, -1) / temperature
@@ -49,8 +49,8 @@ def lwf(*, strength: float | Array = 1.0, temperature: float | Array = 2.0) -> S
         seen = number < batch.task * scenario.classes_per_task
         kept = jnp.ones_like(seen) if scenario.kind == "domain" else seen
         kept = kept.reshape(1, 1, groups, -1)
-        # -1e9 instead of -inf: a group without a label to keep must not turn into NaN.
-        before, after = (jnp.where(kept, answers(m), -1e9) for m in (old, modules))
+        # -1e9 instead of -inf: a group without labels must not give NaN.
+        before, after = (jnp.where(kept, outputs(m), -1e9) for m in (old, modules))
         cross = -jax.nn.softmax(before) * jnp.where(kept, jax.nn.log_softmax(after), 0.0)
         weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
         by_module = jnp.sum(cross, axis=(-2, -1)) @ weights

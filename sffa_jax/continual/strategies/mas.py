@@ -1,4 +1,4 @@
-"""Memory-aware synapses: parameters that the logits are sensitive to are held."""
+"""Memory-aware synapses: protects parameters that affect the logits strongly."""
 
 import jax
 import jax.numpy as jnp
@@ -40,13 +40,13 @@ def mas(
     Args:
       strength: lambda.
       keep: alpha in [0, 1].
-      num_samples: samples of a task that the sensitivity is estimated from.
+      num_samples: number of samples per task for the estimate of the sensitivity.
 
     Raises:
       ValueError: for a number out of range.
 
     Reference: Aljundi et al. 2018, arXiv:1711.09601; keep as in Avalanche, which the released SFFA
-    code uses. Forward-only, the logits are those of the labels that compete.
+    code uses. For forward-only networks, only logits of labels that compete count.
     """
     check_range("mas", "strength", strength, at_least=0)
     check_range("mas", "keep", keep, at_least=0, at_most=1)
@@ -67,7 +67,7 @@ def mas(
     ) -> Quadratic:
         batch = problem.batch(problem.draw(key, task, num_samples), task)
         new = sensitivity(problem, modules, batch)
-        # The first task has no earlier importance to be mixed with.
+        # Before the first task there is no importance.
         old_weight = jnp.where(task == 0, 0.0, keep)
         mixed = jax.tree.map(
             lambda old, s: old_weight * old + (1 - old_weight) * s, state.importance, new

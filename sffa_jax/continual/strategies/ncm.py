@@ -1,4 +1,4 @@
-"""The nearest class mean: the least that any method without a buffer has to beat."""
+"""The nearest class mean: the baseline of methods without a buffer."""
 
 from sffa_jax.continual.readout import readout
 from sffa_jax.continual.statistics import nearest_mean

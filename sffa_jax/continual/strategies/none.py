@@ -4,5 +4,5 @@ from sffa_jax.continual.strategy import Strategy
 
 
 def none() -> Strategy:
-    """Learns each task from its own samples and does nothing against forgetting."""
+    """Trains on the samples of each task without any method against forgetting."""
     return Strategy()

@@ -23,9 +23,9 @@ def replay(
     """Adds to each batch as many samples of a class-balanced buffer.
 
     Args:
-      slots: samples that the buffer holds; it is filled after each task.
+      slots: capacity of the buffer, samples; it is filled after each task.
       weight: weight of a buffered sample relative to a new one; None: the number of earlier tasks,
-        so that all tasks seen so far weigh the same, as in joint training.
+        so that all tasks seen so far have the same weight, as in joint training.
       augment: (key, images) -> images, applied to buffered images at each draw.
 
     Raises:

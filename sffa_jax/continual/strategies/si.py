@@ -1,4 +1,4 @@
-"""Synaptic intelligence: parameters that lowered the earlier tasks' losses are held."""
+"""Synaptic intelligence: protects parameters that reduced the losses of earlier tasks."""
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,8 @@ def si(*, strength: float | Array = 1.0, damping: float | Array = 0.1) -> Strate
     step, over the squared distance that the parameter moved.
 
     Args:
-      strength: c. At 1, and without damping, the penalty of moving all the way back equals what the
-        way there gained, in nats.
+      strength: c. At 1 and without damping, the penalty for a full return to the earlier values
+        equals the decrease of the loss between them, in nats.
       damping: xi > 0, in units of a squared parameter.
 
     Raises:

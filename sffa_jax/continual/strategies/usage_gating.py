@@ -11,7 +11,7 @@ from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.strategy import Strategy
 
 SAMPLES = 1000
-"""Samples of a task from which the usage of its classes is measured."""
+"""Number of samples per task for the measurement of usage."""
 
 
 class Usage(struct.PyTreeNode):
@@ -36,12 +36,12 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
 
     A unit's usage is the largest fraction of an earlier class's samples for which it was active
     (with winners: for which it won). A unit that is active for every sample of a class is frozen;
-    a unit that no class uses is free. Capacity runs out as units are used: later classes then learn
-    slowly. The network must be forward-only with one layer per module, and its parameters must have
-    the units on the last axis.
+    an unused unit learns at full rate. As usage grows, later classes learn more slowly. The network
+    must be forward-only with one layer per module, and the last axis of its parameters must be that
+    of the units.
 
     Args:
-      strength: how steeply the updates fall with usage; 0: not at all.
+      strength: exponent of the decrease with usage; 0: no gating.
 
     Raises:
       ValueError: for a strength below 0, or a network that is trained end to end.
@@ -67,7 +67,7 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
                 "problem",
                 "have a module for each layer",
                 f"{len(layers)} layers in {len(modules)} modules",
-                "Choose sffa or ffa: end to end, units have no updates of their own.",
+                "Choose sffa or ffa: end to end, units have no separate updates.",
             )
         return Usage([jnp.zeros(h.shape[-1]) for h in layers])
 
@@ -91,7 +91,7 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
         del problem, batch
 
         def of_leaf(fractions: Array, update: Array) -> Array:
-            # A map of a convolution counts as its most used position.
+            # The usage of a convolutional map is that of its most used position.
             used = jnp.max(fractions.reshape(update.shape[-1], -1), axis=-1)
             factor = (1 - used) ** strength
             return update * jnp.expand_dims(factor, tuple(range(update.ndim - 1)))

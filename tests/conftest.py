@@ -13,8 +13,10 @@ if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag 
     os.environ.setdefault("XLA_FLAGS", flags)
 # What one process compiled, others and the next run of the suite read, in other checkouts too; a
 # limit in size makes JAX lock the folder.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffa_jax" / "tests"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffa_jax" / "tests"),
+)
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

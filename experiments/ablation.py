@@ -1,10 +1,10 @@
-"""What does each change contribute? From one preset to another, one change at a time.
+"""Contribution of each change between two presets, one change at a time.
 
     python -m experiments.ablation --dataset mnist --data-dir DIR --epochs 20
 
-The report reads in two ways. *Along the path*: each step adds one change to all those before it.
-*Taken back*: the end of the path with one change undone, which shows what a change still
-contributes beside all others.
+The report has two parts. *Along the path*: each step adds one change to all earlier ones. *Taken
+back*: the end of the path with one change undone, which shows the contribution of a change in the
+presence of all others.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Options(Common):
     batch_size: int | None = None
     """Images per update, in every setting; the presets' if left out."""
     taken_back: bool = True
-    """Measure the end of the path with each change undone, too."""
+    """Also measure the end of the path with each change undone."""
 
     def resolve(self) -> Self:
         """Checks every option."""
@@ -78,7 +78,7 @@ def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> 
             along.append(Setting(name, recipe, changes))
     if recipe != end:
         left = [f for f, v in dataclasses.asdict(end).items() if v != getattr(recipe, f)]
-        raise reject("ablation", "end", "differ from the start in what STEPS names alone", left)
+        raise reject("ablation", "end", "differ from the start only in fields of STEPS", left)
     back = []
     for setting in along[1:-1] if taken_back else ():
         undone = {field: getattr(start, field) for field in setting.changes}
@@ -126,7 +126,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Trains what is missing in the output folder and writes its report."""
+    """Trains the runs that the output folder lacks and writes its report."""
     run_experiment("ablation", options, make_plan)
 
 

@@ -1,9 +1,9 @@
-"""Measures time and memory of training and scoring, beside a lower bound and PyTorch.
+"""Measures time and memory of training and scoring; compares them with a lower bound and PyTorch.
 
     python -m experiments.benchmark
 
 FFA, SFFA and backprop are timed in one process. All programs of a network run in turn, several
-times over, so that other load on the machine affects all of them alike. Speed is reported as a
+times, so that other load on the machine affects all of them equally. Speed is reported as a
 ratio to the *lower bound* (`bench/lower_bound.py`: the matrix products and the optimizer's update
 alone, with the same shapes and library) and to a plain PyTorch program
 (`bench/torch_baseline.py`). Images are random; times do not depend on them. Takes about 20 minutes
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
             for part, measure in CASES[case](options).items()
         }
         for group, measure in measurements.items():
-            # The programs of a group are timed in turn: an unfinished group starts again.
+            # The programs of a group are timed in turn, so an unfinished group starts again.
             if folder.is_done(group=group, last=True):
                 continue
             console.print(f"measuring: {group}", highlight=False)

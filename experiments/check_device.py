@@ -3,8 +3,8 @@
     make check-device                # 8 minutes on one NVIDIA H100
     make check-device ARGS="--quick" # tiny sizes, also without an accelerator
 
-Each step is a command of its own with a folder of its own under `--out`, so that a second start
-resumes. The folders can be copied to `results/`, from which the tables of the docs are made.
+Each step is a separate command with a separate folder under `--out`, so that a second start
+resumes. The folders can be copied to `results/`, the source of the tables in the docs.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments.harness.experiment import execute
 
 TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
-"""Arguments of pytest: what depends on the device."""
+"""Arguments of pytest: tests that depend on the device."""
 
 _TINY = "--features 30 --images 64 --batch-size 32 --score-images 64 --repeats 1"
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,11 +38,11 @@ class Options:
     """Test and time this project on the machine's accelerator."""
 
     quick: bool = False
-    """Use tiny sizes and leave out the tests."""
+    """Use tiny sizes and skip the tests."""
     out: Path = Path("runs/check_device")
     """Folder for the results; a second start with the same folder resumes."""
     compilation_cache: Path | None = None
-    """Without effect: the steps are programs of their own. All experiments have this option."""
+    """No effect: the steps are separate programs. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -3,7 +3,7 @@
     python -m experiments.compare --dataset mnist --data-dir DIR --hidden 1400 --epochs 10 --seeds 3
 
 reaches a mean test accuracy of at least 97.5 % (SFFA), 94 % (FFA) and 98 % (backprop) within a
-few minutes on two cores; `results/compare` holds every seed of a longer one.
+few minutes on two cores; `results/compare` contains every seed of a longer run.
 """
 
 import sys
@@ -60,7 +60,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Runs what is missing in the output folder and writes its report."""
+    """Trains the runs that the output folder lacks and writes its report."""
     run_experiment("compare", options, make_plan)
 
 

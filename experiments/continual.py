@@ -79,7 +79,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Runs what is missing in the output folder and writes its report."""
+    """Trains the runs that the output folder lacks and writes its report."""
     run_experiment("continual", options, make_plan)
 
 

@@ -1,4 +1,4 @@
-"""What the layers of FFA, SFFA and backprop represent: sparsity, specialization, precision.
+"""Latents of FFA, SFFA and backprop: sparsity, specialization, precision.
 
     python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
 
@@ -33,14 +33,14 @@ from sffa_jax.training.saved import load
 
 @dataclass(frozen=True)
 class Options(shared.Options):
-    """Measure and draw what the layers of FFA, SFFA and backprop represent."""
+    """Measure and draw the latents of FFA, SFFA and backprop."""
 
     seeds: int = 5
     """Number of seeds; the seeds are 0 .. N-1."""
     probes: int = 5000
-    """Largest number of test images to measure; probes learn from as many training images."""
+    """Maximum number of test images to measure; probes are trained on as many training images."""
     embedded: int = 1000
-    """Largest number of test images in the pictures of embedded latents."""
+    """Maximum number of test images in the pictures of embedded latents."""
 
     def resolve(self) -> Self:
         """Checks every option."""
@@ -106,7 +106,7 @@ def make_plan(options: Options) -> Plan:
 
 
 def main(options: Options) -> None:
-    """Trains and measures what is missing in the output folder and writes its report."""
+    """Trains and measures the runs that the output folder lacks and writes its report."""
     run_experiment("latents", options, make_plan)
 
 

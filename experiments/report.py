@@ -31,7 +31,7 @@ class Options:
     out: Path = Path("runs/report")
     """Folder for the page."""
     compilation_cache: Path | None = None
-    """Without effect: nothing is compiled. All experiments have this option."""
+    """No effect: this command compiles nothing. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -48,7 +48,7 @@ def main(options: Options) -> None:
     for run in runs:
         check_choice("report", str(run.path), run.experiment, SECTIONS)
         if not run.records:
-            raise reject("report", "folders", "hold finished runs", f"none in {run.path}")
+            raise reject("report", "folders", "contain finished runs", f"none in {run.path}")
     side_by_side = overview.section(runs)
     sections = [side_by_side] if side_by_side else []
     for run in runs:

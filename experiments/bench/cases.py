@@ -1,4 +1,4 @@
-"""The benchmark's cases, each a dict of measurements that are made and recorded on their own."""
+"""The benchmark's cases, each a dict of independent measurements."""
 
 import json
 import os

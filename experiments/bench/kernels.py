@@ -10,7 +10,7 @@ from sffa_jax.core import winners
 
 
 def measure_winners(repeats: int) -> list[dict[str, Any]]:
-    """Times every method to find the winners' threshold."""
+    """Times every algorithm for the winners' threshold."""
     h = jax.nn.relu(jax.random.normal(jax.random.key(0), (2048, 700)))
     kernels = dict(winners.KERNELS)
     if jax.default_backend() == "gpu":
@@ -30,10 +30,10 @@ def measure_winners(repeats: int) -> list[dict[str, Any]]:
 
 
 def measure_sparse(repeats: int) -> list[dict[str, Any]]:
-    """Times whether a layer could profit from the sparse activity of the layer below.
+    """Times products of sparse and of dense activity: can a layer use the sparsity of its input?
 
     The matrix product and its weight gradient are computed densely, and from the rows of the active
-    units alone; the product also with the search for the active units.
+    units only; the product also with the search for the active units.
     """
     h = winners.keep_winners(jax.nn.relu(jax.random.normal(jax.random.key(0), (1024, 1400))), 15)
     kernel, gradient = (

@@ -1,8 +1,8 @@
 """A lower bound on the time of training or scoring: the matrix products and Adam's update alone.
 
-Nothing is learned here. Every product has the shape that the algorithm needs; element-wise work,
-reductions, random numbers and data movement are left out. The time beyond this bound is what an
-implementation could save at most.
+These programs learn nothing. Every product has the shape that the algorithm needs; element-wise
+work, reductions, random numbers and data movement are excluded. The time beyond this bound is the
+most that an implementation could save.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Times training, scoring and compiling of networks, beside lower bounds and PyTorch."""
+"""Times training, scoring and compiling of networks, lower bounds and PyTorch programs."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ class Variant(NamedTuple):
 
 
 def variants(options: Options) -> list[Variant]:
-    """Returns what is timed on each network."""
+    """Returns the variants that are timed on each network."""
     baselines = [Variant("ffa", 0, "uniform"), Variant("bp", 0, "uniform")]
     sffa = [Variant("sffa", w, n) for n in options.negatives for w in (0, options.winners)]
     return baselines + sffa

@@ -22,7 +22,7 @@ class Options:
     """Time training, scoring and sweeps, and measure their memory."""
 
     cases: tuple[str, ...] = CASE_NAMES
-    """What to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
+    """Cases to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
     precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host
     devices)."""
     networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
@@ -48,7 +48,7 @@ class Options:
     sweep_seeds: tuple[int, ...] = (4, 10)
     """Numbers of runs in sweeps."""
     repeats: int = 5
-    """Least number of rounds; short rounds are repeated more often. Reports show medians."""
+    """Minimum number of rounds; short rounds are repeated more often. Reports show medians."""
     device: str | None = None
     """cpu, gpu or tpu; JAX's default if left out."""
     out: Path | None = None

@@ -1,4 +1,4 @@
-"""Times programs in turn, so that other load on the machine affects all of them alike."""
+"""Times programs in turn, so that other load on the machine affects all of them equally."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 LONG_ENOUGH = 20.0
-"""Seconds after which no more rounds are run than asked for."""
+"""Seconds after which no additional rounds run."""
 
 MOST_ROUNDS = 10
-"""Upper limit of rounds, as a multiple of those asked for."""
+"""Maximum number of rounds, as a multiple of the requested number."""
 
 
 class Timed(NamedTuple):
@@ -29,7 +29,7 @@ class Timed(NamedTuple):
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[], Any], float]:
-    """Compiles a call ahead of time; returns what runs it, and the seconds that compiling took."""
+    """Compiles a call ahead of time; returns the compiled call and the seconds of compilation."""
     began = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - began
@@ -49,7 +49,7 @@ def seconds_in_turn(programs: Sequence[Timed], repeats: int) -> list[list[float]
         for program, of_program in zip(programs, seconds, strict=True):
             began = time.perf_counter()
             program.call()
-            if number:  # round 0 touches fresh memory
+            if number:  # round 0 allocates memory
                 of_program.append(time.perf_counter() - began)
     return seconds
 

@@ -1,4 +1,4 @@
-"""What the benchmark's cases time: random images, the default recipe, one epoch of training."""
+"""Workload of the benchmark's cases: random images, the default recipe, one epoch of training."""
 
 import dataclasses
 from collections.abc import Sequence

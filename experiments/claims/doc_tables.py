@@ -1,4 +1,4 @@
-"""Renews the tables of README.md and docs/ from the raw results, so that no number is typed.
+"""Regenerates the tables of README.md and docs/ from the raw results; no number is typed by hand.
 
     python -m experiments.claims.doc_tables
 

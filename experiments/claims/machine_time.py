@@ -63,8 +63,8 @@ def format_minutes(minutes: float) -> str:
 
 
 def table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list[str]]:
-    """Makes a row for each folder: the time its runs took, and that of so many seeds on two
-    cores."""
+    """Makes a row for each folder: the time its runs took, and the time of `seeds` seeds on
+    two cores."""
     rows = [["Step", "Runs", "On", "Seconds a run", "Minutes in all"]]
     rows[0].append(f"Minutes for {seeds} seeds on 2 cores")
     total = 0.0

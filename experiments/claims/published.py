@@ -244,7 +244,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "continual": CONTINUAL,
     "elsewhere": ELSEWHERE,
 }
-"""By the kind of table they stand in."""
+"""Claims by kind of table."""
 
 # SFFA's and backprop's accuracy in the paper, arXiv 2409.07387; whole numbers were read off plots.
 CONTINUAL_PAPER = {
@@ -262,4 +262,4 @@ CONTINUAL_PAPER = {
     ("fashion_mnist", "domain", "replay"): "88",
     ("fashion_mnist", "task", "replay"): "97",
 }
-"""Published accuracies as they stand in the tables, by data set, scenario and strategy."""
+"""Published accuracies in the form of the tables, by data set, scenario and strategy."""

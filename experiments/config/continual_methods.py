@@ -1,4 +1,4 @@
-"""The table of continual-learning methods: everything that options, runs and reports know of one.
+"""The table of continual-learning methods, used by options, runs and reports.
 
 A new method is one line in `METHODS`; `docs/continual.md` shows an example.
 """
@@ -25,7 +25,7 @@ GROUP_RULES: dict[str, LocalRule] = {
 
 
 class Setup(NamedTuple):
-    """What a method is built from.
+    """Inputs for building a method.
 
     Attributes:
       options: the command's options, see `continual_options.Options`.
@@ -33,7 +33,7 @@ class Setup(NamedTuple):
       scenario: tasks and labels.
       shape: shape of an image.
       background: scaled value of a black pixel.
-      strength: of a method that has `strengths`: the default or the tuned one; may be traced.
+      strength: default or tuned strength of a method with `strengths`; may be traced.
     """
 
     options: Any
@@ -51,13 +51,13 @@ class Method(NamedTuple):
       label: its name in tables and figures.
       make: setup -> strategy.
       strengths: default strength by algorithm, in the unit that the strategy's docstring states;
-        `--tune` searches around it. Empty: the method has none.
-      model: setup -> the network, for methods that bring their own; None: the options' network.
-      forward_only: whether it needs units that learn by themselves, so that backprop is refused.
-      readout: whether it reads out fixed features in closed form, so that the algorithm has no
-        effect.
-      online: whether it can learn from a stream without knowing the tasks (`--online`).
-      note: what a reader of `--help` and of the report must know.
+        `--tune` searches around it. Empty: no strength.
+      model: setup -> the network of the method; None: the options' network.
+      forward_only: whether it needs local losses, so that backprop is rejected.
+      readout: whether it is a closed-form read-out of fixed features, so that the algorithm has
+        no effect.
+      online: whether it can learn without knowledge of tasks (`--online`).
+      note: remark for `--help` and the report.
     """
 
     label: str
@@ -132,7 +132,7 @@ METHODS: dict[str, Method] = {
     "derpp": Method("DER++", lambda s: strategies.derpp(slots=s.options.memory)),
     "gdumb": Method("GDumb", lambda s: strategies.gdumb(slots=s.options.memory)),
     "joint": Method(
-        "joint (upper bound)", lambda _: strategies.joint(), note="upper bound: keeps every image"
+        "joint (upper bound)", lambda _: strategies.joint(), note="upper bound: stores every image"
     ),
     "class_subspaces": Method(
         "Class subspaces (CLAFIC)",
@@ -140,7 +140,7 @@ METHODS: dict[str, Method] = {
         model=_pixels,
         forward_only=True,
         online=True,
-        note="closed-form generative classifier on pixels that neither FFA nor SFFA trains",
+        note="closed-form generative classifier on pixels, not trained by FFA or SFFA",
     ),
     "class_groups": Method("Class groups", _class_groups, model=_groups, forward_only=True),
     "class_groups_replay": Method(
@@ -179,11 +179,11 @@ METHODS: dict[str, Method] = {
 
 
 def method_label(name: str) -> str:
-    """A method's name in tables; a method that is no longer in `METHODS` keeps its plain name."""
+    """Returns a method's name in tables; for a method not in `METHODS`, the name itself."""
     return METHODS[name].label if name in METHODS else name
 
 
 def described() -> str:
-    """All methods in one sentence, for `--help`."""
+    """Lists all methods in one sentence, for `--help`."""
     names = [f"{name} ({method.note})" if method.note else name for name, method in METHODS.items()]
     return ", ".join(names)

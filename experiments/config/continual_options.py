@@ -46,8 +46,8 @@ OF_LEARNED_UNITS = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "n
 """Recipe values of `best_convolution` that networks with learned class units use."""
 
 OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
-"""Size of the appended label code. If every class has a label of its own, a strong code keeps the
-neurons of different tasks apart; if all tasks share two labels, it only hides the image."""
+"""Size of the appended label code. With one label per class, a strong code separates the units of
+different tasks; with the same labels in all tasks, it only hides the image."""
 
 OPTIMIZERS = {"adam": optax.adam, "adagrad": optax.adagrad}
 
@@ -69,7 +69,7 @@ class Options(shared.Common):
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: sffa, ffa, bp."""
     seeds: int = 3
-    """Number of seeds; the seeds are 0 .. N-1, each with its own weights and class order."""
+    """Number of seeds; the seeds are 0 .. N-1, each with different weights and class order."""
     preset: str = "quick"
     """Sizes: quick (for digits), protocol (the paper's), convolution (the released code's), or
     best_convolution."""
@@ -112,14 +112,14 @@ class Options(shared.Common):
     patterns: int = 20
     """GEM: images stored of each task."""
     synthetic_negatives: tuple[str, ...] = ("noise", "shuffled", "hybrid", "other")
-    """Class groups: negatives made from a class's own images: noise, shuffled, hybrid; or other
-    (the task's other classes)."""
+    """Class groups: negatives synthesized from a class's images: noise, shuffled, hybrid; or
+    other (the task's other classes)."""
     axes: int = 20
     """Class subspaces: axes of each class."""
     features: int = 2000
     """Number of features of slda_random, slda_random_maps and slda_maps."""
     online: bool = False
-    """Learn from each batch as it comes without knowing tasks (class_subspaces, ncm, slda*);
+    """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*);
     --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None
@@ -127,19 +127,19 @@ class Options(shared.Common):
     optimizer: str = "adam"
     """Optimizer of each module: adam or adagrad."""
     reset_optimizer: bool = False
-    """Initialize the optimizer's state anew for every task."""
+    """Start every task with a new optimizer state."""
     tune: bool = False
     """Choose each regularizing strategy's strength on held-out training images first."""
     validation: float = 1 / 12
     """Fraction of the training images that --tune holds out."""
     parallel: str = "auto"
-    """How seeds are spread: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
+    """Placement of seeds: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
 
     def resolve(self) -> Self:
         """Fills in the preset's values and checks every option.
 
         Raises:
-          ValueError: naming the first option that cannot be used.
+          ValueError: for the first invalid option.
         """
         self.check(ALGORITHMS)
         check_choice("options", "preset", self.preset, PRESETS)
@@ -191,15 +191,15 @@ class Options(shared.Common):
                 "algorithms",
                 f"be sffa or ffa with {', '.join(forward)}",
                 "'bp'",
-                "These strategies need units that learn by themselves.",
+                "These strategies need local losses.",
             )
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
-        """The order of classes of one seed."""
+        """Returns the order of classes of one seed."""
         return self.class_order or class_order(num_classes, self.tasks, seed)
 
     def recipe(self, algorithm: str, scenario: Scenario) -> Recipe:
-        """The recipe of an algorithm's network, of resolved options."""
+        """Returns the recipe of an algorithm's network, for resolved options."""
         assert self.channels is not None
         assert self.hidden is not None
         assert self.overlay is not None
@@ -224,7 +224,7 @@ class Options(shared.Common):
         )
 
     def model(self, algorithm: str, scenario: Scenario, shape: Sequence[int]) -> Model:
-        """The network of "sffa", "ffa" or "bp", of resolved options, for images of this shape."""
+        """Returns the network of "sffa", "ffa" or "bp" for images of this shape."""
         recipe = self.recipe(algorithm, scenario)
         if algorithm == "bp":
             return end_to_end(recipe.layers("bp", shape), scenario.num_labels)
@@ -232,7 +232,7 @@ class Options(shared.Common):
         return forward_only(network, coupling=self.coupling)
 
     def model_for(self, strategy: str, setup: Setup) -> Model:
-        """The network that a strategy works on: `model`, or the method's own."""
+        """Returns the network of a strategy: `model`, or that of the method."""
         method = METHODS[strategy]
         if method.model is not None:
             return method.model(setup)

@@ -32,7 +32,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "adversarial images": ("adversarial",),
     "layers": ("hidden", "channels", "kernel", "stride", "padding", "pool"),
 }
-"""The ablation's changes in the order they are made, each with the recipe's fields it sets."""
+"""The ablation's changes in order, each with the fields of the recipe that it sets."""
 
 DEEP_ONLY = (
     *("input skip", "normalization", "what layers add up", "update order"),

@@ -114,7 +114,7 @@ class Common:
           algorithms: algorithms that this experiment supports.
 
         Raises:
-          ValueError: naming the first option that cannot be used.
+          ValueError: for the first invalid option.
         """
         data.check_name(self.dataset)
         check_choice("options", "parallel", self.parallel, ["auto", *MODES])
@@ -134,7 +134,7 @@ class Common:
         """Checks every option and removes repeated algorithms.
 
         Raises:
-          ValueError: naming the first option that cannot be used.
+          ValueError: for the first invalid option.
         """
         self.check()
         return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))

@@ -23,10 +23,10 @@ RELEASED = Recipe(
     normalize=None,  # [P]: each half by its own length (FFA: the whole); [C] slices another axis
     logit_scale=1.0,  # [P] equation of g; [C] double_network.py
     eps=1e-9,  # [P], [C]
-    measure="mean_square",  # [C] get_goodness: means of the halves, against which 1e-9 stands
+    measure="mean_square",  # [C] get_goodness: means of the halves, the scale of eps
     ffa_threshold=2.0,  # [C] base_network.py: sigmoid(goodness - 2)
-    ffa_logit_scale=1.0,  # the same line
-    ffa_measure="mean_square",  # the same file
+    ffa_logit_scale=1.0,  # [C] the same line
+    ffa_measure="mean_square",  # [C] the same file
     negatives="uniform",  # [C] trainer.py: a random wrong label (greedy_goodness False)
     loss="bce",  # [C] loss.py ProbabilityBCELoss
     activity_rate=10.0,  # [C] loss.py: 1 + exp(-10 (mean + mean))
@@ -43,27 +43,27 @@ RELEASED = Recipe(
 
 PAPER = dataclasses.replace(
     RELEASED,
-    selection="validation",  # [P] names none; the test set must not choose
+    selection="validation",  # [P] does not specify it; not the test set
     scaling="training",  # the same number for MNIST, the set's own for the others
 )
 
-# One random wrong label an image. The defaults of `Recipe` were chosen on MNIST's validation split:
-# logit_scale, eps, threshold and overlay by search, the rest by hand.
+# One random wrong label per image. The defaults of `Recipe` were chosen on MNIST's validation
+# split: logit_scale, eps, threshold and overlay by search, the rest by hand.
 DEFAULT = Recipe()
 
-# Every wrong label, candidates against each other. Chosen on the validation splits of MNIST and
+# All wrong labels, softmax over candidates. Chosen on the validation splits of MNIST and
 # Fashion-MNIST, two to four seeds each; `experiments.ablation` measures each change.
 BEST = dataclasses.replace(
     DEFAULT,
     hidden=(4000,),  # wider than 1400: +0.1
     negatives="all",  # in a linear first layer they cost no product
-    loss="softmax",  # over the labels' log-odds, in each layer by itself
-    eps=1e-6,  # under softmax any small eps serves
+    loss="softmax",  # over the labels' logits, separately in each layer
+    eps=1e-6,  # under softmax any small eps works
     epochs=60,
     batch_size=256,
     input_dropout=0.3,  # Fashion-MNIST: 0.15
     adversarial=2.0,  # of a digit's length of about 28; Fashion-MNIST: none
-    selection="last",  # the settings are chosen: all training images train
+    selection="last",  # settings are fixed: train on all images
 )
 
 # The released code's convolutional network under its classification protocol.
@@ -80,16 +80,16 @@ RELEASED_CONVOLUTION = dataclasses.replace(
     input_skip=False,
 )
 
-# No label enters: each class learns the polarity of every unit, and a first layer of small kernels,
-# which could not tell what a label's mark on its few pixels means, learns too. Chosen on held-out
-# training images of MNIST and Fashion-MNIST.
+# The input contains no label: each class learns the polarity of every unit. A label in the image
+# does not suit a first layer of small kernels, which see only a few pixels of it. Chosen on
+# held-out training images of MNIST and Fashion-MNIST.
 BEST_CONVOLUTION = dataclasses.replace(
     DEFAULT,
     channels=(32, 64, 128),
     hidden=(),
     overlay="none",
     class_units="learned",
-    normalize="whole",  # halves mean nothing where every class has its own
+    normalize="whole",  # no common halves: every class has its own
     logit_scale=12.0,
     eps=1e-3,  # in units of a mean, not of a sum, of squares
     negatives="all",
@@ -98,7 +98,7 @@ BEST_CONVOLUTION = dataclasses.replace(
     first_scored=1,  # the first layer sees 3 x 3 pixels
     epochs=10,
     learning_rate=1e-2,
-    selection="last",  # the settings are chosen: all training images train
+    selection="last",  # settings are fixed: train on all images
 )
 
 PRESETS = {

@@ -1,6 +1,6 @@
-"""A recipe: every choice of a training run, by name.
+"""A recipe: all choices of a training run, by name.
 
-A recipe holds plain values only, so that it can be written to a file and read from a command line.
+A recipe contains only plain values, so that files and command lines can represent it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class Recipe:
     overlay_value: float = 1.0
     """Size of an overlay's entries, in units of the scaled input."""
     input_skip: bool = False
-    """Show the input with its label to the layers above the first, too."""
+    """Also feed the labeled input to the layers above the first."""
     normalize: str | None = None
     """Normalization between layers: halves, whole or none; None: SFFA halves, FFA whole."""
 
@@ -106,7 +106,7 @@ class Recipe:
     clip: float | None = None
     """Distance from 0 and 1 at which probabilities are clipped; None does not clip."""
     score: str = "logit"
-    """What each layer adds to a label's score: its logit, or its probability."""
+    """Contribution of each layer to a label's score: logit or probability."""
     first_scored: int = 0
     """First layer whose score counts in the prediction, from 0."""
     update_order: str = "simultaneous"
@@ -138,9 +138,9 @@ class Recipe:
     """Statistics that scale pixels: training (of the training split) or mnist (constants)."""
 
     def check(self) -> None:
-        """Raises ValueError for the first choice that cannot be used.
+        """Raises ValueError for the first invalid choice.
 
-        The functions that a choice goes to check it, too.
+        The functions that receive a choice also check it.
         """
         for name, choices in (
             ("overlay", OVERLAYS),
@@ -160,7 +160,7 @@ class Recipe:
             check_choice("options", name, getattr(self, name), choices)
         if (self.overlay == "none") != (self.class_units != "none"):
             wanted = "be none" if self.class_units != "none" else "mark the label"
-            advice = "Classes with units of their own need no label: --overlay none goes with"
+            advice = "Class units need no label in the image: use --overlay none with"
             advice += " --class-units groups or learned."
             raise reject("options", "overlay", wanted, repr(self.overlay), advice)
         for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
@@ -253,7 +253,7 @@ class Recipe:
         )
 
     def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
-        """Returns epochs, batches and augmentation; `background`: a black pixel's scaled value."""
+        """Returns the schedule; `background` is the scaled value of a black pixel."""
         steps = [augment.shift(shape, self.shift, background)] if self.shift else []
         if self.flip:
             steps.append(augment.flip(shape))
@@ -262,13 +262,13 @@ class Recipe:
         return Schedule(self.epochs, self.batch_size, augment.chain(steps))
 
     def steps(self, algorithm: str, num_samples: int) -> int:
-        """Returns the number of updates of each layer over the whole training."""
+        """Returns the number of updates of each layer in a training run."""
         steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
         one_by_one = self.update_order == "greedy" and algorithm != "bp"
         return -(-steps // self.depth) if one_by_one else steps
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """Returns AdamW with the recipe's learning rate over so many updates."""
+        """Returns AdamW with the recipe's learning rate for `steps` updates."""
         rate = self.learning_rate
         if self.lr_schedule == "cosine":
             rate = optax.cosine_decay_schedule(rate, steps)
@@ -286,7 +286,7 @@ class Recipe:
           num_samples: size of the training split, which the learning rate's schedule depends on.
 
         Raises:
-          ValueError: for a choice that cannot be used.
+          ValueError: for an invalid choice.
         """
         steps = self.steps(algorithm, num_samples)
         optimizer = self.optimizer(steps)
@@ -312,7 +312,7 @@ CONTINUOUS = (
     *("learning_rate", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
     *("overlay_density", "overlay_value", "label_smoothing"),
 )
-"""Numbers that may be traced: runs that differ only in them share one compiled program."""
+"""Numbers that may be traced; runs that differ only in them share one compiled program."""
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ TUNING_SEED = 10_000
 
 
 def _learned(matrix: np.ndarray) -> list[list[float | None]]:
-    """A matrix [tasks, tasks] with None for tasks that are not learned yet."""
+    """Returns a matrix [tasks, tasks] with None for tasks not learned so far."""
     return [
         [float(x) if j <= i else None for j, x in enumerate(row)] for i, row in enumerate(matrix)
     ]
 
 
 def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, Any]:
-    """The record of one run, without the names of setting and seed."""
+    """Returns the record of one run, without the names of setting and seed."""
     accuracy, losses = run.accuracy, run.losses
     matrix, untrained = accuracy[1:, 0], accuracy[0, 0]
     finite = bool(np.isfinite(losses).all())
@@ -37,7 +37,7 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
     if not finite:
         first = np.argwhere(~np.isfinite(losses))[0]
         diverged = {"diverged": dict(zip(("task", "step", "layer"), map(int, first), strict=True))}
-    # In the class scenario a class that has not come has no score: nothing transfers forward.
+    # In the class scenario unseen classes have no score, so there is no forward transfer.
     in_classes = setting.scenario == "class"
     forward = None if in_classes else metrics.forward_transfer(matrix, untrained)
     return {
@@ -67,8 +67,8 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
 def strength_of(
     options: Options, setting: Setting, dataset: data.Dataset, folder: RunFolder, label: str
 ) -> float | None:
-    """The strength of a setting's strategy: the default or, with `--tune`, the best on held-out
-    training images, which `tuning.jsonl` keeps; None for a strategy without one."""
+    """Returns the strength of a setting's strategy: the default or, with `--tune`, the best on
+    held-out training images, stored in `tuning.jsonl`; None for a strategy without strength."""
     default = METHODS[setting.strategy].strengths.get(setting.algorithm)
     if default is None or not options.tune:
         return default

@@ -29,11 +29,11 @@ from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training.samples import Samples
 
 STEPS_PER_PROGRAM = 100
-"""Steps of a task in one program, at most; a checkpoint can be saved between two programs."""
+"""Maximum number of steps in one program; checkpoints are saved between programs."""
 
 
 class LoadedData(NamedTuple):
-    """A data set as the runs use it: images on the device.
+    """A data set on the device.
 
     Attributes:
       shape: shape of an image.
@@ -48,7 +48,7 @@ class LoadedData(NamedTuple):
 
 
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
-    """The published splits; or, for tuning, two parts of the training split."""
+    """Returns the published splits or, for tuning, two parts of the training split."""
     recipe = Recipe(selection="validation" if held_out else "last")
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
@@ -64,7 +64,7 @@ class Setting(NamedTuple):
 
 
 def grid(options: Options) -> list[Setting]:
-    """All settings of resolved options."""
+    """Returns all settings of resolved options."""
     return [
         Setting(scenario, strategy, algorithm)
         for scenario in options.scenarios
@@ -93,12 +93,12 @@ def make_config(
     schedule: TaskSchedule,
     loaded: LoadedData,
 ) -> Callable[[Any], ContinualConfig]:
-    """The configuration of a setting's runs as a function of the strategy's strength."""
+    """Returns a function from the strategy's strength to the configuration of a setting's runs."""
     background = -loaded.training.mean / loaded.training.std
     setup = Setup(options, setting.algorithm, scenario, loaded.shape, background)
     model = options.model_for(setting.strategy, setup)
     optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
-    # The released code scores every class seen; backprop gets all of them from one pass.
+    # The released code scores all classes seen so far; backprop scores all in one pass.
     scores_all = options.coupling == "released" or setting.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives
 
@@ -114,7 +114,7 @@ class RunResult(NamedTuple):
     """One finished run.
 
     Attributes:
-      position: its number among the runs asked for.
+      position: number of the run in `seeds`.
       accuracy, losses: as in `runner.ContinualResult`.
       units: arrays of `unit_turnover.measure_units` before the first task and after each.
       stored: floats that the strategy stores.
@@ -132,7 +132,7 @@ class RunResult(NamedTuple):
 
 
 def step_groups(num_steps: int) -> list[np.ndarray]:
-    """A task's steps in groups of about the same size, one program each."""
+    """Divides the steps of a task into groups of about the same size, one program each."""
     steps = np.arange(num_steps, dtype=np.int32)
     return np.array_split(steps, -(-num_steps // STEPS_PER_PROGRAM))
 
@@ -143,7 +143,7 @@ def accuracy_so_far(history: RunHistory, task: int) -> np.ndarray:
 
 
 def scalars(history: RunHistory, run: int, i: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """TensorBoard's values of a run's i-th group of steps.
+    """Yields the TensorBoard scalars of a run's i-th group of steps.
 
     Losses by update, counted from 0 over all tasks; after a task's last group also accuracies, by
     the number of tasks learned.
@@ -241,16 +241,15 @@ def run_seeds(
 
     Args:
       options: resolved.
-      setting: which.
+      setting: the setting.
       loaded: the data.
       seeds, strengths: one of each per run.
       checkpoints: where unfinished runs are saved; those of an earlier start are resumed.
-      console, label: where progress is shown, and under which name.
+      console, label: console and label of the progress.
       events: folder of each run's TensorBoard events; None: no events.
 
     Yields:
-      The runs that ran together, as they end. Their checkpoints are removed when the next ones are
-      asked for.
+      Each group of runs at its end. Its checkpoints are removed when the next group is requested.
     """
     orders = [options.order(loaded.num_classes, seed) for seed in seeds]
     scenario = make_scenario(setting.scenario, orders[0], options.tasks)
@@ -261,7 +260,7 @@ def run_seeds(
     )
     assert options.epochs is not None
     assert options.batch_size is not None
-    # From class sizes alone, so that the schedule does not depend on which seeds run together.
+    # From class sizes only, so that the schedule does not depend on the group of seeds.
     schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
     config = make_config(options, setting, scenario, schedule, loaded)
     on_cpu = jax.default_backend() == "cpu"
@@ -271,7 +270,7 @@ def run_seeds(
     if placement is None:
         several = Placement("devices") in available()
         placement = Placement(("devices" if several else "map") if on_cpu or not alone else "vmap")
-    # Runs in sequence can be saved as soon as they end: only as many together as run at a time.
+    # A group contains only runs that run at the same time, so that each is saved at its end.
     at_once = {"map": 1, "devices": jax.device_count() // per_run if on_cpu else len(seeds)}
     portion = at_once.get(placement.mode, len(seeds))
     inputs = PerRunInputs(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
@@ -295,7 +294,7 @@ def run_seeds(
             "task",
             "tasks so far",
             events and events[group],
-            keep=False,  # the grid is long, and each setting leaves a line
+            keep=False,  # each setting prints a line at its end
         ) as watcher:
             history = run_together(
                 compiled[placement, size],
@@ -312,7 +311,7 @@ def run_seeds(
 
 
 def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResult]:
-    """The results of finished runs; time is divided evenly among them."""
+    """Returns the results of finished runs; time is divided evenly among them."""
     size = len(history.accuracy)
     state = jax.eval_shape(
         lambda many: jax.tree.map(lambda x: x[0], many), history.runs.train.strategy_state

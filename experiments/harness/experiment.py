@@ -1,8 +1,8 @@
-"""The one skeleton of every command: parse, set up, check, run what is missing, write the report.
+"""The skeleton of every command: parse, set up, check, run the missing runs, write the report.
 
-`execute` is the outside: the command line, one-line errors and the exit status. `run_experiment` is
-the inside: it opens the output folder, runs what the folder lacks and writes the report. A command
-adds its options and a `Plan`: its grid, and how the runs of the grid are made.
+`execute` handles the command line, one-line errors and the exit status. `run_experiment` opens the
+output folder, runs what the folder lacks and writes the report. A command adds its options and a
+`Plan`: its grid and the function that runs it.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ from sffa_jax.scale.processes import connect, is_main_process
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
-"""Errors that say the disk is full or cannot be written."""
+"""Error codes of a full or unwritable disk."""
 
-KEPT = "What is done is kept; the same --out goes on from there"
+SAVED = "Finished work is saved; the same command with the same --out resumes"
 
 
 def set_up(options: HasDefaults) -> None:
-    """Tells JAX, before it starts, of host devices, of the folder for compiled programs and of the
-    other processes of the job.
+    """Configures JAX before it starts: host devices, the cache of compiled programs, and the
+    processes of the job.
 
-    A CPU counts as a device a core, so that runs can be shared out over the cores; a program for
-    one device still uses all of them.
+    Each CPU core counts as a device, so that runs can be distributed over cores; a program for one
+    device still uses all cores.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
@@ -56,16 +56,16 @@ def execute(
 
     0: done. 1: the disk is full or cannot be written, with one line on stderr. 2: bad usage or
     input, likewise. 130 or 143: interrupted by SIGINT or
-    SIGTERM; what had ended and what was under way is on disk, and the same command goes on from
-    there if it names the same `--out`.
+    SIGTERM; finished runs and checkpoints of unfinished runs are on disk, and the same command with
+    the same `--out` resumes.
     """
     try:
         parsed = parse(options, name, arguments)
-        if arguments is None:  # a process of its own, in which JAX has not started
+        if arguments is None:  # called from the command line: JAX has not started
             set_up(parsed)
         with contextlib.ExitStack() as inside:
             inside.enter_context(graceful_interrupts())
-            if not is_main_process():  # what one process says is enough
+            if not is_main_process():  # only one process prints
                 inside.enter_context(contextlib.redirect_stdout(io.StringIO()))
             main(parsed)
     except (ValueError, TypeError) as error:
@@ -76,10 +76,10 @@ def execute(
     except OSError as error:
         if error.errno not in DISK:
             raise
-        print(f"error: {error}. {KEPT}", file=sys.stderr)
+        print(f"error: {error}. {SAVED}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        print(f"Interrupted. {KEPT}", file=sys.stderr)
+        print(f"Interrupted. {SAVED}", file=sys.stderr)
         return 128 + (stopped.signal if isinstance(stopped, Interrupted) else signal.SIGINT)
     return 0
 
@@ -89,7 +89,7 @@ class Cell(NamedTuple):
 
     Attributes:
       names: the fields that identify the cell in its records.
-      content: what the experiment needs to run it.
+      content: input of the experiment for this cell.
     """
 
     names: Mapping[str, Any]
@@ -101,13 +101,15 @@ Missing = Sequence[tuple[Cell, Sequence[int]]]
 
 
 class Plan(NamedTuple):
-    """What an experiment runs. Making a plan loads the data and builds every program's parts, so
-    that a wrong option ends the command before it creates a folder.
+    """The grid of an experiment and the function that runs it.
+
+    Making a plan loads the data and builds the parts of every program, so that an invalid option
+    ends the command before it creates a folder.
 
     Attributes:
       cells: the grid.
       run: takes the open folder and the runs that it lacks; yields finished records, group by
-        group. A group is on disk before the next one is asked for.
+        group. A group is on disk before the next one is requested.
       common: fields that all records have in common, such as the data set.
       data: source and content hash of the data, for `config.json`.
     """
@@ -119,7 +121,7 @@ class Plan(NamedTuple):
 
 
 class ExperimentOptions(Protocol):
-    """What `run_experiment` needs of an experiment's options; `Common` has it."""
+    """Interface of the options for `run_experiment`; `Common` implements it."""
 
     @property
     def folder(self) -> Path | None:
@@ -133,7 +135,7 @@ class ExperimentOptions(Protocol):
         """Returns the command that repeats the runs."""
 
     def resolve(self) -> Self:
-        """Fills in what a preset sets and checks every option."""
+        """Fills in the preset's values and checks every option."""
 
     def flat(self) -> dict[str, Any]:
         """Returns every option by the name it has on the command line."""
@@ -149,15 +151,15 @@ Chosen = TypeVar("Chosen", bound=ExperimentOptions)
 
 
 def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Plan]) -> None:
-    """Runs what is missing in the output folder and writes its report.
+    """Runs what the output folder lacks and writes its report.
 
     Args:
       name: the command's name.
-      options: as they were given.
+      options: from the command line.
       make_plan: takes the resolved options.
 
     Raises:
-      ValueError: if an option cannot be used, or the folder holds results of other options or data.
+      ValueError: for an invalid option, or if the folder contains results of other options or data.
     """
     command = options.command(name)
     options = options.resolve()
@@ -184,10 +186,10 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
 
 
 def _is_about_input(error: Exception) -> bool:
-    """Whether the error was raised by this project's own checks and not from inside a library."""
+    """Whether this project's checks raised the error, and not a library."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    # Not `__name__`: that of the module which was started is "__main__".
+    # Not `__name__`, which is "__main__" for the started module.
     spec = trace.tb_frame.f_globals.get("__spec__") if trace is not None else None
     return spec is not None and spec.name.split(".")[0] in ("sffa_jax", "experiments")

@@ -1,4 +1,4 @@
-"""Trains the settings of a grid: as many of them in one program as differ only in numbers."""
+"""Trains the settings of a grid; settings that differ only in numbers share a program."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ def train_settings(
     Args:
       settings: each setting with its seeds.
       algorithm: "ffa", "sffa" or "bp".
-      splits_of: returns the data that a recipe asks for.
+      splits_of: recipe -> its data.
       folder: holds checkpoints and events of unfinished runs.
       placement, every_seconds: as in `train_runs`.
       at_once: maximum number of runs in one program.
@@ -70,7 +70,7 @@ def train_settings(
                 ),
             ):
                 for record in records:
-                    # The learning curves of a whole grid would make its results large.
+                    # Learning curves would make the results of a grid large.
                     del record["history"]
                 yield [
                     {

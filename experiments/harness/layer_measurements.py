@@ -1,4 +1,4 @@
-"""Measurements of one trained network's layers, and the arrays that its pictures show."""
+"""Measurements of one trained network's layers, and the arrays of its pictures."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,10 +25,10 @@ from sffa_jax.training.learner import State
 from sffa_jax.training.samples import Samples
 
 CHUNK = 500
-"""Images that go through a network at once."""
+"""Number of images per forward pass."""
 
 WATCHED = ("hoyer", "owned_share")
-"""Measurements that are also taken after every epoch."""
+"""Measurements that are repeated after every epoch."""
 
 
 def first(samples: Samples, number: int) -> Samples:
@@ -37,13 +37,13 @@ def first(samples: Samples, number: int) -> Samples:
 
 
 def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-    """Applies `function` to [batch, ...] a few rows at a time, which bounds memory."""
+    """Applies `function` to [batch, ...] a few rows at a time, which limits memory."""
     rows = [function(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
 
 def watch(view: View, classes: int) -> Measure:
-    """Returns the measurement of a run under way, on the first images of a split."""
+    """Returns the measurement of an unfinished run, on the first images of a split."""
 
     def measure_epoch(state: State, samples: Samples) -> dict[str, jax.Array]:
         some = first(samples, CHUNK)
@@ -57,7 +57,7 @@ def watch(view: View, classes: int) -> Measure:
 def measure(
     view: View, state: State, train: Samples, test: Samples, classes: int
 ) -> dict[str, list[float]]:
-    """Returns every measurement of a trained network, one value a layer."""
+    """Returns every measurement of a trained network, one value per layer."""
     hidden, unlabeled = (jax.jit(Partial(f, state)) for f in (view.hidden, view.unlabeled))
     x = test.scaled(test.images)
     train_latents = chunked(unlabeled, train.scaled(train.images))
@@ -91,7 +91,7 @@ def embed(h: np.ndarray) -> np.ndarray:
 def gather(
     view: View, state: State, splits: Splits, test: Samples, embedded: int
 ) -> dict[str, np.ndarray]:
-    """Returns the arrays that the pictures of one network show.
+    """Returns the arrays of the pictures of one network.
 
     For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2]; of
     a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits between

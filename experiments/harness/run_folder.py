@@ -1,4 +1,4 @@
-"""The folder that an experiment writes: `config.json`, `results.jsonl`, and resuming them."""
+"""The output folder of an experiment: `config.json`, `results.jsonl` and checkpoints."""
 
 import contextlib
 import hashlib
@@ -104,20 +104,20 @@ class RunFolder:
         absent: Mapping[str, Any] | None = None,
         tensorboard: bool = False,
     ) -> None:
-        """Creates the folder, or continues the one that is there.
+        """Creates the folder, or opens an existing one to resume it.
 
         Args:
           path: the folder; None: runs/NAME/<date-time>.
-          name: of the experiment.
+          name: name of the experiment.
           options: every option, as `config.json` records them.
           extra: further entries for `config.json`.
-          free: options that may differ on a second start: they do not change a single run.
-          absent: what an option that an earlier version's `config.json` lacks is taken to be.
-          tensorboard: whether `events` are wanted.
+          free: options that may differ on a second start, because they do not affect a run.
+          absent: value of each option that the `config.json` of an earlier version lacks.
+          tensorboard: whether `events` returns folders.
 
         Raises:
-          ValueError: if the folder cannot be used, was made by other options, is in use by
-            another process, or holds a damaged record.
+          ValueError: if the folder cannot be used, contains results of other options, is in use
+            by another process, or contains a damaged record.
         """
         new = _plain({"experiment": name, "options": options} | dict(extra or {}))
         self._lock: filelock.FileLock | None = None
@@ -145,7 +145,7 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # not there, or still in use
+            with contextlib.suppress(OSError):  # missing or still in use
                 (self.path / "checkpoints").rmdir()
         self._release()
 
@@ -186,12 +186,12 @@ class RunFolder:
             ]
             if new["experiment"] != old["experiment"]:
                 differ.insert(0, f"experiment was {old['experiment']}")
-            # By content: the same pixels may come from another source.
+            # By content, because the same pixels may have several sources.
             if (new.get("data") or {}).get("sha256") != (old.get("data") or {}).get("sha256"):
                 differ.append("the data's content changed")
             if differ:
                 raise ValueError(
-                    f"--out {self.path} holds results of other options: {'; '.join(differ)}. "
+                    f"--out {self.path} contains results of other options: {'; '.join(differ)}. "
                     "Choose another --out, or the same options."
                 )
             return old
@@ -205,7 +205,7 @@ class RunFolder:
             return []
         content = file.read_bytes()
         complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):  # Killed while it wrote this line.
+        if len(complete) < len(content):  # The process was killed while writing this line.
             with file.open("r+b") as handle:
                 handle.truncate(len(complete))
         records = []
@@ -219,7 +219,7 @@ class RunFolder:
         return records
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file as a whole or not at all; it is on disk when this returns.
+        """Writes a file atomically; it is on disk when this returns.
 
         Only the main process writes; the others return at once.
         """

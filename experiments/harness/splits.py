@@ -1,4 +1,4 @@
-"""A data set's splits on the device, as a recipe asks for them."""
+"""Splits of a data set on the device, as configured by a recipe."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from sffa_jax.training.learner import Learner
 from sffa_jax.training.samples import Samples, make_samples
 
 MNIST_SCALE = (0.1307, 0.3081)
-"""MNIST's mean and standard deviation as many programs, the released code among them, fix them."""
+"""MNIST's mean and standard deviation as constants, as in the released code."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Splits:
     """A data set's splits on the device, scaled by the training split's statistics.
 
     Attributes:
-      dataset: as it was read.
+      dataset: the data set.
       training, test: the splits.
-      validation: chooses the epoch; None where the last one is taken.
+      validation: for the choice of the epoch; None if the last epoch is used.
     """
 
     dataset: data.Dataset
@@ -34,21 +34,21 @@ class Splits:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """Shape of one image."""
         return self.dataset.train_images.shape[1:]
 
     @property
     def record(self) -> dict[str, Any]:
-        """What `config.json` says of the data: its source and the hash of its content."""
+        """Source and content hash of the data, for `config.json`."""
         return {"source": self.dataset.source, "sha256": self.dataset.sha256}
 
     def learner(self, recipe: Recipe, algorithm: str) -> Learner:
-        """The recipe's learner for these images."""
+        """Returns the recipe's learner for these images."""
         classes, samples = self.dataset.num_classes, len(self.training.labels)
         return recipe.learner(algorithm, self.shape, classes, samples)
 
     def schedule(self, recipe: Recipe) -> Schedule:
-        """The recipe's epochs and batches of these images."""
+        """Returns the recipe's schedule for these images."""
         black = -self.training.mean / self.training.std
         schedule = recipe.schedule(self.shape, black)
         schedule.steps_per_epoch(len(self.training.labels))
@@ -56,13 +56,13 @@ class Splits:
 
 
 def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
-    """Splits and scales a data set as a recipe asks; the same validation split for every seed.
+    """Splits and scales a data set by a recipe; all seeds have the same validation split.
 
     Args:
       dataset: the data.
-      recipe: its `selection` and `scaling` count.
-      validation: share of the training images held out to choose the epoch. Where the recipe takes
-        the last epoch, or the best on the test set, nothing is held out.
+      recipe: only `selection` and `scaling` are used.
+      validation: fraction of the training images held out to choose the epoch. Nothing is held out
+        if the recipe selects the last epoch or selects on the test set.
     """
     images, labels = dataset.train_images, dataset.train_labels
     train, held_out = data.stratified_split(labels, validation, seed=0)
@@ -81,11 +81,11 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
 
 
 def load_dataset(options: Common) -> data.Dataset:
-    """The options' data set; of several processes the first downloads it, then all read it."""
+    """Loads the options' data set; the main process downloads it, then all processes read it."""
     return main_process_first(lambda: data.load(options.dataset, options.data_dir))
 
 
 def load_splits(options: Options) -> Splits:
-    """Loads the options' data set and splits it as their recipe asks."""
+    """Loads the options' data set and splits it by their recipe."""
     dataset = load_dataset(options)
     return make_splits(dataset, options.recipe, options.validation)

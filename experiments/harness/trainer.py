@@ -89,11 +89,11 @@ class Trainer:
     """Trains groups of runs of one recipe and algorithm.
 
     Attributes:
-      recipe: the choices that the runs share.
+      recipe: the common choices of the runs.
       algorithm: "ffa", "sffa" or "bp".
       splits: the data.
       console: shows the progress: a bar on a terminal, lines elsewhere.
-      label: names the runs there.
+      label: name of the runs.
       networks: folder for each run's selected network; None: not saved.
       measure: further measurements after each epoch, (state, samples) -> arrays by name, on the
         validation split (the training split if there is none); part of the records' history.
@@ -108,11 +108,11 @@ class Trainer:
     measure: Measure | None = None
 
     def learner(self, numbers: Mapping[str, Any]) -> Learner:
-        """The learner of one run."""
+        """Returns the learner of one run."""
         return self.splits.learner(dataclasses.replace(self.recipe, **numbers), self.algorithm)
 
-    # Functions of one run, to be lifted over many. They take and return all of its state, so that
-    # its buffers can be donated.
+    # Functions of one run. They take and return the complete run state, so that buffers can be
+    # donated.
 
     def start(self, run: Any, samples: Samples) -> Any:
         """(key, numbers) -> the run before its first epoch, (progress, numbers)."""
@@ -120,7 +120,7 @@ class Trainer:
         return start(self.learner(numbers), key, samples), numbers
 
     def epoch(self, run: Any, samples: Samples) -> Any:
-        """Trains one epoch; also the mean loss of each layer."""
+        """Trains one epoch; also returns the mean loss of each layer."""
         progress, numbers = run
         learner, schedule = self.learner(numbers), self.splits.schedule(self.recipe)
         progress, loss = train_epoch(learner, schedule, progress, samples)
@@ -142,21 +142,21 @@ class Trainer:
         return (progress, numbers), measured
 
     def test(self, run: Any, samples: Samples) -> Accuracy:
-        """Accuracy of the selected weights."""
+        """Returns the accuracy of the selected weights."""
         progress, numbers = run
         return evaluate(self.learner(numbers), self.selected(progress), samples)
 
     def selected(self, progress: Progress) -> State:
-        """The best weights on the validation split; without one, the last."""
+        """Returns the best weights on the validation split; without one, the last weights."""
         return progress.state if self.splits.validation is None else progress.best
 
     def start_all(self, group: Group) -> Any:
-        """All runs before their first epoch."""
+        """Returns all runs before their first epoch."""
         start_runs = jax.jit(Placement("map").lift(self.start))
         return start_runs(group.keys_and_numbers(), self.splits.training)
 
     def fastest(self, group: Group) -> Placement:
-        """The fastest placement, measured on a few updates."""
+        """Returns the fastest placement, measured on a few updates."""
         if len(available()) == 1:
             return available()[0]
         training, schedule = self.splits.training, self.splits.schedule(self.recipe)
@@ -171,7 +171,7 @@ class Trainer:
         return choice.placement
 
     def info(self, group: Group, placement: Placement) -> dict[str, Any]:
-        """Identifies the checkpoints of a group, as JSON."""
+        """Returns JSON that identifies the checkpoints of a group."""
         return group.info() | {"parallel": placement.mode, "label": self.label}
 
     def compile(self, group: Group, placement: Placement, budget: int | None) -> CompiledSweep:
@@ -257,7 +257,7 @@ class Trainer:
     def records(
         self, group: Group, placement: Placement, carry: Carry, accuracy: Accuracy
     ) -> list[dict[str, Any]]:
-        """One record per run, without the names of data set, algorithm and setting."""
+        """Returns one record per run, without the names of data set, algorithm and setting."""
         # Everything but the weights.
         progress = to_host(carry.runs[0].replace(state=None, best=None))
         validated = self.splits.validation is not None
@@ -292,7 +292,7 @@ class Trainer:
 def scalars(
     history: Mapping[str, np.ndarray], run: int, epoch: int
 ) -> list[tuple[int, dict[str, float]]]:
-    """A run's TensorBoard scalars after an epoch, which counts from 0."""
+    """Returns a run's TensorBoard scalars after an epoch, counted from 0."""
     points = by_layer("loss", history["loss"][epoch, run])
     if "validation_accuracy" in history:
         points["validation_accuracy/network"] = float(history["validation_accuracy"][epoch, run])
@@ -322,11 +322,11 @@ def train_runs(
     Args:
       recipe, algorithm, splits, console, label, networks, measure: as in `Trainer`.
       seeds: one per run.
-      placement: how runs lie on the devices; None: the fastest, measured on a few updates.
-      varied: numbers of the recipe that differ, one value per run; they are traced, so that one
-        program serves all runs.
-      checkpoints: where unfinished runs are saved. Runs of an interrupted start resume with the
-        same placement and end bit-identical.
+      placement: assignment of runs to devices; None: the fastest, measured on a few updates.
+      varied: numbers of the recipe that differ, one value per run; they are traced, so all runs
+        share one program.
+      checkpoints: where unfinished runs are saved. Interrupted runs resume with the
+        same placement and give bit-identical results.
       every_seconds: minimum time between two checkpoints.
       events: folder of each run's TensorBoard events; None: none.
 
@@ -344,7 +344,7 @@ def train_runs(
         if saved is not None and (chosen is None or chosen.mode != saved["parallel"]):
             chosen = Placement(saved["parallel"])
         if saved and chosen and saved == trainer.info(remaining[: len(saved["seeds"])], chosen):
-            # The same runs together as before, even if less memory is free now.
+            # Resume the same group, even if less memory is free now.
             size, budget = len(saved["seeds"]), sys.maxsize
         else:
             chosen = placement = placement or trainer.fastest(remaining)

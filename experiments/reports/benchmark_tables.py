@@ -24,8 +24,8 @@ STYLES = ALGORITHM_STYLES | {"bp_remat": ("#CC79A7", "v"), "bp_accumulate": ("#0
 
 
 def finished_records(records: Records) -> list[Record]:
-    """Returns the records of the groups that were measured to their end; of a group that was
-    measured twice, the last ones."""
+    """Returns the records of completely measured groups; of a group measured twice, the last
+    ones."""
     finished: dict[str, list[Record]] = {}
     started: list[Record] = []
     for record in records:
@@ -100,7 +100,7 @@ def networks_table(records: Records, case: str) -> Table:
 
 
 def operation_and_method(record: Record) -> tuple[str, str] | None:
-    """Returns what a record times and by which method; None for a case without operations."""
+    """Returns operation and method of a record; None for a case without operations."""
     algorithm = record["algorithm"]
     if record["case"] == "winners":
         return f"threshold of {record['winners']} winners of 700, 2048 rows", algorithm
@@ -134,7 +134,7 @@ def kernels_table(records: Records) -> Table:
 
 
 def pipeline_table(records: Records) -> Table:
-    """Makes a row for each way to use several devices for one network, beside one device."""
+    """Makes a row for each use of several devices for one network, and for one device."""
     table = [["Layers = devices", "Width", "Split over devices", "Epoch, s", "Time / one device"]]
     for devices in dict.fromkeys(r["devices"] for r in of_case(records, "pipeline")):
         of_devices = [r for r in of_case(records, "pipeline") if r["devices"] == devices]

@@ -25,7 +25,7 @@ SELECTION = {
     "test": "Each run keeps the weights of the epoch with the highest accuracy on the TEST set, "
     "as in the released code: these accuracies are too high by that choice.",
 }
-"""The report's sentence about each way to choose the epoch."""
+"""The report's sentence about each selection of the epoch."""
 
 
 def accuracies(records: Records) -> dict[str, dict[int, float]]:

@@ -12,7 +12,7 @@ from experiments.reports.scenario_names import SCENARIO_NAMES
 
 
 def notes(records: Sequence[Mapping[str, Any]]) -> str:
-    """What the reader must know of the methods in the records, one sentence each."""
+    """Returns the notes on the methods in the records, one sentence each."""
     methods = [METHODS[n] for n in continual_tables.present(records, "strategy") if n in METHODS]
     return "".join(f" {method.label}: {method.note}." for method in methods if method.note)
 
@@ -72,7 +72,7 @@ def section(results: Results) -> Section:
         title=f"Continual learning on {dataset}",
         lead=(
             f"{len(records)} runs on {dataset}"
-            + (f", of which {diverged} diverged and are left out" if diverged else "")
+            + (f", of which {diverged} diverged and are excluded" if diverged else "")
             + ". Each learns the classes a few at a time and is tested on all tasks after each. "
             "Accuracy is the mean over the tasks' test samples after the last task. Forgetting is "
             "the drop of a task from its best accuracy to its last. Backward transfer is the "

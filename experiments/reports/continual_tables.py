@@ -27,7 +27,7 @@ def name_of(algorithm: str) -> str:
 
 
 def ordered(records: Records) -> list[Mapping[str, Any]]:
-    """Records in the order of the grid, whatever the order in which they were made.
+    """Sorts records in the order of the grid.
 
     Methods that are no longer in the table come last, by name.
     """
@@ -121,7 +121,7 @@ def tests_table(records: Records) -> list[list[str]]:
     for scenario, strategy in settings(records):
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
-            # One pair at a time: the correction is over all of the grid's tests, below.
+            # One pair at a time, because the correction below covers all tests of the grid.
             for test in intervals.paired_tests({name: values[name] for name in pair}):
                 tests.append((scenario, strategy, test))
     known = [test.p for *_, test in tests if test.p is not None]

@@ -1,4 +1,4 @@
-"""Means over seeds with 95 % intervals, paired tests, and the one way to print them."""
+"""Means over seeds with 95 % intervals, paired tests, and their formatting."""
 
 import itertools
 from collections.abc import Mapping, Sequence

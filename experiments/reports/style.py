@@ -39,8 +39,8 @@ THEMES: dict[str, Any] = {
     "light": _theme("#1a1a1a", "#ffffff", "#dddddd"),
     "dark": _theme("#e6e6e6", "#1b1f24", "#3a4048"),
 }
-"""Matplotlib settings of light and dark screens. Figures take every color that does not stand for
-data from them."""
+"""Matplotlib settings of light and dark screens. Figures use them for every color that does not
+encode data."""
 
 
 def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:

@@ -198,8 +198,8 @@ def section(results: Results) -> Section:
         lead=(
             "The ratio compares the gradient of the mean loss of positive samples with that of "
             "negative samples, on the same validation images, layer by layer. A ratio of 1 is "
-            "balance; an imbalance of 2 means that one kind of sample pulls twice as hard as the "
-            "other (mean over the epochs, with a 95 % interval over seeds)."
+            "balance; an imbalance of 2 means that the gradient of one kind of sample is twice "
+            "that of the other (mean over the epochs, with a 95 % interval over seeds)."
         ),
         tables=tables,
         pictures=pictures,

@@ -40,7 +40,7 @@ def depth(records: Records) -> int:
 
 
 def turnover_figure(records: Records, layer: int) -> Figure:
-    """Stacked fractions of the units by their fate during each task, means over seeds: a row per
+    """Stacked fractions of the units by their change during each task, means over seeds: a row per
     algorithm, a column per strategy."""
     records = shown(records, layer)
     strategies = list(dict.fromkeys(r["strategy"] for r in records))

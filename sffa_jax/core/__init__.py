@@ -1,4 +1,4 @@
-"""What FFA and SFFA are: pure functions, no loop and no input or output.
+"""FFA and SFFA as pure functions, without training loops, input or output.
 
 Reading order: `goodness` (a layer's logit), `losses`, `rules` (FFA and SFFA), `negatives` (wrong
 labels), `overlays` (how a label enters an image), `winners` (sparse activity), `class_units` (no

@@ -42,7 +42,7 @@ def write(estimator: Any, path: Path | str) -> None:
     final = Path(path)
     temporary = final.with_name(f".{final.name}.new")
     with temporary.open("wb") as file:
-        # Parameter searches set NumPy scalars, which JSON does not know.
+        # Parameter searches set NumPy scalars, which JSON does not support.
         text = json.dumps(head, default=lambda value: value.tolist())
         np.savez(file, head=np.array(text), **arrays)
     os.replace(temporary, final)

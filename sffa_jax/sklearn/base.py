@@ -1,4 +1,4 @@
-"""The classifier that both estimators derive from: all but the rule."""
+"""The base class of both estimators; only the rule differs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -36,7 +36,7 @@ from sffa_jax.sklearn.programs import (
 )
 
 ALIGN = 16
-"""Features are padded with zeros to a multiple of it: few shapes to compile for."""
+"""Features are padded with zeros to a multiple of it, which limits the number of shapes."""
 
 Classifier = TypeVar("Classifier", bound="ForwardOnlyClassifier")
 
@@ -243,7 +243,7 @@ class ForwardOnlyClassifier(
             check_integer(where, name, getattr(self, name), minimum.get(name, 1))
         check_range(where, "learning_rate_init", self.learning_rate_init, above=0)
         check_range(where, "code_scale", self.code_scale, above=0)
-        # The parts check their own arguments; where these are traced they cannot.
+        # The parts check their arguments only here, where they are not traced.
         self._design().learner(self._numbers(), jnp.zeros((2, 1)), self.learning_rate_init)
 
     def _reset(self, X: np.ndarray) -> None:
@@ -321,7 +321,7 @@ class ForwardOnlyClassifier(
     def _standardize(
         self, X: Float[np.ndarray, "samples features"]
     ) -> Float[np.ndarray, "samples padded"]:
-        """Return the features as the network sees them."""
+        """Return the features as inputs of the network."""
         std = np.sqrt(self.var_)
         # A feature that varies less than its rounding error is constant.
         std = np.where(std > 1e-12 * np.abs(self.mean_), std, 1.0)

@@ -54,7 +54,7 @@ class SFFAClassifier(ForwardOnlyClassifier):
     classes_ : ndarray of shape (n_classes,)
         Sorted labels.
     seen_classes_ : ndarray of shape (n_seen,)
-        Labels that samples were given of, in order of arrival.
+        Labels with samples so far, in order of arrival.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
@@ -145,7 +145,7 @@ class FFAClassifier(ForwardOnlyClassifier):
     classes_ : ndarray of shape (n_classes,)
         Sorted labels.
     seen_classes_ : ndarray of shape (n_seen,)
-        Labels that samples were given of, in order of arrival.
+        Labels with samples so far, in order of arrival.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str

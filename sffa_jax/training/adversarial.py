@@ -14,7 +14,7 @@ def perturb(
     x: Float[Array, "batch features"],
     size: float | Array,
 ) -> Float[Array, "batch features"]:
-    """Moves each sample by `size` along the gradient of its own loss.
+    """Moves each sample by `size` along the gradient of its loss.
 
     Args:
       losses: samples -> loss of each sample, which depends on no other sample.

@@ -110,7 +110,7 @@ def test_an_interrupt_keeps_what_is_done(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     assert execute(interrupted, compare.Options, "compare", []) == 130
-    assert "Interrupted. What is done is kept" in capsys.readouterr().err
+    assert "Interrupted. Finished work is saved" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_in_one_line(capsys):
@@ -120,7 +120,7 @@ def test_a_full_disk_is_said_in_one_line(capsys):
     assert execute(full, compare.Options, "compare", []) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "No space left on device: 'runs/x'. What is done is kept" in said
+    assert "No space left on device: 'runs/x'. Finished work is saved" in said
 
 
 def test_our_own_bugs_keep_their_traceback():

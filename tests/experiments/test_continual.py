@@ -78,7 +78,7 @@ def test_methods_without_a_buffer(tmp_path):
     assert with_maps > accuracy["slda_random"] > 0.94
     assert min(accuracy["class_groups"], accuracy["class_groups_replay"]) > 0.75
     page = (tmp_path / "report.html").read_text()
-    assert "closed-form generative classifier on pixels that neither FFA nor SFFA trains" in page
+    assert "closed-form generative classifier on pixels, not trained by FFA or SFFA" in page
 
 
 def test_an_own_strategy_reaches_the_report_by_one_line(tmp_path, monkeypatch, capsys):

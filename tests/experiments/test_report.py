@@ -64,7 +64,7 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
         ("[]", "holds no results that can be read"),
         ('{"experiment": "compare"}', "holds no results that can be read"),
         ('{"experiment": "other", "options": {}}', "must be one of ablation, benchmark, compare"),
-        ('{"experiment": "compare", "options": {}}', "must hold finished runs"),
+        ('{"experiment": "compare", "options": {}}', "must contain finished runs"),
     ],
 )
 def test_what_is_no_folder_of_results_is_refused(tmp_path, capsys, content, expected):

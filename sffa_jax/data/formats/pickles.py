@@ -44,7 +44,7 @@ class _Array:
 
 
 def _reconstruct(*_: object) -> _Array:
-    """Replacement for NumPy's function of that name, which reserves the memory it is asked for."""
+    """Replacement for NumPy's function of that name, which reserves any requested memory."""
     return _Array()
 
 

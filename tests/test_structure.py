@@ -108,3 +108,18 @@ def test_importing_the_library_loads_no_plotting_and_no_tensorflow():
     code = f"import sys, sffa_jax; print([m for m in '{heavy}'.split() if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_commands_load_no_other_framework_and_tensorboard_only_when_asked(tmp_path):
+    heavy = "tensorflow torch tensorboardX"
+    arguments = ["--seeds", "1", "--epochs", "1", "--hidden", "8", "--algorithms", "sffa"]
+    arguments += ["--parallel", "map", "--out", str(tmp_path / "out")]
+    code = f"""
+import sys
+from experiments import compare, continual
+from experiments.harness.experiment import execute
+status = execute(compare.main, compare.Options, "compare", {arguments})
+print([status, *(name for name in "{heavy}".split() if name in sys.modules)])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[0]"

@@ -53,5 +53,5 @@ def test_shuffling_moves_whole_patches():
 
 @pytest.mark.parametrize("make", SYNTHETIC_NEGATIVES.values())
 def test_images_of_another_shape_are_refused(make):
-    with pytest.raises(ValueError, match=r"`x` must have 30 pixels a row, got shape \(200, 64\)"):
+    with pytest.raises(ValueError, match=r"`x` must have 30 pixels per row, got shape \(200, 64\)"):
         make(KEY, X, (5, 6))

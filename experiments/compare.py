@@ -18,7 +18,7 @@ from experiments.harness.experiment import Cell, Missing, Plan, execute, run_exp
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES
 
 
 @dataclass(frozen=True)

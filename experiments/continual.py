@@ -20,13 +20,13 @@ from experiments.harness.continual_runs import Setting, check_setting, grid, loa
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_dataset
-from experiments.reports import continual_tables
+from experiments.reports.names import algorithm_name
 from sffa_jax.training import augment
 
 
 def label_of(setting: Setting) -> str:
     """A setting's name in progress lines."""
-    algorithm = continual_tables.name_of(setting.algorithm)
+    algorithm = algorithm_name(setting.algorithm)
     return f"{setting.scenario}, {setting.strategy}, {algorithm}"
 
 

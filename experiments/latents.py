@@ -23,7 +23,7 @@ from experiments.harness.layer_measurements import first, gather, measure, watch
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
 from sffa_jax.checks import check_integer
 from sffa_jax.scale.processes import is_main_process

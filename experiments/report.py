@@ -18,7 +18,7 @@ from experiments.harness.experiment import execute
 from experiments.harness.results import load_results
 from experiments.reports import overview
 from experiments.reports.html_report import html_report
-from experiments.reports.sections import SECTIONS
+from experiments.reports.sections import SECTIONS, section_of
 from sffa_jax.checks import check_choice, reject
 
 
@@ -52,7 +52,7 @@ def main(options: Options) -> None:
     side_by_side = overview.section(runs)
     sections = [side_by_side] if side_by_side else []
     for run in runs:
-        section = SECTIONS[run.experiment](run)
+        section = section_of(run)
         sections.append(replace(section, title=f"{section.title} ({run.path.resolve().name})"))
     options.out.mkdir(parents=True, exist_ok=True)
     path = html_report(

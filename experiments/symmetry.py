@@ -25,7 +25,7 @@ from experiments.config.recipe import Recipe
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, load_splits
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.checks import check_choice, reject
 from sffa_jax.scale.sweep import seed_keys, sweep

@@ -30,8 +30,7 @@ from experiments.reports import (
     symmetry_tables,
     unit_turnover,
 )
-from experiments.reports.scenario_names import SCENARIO_NAMES
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)

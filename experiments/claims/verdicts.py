@@ -9,7 +9,7 @@ import numpy as np
 from experiments.claims.published import CLAIMS, Claim, Selection
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES
 
 Reader = Callable[[Path], Results]
 

@@ -12,7 +12,8 @@ from experiments.config.grids import START, STEPS, WITHOUT
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes
+from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, new_axes
 
 Records = Sequence[Mapping[str, Any]]
 

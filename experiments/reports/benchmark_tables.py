@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]

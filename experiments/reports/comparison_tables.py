@@ -13,7 +13,8 @@ from scipy import stats
 from experiments.harness.results import Results
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes
+from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, new_axes
 
 Records = Sequence[Mapping[str, Any]]
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.config.continual_methods import method_label
 from experiments.reports import continual_tables, intervals
-from experiments.reports.scenario_names import SCENARIO_NAMES
+from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 from experiments.reports.style import ALGORITHM_STYLES
 
 Records = Sequence[Mapping[str, Any]]
@@ -50,7 +50,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
             (line,) = axes.plot(
                 tasks, curves.mean(axis=0), color=color, marker=marker, markersize=4
             )
-            handles[continual_tables.name_of(algorithm)] = line
+            handles[algorithm_name(algorithm)] = line
             if len(runs) > 1:
                 bands = [intervals.mean_interval(column.tolist()) for column in curves.T]
                 low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
@@ -82,7 +82,7 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
     for axes, strategy in zip(panels[0], strategies, strict=True):
         axes.set_title(method_label(strategy), loc="center", fontsize=10)
     for axes, algorithm in zip(panels[:, 0], algorithms, strict=True):
-        axes.set_ylabel(f"{continual_tables.name_of(algorithm)}\nafter task")
+        axes.set_ylabel(f"{algorithm_name(algorithm)}\nafter task")
     for axes in panels[-1]:
         axes.set_xlabel("on task")
     shades = None

@@ -8,7 +8,7 @@ from experiments.config.continual_methods import METHODS
 from experiments.harness.results import Results
 from experiments.reports import continual_figures, continual_tables, unit_turnover
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.scenario_names import SCENARIO_NAMES
+from experiments.reports.names import SCENARIO_NAMES
 
 
 def notes(records: Sequence[Mapping[str, Any]]) -> str:

@@ -9,8 +9,7 @@ import pandas as pd
 
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.reports import intervals
-from experiments.reports.scenario_names import SCENARIO_NAMES
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -19,11 +18,6 @@ ORDER = {
     "strategy": list(METHODS),
     "algorithm": ["sffa", "ffa", "bp"],
 }
-
-
-def name_of(algorithm: str) -> str:
-    """An algorithm's name in reports."""
-    return ALGORITHM_NAMES.get(algorithm, algorithm)
 
 
 def ordered(records: Records) -> list[Mapping[str, Any]]:
@@ -103,7 +97,7 @@ def summary(records: Records) -> pd.DataFrame:
 def accuracy_table(records: Records) -> list[list[str]]:
     """Scenario and strategy by algorithm: final accuracy over all tasks."""
     algorithms = present(records, "algorithm")
-    table = [["Scenario", "Strategy", *(f"{name_of(a)}, %" for a in algorithms)]]
+    table = [["Scenario", "Strategy", *(f"{algorithm_name(a)}, %" for a in algorithms)]]
     for scenario, strategy in settings(records):
         row = [SCENARIO_NAMES[scenario], method_label(strategy)]
         for algorithm in algorithms:
@@ -131,7 +125,7 @@ def tests_table(records: Records) -> list[list[str]]:
             [
                 SCENARIO_NAMES[scenario],
                 method_label(strategy),
-                f"{name_of(test.first)} - {name_of(test.second)}",
+                f"{algorithm_name(test.first)} - {algorithm_name(test.second)}",
                 test.difference.with_bounds(),
                 "-" if test.p is None else f"{next(corrected):.2g}",
             ]
@@ -156,7 +150,7 @@ def measures_table(cells: pd.DataFrame) -> list[list[str]]:
             [
                 SCENARIO_NAMES[row["scenario"]],
                 method_label(row["strategy"]),
-                name_of(row["algorithm"]),
+                algorithm_name(row["algorithm"]),
                 _points(row["forgetting"]),
                 _points(row["backward_transfer"]),
                 _points(row["forward_transfer"]),

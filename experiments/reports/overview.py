@@ -11,8 +11,8 @@ from experiments.config.continual_methods import method_label
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.scenario_names import SCENARIO_NAMES
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, text_color
+from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, text_color
 
 BASELINES = ("ffa", "bp")
 """The algorithms that SFFA is compared with."""

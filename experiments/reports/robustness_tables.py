@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from experiments.config.grids import THRESHOLDS
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
 
 Records = Sequence[Mapping[str, Any]]
 

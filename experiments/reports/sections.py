@@ -1,30 +1,35 @@
 """The report of each experiment, and the one function that writes it."""
 
-from collections.abc import Callable
+import importlib
+from typing import TYPE_CHECKING
 
 from experiments.harness.results import Results
 from experiments.harness.run_folder import RunFolder
-from experiments.reports import (
-    ablation_tables,
-    benchmark_tables,
-    comparison_tables,
-    continual_report,
-    latents_tables,
-    robustness_tables,
-    symmetry_tables,
-)
-from experiments.reports.html_report import Section, html_report
 
-SECTIONS: dict[str, Callable[[Results], Section]] = {
-    "compare": comparison_tables.section,
-    "symmetry": symmetry_tables.section,
-    "latents": latents_tables.section,
-    "ablation": ablation_tables.section,
-    "robustness": robustness_tables.section,
-    "continual": continual_report.section,
-    "benchmark": benchmark_tables.section,
+if TYPE_CHECKING:
+    from experiments.reports.html_report import Section
+
+SECTIONS = {
+    "compare": "comparison_tables",
+    "symmetry": "symmetry_tables",
+    "latents": "latents_tables",
+    "ablation": "ablation_tables",
+    "robustness": "robustness_tables",
+    "continual": "continual_report",
+    "benchmark": "benchmark_tables",
 }
-"""By the experiment's name: the function that makes its report from its results."""
+"""By the experiment's name: the module whose function `section` makes its report."""
+
+
+def section_of(results: Results) -> "Section":
+    """Returns the report of an experiment's results.
+
+    The libraries that draw and test (matplotlib, pandas, scipy) are imported here, so that commands
+    start without them.
+    """
+    module = importlib.import_module(f"experiments.reports.{SECTIONS[results.experiment]}")
+    section: Section = module.section(results)
+    return section
 
 
 def write_report(folder: RunFolder, command: str) -> None:
@@ -34,7 +39,9 @@ def write_report(folder: RunFolder, command: str) -> None:
       folder: the folder, with all its records.
       command: repeats the runs.
     """
+    from experiments.reports.html_report import html_report
+
     results = Results(folder.path, folder.config, folder.records, command)
-    section = SECTIONS[results.experiment](results)
+    section = section_of(results)
     path = html_report(folder.path, [section])
     print(f"\n{section.text()}\n\nReport: {path}")

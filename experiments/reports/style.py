@@ -1,12 +1,10 @@
-"""Names, colors and axes that all tables and figures share."""
+"""Colors and axes that all tables and figures share."""
 
 from typing import Any
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-ALGORITHM_NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
 
 # Okabe and Ito's colors: color-blind readers can tell them apart, on light and on dark ground.
 # The markers serve print.

@@ -16,7 +16,8 @@ from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
 from experiments.harness.results import Results, restore_options
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.style import ALGORITHM_NAMES, ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
 from sffa_jax.analysis.symmetry import Landscape, landscape
 
 Records = Sequence[Mapping[str, Any]]

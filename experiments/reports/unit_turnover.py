@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.continual_methods import method_label
-from experiments.reports.scenario_names import SCENARIO_NAMES
-from experiments.reports.style import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
 from sffa_jax.analysis.unit_turnover import TURNOVER
 
 Records = Sequence[Mapping[str, Any]]

@@ -9,7 +9,7 @@ from experiments import report as combined
 from experiments.claims.doc_tables import ROOT
 from experiments.harness.experiment import execute
 from experiments.harness.results import load_results
-from experiments.reports.sections import SECTIONS
+from experiments.reports.sections import section_of
 
 RESULTS = ROOT / "results"
 
@@ -28,7 +28,7 @@ FOLDERS = (
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_experiment_has_a_section_made_from_its_files(folder):
     found = load_results(RESULTS / folder)
-    section = SECTIONS[found.experiment](found)
+    section = section_of(found)
     assert section.tables
     for heading, (head, *rows) in section.tables.items():
         assert rows, heading

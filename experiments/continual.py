@@ -19,7 +19,7 @@ from experiments.harness.continual_records import record_of, strength_of
 from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_dataset
+from experiments.harness.splits import data_record, load_dataset
 from experiments.reports.names import algorithm_name
 from sffa_jax.training import augment
 
@@ -74,8 +74,7 @@ def make_plan(options: Options) -> Plan:
             )
 
     cells = [Cell(setting._asdict()) for setting in settings]
-    source = {"source": dataset.source, "sha256": dataset.sha256}
-    return Plan(cells, run, {"dataset": options.dataset}, source)
+    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
 
 
 def main(options: Options) -> None:

@@ -19,7 +19,10 @@ from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, get_type
 import tyro
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "data": ("dataset", "data_dir", "validation", "selection", "scaling", "shift", "flip"),
+    "data": (
+        *("dataset", "data_dir", "image_size", "color", "test_fraction", "validation"),
+        *("selection", "scaling", "shift", "flip"),
+    ),
     "architecture": (
         *("hidden", "channels", "kernel", "stride", "padding", "pool", "activation"),
         *("initializer", "precision", "winners", "ffa_winners", "input_skip"),

@@ -68,10 +68,17 @@ class Common:
     """Options that every experiment has."""
 
     dataset: str = "digits"
-    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10 or tfds:NAME."""
+    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10, tfds:NAME, or
+    folder:DIR (pictures: one sub-folder per class, in train/ and test/ or without)."""
     data_dir: Path | None = None
     """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR. If left
     out, sets are downloaded once, into TFDS's data directory."""
+    image_size: tuple[int, ...] = ()
+    """Height and width to which all images are stretched, or one number for both."""
+    color: str = "auto"
+    """Channels of the images: gray, rgb, or auto (as they are)."""
+    test_fraction: float | None = None
+    """Fraction of each class in the test split, for data without one; None: a fifth."""
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to compare: ffa, sffa, bp."""
     seeds: int = 10
@@ -117,6 +124,9 @@ class Common:
           ValueError: for the first invalid option.
         """
         data.check_name(self.dataset)
+        data.check_image_size("options", self.image_size)
+        check_choice("options", "color", self.color, data.COLORS)
+        data.check_test_fraction("options", self.test_fraction)
         check_choice("options", "parallel", self.parallel, ["auto", *MODES])
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)

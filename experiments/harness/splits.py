@@ -39,8 +39,8 @@ class Splits:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Source and content hash of the data, for `config.json`."""
-        return {"source": self.dataset.source, "sha256": self.dataset.sha256}
+        """Source, class names and content hash of the data, for `config.json`."""
+        return data_record(self.dataset)
 
     def learner(self, recipe: Recipe, algorithm: str) -> Learner:
         """Returns the recipe's learner for these images."""
@@ -80,9 +80,23 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
     return Splits(dataset, training, choosing[recipe.selection](), test)
 
 
+def data_record(dataset: data.Dataset) -> dict[str, Any]:
+    """Returns source, class names and content hash of a data set, for `config.json`."""
+    names = list(dataset.class_names)
+    return {"source": dataset.source, "class_names": names, "sha256": dataset.sha256}
+
+
 def load_dataset(options: Common) -> data.Dataset:
     """Loads the options' data set; the main process downloads it, then all processes read it."""
-    return main_process_first(lambda: data.load(options.dataset, options.data_dir))
+    return main_process_first(
+        lambda: data.load(
+            options.dataset,
+            options.data_dir,
+            image_size=options.image_size,
+            color=options.color,
+            test_fraction=options.test_fraction,
+        )
+    )
 
 
 def load_splits(options: Options) -> Splits:

@@ -1,10 +1,11 @@
-"""Image classification data sets by name: embedded, from a folder, from TFDS, or downloaded.
+"""Data sets: by name (embedded, from a folder, from TFDS, downloaded) or a user's own.
 
 | To | Use |
 |---|---|
 | load a data set into memory | `load("mnist")` returns a `Dataset`; `NAMES` lists the names |
+| load a folder of pictures | `load("folder:DIR")`, `read_picture` |
 | hold out validation data | `stratified_split` |
-| scale and convert images | `statistics`, `to_uint8`, `to_gray`, `to_rgb`, `resize` |
+| scale and convert images | `statistics`, `to_uint8`, `to_gray`, `to_rgb`, `resize`, `unify` |
 | read one IDX file | `read_idx` |
 | read a data set that does not fit in memory | `open_on_disk`, `batches` |
 
@@ -16,13 +17,15 @@ imported only to prepare a `tfds:` data set that TFDS has not stored yet.
 from sffa_jax.data.batches import AHEAD, Reading, batches
 from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
 from sffa_jax.data.formats.idx import read_idx
+from sffa_jax.data.formats.pictures import COLORS, check_image_size, read_picture, unify
 from sffa_jax.data.images import resize, to_gray, to_rgb
 from sffa_jax.data.load import NAMES, check_name, load, open_on_disk
-from sffa_jax.data.sources.records import OnDisk, Records
-from sffa_jax.data.splits import stratified_split
+from sffa_jax.data.records import OnDisk, Records
+from sffa_jax.data.splits import check_test_fraction, stratified_split
 
 __all__ = [
     "AHEAD",
+    "COLORS",
     "NAMES",
     "DataError",
     "Dataset",
@@ -30,14 +33,18 @@ __all__ = [
     "Reading",
     "Records",
     "batches",
+    "check_image_size",
     "check_name",
+    "check_test_fraction",
     "load",
     "open_on_disk",
     "read_idx",
+    "read_picture",
     "resize",
     "statistics",
     "stratified_split",
     "to_gray",
     "to_rgb",
     "to_uint8",
+    "unify",
 ]

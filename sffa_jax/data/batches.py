@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sffa_jax.checks import check_integer, reject
-from sffa_jax.data.sources.records import Records
+from sffa_jax.data.records import Records
 
 
 class Reading(NamedTuple):

@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.data.dataset import DataError
 
 
@@ -45,3 +45,22 @@ def stratified_split(
         held_out.append(rng.permutation(members)[:count])
     held = np.sort(np.concatenate(held_out))
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def check_test_fraction(where: str, test_fraction: float | None) -> None:
+    """Raise TypeError or ValueError unless the fraction is None or a number in (0, 0.9]."""
+    if test_fraction is not None:
+        check_range(where, "test_fraction", test_fraction, above=0, at_most=0.9)
+
+
+def held_out_test(labels: np.ndarray, test_fraction: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training and the test split of data that has no test split.
+
+    Args:
+      labels: [samples] integers.
+      test_fraction: fraction of each class in the test split; None: a fifth.
+
+    Raises:
+      DataError: if a class has fewer than two samples.
+    """
+    return stratified_split(labels, 0.2 if test_fraction is None else float(test_fraction), seed=0)

@@ -14,6 +14,7 @@ from arguments import (
     pairs,
     users_settings,
     whole,
+    wholes,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,9 +29,38 @@ def read_ahead(**options):
 
 
 CASES = [
+    Case(data.check_name, {"name": choice(data.NAMES)}, names={"name": "dataset"}),
     *(
-        Case(function, {"name": choice(data.NAMES)}, names={"name": "dataset"})
-        for function in (data.check_name, data.load, data.open_on_disk)
+        Case(
+            function,
+            {
+                "name": choice(data.NAMES),
+                "image_size": wholes(1).filter(lambda sizes: sizes not in ([], ())),
+                "color": choice(data.COLORS),
+                "test_fraction": number(above=0, at_most=0.9, none=True),
+            },
+            lambda: {"name": "folder:tests"},
+            names={"name": "dataset"},
+        )
+        for function in (data.load, data.open_on_disk)
+    ),
+    Case(
+        data.check_image_size,
+        {"image_size": wholes(1).filter(lambda sizes: sizes not in ([], ()))},
+        lambda: {"where": "f"},
+    ),
+    Case(
+        data.check_test_fraction,
+        {"test_fraction": number(above=0, at_most=0.9, none=True)},
+        lambda: {"where": "f"},
+    ),
+    Case(
+        data.unify,
+        {
+            "image_size": wholes(1).filter(lambda sizes: sizes not in ([], ())),
+            "color": choice(data.COLORS),
+        },
+        lambda: {"images": IMAGES, "image_size": (), "color": "auto"},
     ),
     Case(
         data.resize,
@@ -52,9 +82,10 @@ CASES = [
 
 EXEMPT = {
     "data.load.data_dir": "a path",
+    "data.check_image_size.where": "the caller's name",
+    "data.check_test_fraction.where": "the caller's name",
     "data.Dataset": "texts",
     "data.OnDisk": "texts",
-    "data.Records": "its split is one that TFDS named",
     "data.read_idx": "axes that a file is rejected for not having",
 }
 """Functions that are not in the table, and why."""

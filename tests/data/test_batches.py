@@ -35,7 +35,7 @@ def test_records_by_index(train):
 
 
 def test_statistics_of_part_of_a_split(train, monkeypatch):
-    monkeypatch.setattr("sffa_jax.data.sources.records.SCAN", 16)
+    monkeypatch.setattr("sffa_jax.data.records.SCAN", 16)
     chosen = np.arange(0, 60, 2)
     for ours, expected in zip(
         train.statistics(chosen), data.statistics(IMAGES[chosen]), strict=True

@@ -9,19 +9,26 @@ from sffa_jax import data
 
 
 @pytest.mark.parametrize(
-    "name", [*data.NAMES, "tfds:svhn_cropped", "tfds:imagenette/320px-v2", "tfds:a/b:1.0.0"]
+    "name",
+    [
+        *data.NAMES,
+        "folder:any/path",
+        "tfds:svhn_cropped",
+        "tfds:imagenette/320px-v2",
+        "tfds:a/b:1.0.0",
+    ],
 )
 def test_known_names(name):
     data.check_name(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["mnsit", "", "MNIST", "tfds:", "tfds:a b", "tfds:../x", "tfds:a/"]
+    "name", ["mnsit", "", "MNIST", "folder:", "tfds:", "tfds:a b", "tfds:../x", "tfds:a/"]
 )
 def test_unknown_names(name, tmp_path):
     for call in (data.check_name, data.open_on_disk, lambda name: data.load(name, tmp_path)):
         with pytest.raises(
-            data.DataError, match="`dataset` must be one of .* or tfds:NAME .* got '"
+            data.DataError, match="`dataset` must be one of .* folder:DIR .* or tfds:NAME .* got '"
         ):
             call(name)
 

@@ -1,29 +1,18 @@
 """Data sets that tensorflow-datasets has stored on disk as array_record, read by index."""
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from sffa_jax.data.dataset import DataError, Dataset, from_moments, moments
+from sffa_jax.data.dataset import DataError
 from sffa_jax.data.formats.safe_reading import reading
+from sffa_jax.data.records import ADVICE, SCAN, OnDisk, Records
 from sffa_jax.data.sources.registry import BUILDER
 
-SCAN = 4096
-"""Number of images read at once by a pass over a split."""
 
-ADVICE = "Delete its folder in TFDS's data directory; the next use prepares it again."
-
-
-class Records:
-    """One split of a stored data set: reads images and labels from disk by index.
-
-    Several threads may read at once.
-
-    Attributes:
-      where: name of the split in errors.
-      image_shape: shape of one image, (height, width) or (height, width, channels > 1).
-    """
+class TfdsRecords(Records):
+    """One split of a data set that TFDS has stored."""
 
     def __init__(self, builder: Any, split: str) -> None:
         """Open a split.
@@ -81,13 +70,6 @@ class Records:
                 parts.append(np.array(self._pairs(self._labels, chosen)[1], np.int32))
         return np.concatenate(parts)
 
-    def statistics(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of pixel / 255 of some images; see `statistics`."""
-        parts = (indices[start : start + SCAN] for start in range(0, len(indices), SCAN))
-        total = np.sum([moments(self.read(part)[0]) for part in parts], axis=0)
-        mean, std = from_moments(total)
-        return (mean.squeeze(), std.squeeze()) if len(self.image_shape) == 2 else (mean, std)
-
     def _plain_pairs(self, source: Any, indices: list[int]) -> tuple[list[bytes], list[int]]:
         """Parse this package's records without TFDS's decoder, three times as fast."""
         from tensorflow_datasets.proto import tf_example_pb2
@@ -104,25 +86,6 @@ class Records:
         examples = source.__getitems__(indices)
         pixels = [np.asarray(example[self._image]).tobytes() for example in examples]
         return pixels, [int(example[self._label]) for example in examples]
-
-
-class OnDisk(NamedTuple):
-    """A stored data set whose images stay on disk.
-
-    Attributes:
-      name: the name that `load` takes.
-      train, test: records of each split.
-      class_names: one for each class.
-      source: where the data lies; commands write it to `config.json`.
-      sha256: SHA-256 of each array as stored; empty for a tfds: set.
-    """
-
-    name: str
-    train: Records
-    test: Records
-    class_names: tuple[str, ...]
-    source: str
-    sha256: dict[str, str]
 
 
 def on_disk(name: str, builder: Any) -> OnDisk:
@@ -142,7 +105,7 @@ def on_disk(name: str, builder: Any) -> OnDisk:
             f"load: {name} must have the splits train and test (or validation), got "
             f"{', '.join(splits)}."
         )
-    train, test = Records(builder, "train"), Records(builder, test_split)
+    train, test = TfdsRecords(builder, "train"), TfdsRecords(builder, test_split)
     names = getattr(builder.info.features[_keys(builder)[1]], "names", None)
     if names is None:  # plain integers: the largest label gives the number of classes
         highest = max(int(records.labels.max()) for records in (train, test))
@@ -151,24 +114,6 @@ def on_disk(name: str, builder: Any) -> OnDisk:
     stored = dict((builder.info.metadata or {}).get("sha256", {}))
     source = f"TFDS {builder.info.full_name}{remark}"
     return OnDisk(name, train, test, tuple(names), source, stored)
-
-
-def in_memory(stored: OnDisk) -> Dataset:
-    """Read a stored data set into memory.
-
-    Raises:
-      DataError: if a record is damaged or a checksum differs from the stored one.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    for split, records in (("train", stored.train), ("test", stored.test)):
-        images, labels = records.read(np.arange(len(records)))
-        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    dataset = Dataset(
-        name=stored.name, class_names=stored.class_names, source=stored.source, **arrays
-    )
-    if stored.sha256 and dataset.sha256 != stored.sha256:
-        raise DataError(f"load: {stored.source} is damaged: its checksum differs. {ADVICE}")
-    return dataset
 
 
 def _keys(builder: Any) -> tuple[str, str]:

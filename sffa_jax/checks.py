@@ -33,6 +33,11 @@ def reject(where: str, argument: str, rule: str, got: object, advice: str = "") 
     return ValueError(_message(where, argument, rule, got, advice))
 
 
+def reject_type(where: str, argument: str, rule: str, got: object, advice: str = "") -> TypeError:
+    """As `reject`, for a value of a wrong type."""
+    return TypeError(_message(where, argument, rule, got, advice))
+
+
 def check_choice(where: str, argument: str, value: object, choices: Collection[str]) -> None:
     """Raises ValueError unless `value` is one of the names in `choices`."""
     if not isinstance(value, str) or value not in choices:
@@ -70,7 +75,7 @@ def check_integer(where: str, argument: str, value: Any, minimum: int, advice: s
     except TypeError:  # traced values also raise it, because their number is unknown
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(_message(where, argument, "be a whole number", repr(value), advice))
+        raise reject_type(where, argument, "be a whole number", repr(value), advice)
     if number < minimum:
         raise reject(where, argument, f"be at least {minimum}", value, advice)
     if number > LARGEST:
@@ -87,7 +92,7 @@ def check_integers(
         numbers = None
     if numbers is None:
         rule = "be a sequence of whole numbers"
-        raise TypeError(_message(where, argument, rule, repr(values), advice))
+        raise reject_type(where, argument, rule, repr(values), advice)
     for number in numbers:
         check_integer(where, argument, number, minimum, advice)
     return numbers
@@ -130,7 +135,7 @@ def check_range(
     if isinstance(value, jax.core.Tracer):
         return
     if not _is_number(value):
-        raise TypeError(_message(where, argument, "be a number", repr(value), advice))
+        raise reject_type(where, argument, "be a number", repr(value), advice)
     number: Any = value if isinstance(value, Real) else float(value)
     bounds = [
         ("above", above, lambda bound: number > bound),

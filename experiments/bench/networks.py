@@ -11,7 +11,7 @@ from experiments.bench import lower_bound
 from experiments.bench.options import Options, hidden_widths
 from experiments.bench.timing import Timed, compiled, ratios, seconds_in_turn
 from experiments.bench.workload import make_epoch, make_recipe, random_samples
-from sffa_jax.training.evaluate import EVALUATION_CHUNK, evaluate
+from sffa_jax.training.evaluate import chunk_size, evaluate
 from sffa_jax.training.samples import Samples
 
 Call = Callable[[], Any]
@@ -131,7 +131,8 @@ def bound_programs(
         return compiled(*lower_bound.training(shapes, options.batch_size, num_steps))[0]
 
     def scoring() -> Call:
-        return compiled(*lower_bound.scoring(shapes, options.score_images, EVALUATION_CHUNK))[0]
+        chunk = chunk_size(options.score_images, options.classes)
+        return compiled(*lower_bound.scoring(shapes, options.score_images, chunk))[0]
 
     return shapes, {"train_epoch": training, "score": scoring}
 
@@ -154,7 +155,7 @@ def torch_programs(
             classes=options.classes,
             winners=variant.winners,
             batch_size=options.batch_size,
-            chunk=EVALUATION_CHUNK,
+            chunk=chunk_size(len(samples.labels), options.classes),
             backend=jax.default_backend(),
         )
 

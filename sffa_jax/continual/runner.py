@@ -21,7 +21,7 @@ from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream
 from sffa_jax.continual.strategy import State, Strategy
 from sffa_jax.core.overlays import Overlay
-from sffa_jax.training.evaluate import EVALUATION_CHUNK
+from sffa_jax.training.evaluate import chunk_size
 from sffa_jax.training.samples import Samples
 from sffa_jax.training.sharding import split_batch
 
@@ -181,7 +181,7 @@ def evaluate_tasks(
     """
     stream, scenario, model = problem.stream, problem.scenario, problem.model
     capacity = stream.test.shape[1]
-    chunk = min(EVALUATION_CHUNK, capacity)
+    chunk = chunk_size(capacity, scenario.num_candidates)
     num_chunks = -(-capacity // chunk)
 
     def correct(indices: Array) -> Array:

@@ -10,7 +10,7 @@ task known (task).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_choice, check_integer, check_integers, reject
-from sffa_jax.training.samples import Samples
+from sffa_jax.data.arrays import to_labels
+from sffa_jax.training.samples import Samples, check_samples
 
 SCENARIOS = ("class", "domain", "task")
 
@@ -181,15 +182,15 @@ def make_scenario(kind: str, order: Sequence[int], num_tasks: int) -> Scenario:
 
 
 def make_task_stream(
-    train_labels: np.ndarray,
-    test_labels: np.ndarray,
+    train_labels: Any,
+    test_labels: Any,
     order: Sequence[int],
     scenario: Scenario,
 ) -> TaskStream:
     """Distributes the samples of a data set over the tasks.
 
     Args:
-      train_labels, test_labels: [samples] class numbers of the data set.
+      train_labels, test_labels: [samples] class numbers of the data set; see `data.to_labels`.
       order: classes in order of arrival, not necessarily all.
       scenario: defines the number of tasks and of classes.
 
@@ -205,6 +206,8 @@ def make_task_stream(
     order = check_integers("make_task_stream", "order", order, 0)
     if len(order) != wanted or len(set(order)) != wanted:
         raise reject("make_task_stream", "order", f"name {wanted} different classes", list(order))
+    train_labels = to_labels(train_labels, where="make_task_stream")
+    test_labels = to_labels(test_labels, where="make_task_stream")
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
     missing = [c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))]
     if missing:
@@ -255,11 +258,14 @@ def split_tasks(
       The scenario, and the data of its tasks.
 
     Raises:
-      ValueError: for an unknown kind, or tasks that do not divide the classes evenly.
+      TypeError: for splits that are not `Samples`.
+      ValueError: for an unknown kind, tasks that do not divide the classes evenly, or splits of
+        different numbers of classes.
     """
-    labels, test_labels = np.asarray(training.labels), np.asarray(test.labels)
+    for samples in (training, test):
+        check_samples("split_tasks", samples, training.num_classes)
     if order is None:
         order = class_order(training.num_classes, num_tasks, seed)
     scenario = make_scenario(kind, order, num_tasks)
-    stream = make_task_stream(labels, test_labels, order, scenario)
+    stream = make_task_stream(training.labels, test.labels, order, scenario)
     return scenario, TaskData(stream, training, test)

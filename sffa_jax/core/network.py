@@ -114,7 +114,8 @@ def init_network(
     """Draws overlay and weights for inputs of the shape of `x` (its values do not matter).
 
     Raises:
-      ValueError: if the overlay marks the label although the rule has class units, or neither does.
+      ValueError: if the overlay marks the label although the rule has class units, if neither does,
+        or if it marks another number of classes.
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -126,6 +127,10 @@ def init_network(
     key_overlay, key_layers = jax.random.split(key)
     overlay = network.make_overlay(key_overlay, x.shape[1:], network.num_classes)
     class_units = network.class_units
+    for codes in (overlay.pattern, overlay.appended):
+        if codes is not None and codes.shape[0] != network.num_classes:
+            rule = f"mark the network's {network.num_classes} classes"
+            raise reject("init_network", "make_overlay", rule, f"{codes.shape[0]} codes")
     if overlay.marks_label == (class_units is not None):
         raise reject(
             "init_network",

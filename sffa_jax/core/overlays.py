@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
+from sffa_jax.data.arrays import to_labels
 
 
 class Part(NamedTuple):
@@ -276,7 +276,7 @@ def overlay_inputs(
     if codes is None:
         raise reject("overlay_inputs", "overlay", "mark the label", "an empty overlay")
     if not isinstance(labels, jax.core.Tracer):
-        check_labels("overlay_inputs", labels, codes.shape[0])
+        to_labels(labels, codes.shape[0], where="overlay_inputs")
     for part in parts(overlay, x):
         if part.name == "label":
             x = jnp.concatenate([x, part.value[labels]], axis=-1)
@@ -285,17 +285,3 @@ def overlay_inputs(
         else:
             x = x + part.value[labels]
     return x
-
-
-def check_labels(where: str, labels: Array | np.ndarray, num_classes: int) -> None:
-    """Raises ValueError unless all (concrete) labels lie in [0, num_classes)."""
-    check_integer(where, "num_classes", num_classes, 1)
-    values = np.asarray(labels)
-    if values.size and (values.min() < 0 or values.max() >= num_classes):
-        raise reject(
-            where,
-            "labels",
-            f"lie in [0, {num_classes})",
-            f"min {values.min()}, max {values.max()}",
-            f"Relabel the data, or build the network for {values.max() + 1} classes.",
-        )

@@ -4,6 +4,7 @@
 |---|---|
 | load a data set into memory | `load("mnist")` returns a `Dataset`; `NAMES` lists the names |
 | load a folder of pictures | `load("folder:DIR")`, `read_picture` |
+| convert images and labels of any kind to arrays | `to_images`, `to_labels` |
 | hold out validation data | `stratified_split` |
 | scale and convert images | `statistics`, `to_uint8`, `to_gray`, `to_rgb`, `resize`, `unify` |
 | read one IDX file | `read_idx` |
@@ -14,6 +15,7 @@
 imported only to prepare a `tfds:` data set that TFDS has not stored yet.
 """
 
+from sffa_jax.data.arrays import to_images, to_labels
 from sffa_jax.data.batches import AHEAD, Reading, batches
 from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
 from sffa_jax.data.formats.idx import read_idx
@@ -44,6 +46,8 @@ __all__ = [
     "statistics",
     "stratified_split",
     "to_gray",
+    "to_images",
+    "to_labels",
     "to_rgb",
     "to_uint8",
     "unify",

@@ -3,8 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+
+from sffa_jax.data.arrays import check_counts, to_array, to_images, to_labels
 
 
 class DataError(ValueError):
@@ -18,8 +21,8 @@ class Dataset:
     Attributes:
       name: the name that `load` takes.
       train_images, test_images: [samples, height, width] or [samples, height, width, channels],
-        uint8.
-      train_labels, test_labels: [samples] integers in [0, num_classes).
+        uint8; see `to_images` for what is converted.
+      train_labels, test_labels: [samples] integers in [0, num_classes); see `to_labels`.
       class_names: one for each class.
       source: where the data was read from; commands write it to `config.json`.
 
@@ -45,26 +48,21 @@ class Dataset:
         for split in ("train", "test"):
             images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
             where = f"Dataset {self.name}, {split}"
-            if images.dtype != np.uint8 or images.ndim not in (3, 4):
+            try:
+                images = to_images(images, where=where)
+                labels = to_labels(labels, self.num_classes, where=where)
+                check_counts(images, labels, where=where)
+            except (TypeError, ValueError) as error:
+                raise DataError(str(error)) from None
+            if images.dtype != np.uint8 or images.ndim == 2:
                 raise DataError(
-                    f"{where}: images must be uint8 of shape (samples, height, width[, channels]), "
-                    f"got {images.dtype} of shape {images.shape}."
+                    f"{where}: `images` must be uint8 of shape (samples, height, width[, channels])"
+                    f", got {images.dtype} of shape {images.shape}. `data.to_uint8` converts "
+                    "floats in [0, 1]."
                 )
-            if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-                raise DataError(
-                    f"{where}: labels must be integers of shape (samples,), got {labels.dtype} of "
-                    f"shape {labels.shape}."
-                )
-            if len(images) != len(labels) or not len(images):
-                raise DataError(
-                    f"{where}: there must be one label for each image and at least one, got "
-                    f"{len(images)} images and {len(labels)} labels."
-                )
-            if labels.min() < 0 or labels.max() >= self.num_classes:
-                raise DataError(
-                    f"{where}: labels must lie in [0, {self.num_classes}), got min {labels.min()}, "
-                    f"max {labels.max()}. Relabel the data, or name {labels.max() + 1} classes."
-                )
+            # A frozen dataclass; the checked arrays replace what was given.
+            object.__setattr__(self, f"{split}_images", images)
+            object.__setattr__(self, f"{split}_labels", labels)
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise DataError(
                 f"Dataset {self.name}: test images must have the training images' shape "
@@ -86,11 +84,11 @@ class Dataset:
         }
 
 
-def to_uint8(images: np.ndarray) -> np.ndarray:
+def to_uint8(images: Any) -> np.ndarray:
     """Return pixels as uint8; floats in [0, 1] are multiplied by 255 and rounded.
 
     Args:
-      images: pixels of any shape, uint8 or float.
+      images: pixels of any shape, uint8 or float: an array, a tensor or a list.
 
     Raises:
       DataError: for NaN or infinite pixels, values outside [0, 1], or another dtype.
@@ -98,6 +96,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     >>> to_uint8(np.array([0.0, 0.5, 1.0]))
     array([  0, 128, 255], dtype=uint8)
     """
+    images = to_array(images, where="to_uint8", argument="images")
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):
@@ -113,21 +112,27 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.round(images * 255).astype(np.uint8)
 
 
-def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of pixel / 255: scalars, or [channels] for color.
+def statistics(images: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation: scalars, or [channels] for color.
 
-    The sums are integers: the result is exact up to the last rounding, without a float copy of
-    the images.
+    In units of pixel / 255 for uint8, whose sums are integers: the result is exact up to the last
+    rounding, without a float copy of the images. In the images' own units for floats.
 
     Args:
-      images: [samples, height, width] or [samples, height, width, channels], uint8.
+      images: see `to_images`.
 
     >>> mean, std = statistics(np.array([[[0, 255]]], np.uint8))
     >>> float(mean), float(std)
     (0.5, 0.5)
     """
-    mean, std = from_moments(moments(images))
-    return (mean.squeeze(), std.squeeze()) if images.ndim == 3 else (mean, std)
+    images = to_images(images, where="statistics")
+    if images.dtype == np.uint8:
+        mean, std = from_moments(moments(images))
+    else:
+        channels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
+        mean = channels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        std = channels.std(axis=0, dtype=np.float64).astype(np.float32)
+    return (mean, std) if images.ndim == 4 else (mean.squeeze(), std.squeeze())
 
 
 def moments(images: np.ndarray) -> np.ndarray:

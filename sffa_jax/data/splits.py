@@ -1,20 +1,20 @@
 """Splits by index, deterministic in their seed."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.data.arrays import to_array
 from sffa_jax.data.dataset import DataError
 
 
-def stratified_split(
-    labels: np.ndarray, fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return indices of the samples to keep and of those held out, the same fraction per class.
 
     Args:
-      labels: [samples] integers.
+      labels: [samples] labels of any type.
       fraction: fraction of each class held out, in (0, 1); at least one sample, and not all.
       seed: selects the samples.
 
@@ -33,6 +33,7 @@ def stratified_split(
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
         advice = "0.1 holds out a tenth of every class."
         raise reject("stratified_split", "fraction", "lie between 0 and 1", repr(fraction), advice)
+    labels = to_array(labels, where="stratified_split", argument="labels")
     rng = np.random.default_rng(seed)
     held_out = []
     for label in np.unique(labels):

@@ -18,8 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax import data
 from sffa_jax.checks import check_integer, reject
-from sffa_jax.core.overlays import check_labels
-from sffa_jax.training.evaluate import EVALUATION_CHUNK, Accuracy, evaluate
+from sffa_jax.training.evaluate import Accuracy, chunk_size, evaluate
 from sffa_jax.training.fit import (
     EpochInfo,
     FitResult,
@@ -169,7 +168,7 @@ def make_streamed_samples(
     """
     if not len(indices):
         raise reject("make_streamed_samples", "indices", "name at least one sample", "none")
-    check_labels("make_streamed_samples", records.labels[indices], num_classes)
+    data.to_labels(records.labels[indices], num_classes, where="make_streamed_samples")
     scale = pixel_scale(mean, std, records.image_shape)
     return StreamedSamples(records, indices, *scale, num_classes, mesh, reading)
 
@@ -275,7 +274,7 @@ def train_streamed_epoch(
 
 def evaluate_streamed(learner: Learner, state: State, samples: StreamedSamples) -> Accuracy:
     """Returns the accuracy over all samples of a split."""
-    chunk = min(EVALUATION_CHUNK, len(samples))
+    chunk = chunk_size(len(samples), learner.num_classes)
     end = len(samples) // chunk * chunk
     positions = np.arange(len(samples))
     correct = None

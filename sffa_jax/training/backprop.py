@@ -13,7 +13,7 @@ from sffa_jax.checks import check_integer, check_range
 from sffa_jax.core.layer import Layer, Params, activity, init_layer
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.adversarial import perturb
-from sffa_jax.training.learner import Learner
+from sffa_jax.training.learner import Learner, check_batch
 
 
 class BackpropState(struct.PyTreeNode):
@@ -107,7 +107,7 @@ def backprop_learner(
         state: BackpropState, key: Array, x: Array, labels: Array
     ) -> tuple[BackpropState, Array]:
         del key
-
+        check_batch("backprop_learner.step", x, labels, num_classes)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
 
         def losses(params: tuple[Params, ...], x: Array) -> Array:

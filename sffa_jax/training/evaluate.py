@@ -1,45 +1,55 @@
 """Scores, predictions and accuracy of any learner, computed one chunk of images at a time."""
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.checks import reject
+from sffa_jax.checks import reject, reject_type
+from sffa_jax.data.arrays import to_images
 from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples
+from sffa_jax.training.samples import Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
 EVALUATION_CHUNK = 500
-"""Images scored at a time; limits memory, because every image is scored with every label."""
+"""Largest number of images scored at a time."""
+
+LABELED_IMAGES = 50_000
+"""Largest number of pairs of an image and a label scored at a time; limits memory, because every
+image is scored with every label."""
 
 
-def check_num_classes(where: str, learner: Learner, samples: Samples) -> None:
-    """Raises ValueError unless learner and samples have the same number of classes."""
-    if samples.num_classes != learner.num_classes:
-        raise reject(
-            where,
-            "samples",
-            f"have the learner's {learner.num_classes} classes",
-            samples.num_classes,
-            "Build the network and the samples for the same number of classes.",
-        )
+def chunk_size(num_samples: int, num_classes: int) -> int:
+    """Returns the number of images to score at a time."""
+    return max(1, min(EVALUATION_CHUNK, LABELED_IMAGES // num_classes, num_samples))
 
 
 def score_samples(
     learner: Learner, state: State, samples: Samples
 ) -> Float[Array, "layers samples classes"]:
     """Scores of every layer, sample and label, computed one chunk of samples at a time."""
-    return _score_chunks(learner, state, samples.images, samples)
+    check_samples("score_samples", samples, learner.num_classes)
+    return _score(learner, state, samples.images, samples)
 
 
-def _score_chunks(
+def _score(
     learner: Learner, state: State, images: Array, samples: Samples | None
+) -> Float[Array, "layers samples classes"]:
+    chunk = chunk_size(images.shape[0], learner.num_classes)
+    return _score_chunks(learner, chunk, state, images, samples)
+
+
+# Compiled once for a learner, also where the caller compiles nothing; within the caller's program,
+# `inline` leaves no trace of it.
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _score_chunks(
+    learner: Learner, chunk: int, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:
     """Scores of images: scaled ones, or pixels on the scale of `samples`."""
     num_samples = images.shape[0]
-    chunk = min(EVALUATION_CHUNK, num_samples)
     num_chunks = -(-num_samples // chunk)
     # The last chunk is padded with the first samples; their duplicate scores are dropped.
     indices = (jnp.arange(num_chunks * chunk) % num_samples).reshape(num_chunks, chunk)
@@ -73,7 +83,8 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     A sample with a score that is not finite counts as wrong.
 
     Raises:
-      ValueError: if learner and samples have different numbers of classes.
+      TypeError: for anything but `Samples`.
+      ValueError: if learner and samples have different numbers of classes, or labels another shape.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -86,8 +97,8 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     >>> evaluate(learner, state, samples).network  # black images: half are right
     Array(0.5, dtype=float32)
     """
-    check_num_classes("evaluate", learner, samples)
-    scores = score_samples(learner, state, samples)
+    check_samples("evaluate", samples, learner.num_classes)
+    scores = _score(learner, state, samples.images, samples)
 
     def accuracy(scores: Array) -> Array:
         # argmax treats NaN as the maximum; a diverged network must not predict class 0.
@@ -102,17 +113,18 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     return Accuracy(cumulated[-1], layers, cumulated)
 
 
-def predict(learner: Learner, state: State, images: Samples | Array) -> Int[Array, " samples"]:
+def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples"]:
     """The label with the highest score for each image, for any learner.
 
     Args:
       learner: the learner that made the state.
       state: e.g. `FitResult.state`.
-      images: `Samples`, or scaled images [samples, features]; `train.scaled_images(raw)` scales raw
-        pixels like the training images.
+      images: `Samples`, or scaled images [samples, features] in an array, a tensor or a list;
+        `train.scaled_images(raw)` scales raw images like the training images.
 
     Raises:
       TypeError: for images that are not scaled.
+      ValueError: for images of another size, or NaN among them.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -127,11 +139,14 @@ def predict(learner: Learner, state: State, images: Samples | Array) -> Int[Arra
     """
     if isinstance(images, Samples):
         scores = score_samples(learner, state, images)
-    elif not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(
-            f"predict: `images` must be scaled, got {images.dtype}. "
-            "Call `train.scaled_images(images)` with the training samples."
-        )
     else:
-        scores = _score_chunks(learner, state, jnp.asarray(images), None)
+        x = images if isinstance(images, jax.Array) else to_images(images, where="predict")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            advice = "Call `train.scaled_images(images)` with the training samples."
+            raise reject_type("predict", "images", "be scaled", x.dtype, advice)
+        if not x.size:
+            raise reject("predict", "images", "contain at least one image", f"shape {x.shape}")
+        if not isinstance(x, np.ndarray | jax.core.Tracer) and not jnp.isfinite(x).all():
+            raise reject("predict", "images", "be finite", "NaN or infinite values")
+        scores = _score(learner, state, jnp.asarray(x), None)
     return jnp.argmax(jnp.sum(scores[learner.first_scored :], axis=0), axis=-1)

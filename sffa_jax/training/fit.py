@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.training.augment import Augmentation
-from sffa_jax.training.evaluate import check_num_classes, evaluate
+from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples
+from sffa_jax.training.samples import Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
 SELECTIONS = ("best", "last")
@@ -269,7 +269,7 @@ def fit(
     if select == "best" and validation is None:
         raise reject("fit", "select", "be 'last' without a validation split", repr(select))
     for samples in (train, *([] if validation is None else [validation])):
-        check_num_classes("fit", learner, samples)
+        check_samples("fit", samples, learner.num_classes)
 
     def epoch(progress: Progress, _: None) -> tuple[Progress, EpochInfo]:
         progress, loss = train_epoch(learner, schedule, progress, train)

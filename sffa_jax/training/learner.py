@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
+
+from sffa_jax.checks import reject, reject_type
+from sffa_jax.data.arrays import to_labels
 
 State = Any
 """A pytree of arrays: parameters and optimizer states."""
@@ -30,3 +35,29 @@ class Learner(NamedTuple):
     num_classes: int
     first_scored: int = 0
     build: Callable[..., "Learner"] | None = None
+
+
+def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:
+    """Raises unless a batch holds scaled images and one label each; a learner's `step` calls it.
+
+    Dtypes, ranks and sizes are known while tracing; the range of labels only outside of `jit`.
+
+    Raises:
+      TypeError: for images that are not floats, or labels that are not integers.
+      ValueError: for labels of another shape, or out of range.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        advice = "Call `train.scaled_images(images)` with the training samples."
+        raise reject_type(where, "x", "be scaled images, floats", x.dtype, advice)
+    check_label_array(where, labels, x.shape[0])
+    if not isinstance(labels, jax.core.Tracer):
+        to_labels(labels, num_classes, where=where)
+
+
+def check_label_array(where: str, labels: Array, num_samples: int) -> None:
+    """Raises unless labels are integers of shape [num_samples]; works while tracing."""
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise reject_type(where, "labels", "be integers", labels.dtype, "Use `data.to_labels`.")
+    if labels.shape != (num_samples,):
+        rule, advice = f"have shape ({num_samples},)", "Use `data.to_labels`."
+        raise reject(where, "labels", rule, f"shape {labels.shape}", advice)

@@ -22,7 +22,7 @@ from sffa_jax.core.network import (
 )
 from sffa_jax.core.overlays import Overlay, Part, parts
 from sffa_jax.training.adversarial import perturb
-from sffa_jax.training.learner import Learner
+from sffa_jax.training.learner import Learner, check_batch
 from sffa_jax.training.update_order import UPDATE_ORDERS, LayerUpdates, Update, UpdateOrder
 
 
@@ -151,6 +151,8 @@ def local_learner(
         return LocalState(layers, params.overlay, jnp.int32(0))
 
     def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
+        check_batch("local_learner.step", x, labels, network.num_classes)
+
         def label_scores() -> Array:
             return jnp.sum(scores(state, x)[network.first_scored :], axis=0)
 

@@ -83,7 +83,8 @@ class Saved(NamedTuple):
       learner: the trained learner. Without a learner passed to `load`, its optimizer is
         `optax.identity()`, which predicts but does not learn.
       state: the learner's state; optimizer states only if a learner was passed to `load`.
-      mean, std: scale of the pixels, as in `Samples`.
+      mean, std: scale of the images, as in `Samples`.
+      pixels: whether the network was trained on uint8 pixels, not on floats.
       num_features: pixels of one image, all channels.
       info: the JSON that was saved with it.
     """
@@ -92,25 +93,26 @@ class Saved(NamedTuple):
     state: State
     mean: Array
     std: Array
+    pixels: bool
     num_features: int
     info: dict[str, Any]
 
-    def scaled_images(self, images: np.ndarray) -> Float[Array, "samples features"]:
-        """Scales raw images, uint8, like the training images."""
-        empty = jnp.zeros((0, self.num_features), jnp.uint8)
+    def scaled_images(self, images: Any) -> Float[Array, "samples features"]:
+        """Scales raw images like the training images; see `Samples.scaled_images`."""
+        dtype = jnp.uint8 if self.pixels else jnp.float32
+        empty = jnp.zeros((0, self.num_features), dtype)
         labels = jnp.zeros(0, jnp.int32)
         samples = Samples(empty, labels, self.mean, self.std, self.learner.num_classes)
         return samples.scaled_images(images)
 
-    def predict(self, images: np.ndarray) -> Int[np.ndarray, " samples"]:
-        """Predicts the label of each raw image, pixels 0..255.
+    def predict(self, images: Any) -> Int[np.ndarray, " samples"]:
+        """Predicts the label of each raw image; see `Samples.scaled_images` for what is accepted.
 
         Raises:
-          TypeError: if the images are not uint8.
+          TypeError: for what is no array of numbers, or pixels if it was trained on floats.
           ValueError: for images of another number of pixels.
         """
-        label = jax.jit(partial(predict, self.learner))
-        return np.asarray(label(self.state, self.scaled_images(images)))
+        return np.asarray(predict(self.learner, self.state, self.scaled_images(images)))
 
 
 def save(
@@ -157,6 +159,7 @@ def save(
         "learner": description,
         "undescribed": undescribed,
         "num_features": samples.images.shape[-1],
+        "pixels": samples.images.dtype == jnp.uint8,
         "info": dict(info or {}),
     }
     arrays = {f"state{name}": np.asarray(_plain(leaf)) for name, leaf in _leaves(state)}
@@ -211,7 +214,8 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
         learner = _build(header["learner"])(optimizer=optax.identity())
     state = _restore_state(learner, header["num_features"], arrays)
     scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    return Saved(learner, state, *scale, header["num_features"], header["info"])
+    pixels = header.get("pixels", True)
+    return Saved(learner, state, *scale, pixels, header["num_features"], header["info"])
 
 
 def _leaves(tree: State) -> list[tuple[str, Any]]:

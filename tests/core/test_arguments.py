@@ -139,7 +139,6 @@ EXEMPT = {
     "core.negatives.every": "uses none of its arguments",
     "core.rules.LocalRule": "made by make_rule",
     "core.overlays.Part": "made by parts and next_input",
-    "core.overlays.check_labels": "a check",
     "core.winners.kth_by_groups": "part of kth_largest, which checks",
     "core.winners.kth_by_bisection": "part of kth_largest, which checks",
     "core.winners.kth_by_top_k": "part of kth_largest, which checks",

@@ -72,6 +72,7 @@ CASES = [
         {"fraction": number(above=0, at_most=1), "seed": whole(0)},
         lambda: {"labels": SPLIT, "fraction": 0.5, "seed": 0},
     ),
+    Case(data.to_labels, {"num_classes": whole(1, none=True)}, lambda: {"labels": SPLIT}),
     Case(data.Reading, {"threads": whole(0), "buffer": whole(1)}, call=read_ahead),
     Case(
         data.batches,
@@ -86,6 +87,8 @@ EXEMPT = {
     "data.check_test_fraction.where": "the caller's name",
     "data.Dataset": "texts",
     "data.OnDisk": "texts",
+    "data.to_images.where": "the library's own",
+    "data.to_labels.where": "the library's own",
     "data.read_idx": "axes that a file is rejected for not having",
 }
 """Functions that are not in the table, and why."""

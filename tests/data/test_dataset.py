@@ -41,14 +41,14 @@ IMAGES, LABELS = np.zeros((2, 3, 3), np.uint8), np.array([0, 1], np.int32)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_images": IMAGES / 255}, "images must be uint8 .* got float64"),
+        ({"train_images": IMAGES / 255}, "images` must be uint8 .* got float32"),
         ({"train_labels": LABELS[:1]}, "2 images and 1 labels"),
         ({"test_images": IMAGES[:0], "test_labels": LABELS[:0]}, "0 images and 0 labels"),
-        ({"test_labels": LABELS - 1}, r"labels must lie in \[0, 2\), got min -1"),
-        ({"test_labels": LABELS.astype(float)}, "labels must be integers"),
+        ({"test_labels": LABELS - 1}, r"labels` must lie in \[0, 2\), got min -1"),
+        ({"test_labels": LABELS > 0}, "labels` must be integers, got booleans"),
         ({"test_images": IMAGES[:, :2]}, r"training images' shape \(3, 3\), got \(2, 3\)"),
     ],
-    ids=["float", "counts", "empty", "negative", "float labels", "other shape"],
+    ids=["float", "counts", "empty", "negative", "boolean labels", "other shape"],
 )
 def test_a_data_set_is_checked_when_it_is_built(changes, message):
     arrays = {

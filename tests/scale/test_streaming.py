@@ -88,7 +88,7 @@ def test_a_fit_goes_on_from_the_exact_step(kept):
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
     """Whole chunks and a remainder; a split smaller than a chunk."""
-    monkeypatch.setattr(streaming, "EVALUATION_CHUNK", chunk)
+    monkeypatch.setattr("sffa_jax.training.evaluate.EVALUATION_CHUNK", chunk)
     learner, samples = LEARNERS["sffa"], in_memory(KEPT)
     state = start(learner, jax.random.key(0), samples).state
     found = streaming.evaluate_streamed(learner, state, kept)

@@ -43,20 +43,6 @@ LEARNERS = {
 }
 
 
-def test_pixels_are_scaled_on_the_device():
-    assert SAMPLES.images.dtype == jnp.uint8
-    expected = (IMAGES.reshape(60, 16) / 255 - 0.3) / 0.25
-    np.testing.assert_allclose(SAMPLES.scaled(SAMPLES.images), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_color_is_scaled_by_channel():
-    images = RNG.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
-    mean, std = np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 4.0])
-    samples = make_samples(images, LABELS[:6], num_classes=3, mean=mean, std=std)
-    expected = ((images / 255 - mean) / std).reshape(6, -1)
-    np.testing.assert_allclose(samples.scaled(samples.images), expected, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", LEARNERS)
 def test_fit_learns_and_repeats(name):
     run = jax.jit(lambda key: fit(LEARNERS[name], Schedule(8, 10), key, SAMPLES, SAMPLES))
@@ -136,6 +122,21 @@ def test_every_sample_is_scored_once(monkeypatch):
     np.testing.assert_allclose(chunked, whole, rtol=1e-4, atol=1e-5)
 
 
+def test_scores_are_compiled_once_and_bounded_in_memory(monkeypatch):
+    """Also outside of `jit`, and with many classes."""
+    sizes = []
+
+    def scores(state, x):
+        sizes.append(len(x))
+        return jnp.zeros((1, len(x), 3))
+
+    learner = Learner(lambda *_: None, lambda *_: None, scores, 3)
+    monkeypatch.setattr("sffa_jax.training.evaluate.LABELED_IMAGES", 30)
+    for _ in range(3):
+        assert evaluate(learner, jnp.zeros(1), SAMPLES).network == pytest.approx(1 / 3)
+    assert sizes == [10]
+
+
 def test_a_diverged_network_is_right_about_nothing():
     learner = Learner(lambda *_: None, lambda *_: None, lambda s, x: jnp.full((1, len(x), 3), s), 3)
     assert evaluate(learner, jnp.nan, SAMPLES).network == 0
@@ -151,21 +152,6 @@ def test_a_diverged_network_is_right_about_nothing():
             lambda: Schedule(1, 61).steps_per_epoch(60),
             ValueError,
             r"`batch_size` must be at most the 60 training samples, got 61",
-        ),
-        (
-            lambda: make_samples(IMAGES / 255, LABELS, **SCALE),
-            TypeError,
-            r"`images` must be uint8, got float64",
-        ),
-        (
-            lambda: make_samples(IMAGES, LABELS[:9], **SCALE),
-            ValueError,
-            r"60 images and 9 labels",
-        ),
-        (
-            lambda: make_samples(IMAGES, LABELS + 1, **SCALE),
-            ValueError,
-            r"`labels` must lie in \[0, 3\), got min 1, max 3",
         ),
     ],
 )

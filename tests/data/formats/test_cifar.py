@@ -62,7 +62,7 @@ def shortened(count):
         ({"cifar-10-python.tar.gz": b"no archive"}, "cannot be read"),
         (
             cifar_files(IMAGES, [10] * 10, IMAGES[:3], LABELS[:3]),
-            r"labels must lie in \[0, 10\), got min 10",
+            r"labels` must lie in \[0, 10\), got min 10",
         ),
         (
             PYTHON | {"cifar-10-batches-py/test_batch": cifar_pickle(IMAGES[:3], LABELS[:2])},

@@ -51,7 +51,7 @@ def changed(**changes):
         ),
         (
             changed(train_labels_idx1_ubyte=idx_bytes(np.array([1, 27, 1, 1, 1], np.uint8))),
-            r"labels must lie in \[0, 26\), got min 0, max 26",
+            r"labels` must lie in \[0, 26\), got min 0, max 26",
         ),
         (
             changed(test_labels_idx1_ubyte=idx_bytes(np.array([1], np.uint8))),

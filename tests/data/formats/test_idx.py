@@ -93,7 +93,7 @@ def test_missing_and_mislabeled_files(tmp_path):
     ):
         data.load("mnist", tmp_path)
     write_set(tmp_path / "mnist", train_labels=(0, 10))
-    with pytest.raises(data.DataError, match=r"labels must lie in \[0, 10\), got min 0, max 10"):
+    with pytest.raises(data.DataError, match=r"labels` must lie in \[0, 10\), got min 0, max 10"):
         data.load("mnist", tmp_path)
     write_set(tmp_path / "fashion_mnist", train_labels=(0, 1, 2))
     with pytest.raises(data.DataError, match="2 images and 3 labels"):

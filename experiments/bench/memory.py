@@ -61,7 +61,7 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
         return jax.tree.map(lambda g: g / NUM_PARTS, total)
 
     def init(key: jax.Array, x: jax.Array) -> BackpropState:
-        params = init_layers(layers, key, x)
+        params, _ = init_layers(layers, key, x)
         return BackpropState(params, optimizer.init(params))
 
     def step(state: BackpropState, key: jax.Array, x: jax.Array, labels: jax.Array) -> Any:

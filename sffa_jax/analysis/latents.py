@@ -53,7 +53,7 @@ def backprop_view(layers: Sequence[Layer]) -> View:
     """Returns the view of hidden layers that were trained end to end."""
 
     def hidden(state: State, x: Array) -> list[Array]:
-        return backprop.hidden_activities(tuple(layers), state.params, x)
+        return backprop.hidden_activities(tuple(layers), state.params, x, state.body_states)
 
     return View(hidden, hidden, None)
 
@@ -74,4 +74,4 @@ def without_label(
         pattern=blank(overlay.pattern), appended=blank(overlay.appended)
     )
     labels = jnp.zeros(x.shape[:1], jnp.int32)
-    return hidden_activities(network, NetworkParams(params.layers, blank_overlay), x, labels)
+    return hidden_activities(network, params.replace(overlay=blank_overlay), x, labels)

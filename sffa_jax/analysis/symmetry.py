@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
-from sffa_jax.core.layer import Params, activity
+from sffa_jax.core.bodies import Params
+from sffa_jax.core.layer import activity
 from sffa_jax.core.losses import binary_cross_entropy
 from sffa_jax.core.network import Network, NetworkParams, next_input
 from sffa_jax.core.overlays import parts
@@ -94,10 +95,10 @@ def gradient_norms(
     candidates = jnp.stack([labels, wrong], axis=-1)
     overlaid = inputs = parts(params.overlay, x)
     norms = []
-    for layer, layer_params in zip(network.layers, params.layers, strict=True):
+    for layer, (layer_params, state) in zip(network.layers, params.of_layers(), strict=True):
 
-        def mean_losses(p: Params, layer=layer, inputs=inputs) -> Float[Array, " 2"]:  # type: ignore[no-untyped-def]
-            h = activity(layer, p, inputs, candidates)
+        def mean_losses(p: Params, layer=layer, inputs=inputs, state=state) -> Float[Array, " 2"]:  # type: ignore[no-untyped-def]
+            h = activity(layer, p, inputs, candidates, state)
             positive, negative = sample_losses(network.rule, h)
             return jnp.stack([jnp.mean(positive[:, 0]), jnp.mean(negative[:, 1])])
 
@@ -106,6 +107,6 @@ def gradient_norms(
             jnp.sum(jnp.square(leaf.reshape(2, -1)), axis=-1) for leaf in jax.tree.leaves(jacobian)
         ]
         norms.append(jnp.sqrt(sum(squares[1:], start=squares[0])))
-        h = activity(layer, layer_params, inputs, candidates)
+        h = activity(layer, layer_params, inputs, candidates, state)
         inputs = next_input(network, h, overlaid)
     return jnp.stack(norms)

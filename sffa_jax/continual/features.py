@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_image_shape, check_integer, reject
 from sffa_jax.continual.model import Model, Modules, softmax_loss
-from sffa_jax.core.layer import Params
+from sffa_jax.core.bodies import Params
 from sffa_jax.core.overlays import Overlay
 
 VARIANCE_EPS = 0.1

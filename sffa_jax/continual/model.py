@@ -18,7 +18,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core import losses
-from sffa_jax.core.layer import Layer, Params
+from sffa_jax.core.bodies import BodyState, Params
+from sffa_jax.core.layer import Layer
 from sffa_jax.core.network import (
     Network,
     NetworkParams,
@@ -98,6 +99,18 @@ def product_loss(
     return (jnp.sum(terms, axis=-1) / jnp.sum(allowed, axis=-1))[None]
 
 
+def _refuse_modes(where: str, layers: tuple[Layer, ...], states: tuple[BodyState, ...]) -> None:
+    """Raises ValueError for layers that train differently than they score, or have a state."""
+    if any(layer.has_modes for layer in layers) or jax.tree.leaves(states):
+        raise reject(
+            where,
+            "layers",
+            "have no dropout and no running statistics",
+            "some",
+            "Continual learning does not support them; group normalization has neither.",
+        )
+
+
 def forward_only(network: Network, *, coupling: str = "local") -> Model:
     """A forward-only network as a model in which every layer is a module.
 
@@ -123,6 +136,7 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
 
     def init(key: Array, x: Array) -> tuple[Modules, Overlay | None]:
         params = init_network(network, key, x[:1])
+        _refuse_modes("forward_only", network.layers, params.states)
         return tuple(params.layers), params.overlay
 
     def logits(
@@ -159,7 +173,9 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     hidden_layers, layers = layers, with_read_out(layers, num_labels)
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:
-        return (init_layers(layers, key, x),), None
+        params, states = init_layers(layers, key, x)
+        _refuse_modes("end_to_end", layers, states)
+        return (params,), None
 
     def logits(
         modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None

@@ -1,5 +1,6 @@
 """Stacks of layers from their widths: dense and convolutional."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,6 +16,7 @@ from sffa_jax.checks import (
     choose,
     reject,
 )
+from sffa_jax.core.bodies import Body
 from sffa_jax.core.conv_cpu import convolve
 from sffa_jax.core.image_layout import Grid, Pool
 from sffa_jax.core.layer import Layer
@@ -43,6 +45,29 @@ PADDINGS = ("SAME", "VALID")
 """How convolutions treat the edge of an image: zeros around it, or no kernel across it."""
 
 
+def _batch_normalization(units: int) -> nn.Module:
+    del units
+    return nn.BatchNorm(momentum=0.9)
+
+
+def _group_normalization(units: int) -> nn.Module:
+    return nn.GroupNorm(num_groups=None, group_size=math.gcd(units, 16))
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": _batch_normalization,
+    "group": _group_normalization,
+}
+"""Normalizations between product and activation, by name: number of units or maps -> module.
+
+"batch" uses the statistics of the batch in training and running ones (momentum 0.9) in scoring;
+"group" normalizes groups of 16 units or maps of each sample. Both learn a scale and an offset.
+"""
+
+Normalization = Callable[[int], nn.Module | Body]
+"""(number of units or maps) -> a body that keeps the shape."""
+
+
 def dense_layers(
     hidden: Sequence[int],
     *,
@@ -50,6 +75,8 @@ def dense_layers(
     winners: int | None = None,
     initializer: str | nn.initializers.Initializer = "lecun_normal",
     precision: str = "float32",
+    normalization: str | Normalization | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Layer, ...]:
     """Fully connected layers without bias (as in the released code), one per width.
 
@@ -60,6 +87,9 @@ def dense_layers(
       initializer: one of `INITIALIZERS`, or a function (key, shape, dtype) -> kernel.
       precision: type in which products are computed, one of `DTYPES`; parameters, sums over parts
         and activity keep the type of the input.
+      normalization: between product and activation, one of `NORMALIZATIONS`, or a function (number
+        of units) -> module; None: no normalization.
+      dropout: fraction of units that training drops from what each layer passes on.
 
     Raises:
       ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
@@ -70,6 +100,8 @@ def dense_layers(
     activation = choose("dense_layers", "activation", activation, ACTIVATIONS)
     initializer = choose("dense_layers", "initializer", initializer, INITIALIZERS)
     check_choice("dense_layers", "precision", precision, DTYPES)
+    if normalization is not None:
+        normalization = choose("dense_layers", "normalization", normalization, NORMALIZATIONS)
     hidden = check_integers("dense_layers", "hidden", hidden, 1)
     if not hidden:
         raise reject("dense_layers", "hidden", "name at least one width", "none")
@@ -89,6 +121,8 @@ def dense_layers(
             nn.Dense(units, use_bias=False, kernel_init=initializer, dtype=DTYPES[precision]),
             activation,
             winners,
+            normalization=None if normalization is None else normalization(units),
+            dropout=dropout,
         )
         for units in hidden
     )
@@ -106,6 +140,8 @@ def conv_layers(
     winners: int | None = None,
     initializer: str | nn.initializers.Initializer = "lecun_normal",
     precision: str = "float32",
+    normalization: str | Normalization | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Layer, ...]:
     """Convolutional layers without bias, one per number of channels, each on the maps below.
 
@@ -115,7 +151,7 @@ def conv_layers(
       kernel, stride: side of the square kernel and its step, pixels.
       padding: "SAME" or "VALID".
       pool: one of `POOLS`, a function that halves height and width of [samples, h, w, c], or None.
-      activation, winners, initializer, precision: as in `dense_layers`.
+      activation, winners, initializer, precision, normalization, dropout: as in `dense_layers`.
 
     Raises:
       ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.
@@ -136,6 +172,8 @@ def conv_layers(
     activation = choose("conv_layers", "activation", activation, ACTIVATIONS)
     initializer = choose("conv_layers", "initializer", initializer, INITIALIZERS)
     check_choice("conv_layers", "precision", precision, DTYPES)
+    if normalization is not None:
+        normalization = choose("conv_layers", "normalization", normalization, NORMALIZATIONS)
 
     def size(length: int) -> int:
         taken = 0 if padding == "SAME" else kernel - 1
@@ -155,7 +193,8 @@ def conv_layers(
             dtype=DTYPES[precision],
             conv_general_dilated=convolve,
         )
-        layer = Layer(body, activation, winners, grid, pool)
+        normalized = None if normalization is None else normalization(features)
+        layer = Layer(body, activation, winners, grid, pool, normalized, dropout)
         sides = size(grid.height), size(grid.width)
         if min(sides) < 1:
             raise reject(

@@ -1,4 +1,4 @@
-"""One layer: a body (any Flax module), an activation, and winners.
+"""One layer: a body (any function with parameters), an activation, and winners.
 
 A layer processes many label candidates at once. An affine body (Dense, Conv) is applied to each
 part of the input separately and the results are added. This saves most of the work, because all
@@ -9,47 +9,54 @@ Automatic differentiation saves the same work in the weight gradient.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, choose, reject
+from sffa_jax.checks import check_integer, check_range, choose, reject
+from sffa_jax.core.bodies import Body, BodyState, Params, apply_body, as_body, init_body
 from sffa_jax.core.image_layout import POOLS, Grid, Pool, flatten_maps
 from sffa_jax.core.overlays import Part
 from sffa_jax.core.winners import keep_winners
 
-Params = Any
-"""Parameters of one layer: a pytree of arrays."""
-
 
 @dataclass(frozen=True)
 class Layer:
-    """Configuration of a layer: body, activation, pooling, winners.
+    """Configuration of a layer: body, normalization, activation, pooling, winners.
 
     Attributes:
-      body: a Flax module with `init` and `apply` that maps [samples, d_in] to [samples, units], or
-        under a `grid` [samples, height, width, channels] to maps of that form or to units.
+      body: a Flax Linen module or a `Body` that maps [samples, d_in] to [samples, units], or under
+        a `grid` [samples, height, width, channels] to maps of that form or to units. It may be a
+        small block: its parameters are trained by the layer's one loss, so what is local is the
+        block.
       activation: applied element-wise to the body's output.
       winners: units that stay active in each half; None keeps all.
       grid: shape of the maps in a flat input row; None: the body takes the row.
       pool: one of `POOLS`, or a function from maps to maps, applied after the activation; None:
         no pooling.
+      normalization: a body that keeps the shape, e.g. `nn.BatchNorm()`, between an affine body and
+        the activation; it follows the sum over the parts of the input. Other bodies normalize
+        themselves. None: no normalization.
+      dropout: fraction of the units that training drops from what is passed on to the next layer;
+        the layer's own loss receives all units.
 
     Raises:
-      ValueError: for no winner, an unknown name, or pooling without a grid.
+      ValueError: for no winner, an unknown name, pooling without a grid, a normalization of a body
+        that is not affine, or a fraction outside [0, 1).
 
     >>> Layer(nn.Dense(8), winners=2).winners
     2
     """
 
-    body: nn.Module
+    body: nn.Module | Body
     activation: Callable[[Array], Array] = jax.nn.relu
     winners: int | None = None
     grid: Grid | None = None
     pool: str | Pool | None = None
+    normalization: nn.Module | Body | None = None
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.winners is not None:
@@ -58,9 +65,34 @@ class Layer:
             choose("Layer", "pool", self.pool, POOLS)
             if self.grid is None:
                 raise reject("Layer", "grid", "be given with pooling", None)
+        if self.normalization is not None and not is_affine(self.body):
+            advice = "Normalize inside the body."
+            raise reject(
+                "Layer", "normalization", "be None unless the body is affine", "one", advice
+            )
+        check_range("Layer", "dropout", self.dropout, at_least=0, at_most=0.99)
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether training differs from scoring, as with batch normalization and dropout."""
+        bodies = [self.body] if self.normalization is None else [self.body, self.normalization]
+        return bool(self.dropout) or any(as_body(body).has_modes for body in bodies)
+
+    def key(self, key: Key[Array, ""], k: int | Int[Array, ""]) -> Key[Array, ""] | None:
+        """The random key of this layer, number `k`, in a training step with `key`.
+
+        None for a layer without modes, which draws no random number.
+        """
+        if not self.has_modes:
+            return None
+        return jax.random.fold_in(jax.random.fold_in(key, _LAYER_KEYS), k)
 
 
-def is_affine(body: nn.Module) -> bool:
+_LAYER_KEYS = 2
+"""Folded into a step's key; the step itself draws negatives, and augmentation folds 1."""
+
+
+def is_affine(body: nn.Module | Body) -> bool:
     """Whether the body is a kernel product plus a bias, so that its input can be factored."""
     if type(body) is nn.Conv:
         return body.feature_group_count == 1
@@ -102,11 +134,22 @@ def _per_candidate(
     return flat.reshape(*candidates.shape, *value.shape[1:])
 
 
-def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Params:
-    """Draws the parameters of a layer for inputs of these shapes; their values are not used.
+def init_layer(
+    layer: Layer, key: Key[Array, ""], inputs: Sequence[Part], name: str = "layer"
+) -> tuple[Params, BodyState]:
+    """Draws parameters and state of a layer for inputs of these shapes; values are not used.
 
     An affine body is initialized on the concatenated input, as if it were not factored, and its
     kernel is then split by rows, one piece per input name.
+
+    Args:
+      layer: configuration of the layer.
+      key: draws the parameters.
+      inputs: the factors of the input.
+      name: of the layer, for messages.
+
+    Raises:
+      ValueError: if the body does not fit the input, see `bodies.init_body`.
     """
     names = {part.name for part in inputs}
     if layer.grid is not None and len(names) > 1:
@@ -117,14 +160,30 @@ def init_layer(layer: Layer, key: Key[Array, ""], inputs: Sequence[Part]) -> Par
             ", ".join(sorted(names)),
             "Use an overlay that appends nothing, and no input skip.",
         )
-    row = jax.eval_shape(lambda: _body_input(layer, join(inputs, None)[:1, 0]))
-    params = layer.body.init(key, jnp.zeros(row.shape, row.dtype))["params"]
+    row = jax.eval_shape(lambda: _body_input(layer, join(inputs, None)[0, 0]))
+    body_params, state = init_body(name, as_body(layer.body), key, row)
     if not is_affine(layer.body):
-        return params
+        return {"body": body_params}, state
     sizes = {part.name: row.shape[-1] if layer.grid else part.value.shape[-1] for part in inputs}
     edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
-    kernels = dict(zip(sizes, jnp.split(params["kernel"], edges, axis=-2), strict=True))
-    return {"kernels": kernels} | ({"bias": params["bias"]} if "bias" in params else {})
+    kernels = dict(zip(sizes, jnp.split(body_params["kernel"], edges, axis=-2), strict=True))
+    params = {"kernels": kernels}
+    if "bias" in body_params:
+        params["bias"] = body_params["bias"]
+    if layer.normalization is not None:
+        pre = jax.eval_shape(lambda p: _sum_of_products(layer, p, inputs, None)[0, 0], params)
+        normalization = as_body(layer.normalization)
+        key = jax.random.fold_in(key, 2)  # the network folds 1 for its class units
+        params["normalization"], state = init_body(name, normalization, key, pre, same=True)
+    return params, state
+
+
+def num_units(layer: Layer, params: Params, state: BodyState, inputs: Sequence[Part]) -> int:
+    """Number of units, or of maps, that the body returns."""
+    pre = jax.eval_shape(
+        lambda p, s: _pre_activation(layer, p, s, inputs, None, None, False)[0], params, state
+    )
+    return int(pre.shape[-1])
 
 
 def activity(
@@ -132,12 +191,13 @@ def activity(
     params: Params,
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None = None,
+    state: BodyState = (),
 ) -> Float[Array, "batch one_or_candidates *units"]:
-    """The layer's activity for each sample and each of its label candidates.
+    """The layer's activity for each sample and each of its label candidates, as it scores.
 
     Args:
       layer: configuration of the layer.
-      params: from `init_layer`.
+      params, state: from `init_layer` and training.
       inputs: the factors of the input.
       candidates: candidate labels of each sample; None: all classes, in class order.
 
@@ -147,38 +207,54 @@ def activity(
 
     >>> layer = Layer(nn.Dense(4))
     >>> inputs = (Part("input", jnp.ones((2, 3)), "sample"),)
-    >>> params = init_layer(layer, jax.random.key(0), inputs)
-    >>> activity(layer, params, inputs).shape
+    >>> params, state = init_layer(layer, jax.random.key(0), inputs)
+    >>> activity(layer, params, inputs, state=state).shape
     (2, 1, 4)
     """
-    if is_affine(layer.body):
-        linear = layer.body.clone(use_bias=False)
-        products = []
-        for part in inputs:
-            kernel, value = params["kernels"][part.name], _body_input(layer, part.value)
-            if value.shape[-1] != kernel.shape[-2]:
-                raise reject(
-                    "activity",
-                    part.name,
-                    f"have {kernel.shape[-2]} features, as the layer was built for",
-                    f"shape {part.value.shape}",
-                    "Build the network for inputs of this shape.",
-                )
-            product = linear.apply({"params": {"kernel": kernel}}, value)
-            assert isinstance(product, jax.Array)
-            product = product.astype(value.dtype)
-            products.append(_per_candidate(product, part, candidates))
-        pre = sum(products[1:], start=products[0])
-        if "bias" in params:
-            pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))
-    else:
-        x = join(inputs, candidates)
-        # A user's body may support a single batch axis only.
-        flat = x.reshape(math.prod(x.shape[:2]), *x.shape[2:])
-        out = layer.body.apply({"params": params}, _body_input(layer, flat))
-        assert isinstance(out, jax.Array)
-        out = out.astype(x.dtype)
-        pre = out.reshape(*x.shape[:2], *out.shape[1:])
+    return _forward(layer, params, state, inputs, candidates, None, False)[0]
+
+
+def training_activity(
+    layer: Layer,
+    params: Params,
+    state: BodyState,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+    key: Key[Array, ""] | None,
+) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
+    """The layer's activity in an update, and its new state.
+
+    Statistics are those of the batch, over all samples and candidates; the body drops units with
+    the random key. The layer's loss and the next layer receive this activity; see `passed_on`.
+
+    Args:
+      layer, params, state, inputs, candidates: as in `activity`.
+      key: from `Layer.key`.
+    """
+    return _forward(layer, params, state, inputs, candidates, key, True)
+
+
+def passed_on(layer: Layer, h: Array, key: Key[Array, ""] | None) -> Array:
+    """The part of a training activity that the next layer receives: `layer.dropout` drops units.
+
+    The rest is scaled up, so that the expected activity is that of scoring.
+    """
+    if not layer.dropout or key is None:
+        return h
+    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - layer.dropout, h.shape)
+    return jnp.where(kept, h / (1 - layer.dropout), 0.0)
+
+
+def _forward(
+    layer: Layer,
+    params: Params,
+    state: BodyState,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+    key: Key[Array, ""] | None,
+    train: bool,
+) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
+    pre, state = _pre_activation(layer, params, state, inputs, candidates, key, train)
     h = layer.activation(pre)
     # A body with a grid may also return plain units.
     if layer.grid is not None and h.ndim > 3:
@@ -187,4 +263,54 @@ def activity(
             pooled = pool(h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
             h = pooled.reshape(*h.shape[:2], *pooled.shape[1:])
         h = flatten_maps(h)
-    return h if layer.winners is None else keep_winners(h, layer.winners)
+    return h if layer.winners is None else keep_winners(h, layer.winners), state
+
+
+def _pre_activation(
+    layer: Layer,
+    params: Params,
+    state: BodyState,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+    key: Key[Array, ""] | None,
+    train: bool,
+) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
+    """The body's output, normalized if the layer says so, and the new state."""
+    if not is_affine(layer.body):
+        x = _body_input(layer, join(inputs, candidates))
+        return apply_body(as_body(layer.body), params["body"], state, x, key, train)
+    pre = _sum_of_products(layer, params, inputs, candidates)
+    if layer.normalization is None:
+        return pre, state
+    body = as_body(layer.normalization)
+    return apply_body(body, params["normalization"], state, pre, key, train)
+
+
+def _sum_of_products(
+    layer: Layer,
+    params: Params,
+    inputs: Sequence[Part],
+    candidates: Int[Array, "batch candidates"] | None,
+) -> Float[Array, "batch one_or_candidates *units"]:
+    """The output of an affine body: the sum of the products of the parts, and the bias."""
+    assert isinstance(layer.body, nn.Module)
+    linear = layer.body.clone(use_bias=False)
+    products = []
+    for part in inputs:
+        kernel, value = params["kernels"][part.name], _body_input(layer, part.value)
+        if value.shape[-1] != kernel.shape[-2]:
+            raise reject(
+                "activity",
+                part.name,
+                f"have {kernel.shape[-2]} features, as the layer was built for",
+                f"shape {part.value.shape}",
+                "Build the network for inputs of this shape.",
+            )
+        product = linear.apply({"params": {"kernel": kernel}}, value)
+        assert isinstance(product, jax.Array)
+        product = product.astype(value.dtype)
+        products.append(_per_candidate(product, part, candidates))
+    pre = sum(products[1:], start=products[0])
+    if "bias" in params:
+        pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))
+    return pre

@@ -9,8 +9,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, reject
+from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.class_units import ClassUnits
-from sffa_jax.core.layer import Layer, Params, activity, init_layer
+from sffa_jax.core.layer import Layer, activity, init_layer, num_units
 from sffa_jax.core.overlays import MakeOverlay, Overlay, Part, parts
 from sffa_jax.core.rules import LocalRule
 
@@ -31,8 +32,8 @@ class Network:
         below (the released code's residual connections).
 
     Raises:
-      ValueError: for no layer, fewer than 2 classes, an odd width under a polar rule, a width that
-        the class units cannot split, or a first scored layer that does not exist.
+      ValueError: for no layer, fewer than 2 classes, or a first scored layer that does not exist.
+        The widths of layers are checked by `init_network`.
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -58,25 +59,6 @@ class Network:
             raise reject(
                 "Network", "first_scored", f"be below {len(self.layers)} layers", self.first_scored
             )
-        divisor = self.class_units.divisor if self.class_units else 1
-        for layer in self.layers:
-            units = getattr(layer.body, "features", 0)
-            if self.rule.polar and units % 2:
-                raise reject(
-                    "Network",
-                    "layers",
-                    "have an even number of units (half positive, half negative neurons)",
-                    units,
-                    "Choose an even layer width.",
-                )
-            if units % divisor:
-                raise reject(
-                    "Network",
-                    "layers",
-                    f"have units that {self.num_classes} classes can share",
-                    units,
-                    f"Choose a multiple of {divisor}.",
-                )
 
     @property
     def class_units(self) -> ClassUnits | None:
@@ -86,10 +68,21 @@ class Network:
 
 
 class NetworkParams(struct.PyTreeNode):
-    """Attributes: layers: parameters of each layer; overlay: drawn once, never trained."""
+    """A network's arrays.
+
+    Attributes:
+      layers: parameters of each layer.
+      overlay: drawn once, never trained.
+      states: state of each layer's body, e.g. running statistics; empty: no body has a state.
+    """
 
     layers: tuple[Params, ...]
     overlay: Overlay
+    states: tuple[BodyState, ...] = ()
+
+    def of_layers(self) -> Iterator[tuple[Params, BodyState]]:
+        """Parameters and state of each layer in turn."""
+        return zip(self.layers, self.states or ((),) * len(self.layers), strict=True)
 
 
 def next_input(
@@ -115,7 +108,8 @@ def init_network(
 
     Raises:
       ValueError: if the overlay marks the label although the rule has class units, if neither does,
-        or if it marks another number of classes.
+        or if it marks another number of classes; if a body does not fit its input; for an odd width
+        under a polar rule, or a width that the class units cannot split.
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -141,32 +135,49 @@ def init_network(
             "one that marks it" if overlay.marks_label else "one that marks nothing",
         )
     overlaid = inputs = parts(overlay, x)
-    params = []
+    params, states = [], []
     for k, layer in enumerate(network.layers):
-        key_layer = jax.random.fold_in(key_layers, k)
-        layer_params = init_layer(layer, key_layer, inputs)
+        key_layer, name = jax.random.fold_in(key_layers, k), f"layers[{k}]"
+        layer_params, state = init_layer(layer, key_layer, inputs, name)
+        _check_width(network, name, num_units(layer, layer_params, state, inputs))
         # The next layer's parameters depend on shapes only, so no activity is computed.
         h = jax.eval_shape(
-            lambda p, inputs=inputs, layer=layer: activity(layer, p, inputs), layer_params
+            lambda p, s, inputs=inputs, layer=layer: activity(layer, p, inputs, state=s),
+            layer_params,
+            state,
         )
         if class_units is not None:
             key_units = jax.random.fold_in(key_layer, 1)
-            layer_params = _add_class_units(layer_params, class_units.init(key_units, h.shape[-1]))
+            of_classes = class_units.init(key_units, h.shape[-1])
+            if of_classes is not None:
+                layer_params[CLASS_UNITS] = of_classes
         params.append(layer_params)
+        states.append(state)
         inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid)
-    return NetworkParams(layers=tuple(params), overlay=overlay)
+    return NetworkParams(tuple(params), overlay, tuple(states))
+
+
+def _check_width(network: Network, name: str, units: int) -> None:
+    if network.rule.polar and units % 2:
+        raise reject(
+            "init_network",
+            name,
+            "have an even number of units (half positive, half negative neurons)",
+            units,
+            "Choose an even layer width.",
+        )
+    if network.class_units is not None and units % network.class_units.divisor:
+        raise reject(
+            "init_network",
+            name,
+            f"have units that {network.num_classes} classes can share",
+            units,
+            f"Choose a multiple of {network.class_units.divisor}.",
+        )
 
 
 CLASS_UNITS = "class_units"
 """Name of the class units' parameters among a layer's parameters."""
-
-
-def _add_class_units(params: Params, of_classes: Array | None) -> Params:
-    if of_classes is None:
-        return params
-    if CLASS_UNITS in params:
-        raise reject("init_network", "layers", "have no parameter of this name", CLASS_UNITS)
-    return {**params, CLASS_UNITS: of_classes}
 
 
 def activities(
@@ -177,8 +188,8 @@ def activities(
 ) -> Iterator[Float[Array, "batch one_or_candidates *units"]]:
     """Yields each layer's activity in turn, for the given label candidates (None: all)."""
     overlaid = inputs = parts(params.overlay, x)
-    for layer, layer_params in zip(network.layers, params.layers, strict=True):
-        h = activity(layer, layer_params, inputs, candidates)
+    for layer, (of_layer, state) in zip(network.layers, params.of_layers(), strict=True):
+        h = activity(layer, of_layer, inputs, candidates, state)
         yield h
         inputs = next_input(network, h, overlaid)
 

@@ -111,7 +111,9 @@ def pipelined_epoch(
             overlaid = inputs = parts(overlay, x)
             if k > 0:
                 inputs = next_input(network, below, overlaid)
-            state, info = layer_step(network, k, optimizer, state, inputs, candidates, is_target)
+            key = upper.key(plan.keys[i], jax.lax.axis_index(LAYERS))
+            batch = inputs, candidates, is_target, key
+            state, info = layer_step(network, k, optimizer, state, *batch)
             return state, info.activity, jnp.mean(info.loss)
 
         def on_device(
@@ -164,6 +166,7 @@ def pipelined_epoch(
                 progress.state.layers[0].params,
                 parts(overlay, prepare(jnp.int32(0))[0]),
                 prepare(jnp.int32(0))[1],
+                progress.state.layers[0].body_state,
             )
         )
         # Every device holds a lowest and an upper layer, and trains one of the two.

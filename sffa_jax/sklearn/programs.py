@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.core.architectures import dense_layers
-from sffa_jax.core.layer import Params
+from sffa_jax.core.bodies import Params
 from sffa_jax.core.network import Network, NetworkParams, activities
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.core.rules import LocalRule

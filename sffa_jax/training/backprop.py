@@ -1,5 +1,6 @@
 """The baseline: the same layers trained end to end by backpropagation and cross-entropy."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -7,47 +8,96 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from sffa_jax.checks import check_integer, check_range
-from sffa_jax.core.layer import Layer, Params, activity, init_layer
+from sffa_jax.core.bodies import BodyState, Params
+from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.learner import Learner, check_batch
 
 
 class BackpropState(struct.PyTreeNode):
-    """Attributes: params: one entry per layer, the read-out last; opt_state: for all parameters."""
+    """A network in training.
+
+    Attributes:
+      params: one entry per layer, the read-out last.
+      opt_state: for all parameters.
+      body_states: state of each layer's body; empty: no body has a state.
+    """
 
     params: tuple[Params, ...]
     opt_state: optax.OptState
+    body_states: tuple[BodyState, ...] = ()
 
 
 def logits(
-    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+    layers: tuple[Layer, ...],
+    params: tuple[Params, ...],
+    x: Float[Array, "batch *input"],
+    body_states: tuple[BodyState, ...] = (),
 ) -> Float[Array, "batch classes"]:
     """Returns the output of `layers`, whose last one is the read-out; gradients flow throughout."""
-    h = x
-    for layer, layer_params in zip(layers, params, strict=True):
-        h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
-    return h
+    return _activities(layers, params, x, body_states)[-1]
+
+
+def training_logits(
+    layers: tuple[Layer, ...],
+    params: tuple[Params, ...],
+    x: Float[Array, "batch *input"],
+    body_states: tuple[BodyState, ...],
+    key: Key[Array, ""],
+) -> tuple[Float[Array, "batch classes"], tuple[BodyState, ...]]:
+    """Like `logits`, with statistics of the batch and dropped units; also returns the new states.
+
+    `key` is the random key of the training step.
+    """
+    h, states = x, []
+    for k, (layer, of_layer, state) in enumerate(_zip(layers, params, body_states)):
+        layer_key = layer.key(key, k)
+        inputs = (Part("input", h, "sample"),)
+        h, state = training_activity(layer, of_layer, state, inputs, None, layer_key)
+        h = passed_on(layer, h, layer_key)[:, 0]
+        states.append(state)
+    return h, tuple(states)
 
 
 def hidden_activities(
-    layers: tuple[Layer, ...], params: tuple[Params, ...], x: Float[Array, "batch *input"]
+    layers: tuple[Layer, ...],
+    params: tuple[Params, ...],
+    x: Float[Array, "batch *input"],
+    body_states: tuple[BodyState, ...] = (),
 ) -> list[Float[Array, "batch units"]]:
     """Activity of each hidden layer, flat.
 
     Args:
       layers: the hidden layers.
-      params: parameters of these layers; further ones (the read-out) are ignored.
+      params, body_states: of these layers; further ones (the read-out) are ignored.
       x: scaled images.
     """
-    h, hidden = x, []
-    for layer, layer_params in zip(layers, params, strict=False):
-        h = activity(layer, layer_params, (Part("input", h, "sample"),))[:, 0]
-        hidden.append(h.reshape(x.shape[0], -1))
-    return hidden
+    number = len(layers)
+    hidden = _activities(layers, params[:number], x, body_states[:number])
+    return [h.reshape(x.shape[0], -1) for h in hidden]
+
+
+def _zip(
+    layers: tuple[Layer, ...], params: tuple[Params, ...], body_states: tuple[BodyState, ...]
+) -> Iterator[tuple[Layer, Params, BodyState]]:
+    return zip(layers, params, body_states or ((),) * len(layers), strict=True)
+
+
+def _activities(
+    layers: tuple[Layer, ...],
+    params: tuple[Params, ...],
+    x: Float[Array, "batch *input"],
+    body_states: tuple[BodyState, ...],
+) -> list[Array]:
+    h, found = x, []
+    for layer, of_layer, state in _zip(layers, params, body_states):
+        h = activity(layer, of_layer, (Part("input", h, "sample"),), state=state)[:, 0]
+        found.append(h)
+    return found
 
 
 def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
@@ -55,14 +105,19 @@ def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, .
     return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
 
-def init_layers(layers: tuple[Layer, ...], key: Array, x: Array) -> tuple[Params, ...]:
-    """Draws parameters of layers whose input contains no label."""
-    h, params = x[:1], []
+def init_layers(
+    layers: tuple[Layer, ...], key: Array, x: Array
+) -> tuple[tuple[Params, ...], tuple[BodyState, ...]]:
+    """Draws parameters and states of layers whose input contains no label."""
+    h, params, states = x[:1], [], []
     for i, layer in enumerate(layers):
         inputs = (Part("input", h, "sample"),)
-        params.append(init_layer(layer, jax.random.fold_in(key, i), inputs))
-        h = activity(layer, params[-1], inputs)[:, 0]
-    return tuple(params)
+        layer_key = jax.random.fold_in(key, i)
+        layer_params, state = init_layer(layer, layer_key, inputs, f"layers[{i}]")
+        params.append(layer_params)
+        states.append(state)
+        h = activity(layer, layer_params, inputs, state=state)[:, 0]
+    return tuple(params), tuple(states)
 
 
 def backprop_learner(
@@ -83,6 +138,8 @@ def backprop_learner(
       adversarial: length of a step on the images that increases the loss, see
         `adversarial.perturb`; None: no step.
 
+    Layers use the statistics of the batch and drop units in an update, and only there.
+
     Raises:
       ValueError: for fewer than 2 classes, a fraction outside [0, 1], or a distance that is not
         positive.
@@ -100,27 +157,33 @@ def backprop_learner(
     hidden_layers, layers = layers, with_read_out(layers, num_classes)
 
     def init(key: Array, x: Array) -> BackpropState:
-        params = init_layers(layers, key, x)
-        return BackpropState(params, optimizer.init(params))
+        params, states = init_layers(layers, key, x)
+        return BackpropState(params, optimizer.init(params), states)
 
     def step(
         state: BackpropState, key: Array, x: Array, labels: Array
     ) -> tuple[BackpropState, Array]:
-        del key
         check_batch("backprop_learner.step", x, labels, num_classes)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
-
-        def losses(params: tuple[Params, ...], x: Array) -> Array:
-            return optax.softmax_cross_entropy(logits(layers, params, x), targets)
-
         if adversarial is not None:
-            x = perturb(lambda x: losses(state.params, x), x, adversarial)
-        loss, gradient = jax.value_and_grad(lambda p: jnp.mean(losses(p, x)))(state.params)
+
+            def losses(x: Array) -> Array:
+                scores = logits(layers, state.params, x, state.body_states)
+                return optax.softmax_cross_entropy(scores, targets)
+
+            x = perturb(losses, x, adversarial)
+
+        def mean_loss(params: tuple[Params, ...]) -> tuple[Array, tuple[BodyState, ...]]:
+            scores, states = training_logits(layers, params, x, state.body_states, key)
+            return jnp.mean(optax.softmax_cross_entropy(scores, targets)), states
+
+        (loss, states), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        return BackpropState(optax.apply_updates(state.params, updates), opt_state), loss[None]
+        params = optax.apply_updates(state.params, updates)
+        return BackpropState(params, opt_state, states), loss[None]
 
     def scores(state: BackpropState, x: Array) -> Array:
-        return logits(layers, state.params, x)[None]
+        return logits(layers, state.params, x, state.body_states)[None]
 
     build = partial(
         backprop_learner,

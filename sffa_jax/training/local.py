@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_range, choose
-from sffa_jax.core.layer import Params, activity
+from sffa_jax.checks import check_range, choose, reject
+from sffa_jax.core.bodies import BodyState, Params
+from sffa_jax.core.layer import activity, passed_on, training_activity
 from sffa_jax.core.negatives import NEGATIVES, Negatives, targets
 from sffa_jax.core.network import (
     Network,
@@ -25,12 +26,22 @@ from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.learner import Learner, check_batch
 from sffa_jax.training.update_order import UPDATE_ORDERS, LayerUpdates, Update, UpdateOrder
 
+Optimizers: TypeAlias = optax.GradientTransformation | Sequence[optax.GradientTransformation]
+"""One optimizer for all layers, or one for each."""
+
 
 class LayerState(struct.PyTreeNode):
-    """Attributes: params: of one layer; opt_state: of its optimizer."""
+    """A layer in training.
+
+    Attributes:
+      params: of the layer; trained.
+      opt_state: of its optimizer.
+      body_state: of its body, e.g. running statistics; without arrays for most bodies.
+    """
 
     params: Params
     opt_state: optax.OptState
+    body_state: BodyState = ()
 
 
 class LocalState(struct.PyTreeNode):
@@ -49,7 +60,11 @@ class LocalState(struct.PyTreeNode):
     @property
     def params(self) -> NetworkParams:
         """The network's parameters, for `network.label_scores` and the like."""
-        return NetworkParams(tuple(layer.params for layer in self.layers), self.overlay)
+        return NetworkParams(
+            tuple(layer.params for layer in self.layers),
+            self.overlay,
+            tuple(layer.body_state for layer in self.layers),
+        )
 
 
 class LayerInfo(NamedTuple):
@@ -58,12 +73,15 @@ class LayerInfo(NamedTuple):
     Attributes:
       loss: [batch] local loss, nats.
       logits: [batch, candidates].
-      activity: [batch, candidates (1 if no input depends on the label), *units].
+      activity: [batch, candidates (1 if no input depends on the label), *units] that the next layer
+        receives.
+      body_state: state of the layer's body after this batch.
     """
 
     loss: Float[Array, " batch"]
     logits: Float[Array, "batch candidates"]
     activity: Float[Array, "batch one_or_candidates *units"]
+    body_state: BodyState = ()
 
 
 def layer_loss(
@@ -73,15 +91,32 @@ def layer_loss(
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
     is_target: Bool[Array, "batch candidates"],
+    body_state: BodyState = (),
+    *,
+    train: bool = False,
+    key: Key[Array, ""] | None = None,
 ) -> LayerInfo:
-    """The local loss of layer k: a function of that layer's parameters and its input."""
-    rule = network.rule
-    h = activity(network.layers[k], params, inputs, candidates)
+    """The local loss of layer k: a function of that layer's parameters and its input.
+
+    Args:
+      network, k: the layer.
+      params, body_state: of the layer.
+      inputs, candidates: of the layer.
+      is_target: marks the true label among the candidates.
+      train: whether the body trains: statistics of the batch, dropped units. Otherwise the loss of
+        a sample depends on no other sample.
+      key: from `Layer.key`; only in training.
+    """
+    rule, layer = network.rule, network.layers[k]
+    if train:
+        h, body_state = training_activity(layer, params, body_state, inputs, candidates, key)
+    else:
+        h = activity(layer, params, inputs, candidates, body_state)
     logits = candidate_logits(network, params, h, candidates)
     loss = rule.loss(logits, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
-    return LayerInfo(loss, logits, h)
+    return LayerInfo(loss, logits, passed_on(layer, h, key), body_state)
 
 
 def layer_step(
@@ -92,21 +127,42 @@ def layer_step(
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
     is_target: Bool[Array, "batch candidates"],
+    key: Key[Array, ""] | None = None,
 ) -> tuple[LayerState, LayerInfo]:
-    """Updates layer k; differentiates only the parameters of this layer."""
+    """Updates layer k; differentiates only the parameters of this layer.
+
+    `key` is from `Layer.key`; the other arguments are those of `layer_loss`.
+    """
 
     def mean_loss(params: Params) -> tuple[Array, LayerInfo]:
-        info = layer_loss(network, k, params, inputs, candidates, is_target)
+        batch = inputs, candidates, is_target, state.body_state
+        info = layer_loss(network, k, params, *batch, train=True, key=key)
         return jnp.mean(info.loss), info
 
     gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    return LayerState(optax.apply_updates(state.params, updates), opt_state), info
+    params = optax.apply_updates(state.params, updates)
+    return LayerState(params, opt_state, info.body_state), info
+
+
+def by_layer(network: Network, optimizer: Optimizers) -> tuple[optax.GradientTransformation, ...]:
+    """Returns one optimizer for each layer of a network.
+
+    Raises:
+      ValueError: for a sequence of another length.
+    """
+    number = len(network.layers)
+    if isinstance(optimizer, optax.GradientTransformation):
+        return (optimizer,) * number
+    if len(optimizer) != number:
+        wanted = f"be one, or one for each of the {number} layers"
+        raise reject("local_learner", "optimizer", wanted, len(optimizer))
+    return tuple(optimizer)
 
 
 def local_learner(
     network: Network,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizers,
     *,
     negatives: str | Negatives = "uniform",
     update_order: str | Update | UpdateOrder = "simultaneous",
@@ -116,16 +172,22 @@ def local_learner(
 
     Args:
       network: layers, rule and overlay.
-      optimizer: each layer has a separate state of it; schedules count the updates of that layer.
+      optimizer: each layer has a separate state of it, and schedules count the updates of that
+        layer; or a sequence of optimizers, one per layer.
       negatives: "uniform", "hard", "all", or a function of the signature in `negatives`. Hard
         negatives use the scores of the layers that have started to learn.
       update_order: "simultaneous", "sequential", `update_order.greedy(steps_per_layer)`, or a
         function of the signature `update_order.Update`.
       adversarial: length of a step on the images that increases the loss of the *first* layer, see
-        `adversarial.perturb`; no gradient crosses a layer. None: no step.
+        `adversarial.perturb`; no gradient crosses a layer. It is the loss of scoring, with running
+        statistics and all units. None: no step.
+
+    In an update, layers use the statistics of the batch and drop units; the next layer receives the
+    activity of that same pass. `scores` uses running statistics and all units.
 
     Raises:
-      ValueError: for an unknown name or a distance that is not positive.
+      ValueError: for an unknown name, a distance that is not positive, or a wrong number of
+        optimizers.
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -141,13 +203,16 @@ def local_learner(
     if not isinstance(update_order, UpdateOrder):
         update = choose("local_learner", "update_order", update_order, UPDATE_ORDERS)
         update_order = UpdateOrder(update)
-    order = update_order
+    order, optimizers = update_order, by_layer(network, optimizer)
     if adversarial is not None:
         check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no step.")
 
     def init(key: Array, x: Array) -> LocalState:
         params = init_network(network, key, x[:1])
-        layers = tuple(LayerState(p, optimizer.init(p)) for p in params.layers)
+        layers = tuple(
+            LayerState(p, optimizer.init(p), state)
+            for optimizer, (p, state) in zip(optimizers, params.of_layers(), strict=True)
+        )
         return LocalState(layers, params.overlay, jnp.int32(0))
 
     def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
@@ -161,15 +226,17 @@ def local_learner(
         if adversarial is not None:
 
             def first_loss(x: Array) -> Array:
-                inputs, params = parts(state.overlay, x), state.layers[0].params
-                return layer_loss(network, 0, params, inputs, candidates, is_target).loss
+                inputs, first = parts(state.overlay, x), state.layers[0]
+                batch = inputs, candidates, is_target, first.body_state
+                return layer_loss(network, 0, first.params, *batch).loss
 
             x = perturb(first_loss, x, adversarial)
 
         def update(k: int, layer: LayerState, inputs: Sequence[Part]) -> tuple:
-            return layer_step(network, k, optimizer, layer, inputs, candidates, is_target)
+            batch = inputs, candidates, is_target, network.layers[k].key(key, k)
+            return layer_step(network, k, optimizers[k], layer, *batch)
 
-        updates = LayerUpdates(network, update, parts(state.overlay, x), candidates)
+        updates = LayerUpdates(network, update, parts(state.overlay, x), candidates, key)
         layers, losses = order.update(updates, state.layers, state.step)
         return LocalState(layers, state.overlay, state.step + 1), losses
 

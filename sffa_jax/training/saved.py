@@ -67,8 +67,10 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 _RECORDS: dict[str, Any] = {
     record.__name__: record for record in (Grid, Layer, LocalRule, Network, UpdateOrder)
 }
-_BODIES: dict[str, Any] = {"Dense": nn.Dense, "Conv": nn.Conv}
-_NO_DATA = ("parent", "name", "kernel_init", "bias_init")
+_BODIES: dict[str, Any] = {
+    body.__name__: body for body in (nn.Dense, nn.Conv, nn.BatchNorm, nn.GroupNorm)
+}
+_NO_DATA = ("parent", "name", "kernel_init", "bias_init", "scale_init")
 """Fields of a Flax module that its trained parameters do not depend on."""
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_integer
-from sffa_jax.core.layer import activity
+from sffa_jax.core.layer import passed_on, training_activity
 from sffa_jax.core.network import Network, next_input
 from sffa_jax.core.overlays import Part
 
@@ -34,16 +34,24 @@ class LayerUpdates:
         and the activity from before the update).
       inputs: inputs of the first layer, the overlaid images.
       candidates: label candidates of each sample; None: all.
+      key: random key of this training step.
     """
 
     network: Network
     update: Callable[[int, Any, Inputs], tuple[Any, Any]]
     inputs: Inputs
     candidates: Int[Array, "batch candidates"] | None
+    key: Key[Array, ""]
 
     def activity(self, k: int, state: Any, inputs: Inputs) -> Array:
-        """Returns the activity of layer k without an update."""
-        return activity(self.network.layers[k], state.params, inputs, self.candidates)
+        """Returns the activity of layer k that the next layer receives, without an update.
+
+        The body trains as in an update, with the same random key; its new state is not kept.
+        """
+        layer = self.network.layers[k]
+        key = layer.key(self.key, k)
+        arguments = layer, state.params, state.body_state, inputs, self.candidates, key
+        return passed_on(layer, training_activity(*arguments)[0], key)
 
     def next_inputs(self, h: Array) -> Inputs:
         """Returns the inputs of the next layer; no gradient flows through them."""

@@ -51,6 +51,8 @@ LAYERS = {
     "winners": whole(1, none=True),
     "initializer": choice(architectures.INITIALIZERS),
     "precision": choice(architectures.DTYPES),
+    "normalization": choice(architectures.NORMALIZATIONS, none=True),
+    "dropout": number(at_least=0, at_most=0.99),
 }
 
 
@@ -59,7 +61,11 @@ CASES = [
     Case(goodness.polar_ratio, SCALED | {"eps": number(above=0)}, lambda: {"h": H}),
     Case(
         layer.Layer,
-        {"winners": whole(1, none=True), "pool": choice(image_layout.POOLS, none=True)},
+        {
+            "winners": whole(1, none=True),
+            "pool": choice(image_layout.POOLS, none=True),
+            "dropout": number(at_least=0, at_most=0.99),
+        },
         lambda: {"body": nn.Conv(4, (3, 3)), "grid": image_layout.Grid(4, 4, 1)},
     ),
     Case(
@@ -134,6 +140,8 @@ CASES = [
 ]
 
 EXEMPT = {
+    "core.bodies.init_body": "the name is for messages",
+    "core.layer.init_layer": "the name is for messages",
     "core.class_units.ClassUnits": "made by the functions of its module",
     "core.conv_cpu.convolve": "replaces XLA's convolution in Flax, which passes the arguments",
     "core.negatives.every": "uses none of its arguments",

@@ -40,7 +40,7 @@ def plain_kernel(params):
 def test_factored_equals_plain(name, candidates):
     overlay = OVERLAYS[name]
     layer = Layer(nn.Dense(6, bias_init=nn.initializers.normal()))
-    params = init_layer(layer, jax.random.key(2), overlays.parts(overlay, X))
+    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(overlay, X))
     tried = jnp.broadcast_to(jnp.arange(4), (5, 4)) if candidates is None else candidates
 
     def factored(params):
@@ -65,7 +65,7 @@ def test_factored_equals_plain(name, candidates):
 
 def test_the_kernel_is_initialized_as_if_it_were_not_factored():
     layer = dense_layers([6])[0]
-    params = init_layer(layer, jax.random.key(2), overlays.parts(OVERLAYS["pattern"], X))
+    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(OVERLAYS["pattern"], X))
     whole = layer.body.init(jax.random.key(2), jnp.zeros(19))["params"]["kernel"]
     np.testing.assert_array_equal(plain_kernel(params), whole)
 
@@ -74,7 +74,7 @@ def test_the_image_meets_the_kernel_once():
     """One product over the batch's rows, however many candidates there are."""
     layer = dense_layers([6])[0]
     inputs = overlays.parts(OVERLAYS["pattern"], X)
-    params = init_layer(layer, jax.random.key(2), inputs)
+    params, _ = init_layer(layer, jax.random.key(2), inputs)
     jaxpr = jax.make_jaxpr(lambda p: activity(layer, p, inputs))(params)
     shapes = [
         sorted(tuple(v.aval.shape) for v in eqn.invars)
@@ -97,11 +97,11 @@ class TwoLinear(nn.Module):
 def test_any_flax_module_is_a_body():
     layer, overlay = Layer(TwoLinear()), OVERLAYS["pattern"]
     inputs = overlays.parts(overlay, X)
-    params = init_layer(layer, jax.random.key(2), inputs)
+    params, _ = init_layer(layer, jax.random.key(2), inputs)
     h = activity(layer, params, inputs, CANDIDATES)
     for i in range(2):
         x = overlays.overlay_inputs(overlay, X, CANDIDATES[:, i])
-        expected = nn.relu(layer.body.apply({"params": params}, x))
+        expected = nn.relu(layer.body.apply({"params": params["body"]}, x))
         np.testing.assert_allclose(h[:, i], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_a_convolution_factors_too():
     patterns = jax.random.normal(jax.random.key(5), (4, 6, 6, 2))
     layer = Layer(nn.Conv(4, (3, 3), strides=2))
     inputs = (Part("input", images, "sample"), Part("input", patterns, "class"))
-    params = init_layer(layer, jax.random.key(6), inputs)
+    params, _ = init_layer(layer, jax.random.key(6), inputs)
     h = activity(layer, params, inputs)
     whole = {"params": {"kernel": params["kernels"]["input"], "bias": params["bias"]}}
     for label in range(4):
@@ -134,7 +134,7 @@ def test_bad_arguments(arguments, message):
 
 def test_input_of_another_shape():
     layer = dense_layers([6])[0]
-    params = init_layer(layer, jax.random.key(0), (Part("input", X, "sample"),))
+    params, _ = init_layer(layer, jax.random.key(0), (Part("input", X, "sample"),))
     with pytest.raises(ValueError, match=r"12 features, .* got shape \(5, 9\)"):
         activity(layer, params, (Part("input", X[:, :9], "sample"),))
 
@@ -142,7 +142,7 @@ def test_input_of_another_shape():
 def test_torchs_initializer_is_uniform_within_one_over_root_inputs():
     (layer,) = dense_layers([200], initializer="torch")
     inputs = (Part("input", jnp.zeros((1, 400)), "sample"),)
-    kernel = np.array(init_layer(layer, jax.random.key(0), inputs)["kernels"]["input"])
+    kernel = np.array(init_layer(layer, jax.random.key(0), inputs)[0]["kernels"]["input"])
     bound = 1 / np.sqrt(400)
     assert 0.99 * bound < np.abs(kernel).max() <= bound
     np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)
@@ -164,7 +164,7 @@ def waves():
 def test_a_factored_convolution_is_the_plain_one(candidates):
     """Of each overlaid image by itself, through Flax's own convolution."""
     layer = conv()[0]
-    params = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
     tried = jnp.broadcast_to(jnp.arange(4), (3, 4)) if candidates is None else candidates
     plain = nn.Conv(4, (3, 3), use_bias=False)
 
@@ -189,7 +189,7 @@ def test_a_factored_convolution_is_the_plain_one(candidates):
 
 def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
     layer = conv()[0]
-    params = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
+    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
     traced = jax.make_jaxpr(
         lambda p, x: activity(layer, p, overlays.parts(waves(), x), CANDIDATES[:3])
     )(params, IMAGES)
@@ -216,7 +216,7 @@ def test_the_first_half_of_a_row_of_maps_is_the_first_half_of_the_maps():
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_pooling_by_hand(pool):
     (layer,) = conv((4,), pool=pool)
-    params = init_layer(layer, jax.random.key(2), (Part("input", IMAGES, "sample"),))
+    params, _ = init_layer(layer, jax.random.key(2), (Part("input", IMAGES, "sample"),))
     found = activity(layer, params, (Part("input", IMAGES, "sample"),))[:, 0]
     (whole,) = conv((4,))
     unpooled = activity(whole, params, (Part("input", IMAGES, "sample"),))[:, 0]
@@ -228,7 +228,7 @@ def test_pooling_by_hand(pool):
 def test_winners_are_found_in_each_half_of_the_maps():
     (layer,), (free,) = conv((4,), winners=1), conv((4,))
     inputs = (Part("input", IMAGES, "sample"),)
-    params = init_layer(layer, jax.random.key(2), inputs)
+    params, _ = init_layer(layer, jax.random.key(2), inputs)
     found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 2, 60)
     halves = np.array(activity(free, params, inputs))[:, 0].reshape(3, 2, 60)
     expected = np.where(halves == halves.max(axis=2, keepdims=True), halves, 0)
@@ -247,7 +247,7 @@ def test_functions_stand_where_names_do():
     inputs = (Part("input", IMAGES, "sample"),)
     activities = []
     for (layer,) in (named, functions):
-        params = init_layer(layer, jax.random.key(2), inputs)
+        params, _ = init_layer(layer, jax.random.key(2), inputs)
         activities.append(activity(layer, params, inputs))
     np.testing.assert_array_equal(*activities)
 
@@ -268,7 +268,7 @@ def test_the_sizes_of_maps(options, sizes):
     built = conv_layers((28, 28), **{"pool": None} | options)
     inputs = (Part("input", jnp.zeros((1, 784)), "sample"),)
     for layer, (side, channels) in zip(built, sizes, strict=True):
-        params = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, jax.random.key(0), i))
+        params, _ = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, jax.random.key(0), i))
         h = jax.eval_shape(lambda p, i=inputs, at=layer: activity(at, p, i), params)
         assert h.shape == (1, 1, side * side * channels)
         inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)
@@ -297,11 +297,11 @@ class Attention(nn.Module):
 def test_any_flax_module_is_a_body_of_images(body, units):
     layer = Layer(body, grid=GRID)
     parts = overlays.parts(waves(), IMAGES)
-    params = jax.jit(lambda: init_layer(layer, jax.random.key(2), parts))()
+    params, _ = jax.jit(lambda: init_layer(layer, jax.random.key(2), parts))()
     found = jax.jit(lambda params: activity(layer, params, parts, CANDIDATES[:3]))(params)
     assert found.shape == (3, 2, units)
     x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
-    out = jax.jit(lambda params: nn.relu(body.apply({"params": params}, x)))(params)
+    out = jax.jit(lambda params: nn.relu(body.apply({"params": params["body"]}, x)))(params)
     expected = jnp.moveaxis(out, -1, 1).reshape(3, -1)
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
 

@@ -68,7 +68,10 @@ def test_first_scored_leaves_out_the_layers_below():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: build(sffa(), hidden=(8, 7)), r"even number of units .* got 7. Choose an even"),
+        (
+            lambda: network.init_network(build(sffa(), hidden=(8, 7)), jax.random.key(0), X),
+            r"even number of units .* got 7. Choose an even",
+        ),
         (lambda: build(sffa(), first_scored=2), r"`first_scored` must be below 2 layers, got 2"),
         (
             lambda: network.Network((), ffa(), overlays.corner_one_hot(), 3),
@@ -162,7 +165,9 @@ def test_class_units_give_all_labels_in_one_pass(class_units):
     ("make", "message"),
     [
         (
-            lambda: network_of_class_units(dense_layers([8])),
+            lambda: network.init_network(
+                network_of_class_units(dense_layers([8])), jax.random.key(0), X
+            ),
             "units that 3 classes can share, got 8. .* 6",
         ),
         (

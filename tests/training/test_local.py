@@ -9,10 +9,12 @@ import numpy as np
 import optax
 import oracles
 import pytest
+from linen_bodies import Normalized
 
 from sffa_jax import ffa, sffa
 from sffa_jax.core import class_units, network, overlays
 from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.layer import Layer
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.network import next_input
 from sffa_jax.core.overlays import parts
@@ -32,13 +34,29 @@ def build(rule, hidden=(8, 6, 4)):
     return network.Network(dense_layers(hidden), rule, overlays.corner_one_hot(), NUM_CLASSES)
 
 
-def loss_of_layer(net, k):
-    """Layer k's loss as a function of *all* parameters of the network."""
+def stateful():
+    """Layers whose bodies have running statistics and drop units."""
+    return network.Network(
+        (
+            *dense_layers([8], normalization="batch", dropout=0.25),
+            Layer(Normalized(6)),
+            *dense_layers([4], normalization="batch"),
+        ),
+        RULES["sffa"],
+        overlays.corner_one_hot(),
+        NUM_CLASSES,
+    )
+
+
+def loss_of_layer(net, k, states):
+    """Layer k's loss in training as a function of *all* parameters of the network."""
 
     def loss(layers, overlay):
         overlaid = inputs = parts(overlay, X)
         for i, params in enumerate(layers):
-            info = local.layer_loss(net, i, params, inputs, CANDIDATES, IS_TARGET)
+            batch = inputs, CANDIDATES, IS_TARGET, states[i]
+            key = net.layers[i].key(jax.random.key(2), i)
+            info = local.layer_loss(net, i, params, *batch, train=True, key=key)
             if i == k:
                 return info.loss.mean()
             inputs = next_input(net, info.activity, overlaid)
@@ -48,11 +66,16 @@ def loss_of_layer(net, k):
 
 
 @pytest.mark.parametrize("k", [0, 1, 2])
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_no_gradient_crosses_a_layer(rule, k):
-    net = build(rule)
-    params = network.init_network(net, jax.random.key(1), X)
-    gradients = jax.grad(loss_of_layer(net, k))(params.layers, params.overlay)
+@pytest.mark.parametrize("name", [*RULES, "stateful"])
+def test_no_gradient_crosses_a_layer(name, k):
+    net = stateful() if name == "stateful" else build(RULES[name])
+
+    @jax.jit
+    def gradients_of(key):
+        params = network.init_network(net, key, X)
+        return jax.grad(loss_of_layer(net, k, params.states))(params.layers, params.overlay)
+
+    gradients = gradients_of(jax.random.key(1))
     for i, gradient in enumerate(gradients):
         size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(gradient))
         assert (size > 0) if i == k else (size == 0), f"layer {k}'s loss moves layer {i}"
@@ -267,3 +290,35 @@ def test_convolutions_learn_and_no_gradient_crosses_them(label, negatives):
         assert norms[1 - k] == 0
     learner = local.local_learner(net, optax.adam(1e-2), negatives=negatives)
     check_losses_fall(learner, x)
+
+
+def test_each_layer_can_have_an_optimizer():
+    net = build(RULES["sffa"], hidden=(8, 6))
+    learner = local.local_learner(net, [optax.sgd(0.0), optax.adam(1e-2)])
+    state = jax.jit(learner.init)(jax.random.key(0), X)
+    new, _ = jax.jit(learner.step)(state, jax.random.key(1), X, LABELS)
+    same = [
+        np.array_equal(*map(jax.tree.leaves, (a.params, b.params)))
+        for a, b in zip(state.layers, new.layers, strict=True)
+    ]
+    assert same == [True, False]
+    with pytest.raises(ValueError, match="one for each of the 2 layers, got 3"):
+        local.local_learner(net, [optax.sgd(0.1)] * 3)
+
+
+@pytest.mark.parametrize("order", ["sequential", greedy(1)])
+def test_the_state_of_a_body_changes_in_its_layers_update_only(order):
+    learner = local.local_learner(stateful(), optax.adam(1e-2), update_order=order)
+    state = jax.jit(learner.init)(jax.random.key(0), X)
+    new, _ = jax.jit(learner.step)(state, jax.random.key(1), X, LABELS)
+    changed = [
+        not np.array_equal(a, b)
+        for layer, updated in zip(state.layers, new.layers, strict=True)
+        for a, b in zip(*map(jax.tree.leaves, (layer.body_state, updated.body_state)), strict=True)
+    ]
+    assert changed == [True, True] * 3 if isinstance(order, str) else [True, True] + [False] * 4
+    # Scores depend on the running statistics, and on no other sample.
+    scores = jax.jit(learner.scores)
+    changed_x = X.at[2:].multiply(3.0)
+    np.testing.assert_array_equal(scores(new, X)[:, :2], scores(new, changed_x)[:, :2])
+    assert not np.allclose(scores(new, X), scores(state, X))

@@ -52,7 +52,7 @@ LEARNERS = {
     "greedy": lambda: dense(sffa(), overlays.corner_one_hot(), update_order=greedy(2)),
     "convolution": lambda: local_learner(
         Network(
-            conv_layers((4, 4), [6, 12], precision="bfloat16"),
+            conv_layers((4, 4), [6, 12], precision="bfloat16", normalization="batch", dropout=0.1),
             with_class_units(sffa(normalize="whole"), class_units.learned()),
             overlays.none(),
             3,

@@ -10,7 +10,7 @@ from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.strategies.gem import inner
 from sffa_jax.continual.strategy import Strategy
-from sffa_jax.core.layer import Params
+from sffa_jax.core.bodies import Params
 
 
 def project_on_one(gradient: Params, reference: Params) -> Params:

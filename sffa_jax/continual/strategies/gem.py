@@ -10,7 +10,7 @@ from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.quadratic_program import nonnegative_minimum
 from sffa_jax.continual.strategy import Strategy, zeros_like
-from sffa_jax.core.layer import Params
+from sffa_jax.core.bodies import Params
 
 
 class Patterns(struct.PyTreeNode):

@@ -1,0 +1,163 @@
+"""Bodies with a state, and bodies that do not fit."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from linen_bodies import Normalized
+
+from sffa_jax.core import network, overlays, rules
+from sffa_jax.core.architectures import conv_layers, dense_layers
+from sffa_jax.core.bodies import Body
+from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
+from sffa_jax.core.overlays import Part
+
+X = jax.random.normal(jax.random.key(0), (6, 5))
+LABEL_CODES = jax.random.normal(jax.random.key(1), (3, 5))
+INPUTS = (Part("input", X, "sample"), Part("input", LABEL_CODES, "class"))
+KEY = jax.random.key(2)
+
+
+ROWS = np.asarray(X[:, None] + LABEL_CODES[None]).reshape(18, 5)
+
+
+def identity(h):
+    return h
+
+
+def passes(layer, inputs):
+    """Parameters, a training pass and its state, another one, and a scoring pass."""
+    params, state = init_layer(layer, jax.random.key(3), inputs)
+    keys = (layer.key(KEY, k) for k in range(2))
+    (h, new), (other, _) = (
+        training_activity(layer, params, state, inputs, None, key) for key in keys
+    )
+    return params, h, new, other, activity(layer, params, inputs, state=state)
+
+
+def test_linen_statistics_are_those_of_all_rows_and_dropout_draws_from_the_key():
+    layer = Layer(Normalized(4), identity)
+    params, h, new, other, scoring = jax.jit(partial(passes, layer, INPUTS))()
+    rows = ROWS @ np.asarray(params["body"]["Dense_0"]["kernel"])
+    mean, var = rows.mean(axis=0), rows.var(axis=0)
+    expected = ((rows - mean) / np.sqrt(var + 1e-5)).reshape(6, 3, 4)
+    dropped = h == 0
+    assert 0.1 < dropped.mean() < 0.4
+    np.testing.assert_allclose(h[~dropped], expected[~dropped] / 0.75, rtol=1e-4, atol=1e-5)
+    statistics = new["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(statistics["mean"], 0.1 * mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(statistics["var"], 0.9 + 0.1 * var, rtol=1e-4)
+    assert not np.array_equal(other == 0, dropped)
+    np.testing.assert_allclose(scoring, rows.reshape(6, 3, 4) / np.sqrt(1 + 1e-5), rtol=1e-4)
+
+
+def test_a_normalization_after_a_factored_product_is_that_of_the_sum():
+    (layer,) = dense_layers([4], activation=identity, normalization="batch")
+    params, h, new, _, _ = jax.jit(partial(passes, layer, INPUTS))()
+    np.testing.assert_allclose(h.mean(axis=(0, 1)), np.zeros(4), atol=1e-5)
+    np.testing.assert_allclose(h.var(axis=(0, 1)), np.ones(4), rtol=1e-3)
+    rows = ROWS @ np.asarray(params["kernels"]["input"])
+    expected = (rows - rows.mean(axis=0)) / np.sqrt(rows.var(axis=0) + 1e-5)
+    np.testing.assert_allclose(h, expected.reshape(6, 3, 4), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(new["batch_stats"]["mean"], 0.1 * rows.mean(axis=0), rtol=1e-4)
+
+
+def test_runs_under_vmap_have_their_own_statistics():
+    (layer,) = dense_layers([4], normalization="batch")
+
+    def run(x):
+        return passes(layer, (Part("input", x, "sample"), INPUTS[1]))[1:3]
+
+    together, *alone = jax.jit(lambda x: (jax.vmap(run)(x), run(x[0]), run(x[1])))(
+        jnp.stack([X, 3 * X])
+    )
+    for i in range(2):
+        for a, b in zip(*map(jax.tree.leaves, (together, alone[i])), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-5)
+
+
+def test_group_normalization_of_maps_sees_one_sample():
+    (layer,) = conv_layers((4, 4), [32], pool=None, activation=identity, normalization="group")
+    inputs = (Part("input", jax.random.normal(KEY, (3, 16)), "sample"),)
+    _, _, state, _, h = jax.jit(partial(passes, layer, inputs))()
+    assert not jax.tree.leaves(state)
+    assert not layer.has_modes
+    h = np.asarray(h).reshape(3, 2, 16 * 16)  # groups of 16 maps
+    np.testing.assert_allclose(h.mean(axis=-1), np.zeros((3, 2)), atol=1e-5)
+    np.testing.assert_allclose(h.std(axis=-1), np.ones((3, 2)), rtol=1e-2)
+
+
+def test_dropout_of_what_is_passed_on():
+    (layer,) = dense_layers([400], dropout=0.25)
+    h = jnp.ones((2, 3, 400))
+    found = np.asarray(passed_on(layer, h, KEY))
+    np.testing.assert_array_equal(np.unique(found), np.float32([0, 1 / 0.75]))
+    np.testing.assert_allclose(found.mean(), 1, atol=0.05)
+    assert passed_on(layer, h, None) is h  # scoring
+
+
+class Odd(nn.Module):
+    """Fails, or returns what no layer can use."""
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.Dense(4)(x)
+        if self.kind == "raises":
+            raise RuntimeError("no idea.")
+        if self.kind == "dropout without an argument":
+            return nn.Dropout(0.5, deterministic=False)(y)
+        return {
+            "tuple": (y, y),
+            "scalar for each row": y[:, 0],
+            "sum over rows": y.sum(axis=0, keepdims=True),
+            "no unit": y[:, :0],
+            "integers": y.astype(int),
+        }[self.kind]
+
+
+def growing_state(params, state, x, key, train):
+    return x, jnp.zeros(2 if train else 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        (Odd("raises"), "RuntimeError: no idea"),
+        (Odd("tuple"), "an output of type tuple"),
+        (Odd("scalar for each row"), r"float32\[2\] for 2 rows"),
+        (Odd("sum over rows"), r"float32\[1, 4\] for 2 rows"),
+        (Odd("no unit"), r"float32\[2, 0\] for 2 rows"),
+        (Odd("integers"), r"int32\[2, 4\] for 2 rows"),
+        (Odd("dropout without an argument"), "InvalidRngError: .*dropout"),
+        (nn.Conv(4, (3, 3)), r"float32\[4\] for 2 rows|Error"),
+        (Body(lambda key, x: {}, growing_state), r"`init` that does not return"),
+        (Body(lambda key, x: ({}, jnp.zeros(1)), growing_state), "a state that changes"),
+    ],
+    ids=str,
+)
+def test_a_wrong_body_is_refused_by_the_name_of_its_layer(body, got):
+    layers = (*dense_layers([4]), Layer(body))
+    net = network.Network(layers, rules.sffa(), overlays.corner_one_hot(), 3)
+    message = r"`layers\[1\]` must have a body that maps \[rows, 4\] to rows of units or maps, got "
+    with pytest.raises(ValueError, match=message + got):
+        jax.eval_shape(lambda: network.init_network(net, KEY, X))
+
+
+@pytest.mark.parametrize(
+    "body", [nn.Dense(3), Body(lambda key, x: ((), ()), lambda p, s, x, *_: (x, s))]
+)
+def test_widths_are_those_of_the_output(body):
+    """No attribute of the body gives its width."""
+    net = network.Network((Layer(body),), rules.sffa(), overlays.corner_one_hot(), 3)
+    with pytest.raises(ValueError, match=r"`layers\[0\]` must have an even number of units"):
+        jax.eval_shape(lambda: network.init_network(net, KEY, X))
+
+
+def test_a_normalization_of_a_body_that_is_not_affine_is_refused():
+    with pytest.raises(ValueError, match="`normalization` must be None unless the body is affine"):
+        Layer(Normalized(4), normalization=nn.BatchNorm())

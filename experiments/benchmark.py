@@ -45,7 +45,7 @@ def main(options: Options) -> None:
             raise reject("options", "device", "be on this machine", options.device) from None
     console = Console()
     recorded = dataclasses.asdict(options)
-    changeable = ("out", "cases", "compilation_cache")
+    changeable = ("out", "cases")
     with RunFolder(options.out, "benchmark", recorded, free=changeable) as folder:
         measurements = {
             f"{case} {part}".strip(): measure

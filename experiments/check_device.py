@@ -41,8 +41,6 @@ class Options:
     """Use tiny sizes and skip the tests."""
     out: Path = Path("runs/check_device")
     """Folder for the results; a second start with the same folder resumes."""
-    compilation_cache: Path | None = None
-    """No effect: the steps are separate programs. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -33,8 +33,6 @@ class Options:
     """Folder that contains shard-1-of-n to shard-n-of-n: the --out of the runs."""
     out: Path
     """Folder for the merged results: a new one, or one of an earlier merge of the same parts."""
-    compilation_cache: Path | None = None
-    """No effect: this command compiles nothing. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -103,8 +103,6 @@ class Options:
     """Steps to run; --quick skips some."""
     out: Path = Path("runs/paper")
     """Folder for all results; a second start with the same folder continues it."""
-    compilation_cache: Path | None = None
-    """Cache folder for compiled programs, which steps share; if left out, in --out."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -121,8 +119,7 @@ class Options:
             words += ["--parallel", "map", *(STEPS[step].quick or "").split()]
         if self.data_dir is not None:
             words += ["--data-dir", str(self.data_dir)]
-        programs = self.compilation_cache or self.out / "programs"
-        return [*words, "--compilation-cache", str(programs), "--out", str(self.out / step)]
+        return [*words, "--out", str(self.out / step)]
 
 
 TITLES = {

@@ -30,8 +30,6 @@ class Options:
     """Output folders of experiments."""
     out: Path = Path("runs/report")
     """Folder for the page."""
-    compilation_cache: Path | None = None
-    """No effect: this command compiles nothing. All experiments have this option."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -53,8 +53,6 @@ class Options:
     """cpu, gpu or tpu; JAX's default if left out."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder resumes it."""
-    compilation_cache: Path | None = None
-    """Folder for compiled programs; the measured compile times are meaningless with it."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

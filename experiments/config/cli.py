@@ -13,7 +13,6 @@ import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, get_type_hints
 
 import tyro
@@ -40,9 +39,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("epochs", "batch_size", "learning_rate", "lr_schedule", "weight_decay", "optimizer"),
         *("update_order", "input_dropout", "adversarial"),
     ),
-    "output": (
-        *("out", "tensorboard", "save_networks", "checkpoint_seconds", "compilation_cache"),
-    ),
+    "output": (*("out", "tensorboard", "save_networks", "checkpoint_seconds"),),
     "device": (
         *("parallel", "devices_per_run", "shard", "coordinator", "num_processes", "process_id"),
     ),
@@ -52,10 +49,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 class HasDefaults(Protocol):
     """Options whose defaults depend on the command line (on its `--preset`)."""
-
-    @property
-    def compilation_cache(self) -> Path | None:
-        """Folder for compiled programs, or None."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -20,7 +20,7 @@ from sffa_jax.scale.placement import MODES, Placement, available
 Cell = TypeVar("Cell")
 
 RUNTIME_OPTIONS = (
-    *("out", "data_dir", "parallel", "compilation_cache", "checkpoint_seconds"),
+    *("out", "data_dir", "parallel", "checkpoint_seconds"),
     *("shard", "coordinator", "num_processes", "process_id", "devices_per_run", "tensorboard"),
 )
 """Options that set where and how runs are computed; they do not affect results."""
@@ -89,8 +89,6 @@ class Common:
     """Folder for the results; a second start with the same folder continues it."""
     parallel: str = "auto"
     """Placement of runs: vmap, map, devices, or auto (the fastest, measured)."""
-    compilation_cache: Path | None = None
-    """Cache folder for compiled programs, so that a second start compiles nothing."""
     checkpoint_seconds: float = 60.0
     """Minimum time between checkpoints of unfinished runs, which are stored in --out."""
     shard: str | None = None

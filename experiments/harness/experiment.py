@@ -19,6 +19,7 @@ import jax
 
 from experiments.config.cli import HasDefaults, Options, parse
 from experiments.config.options import RESUMABLE_OPTIONS, Common
+from experiments.harness.compilation import Clock, use_cache
 from experiments.harness.run_folder import RunFolder
 from experiments.reports.sections import write_report
 from sffa_jax.scale.processes import connect, is_main_process
@@ -39,9 +40,7 @@ def set_up(options: HasDefaults) -> None:
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    if options.compilation_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.resolve()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    use_cache()
     if isinstance(options, Common):
         connect(options.coordinator, options.num_processes, options.process_id)
 
@@ -67,7 +66,10 @@ def execute(
             inside.enter_context(graceful_interrupts())
             if not is_main_process():  # only one process prints
                 inside.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            clock = inside.enter_context(Clock())
             main(parsed)
+            if clock.programs:
+                print(clock.summary())
     except (ValueError, TypeError) as error:
         if not _is_about_input(error):
             raise

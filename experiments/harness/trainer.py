@@ -163,7 +163,8 @@ class Trainer:
         steps = min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
         few = schedule.batch_size * steps
         samples = training.replace(images=training.images[:few], labels=training.labels[:few])
-        choice = fastest(self.epoch, self.start_all(group), samples)
+        calls = schedule.epochs * schedule.steps_per_epoch(len(training.labels)) / steps
+        choice = fastest(self.epoch, self.start_all(group), samples, calls=calls)
         seconds = ", ".join(f"{mode} {value:.3g} s" for mode, value in choice.seconds.items())
         if seconds:
             line = f"{self.label}: runs by {choice.placement.mode} (trial: {seconds})"

@@ -135,14 +135,15 @@ def _map(function: Function) -> Function:
 
 
 def available() -> tuple[Placement, ...]:
-    """The placements that differ on this machine.
+    """The placements that differ on this machine, the one that is usually fast first.
 
     "devices" needs several devices; with several processes it is the only one.
     """
     if jax.process_count() > 1:
         return (Placement("devices"),)
     several = jax.device_count() > 1
-    return tuple(Placement(mode) for mode in MODES if several or mode != "devices")
+    modes = ["map", "vmap"] if jax.default_backend() == "cpu" else ["vmap", "map"]
+    return tuple(map(Placement, [*modes, "devices"] if several else modes))
 
 
 def num_runs(runs: PyTree) -> int:

@@ -5,6 +5,7 @@ loop of plain products, and one loop per host device is usually fastest, because
 leave cores idle. `fastest` measures it.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -114,18 +115,21 @@ def fastest(
     placements: Sequence[Placement] | None = None,
     repeats: int = 3,
     min_seconds: float = 0.5,
+    calls: float = math.inf,
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
     Compilation does not count. The results are dropped, so pass a short piece of the real work.
     Placements that do not fit in memory are skipped; if none fits, "map" is returned, which needs
-    the least memory.
+    the least memory. The trial ends early if the work takes less time than it takes to compile one
+    more placement.
 
     Args:
       function, runs, shared: as in `compile_within_memory`.
       placements: candidates; None: `available()`.
       repeats: minimum number of timings of each.
       min_seconds: minimum duration of the trial; short timings vary more.
+      calls: length of the real work, in calls of `function`.
 
     Raises:
       ValueError: for no repeats, an endless trial, or no placements.
@@ -143,10 +147,15 @@ def fastest(
         return Choice(placements[0], {})
     programs = {}
     for placement in placements:
+        began = time.perf_counter()
         program, size = compile_within_memory(function, placement, runs, *shared)
-        if size == number:
-            placed = placement.place_runs(runs), *placement.place_shared(shared, number)
-            programs[placement] = program, placed
+        compiling = time.perf_counter() - began
+        if size < number:
+            continue
+        placed = placement.place_runs(runs), *placement.place_shared(shared, number)
+        programs[placement] = program, placed
+        if calls < math.inf and calls * _seconds(program, placed) < compiling:
+            break
     if len(programs) < 2:
         return Choice(next(iter(programs), Placement("map")), {})
     seconds = dict.fromkeys(programs, float("inf"))
@@ -154,13 +163,18 @@ def fastest(
     rounds = -1  # The first round allocates memory and does not count.
     while rounds < repeats or time.perf_counter() - began < min_seconds:
         for placement, (program, placed) in programs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(program(*placed))
+            measured = _seconds(program, placed)
             if rounds >= 0:
-                seconds[placement] = min(seconds[placement], time.perf_counter() - start)
+                seconds[placement] = min(seconds[placement], measured)
         rounds += 1
     best = min(seconds, key=lambda placement: seconds[placement])
     return Choice(best, {placement.mode: value for placement, value in seconds.items()})
+
+
+def _seconds(program: jax.stages.Compiled, arguments: Sequence[PyTree]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(program(*arguments))
+    return time.perf_counter() - start
 
 
 def _concatenate(chunks: Sequence[Array]) -> Array | np.ndarray:

@@ -20,7 +20,6 @@ def test_every_step_is_a_command_that_is_understood(step, quick):
         assert options.seeds <= 2
     else:
         assert options.seeds == (1 if step == "robustness/mnist" else 10)
-    assert options.compilation_cache == paper.Options().out / "programs"
 
 
 def test_every_claim_is_made_by_a_step():

@@ -201,8 +201,7 @@ def results(folder):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_random_kills(tmp_path, experiment):
     """SFFA_KILLS (10 if not set) endings, each of a run that was killed once or more."""
-    common = [*EXPERIMENTS[experiment], "--compilation-cache", str(tmp_path / "programs")]
-    common += ["--checkpoint-seconds", "0"]
+    common = [*EXPERIMENTS[experiment], "--checkpoint-seconds", "0"]
     began = start(experiment, *common, "--out", str(tmp_path / "undisturbed"))
     assert began.returncode == 0, began.stderr
     expected = results(tmp_path / "undisturbed")

@@ -85,9 +85,9 @@ def test_past_the_end_the_last_run_is_repeated():
 
 
 def test_the_available_placements_differ(monkeypatch):
-    assert [placement.mode for placement in available()] == list(MODES)
+    assert {placement.mode for placement in available()} == set(MODES)
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    assert [placement.mode for placement in available()] == ["vmap", "map"]
+    assert [placement.mode for placement in available()] == ["map", "vmap"]
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert available() == (Placement("devices"),)
 

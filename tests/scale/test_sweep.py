@@ -54,6 +54,11 @@ def test_fastest_prefers_what_it_measured():
     assert choice.seconds[choice.placement.mode] == min(choice.seconds.values())
 
 
+def test_a_trial_ends_where_compiling_takes_longer_than_the_work():
+    choice = sweep.fastest(lambda x: x + 1, jnp.arange(3.0), calls=1, min_seconds=0)
+    assert choice == (available()[0], {})
+
+
 def test_fastest_measures_nothing_where_there_is_no_choice():
     one_run = sweep.fastest(abs, jnp.ones(1))
     one_placement = sweep.fastest(abs, jnp.ones(3), placements=[Placement("map")])

@@ -1,0 +1,74 @@
+"""Compiled programs: kept in the user's cache folder, and timed."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+
+CACHE_BYTES = 2 * 2**30
+"""Maximum size of the cache; programs that were not used for the longest time go first."""
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+FROM_CACHE = "/jax/compilation_cache/cache_hits"
+
+
+def use_cache() -> None:
+    """Keeps compiled programs, so that a second start of a command compiles nothing.
+
+    The folder is `sffa_jax/programs` in XDG_CACHE_HOME or ~/.cache. JAX_COMPILATION_CACHE_DIR names
+    another one, and JAX_ENABLE_COMPILATION_CACHE=false switches the cache off. A machine that
+    offers no folder to write to has no cache.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        try:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            folder = base / "sffa_jax" / "programs"
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):  # RuntimeError: there is no home
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@dataclass
+class Clock:
+    """Times a command and the compilation in it; use `with`.
+
+    Attributes:
+      programs: number of programs that were compiled or read from the cache.
+      from_cache: number of programs read from the cache.
+      compiling: seconds that compiling and reading took.
+    """
+
+    programs: int = 0
+    from_cache: int = 0
+    compiling: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> "Clock":
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+        jax.monitoring.register_event_listener(self._on_event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._on_duration)
+        jax.monitoring.unregister_event_listener(self._on_event)
+
+    def _on_duration(self, event: str, duration_secs: float, **_: str | int) -> None:
+        if event == COMPILED:
+            self.programs += 1
+            self.compiling += duration_secs
+
+    def _on_event(self, event: str, **_: str | int) -> None:
+        self.from_cache += event == FROM_CACHE
+
+    def summary(self) -> str:
+        """Returns one line: the time so far, and the part of it that compiling took."""
+        total = time.perf_counter() - self.started
+        return (
+            f"Time: {total:.1f} s; compiling took {self.compiling:.1f} s of it "
+            f"({self.programs} programs, {self.from_cache} from the cache)."
+        )

@@ -1,0 +1,96 @@
+"""The cache of compiled programs, and the time that compiling takes."""
+
+import os
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+from commands import read, run_program
+
+from experiments.harness.compilation import Clock, use_cache
+
+
+@pytest.fixture
+def cache_settings(monkeypatch):
+    """The settings of the cache, restored afterwards."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    names = [name for name in jax.config.values if "compilation_cache" in name]
+    before = {name: jax.config.values[name] for name in [*names, PERSISTENT]}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+PERSISTENT = "jax_persistent_cache_min_compile_time_secs"
+
+
+def test_programs_are_kept_in_the_users_cache_folder(cache_settings, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    use_cache()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "sffa_jax" / "programs")
+
+
+def test_a_folder_that_the_user_names_is_used(cache_settings, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    use_cache()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_no_folder_means_no_cache(cache_settings, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    before = jax.config.jax_compilation_cache_dir
+    use_cache()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_the_clock_counts_what_is_compiled_within_it():
+    with Clock() as clock:
+        jax.jit(lambda x: x + 1)(jnp.ones(3)).block_until_ready()
+    compiled, seconds = clock.programs, clock.compiling
+    jax.jit(lambda x: x + 2)(jnp.ones(3)).block_until_ready()
+    assert (clock.programs, clock.compiling) == (compiled, seconds)
+    assert compiled >= 1
+    assert seconds > 0
+    assert f"compiling took {seconds:.1f} s of it ({compiled} programs" in clock.summary()
+
+
+PROGRAM = """
+    import sys
+    from experiments import compare
+    from experiments.harness.experiment import execute
+    sys.exit(execute(compare.main, compare.Options, "compare"))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_start_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_MAX_SIZE")
+    programs, accuracies = [], []
+    for name in ("first", "second"):
+        words = [
+            "--algorithms",
+            "sffa",
+            "--hidden",
+            "8",
+            "--epochs",
+            "1",
+            "--seeds",
+            "2",
+            "--parallel",
+            "devices",
+        ]
+        out = run_program(
+            PROGRAM, *words, "--out", tmp_path / name, XDG_CACHE_HOME=str(tmp_path / "cache")
+        )
+        accuracies.append([record["test_accuracy"] for record in read(tmp_path / name)])
+        programs.append(sorted(os.listdir(tmp_path / "cache/sffa_jax/programs")))
+        assert re.search(r"compiling took [\d.]+ s of it \(\d+ programs", out)
+    assert accuracies[0] == accuracies[1]
+    assert programs[0]
+    assert {name for name in programs[0] if name.endswith("-cache")} == {
+        name for name in programs[1] if name.endswith("-cache")
+    }

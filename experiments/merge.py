@@ -2,11 +2,12 @@
 
     python -m experiments.merge --parts runs/grid --out runs/merged
 
-reads every shard-i-of-n in runs/grid. All parts must be present and must have the same options and
-data. It prints the experiment's command, which then writes the report.
+reads every shard-i-of-n in runs/grid. All parts must be present and finished, and must have the
+same options and data. It prints the experiment's command, which then writes the report.
 """
 
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +18,10 @@ import tyro
 
 from experiments.config.options import RUNTIME_OPTIONS
 from experiments.harness.experiment import execute
-from experiments.harness.results import load_results
+from experiments.harness.records import IDENTITY, run_of
+from experiments.harness.results import Results, load_results
 from experiments.harness.run_folder import RunFolder
 from sffa_jax.checks import reject
-
-IDENTITY = ("dataset", "scenario", "strategy", "algorithm", "setting", "seed")
-"""Fields that identify the run of a record; an experiment has some of them."""
 
 
 @dataclass(frozen=True)
@@ -75,30 +74,45 @@ def compared(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"experiment": config["experiment"], "data": config.get("data"), **options}
 
 
+def check_part(part: Results, number: int, total: int, first: Results) -> None:
+    """Raises ValueError for another part, other options, or a part that has not finished."""
+    entry = part.config.get("part")
+    if entry is None:
+        wanted = f"name the runs of each part, as this version does: {part.path}"
+        raise reject("merge", "parts", wanted, "none", "Start the part's command again.")
+    if (entry["number"], entry["of"]) != (number, total):
+        got = f"part {entry['number']} of {entry['of']}"
+        raise reject("merge", "parts", f"be what they are called: {part.path}", got)
+    ours, theirs = compared(first.config), compared(part.config)
+    differ = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+    if differ:
+        got = f"{part.path}: different {differ}"
+        raise reject("merge", "parts", "have the same options and data", got)
+    if len(part.records) < entry["runs"]:
+        got = f"{len(part.records)} of {entry['runs']} runs in {part.path}"
+        raise reject("merge", "parts", "be finished", got, "Start that part again.")
+
+
 def main(options: Options) -> None:
     """Merges the parts and prints the command that writes the report."""
-    parts = [load_results(path) for path in find_parts(options.parts)]
+    paths = find_parts(options.parts)
+    inside = [path for path in paths if options.out.resolve().is_relative_to(path.resolve())]
+    if inside:
+        raise reject("merge", "out", "be none of the parts", options.out, "Choose another folder.")
+    parts = [load_results(path) for path in paths]
     first = parts[0].config
     records: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for part in parts:
-        ours, theirs = compared(first), compared(part.config)
-        differ = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-        if differ:
-            raise reject(
-                "merge",
-                "parts",
-                "have the same options and data",
-                f"{part.path}: different {differ}",
-            )
+    for number, part in enumerate(parts, 1):
+        check_part(part, number, len(parts), parts[0])
         for record in part.records:
-            run = tuple(record.get(name) for name in IDENTITY)
+            run = run_of(record)
             if run in records:
-                raise reject(
-                    "merge", "parts", "contain each run once", f"{run} again in {part.path}"
-                )
+                got = f"{run} again in {part.path}"
+                raise reject("merge", "parts", "contain each run once", got)
             records[run] = record
-    given = {**first["options"], **dict.fromkeys(RUNTIME_OPTIONS)}
-    extra: dict[str, Any] = {name: first[name] for name in ("data", "command") if name in first}
+    given = {k: v for k, v in first["options"].items() if k not in RUNTIME_OPTIONS}
+    kept = ("data", "command", "device", "versions", "git_commit", "started")
+    extra = {name: first[name] for name in kept if name in first}
     with RunFolder(
         options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
     ) as folder:
@@ -110,7 +124,8 @@ def main(options: Options) -> None:
         ]
         folder.append(*new)
     print(f"{len(parts)} parts, {len(records)} runs: {options.out / 'results.jsonl'}")
-    print(f"The report: {first['command']} --out {options.out}")
+    command = first.get("command", f"python -m experiments.{first['experiment']}")
+    print(f"The report: {command} --out {shlex.quote(str(options.out))}")
 
 
 if __name__ == "__main__":

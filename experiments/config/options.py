@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,10 @@ RUNTIME_OPTIONS = (
 )
 """Options that set where and how runs are computed; they do not affect results."""
 
-RESUMABLE_OPTIONS = (
-    *(*RUNTIME_OPTIONS, "seeds", "algorithms", "scenarios", "strategies", "cases"),
-    "save_networks",
-)
+GRID_OPTIONS = ("algorithms", "seeds", "scenarios", "strategies", "cases")
+"""Options that list what is run; a later start in the same folder may add to them."""
+
+RESUMABLE_OPTIONS = (*RUNTIME_OPTIONS, *GRID_OPTIONS, "save_networks")
 """Options that may differ when an output folder is continued: they change no run."""
 
 HIDDEN_OPTIONS = {*RUNTIME_OPTIONS} - {"data_dir", "parallel", "devices_per_run"}
@@ -59,7 +60,7 @@ def flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             shown = several if isinstance(several, list) else [several]
-            words.append(f"--{flag} {' '.join(map(str, shown))}")
+            words.append(f"--{flag} {shlex.join(map(str, shown))}".rstrip())
     return words
 
 
@@ -214,9 +215,13 @@ class Common:
         """Returns the value of each option that an earlier version's `config.json` lacks."""
         return type(self)().flat()
 
-    def command(self, name: str) -> str:
-        """Returns the command that repeats the runs."""
-        values = self.flat()
+    def grid(self) -> tuple[str, ...]:
+        """Returns the names of the options that list what is run."""
+        return tuple(name for name in GRID_OPTIONS if name in self.flat())
+
+    def command(self, name: str, changes: Mapping[str, Any] | None = None) -> str:
+        """Returns the command that repeats the runs, with some options changed."""
+        values = self.flat() | dict(changes or {})
         shown = {option: values[option] for option in values if option not in HIDDEN_OPTIONS}
         return " ".join([f"python -m experiments.{name}", *flags(shown, self.usual())])
 

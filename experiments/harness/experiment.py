@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 import jax
 
 from experiments.config.cli import HasDefaults, Options, parse
-from experiments.config.options import RESUMABLE_OPTIONS, Common
+from experiments.config.options import RESUMABLE_OPTIONS, RUNTIME_OPTIONS, Common
 from experiments.harness.compilation import Clock, use_cache
 from experiments.harness.run_folder import RunFolder
 from experiments.reports.sections import write_report
@@ -133,8 +133,11 @@ class ExperimentOptions(Protocol):
     def tensorboard(self) -> bool:
         """Whether TensorBoard events are written."""
 
-    def command(self, name: str) -> str:
-        """Returns the command that repeats the runs."""
+    def command(self, name: str, changes: Mapping[str, Any] | None = None) -> str:
+        """Returns the command that repeats the runs, with some options changed."""
+
+    def grid(self) -> tuple[str, ...]:
+        """Returns the names of the options that list what is run."""
 
     def resolve(self) -> Self:
         """Fills in the preset's values and checks every option."""
@@ -144,6 +147,13 @@ class ExperimentOptions(Protocol):
 
     def absent(self) -> dict[str, Any]:
         """Returns the value of each option that an earlier version's `config.json` lacks."""
+
+    @property
+    def shard(self) -> str | None:
+        """The part of the grid that this process runs, i/n, or None: all of it."""
+
+    def part(self) -> tuple[int, int]:
+        """Returns (number of this part, number of parts)."""
 
     def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
         """Returns the cells that this process runs, each with its seeds."""
@@ -163,27 +173,43 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
     Raises:
       ValueError: for an invalid option, or if the folder contains results of other options or data.
     """
-    command = options.command(name)
-    options = options.resolve()
+    given, options = options, options.resolve()
     plan = make_plan(options)
+    settings: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        if "setting" in cell.names:
+            settings.setdefault(cell.names["algorithm"], []).append(cell.names["setting"])
     with RunFolder(
         options.folder,
         name,
         options.flat(),
-        extra={"command": command} | ({} if plan.data is None else {"data": plan.data}),
-        free=RESUMABLE_OPTIONS,
+        extra={"command": given.command(name)} | ({} if plan.data is None else {"data": plan.data}),
+        # A part of another grid would have other runs.
+        free=RESUMABLE_OPTIONS if options.shard is None else RUNTIME_OPTIONS,
         absent=options.absent(),
+        settings=settings,
         tensorboard=options.tensorboard,
     ) as folder:
+        grid = {option: folder.config["options"][option] for option in options.grid()}
+        chosen, command = options.chosen(plan.cells), given.command(name, grid)
+        entries: dict[str, Any] = {"command": command}
+        if options.shard is not None:
+            number, of = options.part()
+            runs = sum(len(seeds) for _, seeds in chosen)
+            entries["part"] = {"number": number, "of": of, "runs": runs}
+        if any(folder.config.get(key) != entry for key, entry in entries.items()):
+            folder.keep(**entries)
         missing = []
-        for cell, seeds in options.chosen(plan.cells):
+        for cell, seeds in chosen:
             names = {**plan.common, **cell.names}
             left = [seed for seed in seeds if not folder.is_done(**names, seed=seed)]
             if left:
                 missing.append((cell, left))
         for records in plan.run(folder, missing):
             folder.append(*({**plan.common, **record} for record in records))
-        if is_main_process():
+        if not folder.records:
+            print(f"Part {options.shard} has no runs: there are fewer runs than parts.")
+        elif is_main_process():
             write_report(folder, command)
 
 

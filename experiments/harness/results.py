@@ -1,10 +1,11 @@
 """Reads the results of an experiment from its output folder."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from experiments.harness.records import read_config, read_records
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,10 @@ def load_results(path: Path) -> Results:
     """Reads an output folder; it has no records before its first run has ended.
 
     Raises:
-      ValueError: if the folder holds no results, or damaged ones.
+      ValueError: if the folder holds no results, damaged ones, or runs of another grid.
     """
-    try:
-        config = json.loads((path / "config.json").read_text())
-        file = path / "results.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        records = [json.loads(line) for line in lines]
-        if not isinstance(config, dict) or not {"experiment", "options"} <= config.keys():
-            raise ValueError("config.json names no experiment with its options")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} holds no results that can be read: {type(error).__name__}: {error}. Name the "
-            "--out of an experiment."
-        ) from None
-    return Results(path, config, records, config.get("command", ""))
+    config = read_config(path)
+    return Results(path, config, read_records(path, config), config.get("command", ""))
 
 
 def restore_options(options: type[Any], recorded: dict[str, Any]) -> Any:

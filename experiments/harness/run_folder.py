@@ -1,7 +1,9 @@
 """The output folder of an experiment: `config.json`, `results.jsonl` and checkpoints."""
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -17,6 +19,8 @@ from typing import Any
 import filelock
 import jax
 
+from experiments.harness.records import check_layout, merged_grid, read_config, read_records
+from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.processes import broadcast_from_main, is_main_process
 
@@ -102,6 +106,7 @@ class RunFolder:
         extra: Mapping[str, Any] | None = None,
         free: Collection[str] = (),
         absent: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Collection[str]] | None = None,
         tensorboard: bool = False,
     ) -> None:
         """Creates the folder, or opens an existing one to resume it.
@@ -113,28 +118,26 @@ class RunFolder:
           extra: further entries for `config.json`.
           free: options that may differ on a second start, because they do not affect a run.
           absent: value of each option that the `config.json` of an earlier version lacks.
+          settings: by algorithm the settings of the grid; None: any.
           tensorboard: whether `events` returns folders.
 
         Raises:
           ValueError: if the folder cannot be used, contains results of other options, is in use
-            by another process, or contains a damaged record.
+            by another process, or contains a record that is damaged or of no run of the grid.
         """
-        new = _plain({"experiment": name, "options": options} | dict(extra or {}))
+        new = _plain({"experiment": name, "schema": VERSION, "options": options, **(extra or {})})
         self._lock: filelock.FileLock | None = None
+        self._created = False
         self._tensorboard = tensorboard
 
         def open_all() -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-            dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
-            self.path = path or dated
-            self._acquire()
+            self._acquire(path, name)
             try:
-                return (
-                    str(self.path),
-                    self._open_config(new, free, absent or {}),
-                    self._open_records(),
-                )
-            except BaseException:
-                self._release()
+                check_layout(self.path)
+                config = self._open_config(new, free, absent or {})
+                return str(self.path), config, read_records(self.path, config, settings)
+            except BaseException as error:
+                self.__exit__(type(error))
                 raise
 
         opened, self.config, self.records = broadcast_from_main(open_all)
@@ -143,80 +146,89 @@ class RunFolder:
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None = None, *_: object) -> None:
+        with contextlib.suppress(OSError):  # missing or still in use
+            (self.path / "checkpoints").rmdir()
+        refused = error is not None and issubclass(error, Exception)
+        if self._created and refused and not self._has_work():
+            for name in ("config.json", ".lock"):
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty
+                self.path.rmdir()
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # missing or still in use
-                (self.path / "checkpoints").rmdir()
-        self._release()
+            self._lock.release()
 
-    def _acquire(self) -> None:
-        """Creates the folder and locks it until `_release`."""
+    def _acquire(self, path: Path | None, name: str) -> None:
+        """Creates the folder and locks it until the end of the context."""
+        dated = Path("runs") / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+        self.path = path or dated
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._created = not self.path.exists()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for number in itertools.count(2):
+                with contextlib.suppress(FileExistsError):
+                    self.path.mkdir()
+                    break
+                if path is not None and path.is_dir():
+                    break
+                if path is not None:
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+                # Another start in the same second.
+                self.path = dated.with_name(f"{dated.name}-{number}")
             self._lock = filelock.FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
+            self._lock = None
             raise ValueError(
                 f"--out {self.path} is in use by another process. Wait for it, or choose another."
             ) from None
         except OSError as error:
             raise ValueError(f"--out {self.path} cannot be written: {error}.") from None
 
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
+    def _has_work(self) -> bool:
+        """Whether the folder holds runs, or parts of them, that a start could continue."""
+        patterns = ("results.jsonl", "tuning.jsonl", "checkpoints/*/*", "networks/*")
+        return any(path.stat().st_size for p in patterns for path in self.path.glob(p))
 
     def _open_config(
         self, new: dict[str, Any], free: Collection[str], absent: Mapping[str, Any]
     ) -> dict[str, Any]:
-        file = self.path / "config.json"
-        if file.exists():
-            try:
-                old = json.loads(file.read_text())
-                before, now = _plain(absent) | old["options"], new["options"]
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"{file} is damaged. Choose another --out, or delete it."
-                ) from None
-            missing = object()
-            differ = [
-                f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
-                for key in sorted({*before, *now} - {*free})
-                if before.get(key, missing) != now.get(key, missing)
-            ]
-            if new["experiment"] != old["experiment"]:
-                differ.insert(0, f"experiment was {old['experiment']}")
-            # By content, because the same pixels may have several sources.
-            if (new.get("data") or {}).get("sha256") != (old.get("data") or {}).get("sha256"):
-                differ.append("the data's content changed")
-            if differ:
-                raise ValueError(
-                    f"--out {self.path} contains results of other options: {'; '.join(differ)}. "
-                    "Choose another --out, or the same options."
-                )
-            return old
-        config = new | _environment()
-        self.write("config.json", json.dumps(config, indent=2) + "\n")
+        """Returns the folder's `config.json`; writes it, or the larger grid of two starts."""
+        work = self._has_work()
+        exists = work or os.path.lexists(self.path / "config.json")
+        old = read_config(self.path) if exists else {}
+        if not work and any(old.get(part) != new[part] for part in new):
+            config = _environment() | new
+            self.write("config.json", json.dumps(config, indent=2) + "\n")
+            return config
+        before, now = _plain(absent) | old["options"], new["options"]
+        missing = object()
+        differ = [
+            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+            for key in sorted({*before, *now} - {*free})
+            if before.get(key, missing) != now.get(key, missing)
+        ]
+        if new["experiment"] != old["experiment"]:
+            differ.insert(0, f"experiment was {old['experiment']}")
+        # By content, because the same pixels may have several sources.
+        if (new.get("data") or {}).get("sha256") != (old.get("data") or {}).get("sha256"):
+            differ.append("the data's content changed")
+        if differ:
+            raise ValueError(
+                f"--out {self.path} contains results of other options: {'; '.join(differ)}. "
+                "Choose another --out, or the same options."
+            )
+        config = old | {"options": merged_grid(old["options"], now)}
+        if config != old:
+            self.write("config.json", json.dumps(config, indent=2) + "\n")
         return config
 
-    def _open_records(self) -> list[dict[str, Any]]:
-        file = self.path / "results.jsonl"
-        if not file.exists():
-            return []
-        content = file.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):  # The process was killed while writing this line.
-            with file.open("r+b") as handle:
-                handle.truncate(len(complete))
-        records = []
-        for number, line in enumerate(complete.splitlines(), 1):
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                raise ValueError(
-                    f"{file} line {number} is damaged. Delete that line; its run will be repeated."
-                ) from None
-        return records
+    def keep(self, **entries: Any) -> None:
+        """Adds entries to `config.json`."""
+        self.config |= _plain(entries)
+        broadcast_from_main(
+            lambda: self.write("config.json", json.dumps(self.config, indent=2) + "\n")
+        )
 
     def write(self, name: str, text: str) -> None:
         """Writes a file atomically; it is on disk when this returns.

@@ -50,7 +50,7 @@ def algorithms_of(records: Records) -> list[str]:
 
 def median_seconds(record: Record) -> float:
     """Returns the median over the rounds."""
-    return float(np.median(record["seconds"]))
+    return float(np.median(record["seconds"] or [np.nan]))
 
 
 def ratio_cell(record: Record, name: str) -> str:

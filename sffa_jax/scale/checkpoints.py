@@ -126,7 +126,7 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
 
     def finish() -> None:
         manifest = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
-        manifest["files"] = _file_digests(new)
+        manifest |= {"name": path.name, "files": _file_digests(new)}
         signed = {"digest": _digest(manifest), "manifest": manifest}
         (new / MANIFEST).write_text(json.dumps(signed, indent=1))
         _flush(new)
@@ -147,11 +147,13 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder; None if the folder is damaged or of another version."""
+    """The manifest of a folder; None if the folder is damaged, renamed or of another version."""
     try:
         signed = json.loads((folder / MANIFEST).read_text())
         manifest: dict[str, Any] = signed["manifest"]
         intact = signed["digest"] == _digest(manifest) and manifest["version"] == VERSION
+        # A checkpoint under another number would be resumed from another step.
+        intact = intact and manifest.get("name", folder.name) == folder.name
         intact = intact and manifest["files"] == _file_digests(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return None

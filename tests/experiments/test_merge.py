@@ -62,13 +62,36 @@ def copied(parts, tmp_path):
 
 def change_config(part):
     config = json.loads((part / "config.json").read_text())
-    config["options"]["epochs"] = 7
+    config["options"]["batch_size"] = 7
     (part / "config.json").write_text(json.dumps(config))
+
+
+def test_a_part_without_runs(tmp_path, copied):
+    """Of nine parts of two runs, seven are empty."""
+    empty = run("--shard", "1/9", "--out", tmp_path / "parts", "--seeds", "1")
+    assert (empty.status, "Part 1/9 has no runs" in empty.out) == (0, True), empty.err
+    config = json.loads((tmp_path / "parts" / "shard-1-of-9" / "config.json").read_text())
+    assert config["part"] == {"number": 1, "of": 9, "runs": 0}
+    part = copied / "shard-2-of-4"
+    (part / "results.jsonl").unlink()
+    config = json.loads((part / "config.json").read_text())
+    (part / "config.json").write_text(json.dumps(config | {"part": config["part"] | {"runs": 0}}))
+    joined = join(copied, tmp_path / "joined")
+    assert "4 parts, 4 runs" in joined.out, joined.err
 
 
 def repeat_run(part):
     file = part / "results.jsonl"
     file.write_text(file.read_text() * 2)
+
+
+def copy_runs(part):
+    shutil.copy(part.with_name("shard-4-of-4") / "results.jsonl", part)
+
+
+def swap(part, other):
+    part.rename(part.with_name("away"))
+    shutil.copytree(other, part)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +102,12 @@ def repeat_run(part):
             "`parts` must contain all 4 parts, got no part [2]",
         ),
         (lambda p: (p.parent / "shard-1-of-3").mkdir(), "divisions into [3, 4] parts"),
-        (change_config, "different ['epochs']"),
-        (repeat_run, "must contain each run once"),
-        (lambda p: (p / "config.json").unlink(), "holds no results that can be read"),
+        (change_config, "different ['batch_size']"),
+        (repeat_run, "it repeats the run of line 1"),
+        (copy_runs, "must contain each run once"),
+        (lambda p: (p / "config.json").unlink(), "has no config.json"),
+        (lambda p: (p / "results.jsonl").unlink(), "must be finished, got 0 of 2 runs"),
+        (lambda p: swap(p, p.with_name("shard-4-of-4")), "got part 4 of 4"),
     ],
 )
 def test_parts_that_do_not_fit(copied, tmp_path, damage, message):
@@ -90,6 +116,19 @@ def test_parts_that_do_not_fit(copied, tmp_path, damage, message):
     assert joined.status == 2
     assert message in joined.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_result_is_none_of_the_parts(copied):
+    before = read(copied / "shard-1-of-4")
+    joined = join(copied, copied / "shard-1-of-4")
+    assert (joined.status, "`out` must be none of the parts" in joined.err) == (2, True)
+    assert read(copied / "shard-1-of-4") == before
+
+
+def test_a_part_of_another_grid_is_refused(copied):
+    grown = run("--shard", "1/4", "--out", copied, "--seeds", "5")
+    assert grown.status == 2
+    assert "seeds was 3 and is now 5" in grown.err
 
 
 def test_no_parts(tmp_path):

@@ -106,6 +106,12 @@ def two(tmp_path_factory):
     return folder
 
 
+def test_a_renamed_checkpoint_is_not_resumed_from_another_step(two, tmp_path):
+    shutil.copytree(two / "1", tmp_path / "1")
+    shutil.copytree(two / "2", tmp_path / "5")
+    assert Checkpoints(tmp_path).latest(tree()).step == 1
+
+
 @given(how=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_damaged_checkpoint_is_skipped(two, tmp_path_factory, how):

@@ -166,12 +166,12 @@ def test_names_of_folders(tmp_path):
     assert all(re.fullmatch(r"[a-z0-9._-]{1,140}", name) for name in made)
     assert not {".", ".."} & {*made}
     words = [("sffa", "without: label code", "seed-0"), ("sffa", "start", "seed-1")]
-    with RunFolder(tmp_path, "x", {}, tensorboard=True) as folder:
+    with RunFolder(tmp_path, "benchmark", {}, tensorboard=True) as folder:
         assert [path.relative_to(tmp_path).as_posix() for path in folder.events(words)] == [
             "tensorboard/sffa-without-label-code-7d54bd6e-seed-0",
             "tensorboard/sffa-start-seed-1",
         ]
-    with RunFolder(tmp_path, "x", {}) as folder:
+    with RunFolder(tmp_path, "benchmark", {}) as folder:
         assert folder.events(words) is None
 
 

@@ -1,63 +1,104 @@
 import json
+from datetime import datetime as real_datetime
 
 import pytest
 
+from experiments.harness import run_folder
 from experiments.harness.run_folder import RunFolder
 
-OPTIONS = {"epochs": 3, "seeds": 2}
+OPTIONS = {
+    **{"dataset": "digits", "algorithms": ["ffa"], "seeds": 2, "epochs": 3},
+    **{"hidden": [8], "preset": "default"},
+}
+RUN = {
+    **{"dataset": "digits", "algorithm": "ffa", "seed": 0, "status": "done", "epochs": 3},
+    **{"test_accuracy": 0.9, "validation_accuracy": None, "layer_accuracies": [0.9]},
+    **{"selected_epoch": 3, "train_seconds": 1.0, "parallel": "map"},
+    "history": {"validation_accuracy": [], "loss": [0.7, 0.5, 0.4]},
+}
 
 
-def open_folder(path, free=("seeds",), **changes):
+def open_folder(path, free=("seeds", "algorithms"), **changes):
     return RunFolder(path, "compare", OPTIONS | changes, free=free)
 
 
 def test_records_survive_and_are_found_again(tmp_path):
     with open_folder(tmp_path) as folder:
-        folder.append({"algorithm": "ffa", "seed": 0, "loss": float("nan")})
+        folder.append(RUN | {"history": {"validation_accuracy": [], "loss": [float("nan")]}})
     with open_folder(tmp_path, seeds=5) as folder:
-        assert folder.records == [{"algorithm": "ffa", "seed": 0, "loss": None}]
+        assert folder.records[0]["history"]["loss"] == [None]
         assert folder.is_done(algorithm="ffa", seed=0)
         assert not folder.is_done(algorithm="ffa", seed=1)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["options"] == OPTIONS
-    assert {"versions", "device", "git_commit", "started"} <= config.keys()
+    assert {"versions", "device", "git_commit", "started", "schema"} <= config.keys()
+    # A later start with a smaller grid leaves the runs of the larger one in the folder.
+    open_folder(tmp_path, seeds=1, algorithms=["bp"]).__exit__()
+    grid = json.loads((tmp_path / "config.json").read_text())["options"]
+    assert grid == OPTIONS | {"seeds": 5, "algorithms": ["ffa", "bp"]}
 
 
-def test_a_torn_line_is_dropped(tmp_path):
+@pytest.mark.parametrize("rest", ["", '\n{"seed": 2, "te'])
+def test_only_a_truncated_last_line_is_dropped(tmp_path, rest):
+    """A complete record is kept, with a newline or without."""
     with open_folder(tmp_path) as folder:
-        folder.append({"seed": 0})
+        folder.append(RUN)
     with (tmp_path / "results.jsonl").open("a") as file:
-        file.write('{"seed": 1, "te')
-    with open_folder(tmp_path) as folder:
-        assert folder.records == [{"seed": 0}]
-        folder.append({"seed": 1})
+        file.write(json.dumps(RUN | {"seed": 1}) + rest)
+    with open_folder(tmp_path, seeds=4) as folder:
+        assert [record["seed"] for record in folder.records] == [0, 1]
+        folder.append(RUN | {"seed": 3})
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
-    assert [json.loads(line)["seed"] for line in lines] == [0, 1]
+    assert [json.loads(line)["seed"] for line in lines] == [0, 1, 3]
 
 
 def test_refusals(tmp_path):
-    with open_folder(tmp_path), pytest.raises(ValueError, match="is in use by another process"):
-        open_folder(tmp_path)
+    with open_folder(tmp_path) as folder:
+        with pytest.raises(ValueError, match="is in use by another process"):
+            open_folder(tmp_path)
+        folder.append(RUN)
     with pytest.raises(ValueError, match="other options: epochs was 3 and is now 4"):
         open_folder(tmp_path, epochs=4)
+    with open_folder(tmp_path) as folder:  # a refusal releases the folder
+        assert len(folder.records) == 1
+    data = {"source": "a", "sha256": {"x": "1"}}
     with pytest.raises(ValueError, match="the data's content changed"):
-        RunFolder(
-            tmp_path, "compare", OPTIONS, extra={"data": {"source": "a", "sha256": {"x": "1"}}}
-        )
-    (tmp_path / "results.jsonl").write_text("not json\n")
-    with pytest.raises(ValueError, match="results.jsonl line 1 is damaged"):
-        open_folder(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json is damaged"):
-        open_folder(tmp_path)
+        RunFolder(tmp_path, "compare", OPTIONS, extra={"data": data})
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         open_folder(tmp_path / "file")
 
 
-def test_a_refusal_releases_the_folder(tmp_path):
+def test_a_folder_without_work_takes_other_options(tmp_path):
+    """An option that is refused late must not refuse the corrected command."""
     open_folder(tmp_path).__exit__()
-    with pytest.raises(ValueError, match="other options"):
-        open_folder(tmp_path, epochs=9)
-    with open_folder(tmp_path) as folder:
-        assert folder.records == []
+    with open_folder(tmp_path, epochs=9) as folder:
+        assert folder.config["options"]["epochs"] == 9
+    (tmp_path / "config.json").write_text('{"name": "of another program"}')
+    with pytest.raises(ValueError, match=r"config.json is damaged: `experiment` is missing"):
+        open_folder(tmp_path)
+
+
+def test_an_error_before_any_work_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="late"), open_folder(tmp_path / "new"):
+        raise ValueError("late")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(KeyboardInterrupt), open_folder(tmp_path / "new"):
+        raise KeyboardInterrupt
+    with open_folder(tmp_path / "new") as folder:
+        folder.append(RUN)
+    with pytest.raises(ValueError, match="late"), open_folder(tmp_path / "new"):
+        raise ValueError("late")
+    assert (tmp_path / "new" / "results.jsonl").exists()
+
+
+def test_two_starts_in_one_second_have_two_folders(tmp_path, monkeypatch):
+    class Clock:
+        now = staticmethod(lambda: real_datetime(2026, 1, 2, 3, 4, 5))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder, "datetime", Clock)
+    with open_folder(None) as one, open_folder(None) as other:
+        assert [folder.path.name for folder in (one, other)] == [
+            "20260102-030405",
+            "20260102-030405-2",
+        ]

@@ -178,16 +178,16 @@ def mismatch(value: Any, pattern: Pattern, name: str = "it") -> str | None:
         return None if value is None else mismatch(value, pattern.pattern, name)
     if isinstance(pattern, Rule):
         return None if pattern.holds(value) else _differs(name, pattern.words, value)
-    is_list = isinstance(pattern, list | tuple)
-    if not isinstance(value, list if is_list else dict):
-        return _differs(name, "be a list" if is_list else "be an object", value)
+    items: Collection[tuple[str, Any, Pattern]]
     if isinstance(pattern, list | tuple):
+        if not isinstance(value, list):
+            return _differs(name, "be a list", value)
         if not value and isinstance(pattern, list):
             return _differs(name, "hold at least one item", value)
-        items: Collection[tuple[str, Any, Pattern]] = [
-            (f"{name}[{i}]", item, pattern[0]) for i, item in enumerate(value)
-        ]
+        items = [(f"{name}[{i}]", item, pattern[0]) for i, item in enumerate(value)]
     else:
+        if not isinstance(value, dict):
+            return _differs(name, "be an object", value)
         known = {key.removesuffix("?"): part for key, part in pattern.items() if key != ANY}
         missing = [key for key in pattern if key[-1] not in f"?{ANY}" and key not in value]
         if missing:

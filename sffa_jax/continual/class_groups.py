@@ -19,9 +19,12 @@ from sffa_jax.core.rules import unit_length
 def normalize_images(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
     """Shifts each image so that its darkest pixel is 0 and scales it to a mean square of 1.
 
-    Logits of different groups are then comparable, and the contrast of an image has no effect.
+    Logits of different groups are then comparable, and the contrast of an image has no effect. An
+    image of a single value becomes 1 everywhere; zeros would give all classes the same logit.
     """
-    return unit_length(x - jnp.min(x, axis=-1, keepdims=True))
+    darkest = jnp.min(x, axis=-1, keepdims=True)
+    blank = jnp.max(x, axis=-1, keepdims=True) == darkest
+    return jnp.where(blank, 1.0, unit_length(x - darkest))
 
 
 def group_activities(

@@ -229,7 +229,7 @@ def _stack(where: str, argument: str, parts: np.ndarray) -> np.ndarray:
     ]
     shapes = sorted({np.shape(element) for element in elements})
     if len(shapes) > 1:
-        rule, advice = "have elements of one shape", "Images: `data.resize` makes them equal."
+        rule, advice = "have elements of one shape", "Resize the images first."
         raise reject(where, argument, rule, f"shapes {shapes[0]} and {shapes[1]}", advice)
     stacked = np.asarray(elements)
     return stacked.reshape(parts.shape + stacked.shape[1:])

@@ -95,7 +95,8 @@ def compile_within_memory(
     lifted = jax.jit(placement.lift(function), donate_argnums=(0,) if donate else ())
     while True:
         run_shapes = placement.run_shapes(runs, size)
-        program = lifted.lower(run_shapes, *placement.shared_shapes(shared, size)).compile()
+        with jax.disable_jit(False):  # `lower` needs it
+            program = lifted.lower(run_shapes, *placement.shared_shapes(shared, size)).compile()
         if size == 1 or memory_need(program) <= budget:
             return CompiledSweep(program, size)
         size = -(-size // 2)
@@ -207,7 +208,8 @@ def sweep(
 
     Returns:
       The results of `run`, stacked along a leading axis of runs. Modes differ only in rounding:
-      batched and plain products add up in different orders.
+      batched and plain products add up in different orders. Under `jax.disable_jit`, `run` is
+      called once per key, without compiling.
 
     Raises:
       ValueError: for an unknown mode, no keys, hyperparameters with another leading size, or a
@@ -232,6 +234,10 @@ def sweep(
                 "Repeat the values along the first axis.",
             )
     runs, number = (keys, hyperparameters), len(keys)
+    # To debug `run`, which then sees values.
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        results = [run(*jax.tree.map(lambda x, i=i: x[i], runs)) for i in range(number)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
     if parallel == "auto":
         placement = fastest(lambda one: (trial or run)(*one), runs).placement
     else:

@@ -15,6 +15,7 @@ from sffa_jax.continual.model import end_to_end, forward_only
 from sffa_jax.continual.problem import Problem
 from sffa_jax.continual.runner import ContinualConfig, TaskSchedule
 from sffa_jax.continual.scenarios import Scenario, TaskData, make_task_stream
+from sffa_jax.continual.strategies.class_subspaces import leading_axes
 from sffa_jax.core import overlays
 from sffa_jax.core.goodness import energy, polar_ratio
 from sffa_jax.training.samples import make_samples
@@ -28,6 +29,18 @@ IMAGES = (PATTERNS[LABELS] + np.random.default_rng(1).integers(0, 56, (90, *SHAP
 )
 SAMPLES = make_samples(IMAGES, LABELS, num_classes=6, mean=0.4, std=0.25)
 KEY = jax.random.key(0)
+
+
+def test_a_class_of_few_or_blank_images_has_fewer_axes():
+    few = np.random.default_rng(0).random((2, 8))
+    images = normalize_images(jnp.asarray(np.concatenate([few, np.full((3, 8), 0.7)]), jnp.float32))
+    moments = jnp.stack([images[:2].T @ images[:2], images[2:].T @ images[2:], jnp.zeros((8, 8))])
+    axes = np.asarray(leading_axes(KEY, moments, 5))
+    lengths = np.sum(np.square(axes), axis=1)
+    np.testing.assert_allclose(lengths, [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0] * 5], atol=1e-4)
+    inside = np.sum(np.square(np.asarray(images) @ axes[:2]), axis=-1)
+    np.testing.assert_allclose(inside[0, :2], 8, rtol=1e-3)
+    np.testing.assert_allclose(inside[1, 2:], 8, rtol=1e-3)
 
 
 def model(hidden=(24, 12), logit=polar_ratio):

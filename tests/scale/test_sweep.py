@@ -31,6 +31,21 @@ def test_modes_and_chunks_agree(alone, parallel, budget):
     np.testing.assert_array_equal(results["scaled"], alone["scaled"])
 
 
+def test_without_jit_runs_see_values():
+    seen = []
+
+    def run(key, scale):
+        seen.append(float(scale))
+        return scale * jax.random.uniform(key)
+
+    with jax.disable_jit():
+        result = sweep.sweep(run, sweep.seed_keys([0, 1]), jnp.array([1.0, 2.0]))
+        program = sweep.compile_within_memory(lambda x: x + 1, Placement("vmap"), jnp.arange(2.0))
+    assert result.shape == (2,)
+    assert seen == [1.0, 2.0]
+    assert program.size == 2
+
+
 def test_donated_runs_are_overwritten():
     placement = Placement("devices")
     runs = (KEYS[:5], RATES[:5])

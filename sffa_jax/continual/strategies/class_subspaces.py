@@ -20,6 +20,9 @@ from sffa_jax.continual.strategy import Strategy
 ITERATIONS = 300
 """Iterations of `leading_axes`."""
 
+RANK_TOLERANCE = 1e-6
+"""An axis with a smaller second moment, relative to the class's first axis, is rounding noise."""
+
 
 class Subspaces(struct.PyTreeNode):
     """The subspaces so far.
@@ -63,12 +66,17 @@ def leading_axes(
     def orthonormal(v: Array) -> Array:
         # Normalize first: a class without an image must not divide 0 by 0.
         v = v / (jnp.sqrt(jnp.sum(jnp.square(v), axis=0, keepdims=True)) + 1e-12)
-        lower = jnp.linalg.cholesky(v.T @ v + 1e-6 * jnp.eye(axes))
+        gram = v.T @ v
+        lower = jnp.linalg.cholesky(gram + 1e-6 * jnp.eye(axes))
+        # The axes of a class of few images depend on each other, which rounding can turn into NaN.
+        damped = jnp.linalg.cholesky(gram + 1e-3 * jnp.eye(axes))
+        lower = jnp.where(jnp.isfinite(lower).all(), lower, damped)
         return jax.scipy.linalg.solve_triangular(lower, v.T, lower=True).T
 
     def of_class(moment: Array, start: Array) -> Array:
         end = jax.lax.fori_loop(0, ITERATIONS, lambda _, v: orthonormal(moment @ v), start)
-        return orthonormal(end)
+        size = jnp.sum(end * (moment @ end), axis=0)
+        return orthonormal(jnp.where(size > RANK_TOLERANCE * jnp.max(size), end, 0.0))
 
     start = jax.random.normal(key, (*moments.shape[:2], axes))
     if known is None or wanted is None:

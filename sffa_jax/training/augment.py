@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key
 
-from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
+from sffa_jax.checks import check_choice, check_image_shape, check_integer, check_range, reject
 
 Augmentation = Callable[[Key[Array, ""], Float[Array, "batch features"]], Array]
 
@@ -33,7 +34,17 @@ def input_dropout(rate: float | Array) -> Augmentation:
     return drop
 
 
-def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) -> Augmentation:
+EDGES = ("background", "reflect")
+"""What fills the pixels that enter at the edges of a shifted image."""
+
+
+def shift(
+    shape: Sequence[int],
+    pixels: int,
+    background: float | Array = 0.0,
+    *,
+    edges: str = "background",
+) -> Augmentation:
     """Shifts each image by up to `pixels` along both axes; all shifts have the same probability.
 
     Args:
@@ -41,23 +52,25 @@ def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) ->
       pixels: maximum shift along each axis.
       background: value of the pixels that enter at the edges, in units of the scaled images; a
         scalar or one value per feature.
+      edges: "background", or "reflect": the image is mirrored at its edges instead.
 
     Raises:
-      ValueError: for an invalid image shape, a shift below 0 or as large as the image, or a
-        background that is not finite.
+      ValueError: for an invalid image shape, a shift below 0 or as large as the image, a background
+        that is not finite, or an unknown name.
     """
     height, width, channels = check_image_shape("shift", shape)
     check_integer("shift", "pixels", pixels, 0)
-    if not getattr(background, "shape", ()):
-        check_range("shift", "background", background)
+    check_choice("shift", "edges", edges, EDGES)
+    _check_background("shift", background)
     if pixels >= min(height, width):
         raise reject("shift", "pixels", f"be below the images' {min(height, width)} pixels", pixels)
+    mode = "reflect" if edges == "reflect" else "constant"
 
     def move(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
         edge = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
         # Padding is 0, so the background is subtracted before and added after the shift.
         images = (x - jnp.reshape(background, (1, -1))).reshape(-1, height, width, channels)
-        padded = jnp.pad(images, edge)
+        padded = jnp.pad(images, edge, mode)
         corners = jax.random.randint(key, (len(x), 2), 0, 2 * pixels + 1)
 
         def cut(image: Array, corner: Array) -> Array:
@@ -66,6 +79,89 @@ def shift(shape: Sequence[int], pixels: int, background: float | Array = 0.0) ->
         return jax.vmap(cut)(padded, corners).reshape(x.shape) + jnp.reshape(background, (1, -1))
 
     return move
+
+
+def cutout(shape: Sequence[int], side: int, background: float | Array = 0.0) -> Augmentation:
+    """Covers a square of each image; its center is any pixel, with the same probability.
+
+    Args:
+      shape: (height, width) or (height, width, channels).
+      side: of the square, pixels; the part outside the image is cut off.
+      background: value of the covered pixels, in units of the scaled images; a scalar or one value
+        per feature.
+
+    Raises:
+      ValueError: for an invalid image shape, a side below 1, or a background that is not finite.
+
+    Reference: DeVries and Taylor 2017, arXiv:1708.04552.
+    """
+    height, width, channels = check_image_shape("cutout", shape)
+    check_integer("cutout", "side", side, 1)
+    _check_background("cutout", background)
+
+    def cover(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
+        first = jax.random.randint(key, (len(x), 2), 0, jnp.array([[height, width]])) - side // 2
+
+        def covered(axis: int, length: int) -> Array:
+            place = jnp.arange(length)[None] - first[:, axis, None]
+            return (place >= 0) & (place < side)
+
+        square = covered(0, height)[:, :, None] & covered(1, width)[:, None, :]
+        full = jnp.broadcast_to(square[..., None], (len(x), height, width, channels))
+        return jnp.where(full.reshape(x.shape), jnp.reshape(background, (1, -1)), x)
+
+    return cover
+
+
+def affine(
+    shape: Sequence[int], degrees: float, zoom: float = 0.0, background: float | Array = 0.0
+) -> Augmentation:
+    """Turns each image about its center and scales each axis, with linear interpolation.
+
+    Args:
+      shape: (height, width) or (height, width, channels).
+      degrees: maximum angle in both directions.
+      zoom: maximum scaling; each axis is scaled by a factor between 1 / (1 + zoom) and 1 + zoom.
+      background: value of the pixels that enter, in units of the scaled images; a scalar or one
+        value per feature.
+
+    Raises:
+      ValueError: for an invalid image shape, an angle outside [0, 180], a zoom outside [0, 1], or a
+        background that is not finite.
+    """
+    height, width, channels = check_image_shape("affine", shape)
+    check_range("affine", "degrees", degrees, at_least=0, at_most=180)
+    check_range("affine", "zoom", zoom, at_least=0, at_most=1)
+    _check_background("affine", background)
+    center = jnp.array([[[(height - 1) / 2, (width - 1) / 2]]])
+    places = jnp.stack(jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij"), axis=-1)
+    offsets = places - center
+
+    def turn(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
+        key_angle, key_zoom = jax.random.split(key)
+        angles = jnp.deg2rad(jax.random.uniform(key_angle, (len(x),), x.dtype, -degrees, degrees))
+        bound = jnp.log1p(zoom)
+        factors = jnp.exp(jax.random.uniform(key_zoom, (len(x), 2), x.dtype, -bound, bound))
+        images = (x - jnp.reshape(background, (1, -1))).reshape(-1, height, width, channels)
+
+        def one(image: Array, angle: Array, factor: Array) -> Array:
+            cos, sin = jnp.cos(angle), jnp.sin(angle)
+            matrix = jnp.array([[cos, -sin], [sin, cos]]) * factor[None]
+            rows, columns = jnp.moveaxis(offsets @ matrix.T + center, -1, 0)
+            return jax.vmap(lambda channel: map_coordinates(channel, [rows, columns], 1), -1, -1)(
+                image
+            )
+
+        turned = jax.vmap(one)(images, angles, factors)
+        return turned.reshape(x.shape) + jnp.reshape(background, (1, -1))
+
+    return turn
+
+
+def _check_background(caller: str, background: float | Array) -> None:
+    """Raises ValueError for a background that is one number and not finite."""
+    if not getattr(background, "shape", ()):
+        check_range(caller, "background", background)
 
 
 def flip(shape: Sequence[int]) -> Augmentation:

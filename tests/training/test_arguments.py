@@ -45,6 +45,8 @@ def small_dataset():
     return data.Dataset("blank", images, labels, images, labels, ("a", "b"), "test")
 
 
+BACKGROUND = number().filter(lambda value: np.ndim(value) == 0)
+
 CASES = [
     Case(
         adversarial.perturb,
@@ -57,9 +59,25 @@ CASES = [
         {
             "shape": wholes(1),
             "pixels": whole(0),
-            "background": number().filter(lambda value: np.ndim(value) == 0),
+            "background": BACKGROUND,
+            "edges": choice(augment.EDGES),
         },
-        lambda: {"shape": (4, 4), "pixels": 1},
+        lambda: {"shape": (8, 8), "pixels": 1},
+    ),
+    Case(
+        augment.cutout,
+        {"shape": wholes(1), "side": whole(1), "background": BACKGROUND},
+        lambda: {"shape": (8, 8), "side": 2},
+    ),
+    Case(
+        augment.affine,
+        {
+            "shape": wholes(1),
+            "degrees": number(at_least=0, at_most=180),
+            "zoom": number(at_least=0, at_most=1),
+            "background": BACKGROUND,
+        },
+        lambda: {"shape": (8, 8), "degrees": 10.0},
     ),
     Case(augment.flip, {"shape": wholes(1)}),
     Case(

@@ -2,11 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from sffa_jax.training import augment
 
 KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (40, 4 * 5 * 2))
+IMAGES = jax.random.normal(jax.random.key(2), (4, 81))
 
 
 def test_dropout_keeps_the_mean_and_drops_its_share():
@@ -31,6 +33,52 @@ def test_every_shift_is_a_shift_and_all_occur():
         assert len(matches) == 1
         seen.add(matches[0])
     assert len(seen) == 9
+
+
+def test_a_reflected_shift_is_a_window_of_the_mirrored_image():
+    out = np.array(augment.shift((4, 5, 2), 2, edges="reflect")(KEY, X)).reshape(40, 4, 5, 2)
+    for image, moved in zip(np.array(X).reshape(40, 4, 5, 2), out, strict=True):
+        mirrored = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(mirrored, (4, 5, 2))
+        assert (windows.reshape(-1, 4, 5, 2) == moved).all(axis=(1, 2, 3)).sum() == 1
+
+
+def test_cutout_covers_one_square_in_all_channels():
+    out = np.array(augment.cutout((4, 5, 2), 3, 9.0)(KEY, X)).reshape(40, 4, 5, 2)
+    images = np.array(X).reshape(40, 4, 5, 2)
+    covered = out == 9.0
+    np.testing.assert_array_equal(out[~covered], images[~covered])
+    np.testing.assert_array_equal(covered[..., 0], covered[..., 1])
+    sizes = set()
+    for square in covered[..., 0]:
+        rows, columns = square.any(axis=1), square.any(axis=0)
+        np.testing.assert_array_equal(square, np.outer(rows, columns))
+        for side in (rows, columns):
+            assert np.ptp(np.flatnonzero(side)) + 1 == side.sum() <= 3
+        sizes.add((int(rows.sum()), int(columns.sum())))
+    assert (3, 3) in sizes
+    assert (2, 2) in sizes  # at a corner
+
+
+def test_affine_turns_about_the_center():
+    """scipy turns the same images by the angles that the key draws."""
+    out = augment.affine((9, 9), 30.0, 0.2, 0.5)(KEY, IMAGES)
+    key_angle, key_zoom = jax.random.split(KEY)
+    angles = np.deg2rad(np.array(jax.random.uniform(key_angle, (4,), minval=-30, maxval=30)))
+    bound = np.log(1.2)
+    factors = np.exp(np.array(jax.random.uniform(key_zoom, (4, 2), minval=-bound, maxval=bound)))
+    for i, image in enumerate(np.array(IMAGES).reshape(4, 9, 9)):
+        cos, sin = np.cos(angles[i]), np.sin(angles[i])
+        matrix = np.array([[cos, -sin], [sin, cos]]) * factors[i]
+        expected = scipy.ndimage.affine_transform(
+            image - 0.5, matrix, np.array([4, 4]) - matrix @ [4, 4], order=1
+        )
+        inside = np.abs(out[i].reshape(9, 9) - 0.5 - expected) < 1e-4
+        assert inside[1:-1, 1:-1].all()  # at the edge the two libraries interpolate differently
+
+
+def test_no_angle_and_no_zoom_is_the_identity():
+    np.testing.assert_allclose(augment.affine((9, 9), 0.0)(KEY, IMAGES), IMAGES, atol=1e-6)
 
 
 def test_no_shift_is_the_identity():
@@ -59,6 +107,10 @@ def test_a_chain_gives_each_step_its_own_key():
         (lambda: augment.input_dropout(1.0), r"`rate` must .* got 1.0"),
         (lambda: augment.shift((4, 5), -1), r"`pixels` must be at least 0, got -1"),
         (lambda: augment.shift((4, 5), 4), r"`pixels` must be below the images' 4 pixels, got 4"),
+        (lambda: augment.shift((4, 5), 1, edges="wrap"), r"`edges` must be one of background, re"),
+        (lambda: augment.cutout((4, 5), 0), r"`side` must be at least 1, got 0"),
+        (lambda: augment.affine((4, 5), 181.0), r"`degrees` must be .* at most 180.*, got 181.0"),
+        (lambda: augment.affine((4, 5), 1.0, 2.0), r"`zoom` must be .*, got 2.0"),
         (
             lambda: augment.flip((4,)),
             r"`shape` must be \(height, width\[, channels\]\), got \(4,\)",

@@ -9,12 +9,14 @@ few minutes on two cores; `results/compare` contains every seed of a longer run.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from experiments.config import options as shared
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.predictions import describe
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
@@ -50,6 +52,7 @@ def make_plan(options: Options) -> Plan:
                 ALGORITHM_NAMES[algorithm],
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
+                describe=partial(describe, dataset=splits.dataset),
                 networks=folder.path / "networks" if options.save_networks else None,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
             ):

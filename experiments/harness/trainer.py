@@ -1,11 +1,13 @@
 """Trains many runs of one algorithm together: seeds, and recipes that differ in numbers."""
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +19,13 @@ from rich.console import Console
 from experiments.config.recipe import Recipe
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import Splits
+from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available
 from sffa_jax.scale.processes import broadcast_from_main, to_host
 from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest, seed_keys
-from sffa_jax.training.evaluate import Accuracy, evaluate
+from sffa_jax.training.evaluate import Accuracy, accuracy_of, evaluate, score_samples
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
@@ -37,6 +40,7 @@ ACCURACIES = (
 """Entries of a record that are null if the run diverged."""
 
 Measure = Callable[[State, Samples], dict[str, jax.Array]]
+Describe = Callable[[Predictions], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class Trainer:
       console: shows the progress: a bar on a terminal, lines elsewhere.
       label: name of the runs.
       networks: folder for each run's selected network; None: not saved.
+      describe: fields of a record from the predictions of its run on the test split, as NumPy
+        arrays; None: no such fields.
       measure: further measurements after each epoch, (state, samples) -> arrays by name, on the
         validation split (the training split if there is none); part of the records' history.
     """
@@ -106,6 +112,7 @@ class Trainer:
     label: str
     networks: Path | None = None
     measure: Measure | None = None
+    describe: Describe | None = None
 
     def learner(self, numbers: Mapping[str, Any]) -> Learner:
         """Returns the learner of one run."""
@@ -141,10 +148,16 @@ class Trainer:
             measured |= self.measure(progress.state, samples)
         return (progress, numbers), measured
 
-    def test(self, run: Any, samples: Samples) -> Accuracy:
-        """Returns the accuracy of the selected weights."""
+    def test(self, run: Any, samples: Samples) -> tuple[Accuracy, Predictions | None]:
+        """Returns the accuracy of the selected weights, and their predictions if `describe` needs
+        them."""
         progress, numbers = run
-        return evaluate(self.learner(numbers), self.selected(progress), samples)
+        learner = self.learner(numbers)
+        scores = score_samples(learner, self.selected(progress), samples)
+        accuracy = accuracy_of(learner, scores, samples.labels)
+        if self.describe is None:
+            return accuracy, None
+        return accuracy, predictions(scores[learner.first_scored :].sum(axis=0), samples.labels)
 
     def selected(self, progress: Progress) -> State:
         """Returns the best weights on the validation split; without one, the last weights."""
@@ -237,9 +250,9 @@ class Trainer:
                 every_seconds=every_seconds,
                 like=carry_of(runs),
             )
-        accuracy = jax.jit(placement.lift(self.test))(carry.runs, test)
+        tested = jax.jit(placement.lift(self.test))(carry.runs, test)
         self.save_networks(group, carry.runs[0])
-        return self.records(group, placement, carry, to_host(accuracy))
+        return self.records(group, placement, carry, *to_host(tested))
 
     def save_networks(self, group: Group, progress: Progress) -> None:
         """Saves each run's selected network if `networks` is given."""
@@ -256,7 +269,12 @@ class Trainer:
             broadcast_from_main(partial(save, path, learner, state, training, info=info))
 
     def records(
-        self, group: Group, placement: Placement, carry: Carry, accuracy: Accuracy
+        self,
+        group: Group,
+        placement: Placement,
+        carry: Carry,
+        accuracy: Accuracy,
+        predicted: Predictions | None,
     ) -> list[dict[str, Any]]:
         """Returns one record per run, without the names of data set, algorithm and setting."""
         # Everything but the weights.
@@ -275,12 +293,15 @@ class Trainer:
                     "layer_accuracies": np.asarray(accuracy.layers[i]).tolist(),
                     "cumulated_accuracies": np.asarray(accuracy.cumulated[i]).tolist(),
                 }
+                if self.describe is not None:
+                    record |= self.describe(jax.tree.map(itemgetter(i), predicted))
             else:
                 layer = int(progress.diverged_layer[i])
                 record |= dict.fromkeys(ACCURACIES) | {"diverged": {"step": step, "layer": layer}}
             record |= {
                 "selected_epoch": int(progress.best_epoch[i]) if validated else self.recipe.epochs,
                 "epochs": self.recipe.epochs,
+                "num_parameters": num_parameters(carry.runs[0].state),
                 "train_seconds": float(carry.seconds) / len(group.seeds),
                 "parallel": placement.mode,
                 "history": {"validation_accuracy": [], "validation_layer_accuracies": []}
@@ -288,6 +309,12 @@ class Trainer:
             }
             records.append(record)
         return records
+
+
+def num_parameters(states: State) -> int:
+    """Returns the number of trained parameters of one of several stacked runs."""
+    layers = getattr(states.params, "layers", states.params)  # without the label overlay
+    return sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(layers))
 
 
 def scalars(
@@ -316,12 +343,13 @@ def train_runs(
     every_seconds: float = 60.0,
     networks: Path | None = None,
     measure: Measure | None = None,
+    describe: Describe | None = None,
     events: Sequence[Path] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit in memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label, networks, measure: as in `Trainer`.
+      recipe, algorithm, splits, console, label, networks, measure, describe: as in `Trainer`.
       seeds: one per run.
       placement: assignment of runs to devices; None: the fastest, measured on a few updates.
       varied: numbers of the recipe that differ, one value per run; they are traced, so all runs
@@ -335,7 +363,7 @@ def train_runs(
       For each group that trained together one record per run, without the names of data set,
       algorithm and setting. The group's checkpoints are deleted when the next is requested.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label, networks, measure)
+    trainer = Trainer(recipe, algorithm, splits, console, label, networks, measure, describe)
     remaining = Group(seeds, varied or {}, events)
     programs: dict[tuple[Placement, int], CompiledSweep] = {}
     while remaining.seeds:

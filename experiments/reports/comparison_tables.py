@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from experiments.harness.results import Results
-from experiments.reports import intervals
+from experiments.reports import intervals, prediction_tables
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, new_axes
@@ -69,6 +69,9 @@ def results_table(records: Records) -> list[list[str]]:
         ["Algorithm", "Test accuracy, % [95 % interval]", "Validation, %", "Seeds", "s / epoch"]
     ]
     by_algorithm = accuracies(records)
+    sizes = prediction_tables.recorded(records, "num_parameters")
+    if sizes:
+        table[0].append("Parameters")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
         diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
@@ -80,9 +83,46 @@ def results_table(records: Records) -> list[list[str]]:
                 "-" if pd.isna(validation) else f"{100 * validation:.2f}",
                 f"{row['seeds']}{diverged}",
                 f"{row['seconds_per_epoch']:.3g}",
+                *([f"{sizes[algorithm][0]}" if algorithm in sizes else "-"] if sizes else []),
             ]
         )
     return table
+
+
+def conclusion(records: Records) -> str:
+    """Returns the main result in one sentence."""
+    by_algorithm = accuracies(records)
+    dataset = records[0]["dataset"]
+    if not by_algorithm:
+        return f"No run on {dataset} gave a test accuracy: all diverged."
+    means = {
+        algorithm: np.mean(list(values.values())) for algorithm, values in by_algorithm.items()
+    }
+    best = max(means, key=means.__getitem__)
+    reached = f"{100 * means[best]:.2f} %"
+    if len(means) == 1:
+        number = len(by_algorithm[best])
+        seeds = "one seed" if number == 1 else f"the mean of {number} seeds"
+        return (
+            f"{ALGORITHM_NAMES[best]} reaches a test accuracy of {reached} on {dataset}, {seeds}."
+        )
+    differences = []
+    for test in intervals.paired_tests(by_algorithm):
+        if best not in (test.first, test.second):
+            continue
+        other = test.second if test.first == best else test.first
+        points = f"{100 * abs(test.difference.mean):.2f} points above {ALGORITHM_NAMES[other]}"
+        if test.p is None:
+            reason = "one seed, no test" if test.difference.n == 1 else "no test"
+        else:
+            reason = f"p = {intervals.p_value(test.p)}" + (
+                ", not significant" if test.p > 0.05 else ""
+            )
+        differences.append(f"{points} ({reason})")
+    return (
+        f"{ALGORITHM_NAMES[best]} has the highest mean test accuracy on {dataset}, {reached}"
+        f"{': ' if differences else ''}{' and '.join(differences)}."
+    )
 
 
 def tests_table(records: Records) -> list[list[str]]:
@@ -203,20 +243,26 @@ def section(results: Results) -> Section:
         caption = "Validation accuracy during training."
         draw = partial(learning_figure, records)
         pictures.append(Picture("learning_curves.png", caption, draw))
+    pictures += prediction_tables.pictures(records)
     tables = {"Results": results_table(records), "Paired tests": tests_table(records)}
     if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
         tables["Test accuracy by layer, %"] = layers_table(records)
+    tables["Calibration"] = prediction_tables.calibration_table(records)
     dataset = records[0]["dataset"]
     selection = results.config.get("options", {}).get("selection", "validation")
     names = [ALGORITHM_NAMES[a] for a in dict.fromkeys(r["algorithm"] for r in records)]
     return Section(
         title=f"{', '.join(names)} on {dataset}",
+        conclusion=conclusion(records),
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
             "A paired test compares two algorithms on the same seeds."
         ),
         tables={title: table for title, table in tables.items() if len(table) > 1},
         pictures=pictures,
+        details=prediction_tables.details(records, results.config),
+        matrices=prediction_tables.matrices(records, results.config),
+        images=prediction_tables.images(records, results.config),
         records=records,
         summary=summary(records),
         config=results.config,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
@@ -47,14 +47,39 @@ class Picture:
         return buffer.getvalue()
 
 
+class Matrix(NamedTuple):
+    """A square table of percentages, shaded by their size.
+
+    Attributes:
+      rows, columns: what they stand for.
+      names: one for each row and column.
+      percent: [rows][columns].
+    """
+
+    rows: str
+    columns: str
+    names: Sequence[str]
+    percent: Sequence[Sequence[float]]
+
+
+class Thumbnail(NamedTuple):
+    """A small image. Attributes: png: PNG in base64; caption: the text under it."""
+
+    png: str
+    caption: str
+
+
 @dataclass(frozen=True)
 class Section:
     """The report of one folder of results.
 
     Attributes:
       title, lead: heading, and the paragraph under it.
+      conclusion: the main result in one sentence, above the lead.
       tables: by heading. The pictures follow the first table.
       pictures: in order.
+      details: further tables by heading; `text` leaves them out.
+      matrices, images: by heading, below the tables.
       records: one per run, as in `results.jsonl`; shown as a table and embedded in the page.
       summary: the table for programs, written as `summary.csv`.
       config: as in `config.json`.
@@ -65,14 +90,19 @@ class Section:
     lead: str
     tables: Mapping[str, Table] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
+    details: Mapping[str, Table] = field(default_factory=dict)
+    matrices: Mapping[str, Matrix] = field(default_factory=dict)
+    images: Mapping[str, Sequence[Thumbnail]] = field(default_factory=dict)
     records: Sequence[Mapping[str, Any]] = ()
     summary: pd.DataFrame | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    conclusion: str = ""
 
     def text(self) -> str:
-        """Returns the tables as plain text, each under its heading."""
-        return "\n\n".join(f"{title}\n{as_text(table)}" for title, table in self.tables.items())
+        """Returns the tables as plain text, each under its heading, and the conclusion."""
+        tables = [f"{title}\n{as_text(table)}" for title, table in self.tables.items()]
+        return "\n\n".join([*tables, *([self.conclusion] if self.conclusion else [])])
 
 
 def as_text(table: Table) -> str:
@@ -187,7 +217,10 @@ def html_report(
             {
                 "section": section,
                 "facts": run_facts(section.config),
-                "tables": [(name, t, numeric_columns(t)) for name, t in section.tables.items()],
+                "tables": [
+                    (name, table, numeric_columns(table))
+                    for name, table in {**section.tables, **section.details}.items()
+                ],
                 "pictures": pictures,
                 "runs": runs,
                 "runs_numeric": runs and numeric_columns(runs),

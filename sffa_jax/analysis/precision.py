@@ -62,6 +62,42 @@ def calibration_error(diagram: Reliability) -> Float[Array, ""]:
     return jnp.sum(diagram.fraction * jnp.abs(diagram.frequency - diagram.confidence))
 
 
+class Predictions(NamedTuple):
+    """A network's predictions for the samples of a split.
+
+    Attributes:
+      labels: label with the highest probability.
+      confidence: probability of that label.
+      nll: negative log-likelihood of the true label, nats.
+      diagram: reliability of the confidence; its outcomes are right predictions.
+    """
+
+    labels: Int[Array, " samples"]
+    confidence: Float[Array, " samples"]
+    nll: Float[Array, " samples"]
+    diagram: Reliability
+
+
+def predictions(
+    scores: Float[Array, "samples classes"], labels: Int[Array, " samples"]
+) -> Predictions:
+    """Predictions from summed scores, whose softmax is the probability of each label.
+
+    Args:
+      scores: summed over the scored layers.
+      labels: the true labels.
+
+    >>> predicted = predictions(jnp.array([[0.0, 0.0], [0.0, 9.0]]), jnp.array([1, 1]))
+    >>> predicted.labels.tolist(), predicted.confidence.round(2).tolist()
+    ([0, 1], [0.5, 1.0])
+    """
+    log_probability = jax.nn.log_softmax(scores)
+    nll = -jnp.take_along_axis(log_probability, labels[:, None], axis=-1)[:, 0]
+    predicted = jnp.argmax(scores, axis=-1)
+    confidence = jnp.exp(jnp.max(log_probability, axis=-1))
+    return Predictions(predicted, confidence, nll, reliability(confidence, predicted == labels))
+
+
 class Histograms(NamedTuple):
     """Logits of true and of wrong labels.
 

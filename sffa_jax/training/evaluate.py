@@ -99,11 +99,18 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     """
     check_samples("evaluate", samples, learner.num_classes)
     scores = _score(learner, state, samples.images, samples)
+    return accuracy_of(learner, scores, samples.labels)
+
+
+def accuracy_of(
+    learner: Learner, scores: Float[Array, "layers samples classes"], labels: Int[Array, " samples"]
+) -> Accuracy:
+    """Accuracy of the scores of every layer; `evaluate` computes them."""
 
     def accuracy(scores: Array) -> Array:
         # argmax treats NaN as the maximum; a diverged network must not predict class 0.
         finite = jnp.all(jnp.isfinite(scores), axis=-1)
-        correct = (jnp.argmax(scores, axis=-1) == samples.labels) & finite
+        correct = (jnp.argmax(scores, axis=-1) == labels) & finite
         return jnp.mean(correct, dtype=jnp.float32)
 
     first = learner.first_scored

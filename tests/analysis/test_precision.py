@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from sffa_jax.analysis import precision
 
@@ -60,6 +61,20 @@ def test_right_and_wrong():
 def test_agreement():
     scores = jax.nn.one_hot(jnp.array([[0, 1, 2, 2], [0, 1, 1, 1]]), 3)
     np.testing.assert_allclose(precision.agreement(scores), [[1, 0.5], [0.5, 1]])
+
+
+def test_predictions_are_those_of_the_softmax():
+    scores = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    labels = np.arange(50) % 4
+    predicted = jax.device_get(jax.jit(precision.predictions)(scores, labels))
+    probabilities = softmax(scores, axis=1)
+    np.testing.assert_array_equal(predicted.labels, probabilities.argmax(axis=1))
+    np.testing.assert_allclose(predicted.confidence, probabilities.max(axis=1), rtol=1e-5)
+    assert log_loss(labels, probabilities) == pytest.approx(predicted.nll.mean(), rel=1e-5)
+    correct = (probabilities.argmax(axis=1) == labels).mean()
+    assert jnp.sum(predicted.diagram.fraction * predicted.diagram.frequency) == pytest.approx(
+        correct
+    )
 
 
 @pytest.mark.parametrize("measure", [precision.reliability, precision.histograms])

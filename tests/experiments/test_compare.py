@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import read, run_command, start
 
@@ -36,6 +37,12 @@ def test_the_command(tmp_path):
         by_layer = [[accuracy] for accuracy in history["validation_accuracy"]]
         assert history["validation_layer_accuracies"] == by_layer
         assert record["train_seconds"] > 0
+        confusion = np.array(record["confusion"])
+        assert np.trace(confusion) / 359 == pytest.approx(record["test_accuracy"])
+        assert confusion.sum() == 359
+        # No bias in forward-only layers; the label is 100 further inputs.
+        sizes = {"ffa": 164 * 32, "sffa": 164 * 32, "bp": 64 * 32 + 33 * 10}
+        assert record["num_parameters"] == sizes[record["algorithm"]]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"]["hidden"] == [32]
     assert config["data"]["source"] == "scikit-learn load_digits"

@@ -105,3 +105,19 @@ def test_figures_show_every_seed():
 def test_nothing_to_report():
     with pytest.raises(ValueError, match="`records` must hold at least one run"):
         section_of([])
+
+
+def test_the_conclusion_names_the_best_and_every_difference():
+    sffa = "SFFA has the highest mean test accuracy on digits, 92.00 %: 10.00 points above FFA"
+    p = stats.ttest_rel([0.80, 0.82, 0.84], [0.90, 0.91, 0.95]).pvalue
+    assert section_of(RECORDS).conclusion == f"{sffa} (p = {p:.2g})."
+    level = [*RECORDS, *(record("bp", s, a) for s, a in enumerate([0.89, 0.93, 0.93]))]
+    assert "0.33 points above Backprop (p = 0.81, not" in section_of(level).conclusion
+    assert section_of(RECORDS[3:4]).conclusion == (
+        "SFFA reaches a test accuracy of 90.00 % on digits, one seed."
+    )
+    assert "10.00 points above FFA (one seed, no test)." in section_of(RECORDS[::3]).conclusion
+    diverged = record("bp", 0, None, validation_accuracy=None, layer_accuracies=None)
+    assert (
+        section_of([diverged]).conclusion == "No run on digits gave a test accuracy: all diverged."
+    )

@@ -1,0 +1,79 @@
+"""What a record says about a run's predictions on the test split, from which reports are made."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from sffa_jax import data
+from sffa_jax.analysis.precision import Predictions, calibration_error
+
+NUM_WORST = 6
+"""Number of images recorded for each run: those with the lowest probability of their label."""
+
+MOST_CLASSES = 50
+"""Largest number of classes with a confusion matrix in the records."""
+
+THUMBNAIL = 64
+"""Largest side of a recorded image, pixels."""
+
+
+def describe(predicted: Predictions, dataset: data.Dataset) -> dict[str, Any]:
+    """Returns the fields of a record about the predictions of one run.
+
+    `nll` in nats and `ece` as a fraction; `class_accuracies` [classes], null for a class without
+    test images; `confusion` [true label, predicted label] counts, if there are at most
+    `MOST_CLASSES` classes; `reliability` [bins, (mean confidence, accuracy, fraction of the
+    images)]; `worst`: the most wrong images with index, labels, probability of the predicted label
+    and a PNG in base64.
+
+    Args:
+      predicted: for the test images, as NumPy arrays.
+      dataset: the data.
+    """
+    labels, classes, diagram = dataset.test_labels, dataset.num_classes, predicted.diagram
+    totals = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels[predicted.labels == labels], minlength=classes)
+    bins = np.stack([diagram.confidence, diagram.frequency, diagram.fraction], axis=-1)
+    worst = np.argsort(-predicted.nll, kind="stable")[:NUM_WORST]
+    record: dict[str, Any] = {
+        "nll": float(np.mean(predicted.nll, dtype=np.float64)),
+        "ece": float(calibration_error(diagram)),
+        "class_accuracies": [
+            float(r / n) if n else None for r, n in zip(right, totals, strict=True)
+        ],
+        "reliability": bins.astype(float).round(6).tolist(),
+        "worst": [_wrong_image(predicted, dataset, int(index)) for index in worst],
+    }
+    if classes <= MOST_CLASSES:
+        pairs = np.bincount(labels * classes + predicted.labels, minlength=classes**2)
+        record["confusion"] = pairs.reshape(classes, classes).tolist()
+    return record
+
+
+def _wrong_image(predicted: Predictions, dataset: data.Dataset, index: int) -> dict[str, Any]:
+    return {
+        "index": index,
+        "label": int(dataset.test_labels[index]),
+        "predicted": int(predicted.labels[index]),
+        "probability": float(predicted.confidence[index]),
+        "png": _png(dataset.test_images[index]),
+    }
+
+
+def _png(image: np.ndarray) -> str | None:
+    """Returns a picture of at most `THUMBNAIL` pixels in base64; None if it is no image."""
+    if (
+        image.dtype != np.uint8
+        or image.ndim not in (2, 3)
+        or image.shape[2:] not in ((), (1,), (3,))
+    ):
+        return None
+    from PIL import Image
+
+    picture = Image.fromarray(image.reshape(image.shape[:2]) if image.shape[2:] == (1,) else image)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

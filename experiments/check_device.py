@@ -7,7 +7,6 @@ Each step is a separate command with a separate folder under `--out`, so that a 
 resumes. The folders can be copied to `results/`, the source of the tables in the docs.
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Self
 from rich.console import Console
 
 from experiments.harness.experiment import execute
+from experiments.harness.signals import run_python
 
 TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
 """Arguments of pytest: tests that depend on the device."""
@@ -67,7 +67,7 @@ def main(options: Options) -> None:
     failed = []
     for name, arguments in options.steps().items():
         console.rule(name)
-        if subprocess.run([sys.executable, *arguments], check=False).returncode:
+        if run_python(*arguments):
             failed.append(name)
     if failed:
         console.print(f"failed: {', '.join(failed)}. The same command resumes.")

@@ -7,7 +7,6 @@ Each step is a separate command with a separate folder, so that a second start r
 first one stopped. The last step writes `reproduction.md` and `report.html`.
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.console import Console
 from experiments.claims import machine_time, verdicts
 from experiments.claims.doc_tables import markdown
 from experiments.harness.experiment import execute
+from experiments.harness.signals import run_python
 from sffa_jax.checks import check_choice, check_integer, reject
 
 
@@ -147,22 +147,21 @@ def main(options: Options) -> None:
     console = Console()
     for number, step in enumerate(steps, 1):
         console.rule(f"{number}/{len(steps)} {step}")
-        done = subprocess.run([sys.executable, "-m", *options.words(step)], check=False)
-        if done.returncode in (130, 143):
-            raise KeyboardInterrupt
-        if done.returncode:
+        status = run_python("-m", *options.words(step))
+        if status:
             raise reject(
                 "paper",
                 step,
                 "end with status 0",
-                done.returncode,
+                status,
                 "See its message above. Finished runs are saved: start again with the same --out.",
             )
-    (options.out / "reproduction.md").write_text(summary(options.out, options.seeds))
+    page = options.out / "reproduction.md"
+    page.write_text(summary(options.out, options.seeds), encoding="utf-8")
     folders = [str(options.out / step) for step in steps]
-    merged = ["experiments.report", *folders, "--out", str(options.out)]
-    subprocess.run([sys.executable, "-m", *merged], check=True)
-    print(f"Claims: {options.out / 'reproduction.md'}")
+    if status := run_python("-m", "experiments.report", *folders, "--out", str(options.out)):
+        raise SystemExit(status)
+    print(f"Claims: {page}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ output folder, runs what the folder lacks and writes the report. A command adds 
 """
 
 import contextlib
-import errno
 import io
 import os
 import signal
@@ -20,29 +19,40 @@ import jax
 from experiments.config.cli import HasDefaults, Options, parse
 from experiments.config.options import RESUMABLE_OPTIONS, RUNTIME_OPTIONS, Common
 from experiments.harness.compilation import Clock, use_cache
+from experiments.harness.failures import describe, end_on_thread_failure
 from experiments.harness.run_folder import RunFolder
+from experiments.harness.signals import SAVED, ignore_signals
 from experiments.reports.sections import write_report
+from sffa_jax.checks import reject
+from sffa_jax.scale.limits import usable_cores
 from sffa_jax.scale.processes import connect, is_main_process
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
-"""Error codes of a full or unwritable disk."""
-
-SAVED = "Finished work is saved; the same command with the same --out resumes"
 
 
 def set_up(options: HasDefaults) -> None:
     """Configures JAX before it starts: host devices, the cache of compiled programs, and the
     processes of the job.
 
-    Each CPU core counts as a device, so that runs can be distributed over cores; a program for one
-    device still uses all cores.
+    Each usable CPU core counts as a device, so that runs can be distributed over cores; a program
+    for one device still uses all cores.
     """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    end_on_thread_failure()
+    cores = usable_cores()
+    if cores < (os.cpu_count() or 1):
+        os.environ.setdefault("NPROC", str(cores))  # XLA's threads
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not chosen and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", cores)
     use_cache()
     if isinstance(options, Common):
         connect(options.coordinator, options.num_processes, options.process_id)
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # AssertionError: CUDA without a GPU
+        wanted, reason = os.environ.get("JAX_PLATFORMS", ""), str(error).partition("\n")[0]
+        rule = "name a platform that this machine has"
+        advice = f"{reason} Leave it unset to use what is available.".strip()
+        raise reject("JAX", "JAX_PLATFORMS", rule, repr(wanted), advice) from None
 
 
 def execute(
@@ -53,14 +63,15 @@ def execute(
 ) -> int:
     """Runs an experiment and returns its exit status.
 
-    0: done. 1: the disk is full or cannot be written, with one line on stderr. 2: bad usage or
-    input, likewise. 130 or 143: interrupted by SIGINT or
-    SIGTERM; finished runs and checkpoints of unfinished runs are on disk, and the same command with
-    the same `--out` resumes.
+    0: done. 1: the system failed (a full disk, a limit, memory), with one line on stderr. 2: bad
+    usage or input, likewise. 128 + n: interrupted by signal n, of `signals.SIGNALS`; finished runs
+    and checkpoints of unfinished runs are on disk, and the same command with the same `--out`
+    resumes.
     """
+    from_shell = arguments is None
     try:
         parsed = parse(options, name, arguments)
-        if arguments is None:  # called from the command line: JAX has not started
+        if from_shell:  # JAX has not started
             set_up(parsed)
         with contextlib.ExitStack() as inside:
             inside.enter_context(graceful_interrupts())
@@ -70,19 +81,19 @@ def execute(
             main(parsed)
             if clock.programs:
                 print(clock.summary())
-    except (ValueError, TypeError) as error:
-        if not _is_about_input(error):
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        print(f"error: {error}. {SAVED}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt as stopped:
+        if from_shell:
+            ignore_signals()
         print(f"Interrupted. {SAVED}", file=sys.stderr)
         return 128 + (stopped.signal if isinstance(stopped, Interrupted) else signal.SIGINT)
+    except Exception as error:
+        failure = describe(error)
+        if failure is None:
+            raise
+        print(f"error: {failure.sentence}", file=sys.stderr)
+        if from_shell and failure.status == 1 and jax.process_count() == 1:
+            os._exit(1)  # threads of libraries that met the same error print tracebacks at exit
+        return failure.status
     return 0
 
 
@@ -211,13 +222,3 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
             print(f"Part {options.shard} has no runs: there are fewer runs than parts.")
         elif is_main_process():
             write_report(folder, command)
-
-
-def _is_about_input(error: Exception) -> bool:
-    """Whether this project's checks raised the error, and not a library."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    # Not `__name__`, which is "__main__" for the started module.
-    spec = trace.tb_frame.f_globals.get("__spec__") if trace is not None else None
-    return spec is not None and spec.name.split(".")[0] in ("sffa_jax", "experiments")

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sffa_jax.checks import check_integer, reject
+from sffa_jax.scale.limits import largest_file
 from sffa_jax.scale.mesh import device_put_global
 from sffa_jax.scale.processes import broadcast_from_main
 
@@ -123,6 +124,8 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         needed = sum(np.size(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
         if shutil.disk_usage(path.parent).free < needed:
             raise full_disk
+        if needed > largest_file():
+            raise OSError(errno.EFBIG, f"{os.strerror(errno.EFBIG)} (ulimit -f)", str(path))
 
     def finish() -> None:
         manifest = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
@@ -142,6 +145,9 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         except ValueError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
+            if "Too many open files" in str(error):
+                code = errno.EMFILE
+                raise OSError(code, f"{os.strerror(code)} (ulimit -n)", str(path)) from error
             raise full_disk from error
     broadcast_from_main(finish)
 

@@ -28,40 +28,56 @@ class Interrupted(KeyboardInterrupt):
         self.signal = number
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals of terminals, systems and job schedulers that end a program."""
+
+
 class _Pending:
     """The signal handler's message to the loop.
 
-    Attributes: loops: number of loops that run now; signal: received and not yet handled.
+    Attributes: loops: number of loops that run now; signal: received and not yet handled; ending:
+    whether a loop has raised `Interrupted`.
     """
 
     loops = 0
     signal: int | None = None
-
-
-def _handle(number: int, _: FrameType | None) -> None:
-    if _Pending.loops and _Pending.signal is None:
-        _Pending.signal = number
-        return
-    raise Interrupted(number)
+    ending = False
 
 
 @contextmanager
 def graceful_interrupts() -> Iterator[None]:
-    """A context in which SIGTERM and SIGINT let `run_resumable` save before it ends.
+    """A context in which `SIGNALS` let `run_resumable` save before it ends.
 
-    A second signal, or one outside of `run_resumable`, raises `Interrupted` at once. Works in the
-    main thread; in other threads it has no effect.
+    Further signals do not cut that short. Outside of `run_resumable`, a signal calls the handler
+    that the program had set for it, or raises `Interrupted` at once. Ignored signals stay ignored.
+    Works in the main thread; in other threads it has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if _Pending.ending:
+            return
+        handler = before[number]
+        if _Pending.loops:
+            _Pending.signal = _Pending.signal or number
+        elif callable(handler) and handler is not signal.default_int_handler:
+            handler(number, frame)
+        else:
+            raise Interrupted(number)
+
+    _Pending.signal, _Pending.ending = None, False
+    handled = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        _Pending.signal = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in handled:
+            signal.signal(number, before[number])
+        _Pending.signal, _Pending.ending = None, False
 
 
 def run_resumable(
@@ -93,7 +109,7 @@ def run_resumable(
       checkpoints.
 
     Raises:
-      Interrupted: after SIGTERM or SIGINT, see `graceful_interrupts`; the carry is saved.
+      Interrupted: after a signal, see `graceful_interrupts`; the carry is saved.
       ValueError: for a negative number of steps, a negative interval, an interval of zero steps, or
         a checkpoint with another structure.
 
@@ -128,6 +144,7 @@ def run_resumable(
                 checkpoints.save(number, carry, info)
                 last_saved = time.monotonic()
             if interrupt and number < num_steps:
+                _Pending.ending = True
                 raise Interrupted(interrupt)
     finally:
         _Pending.loops -= 1

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jaxtyping import Array, Key
 
 from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
+from sffa_jax.scale.limits import Memory, host_memory
 from sffa_jax.scale.placement import MODES, Placement, available, num_runs, take_runs
 from sffa_jax.scale.processes import all_reduce_max, to_host
 
@@ -26,16 +26,22 @@ PyTree = Any
 def memory_budget() -> int:
     """Bytes that a program may use on each device.
 
-    Nine tenths of the device's free memory; on a CPU, of the machine's free memory divided by the
-    number of host devices. The minimum over all processes.
+    Nine tenths of the device's free memory; on a CPU, of the free memory within the limits of the
+    container and the shell, divided by the number of host devices. The minimum over all processes.
     """
+    (negated,) = all_reduce_max(-max(1, int(0.9 * _device_memory().free)))
+    return -negated
+
+
+def _device_memory() -> Memory:
+    """The memory of one local device."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        free = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    else:
-        free = psutil.virtual_memory().available / jax.local_device_count()
-    (negated,) = all_reduce_max(-int(0.9 * free))
-    return -negated
+        total = stats["bytes_limit"]
+        return Memory(total - stats.get("bytes_in_use", 0), total)
+    host, devices = host_memory(), jax.local_device_count()
+    # A run may use all of the host's memory if the other devices are idle.
+    return Memory(host.free // devices, host.total)
 
 
 def memory_need(program: jax.stages.Compiled) -> int:
@@ -82,6 +88,7 @@ def compile_within_memory(
 
     Raises:
       ValueError: for a budget that is not positive.
+      MemoryError: if a single run needs more memory than the device has.
 
     >>> sweep = compile_within_memory(lambda x: x + 1, Placement("vmap"), jnp.arange(4.0))
     >>> sweep.size
@@ -97,7 +104,11 @@ def compile_within_memory(
         run_shapes = placement.run_shapes(runs, size)
         with jax.disable_jit(False):  # `lower` needs it
             program = lifted.lower(run_shapes, *placement.shared_shapes(shared, size)).compile()
-        if size == 1 or memory_need(program) <= budget:
+        need, total = memory_need(program), _device_memory().total
+        if size == 1 and need > total:
+            gib = f"{need / 2**30:.1f} GiB and the device has {total / 2**30:.1f} GiB"
+            raise MemoryError(f"a single run needs {gib}")
+        if size == 1 or need <= budget:
             return CompiledSweep(program, size)
         size = -(-size // 2)
 

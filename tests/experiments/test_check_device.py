@@ -16,10 +16,7 @@ def test_the_commands_exist(step, quick):
 
 
 def test_failing_steps_are_named(monkeypatch, capsys):
-    class Failed:
-        returncode = 1
-
-    monkeypatch.setattr(check_device.subprocess, "run", lambda *_, **__: Failed)
+    monkeypatch.setattr(check_device, "run_python", lambda *_: 1)
     with pytest.raises(SystemExit):
         check_device.main(check_device.Options(quick=True))
     assert "benchmark, compare" in capsys.readouterr().out

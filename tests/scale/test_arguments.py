@@ -104,6 +104,7 @@ CASES = [
 
 EXEMPT = {
     "scale.checkpoints.Checkpoint": "a result",
+    "scale.limits.Memory": "a result",
     "scale.placement.take_runs": "chunks of runs that were counted",
     "scale.processes.all_reduce_max": "numbers of the library, between processes",
     "scale.resumable.Interrupted": "raised with the number of a signal",

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sffa_jax.scale.checkpoints import ARRAYS, MANIFEST, Checkpoints
-from sffa_jax.scale.resumable import Interrupted, graceful_interrupts, run_resumable
+from sffa_jax.scale.resumable import SIGNALS, Interrupted, graceful_interrupts, run_resumable
 
 
 def tree(value=1.0):
@@ -237,7 +238,7 @@ def test_without_a_step_left_the_checkpoint_is_the_result(checkpoints):
     same(run_resumable(begin, advance, 7, checkpoints), (jnp.float32(5), jax.random.key(3)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_saves_first(checkpoints, number):
     expected = run_resumable(begin, advance, 5)
 
@@ -253,19 +254,53 @@ def test_a_signal_saves_first(checkpoints, number):
     same(run_resumable(begin, advance, 5, checkpoints), expected)
 
 
-def test_a_second_signal_stops_at_once(checkpoints):
+def test_further_signals_do_not_cut_the_checkpoint_short(checkpoints, monkeypatch):
+    """In the step, while the checkpoint is written, and while the program unwinds."""
+    signals = itertools.cycle(SIGNALS)
+    save = Checkpoints.save
+
+    def burst():
+        for _ in range(3):
+            signal.raise_signal(next(signals))
+
     def stubborn(step, carry):
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+        burst()
         return advance(step, carry)
 
-    before = signal.getsignal(signal.SIGINT)
-    with graceful_interrupts(), pytest.raises(Interrupted):
-        run_resumable(begin, stubborn, 5, checkpoints)
-    assert checkpoints.steps() == []
-    with graceful_interrupts(), pytest.raises(Interrupted):
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    def slow_save(self, *given):
+        burst()
+        save(self, *given)
+        burst()
+
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with monkeypatch.context() as patch, graceful_interrupts():
+        patch.setattr(Checkpoints, "save", slow_save)
+        with pytest.raises(Interrupted) as stopped:
+            run_resumable(begin, stubborn, 5, checkpoints)
+        burst()
+    assert stopped.value.signal == signal.SIGINT
+    assert checkpoints.steps() == [1]
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_signal_outside_of_loops_ends_at_once():
+    with graceful_interrupts(), pytest.raises(Interrupted) as stopped:
+        signal.raise_signal(signal.SIGHUP)
+    assert stopped.value.signal == signal.SIGHUP
+
+
+def test_handlers_of_the_program_are_respected():
+    received = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with graceful_interrupts():
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGHUP, ignored)
+    assert received == [signal.SIGUSR1]
 
 
 KILLED = """

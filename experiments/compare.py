@@ -21,6 +21,7 @@ from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
 from experiments.reports.names import ALGORITHM_NAMES
+from sffa_jax.checks import reject
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,18 @@ class Options(shared.Options):
     """Save the network of every run under --out."""
 
 
+def check_networks(folder: RunFolder) -> None:
+    """Raises ValueError if a finished run has kept no network: it cannot be saved any more."""
+    runs = [f"{record['algorithm']}-{record['seed']}" for record in folder.records]
+    lost = [run for run in runs if not (folder.path / "networks" / f"{run}.npz").exists()]
+    if lost:
+        got = f"{len(lost)} finished runs without a network in {folder.path} ({lost[0]}, ...)"
+        advice = (
+            "Networks are saved when a run ends: leave the option out, or choose another --out."
+        )
+        raise reject("options", "save_networks", "be given at the first start", got, advice)
+
+
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
     splits = load_splits(options)
@@ -39,6 +52,8 @@ def make_plan(options: Options) -> Plan:
         splits.learner(options.recipe, algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
+        if options.save_networks:
+            check_networks(folder)
         console = Console()
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
@@ -55,6 +70,7 @@ def make_plan(options: Options) -> Plan:
                 describe=partial(describe, dataset=splits.dataset),
                 networks=folder.path / "networks" if options.save_networks else None,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
+                choose=folder.placement,
             ):
                 yield [{**cell.names, **record} for record in records]
 

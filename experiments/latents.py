@@ -3,9 +3,9 @@
     python -m experiments.latents --dataset mnist --data-dir DIR --hidden 1400 1400 --seeds 5
 
 trains each algorithm on each seed as `compare` does, measures every layer on test images, and draws
-the networks of the first seed (from `pictures-ALGORITHM.npz`). The paper's claims (SFFA's latents
-are sparser and more specialized, its goodness is more precise) are differences to FFA, paired by
-seed.
+the networks of the first seed that did not diverge (from `pictures-ALGORITHM.npz`). The paper's
+claims (SFFA's latents are sparser and more specialized, its goodness is more precise) are
+differences to FFA, paired by seed.
 """
 
 import sys
@@ -83,6 +83,7 @@ def make_plan(options: Options) -> Plan:
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
+                choose=folder.placement,
                 measure=watch(views[algorithm], classes),
             ):
                 for record in records:
@@ -91,15 +92,20 @@ def make_plan(options: Options) -> Plan:
                         record["layers"] = measure(views[algorithm], state, train, test, classes)
                 yield [{**cell.names, **record} for record in records]
         if is_main_process():
-            save_pictures(folder.path)
+            save_pictures(folder)
 
-    def save_pictures(path: Path) -> None:
+    def save_pictures(folder: RunFolder) -> None:
+        """Draws the first seed of each algorithm that did not diverge."""
         for algorithm, view in views.items():
-            networks, file = path / "networks", path / f"pictures-{algorithm}.npz"
-            if (networks / f"{algorithm}-0.npz").exists() and not file.exists():
-                state = saved_state(networks, algorithm, 0)
+            networks, file = folder.path / "networks", folder.path / f"pictures-{algorithm}.npz"
+            done = (r for r in folder.records if r["algorithm"] == algorithm and "layers" in r)
+            seed = min((record["seed"] for record in done), default=-1)
+            if (networks / f"{algorithm}-{seed}.npz").exists() and not file.exists():
+                state = saved_state(networks, algorithm, seed)
                 arrays: dict[str, Any] = gather(view, state, splits, test, options.embedded)
-                np.savez_compressed(file, **arrays)
+                new = file.with_name(f".{file.name}")
+                np.savez_compressed(new, **arrays)
+                new.replace(file)
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
     return Plan(cells, run, {"dataset": options.dataset}, splits.record)

@@ -9,13 +9,18 @@ from rich.console import Console
 from experiments.config.continual_methods import METHODS
 from experiments.config.continual_options import Options
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
+from experiments.harness.records import read_lines
 from experiments.harness.run_folder import RunFolder
+from experiments.harness.schema import NUMBER, TEXT
 from sffa_jax import data
 from sffa_jax.analysis import unit_turnover
 from sffa_jax.continual import metrics
 
 TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Factors on the default strength that `--tune` tries."""
+
+TUNED = dict.fromkeys(Setting._fields, TEXT) | {"strength": NUMBER}
+"""Fields of a line of `tuning.jsonl`."""
 
 TUNING_SEED = 10_000
 """Seed of weights and class order in tuning runs; no reported run uses it."""
@@ -73,8 +78,8 @@ def strength_of(
     if default is None or not options.tune:
         return default
     file = folder.path / "tuning.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
-    for line in map(json.loads, lines):
+    lines = read_lines(file, TUNED)
+    for line in lines:
         if all(line[name] == value for name, value in setting._asdict().items()):
             return float(line["strength"])
     strengths = [default * factor for factor in TUNING_FACTORS]
@@ -94,5 +99,6 @@ def strength_of(
     ]
     best = strengths[int(np.argmax(accuracies))]
     tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
-    folder.write(file.name, "\n".join([*lines, json.dumps(setting._asdict() | tried)]) + "\n")
+    lines.append(setting._asdict() | tried)
+    folder.write(file.name, "".join(json.dumps(line) + "\n" for line in lines))
     return best

@@ -68,6 +68,7 @@ def train_settings(
                 events=folder.events(
                     (algorithm, setting.name, f"seed-{seed}") for setting, seed in runs
                 ),
+                choose=folder.placement,
             ):
                 for record in records:
                     # Learning curves would make the results of a grid large.

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ import jax
 from experiments.harness.records import check_layout, merged_grid, read_config, read_records
 from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main, is_main_process
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
@@ -229,6 +230,22 @@ class RunFolder:
         broadcast_from_main(
             lambda: self.write("config.json", json.dumps(self.config, indent=2) + "\n")
         )
+
+    def placement(self, label: str, runs: int, measure: Callable[[], Placement]) -> Placement:
+        """Returns the placement of runs; the first measured one is kept for later starts.
+
+        Placements differ in rounding, so a start that resumes before the first checkpoint must not
+        measure again.
+        """
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        kept = self.config.get("placements", {})
+        mode = kept.get(f"{label}, {device}")
+        if mode is not None:
+            return Placement(mode)
+        placement = measure()
+        if runs > 1:  # one run is not measured
+            self.keep(placements=kept | {f"{label}, {device}": placement.mode})
+        return placement
 
     def write(self, name: str, text: str) -> None:
         """Writes a file atomically; it is on disk when this returns.

@@ -21,7 +21,7 @@ from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import Splits
 from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.scale.checkpoints import Checkpoints
-from sffa_jax.scale.placement import Placement, available
+from sffa_jax.scale.placement import MODES, Placement, available
 from sffa_jax.scale.processes import broadcast_from_main, to_host
 from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest, seed_keys
@@ -41,6 +41,9 @@ ACCURACIES = (
 
 Measure = Callable[[State, Samples], dict[str, jax.Array]]
 Describe = Callable[[Predictions], dict[str, Any]]
+
+Choose = Callable[[str, int, Callable[[], Placement]], Placement]
+"""(label, number of runs, measurement) -> the placement of these runs."""
 
 
 @dataclass(frozen=True)
@@ -345,6 +348,7 @@ def train_runs(
     measure: Measure | None = None,
     describe: Describe | None = None,
     events: Sequence[Path] | None = None,
+    choose: Choose | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs together, as many at once as fit in memory, and tests the best weights of each.
 
@@ -358,6 +362,7 @@ def train_runs(
         same placement and give bit-identical results.
       every_seconds: minimum time between two checkpoints.
       events: folder of each run's TensorBoard events; None: none.
+      choose: remembers a measured placement, see `RunFolder.placement`; None: measured anew.
 
     Yields:
       For each group that trained together one record per run, without the names of data set,
@@ -370,13 +375,19 @@ def train_runs(
         saved = checkpoints.info() if checkpoints is not None else None
         size, budget = len(remaining.seeds), None
         chosen = placement
-        if saved is not None and (chosen is None or chosen.mode != saved["parallel"]):
-            chosen = Placement(saved["parallel"])
-        if saved and chosen and saved == trainer.info(remaining[: len(saved["seeds"])], chosen):
-            # Resume the same group, even if less memory is free now.
-            size, budget = len(saved["seeds"]), sys.maxsize
-        else:
-            chosen = placement = placement or trainer.fastest(remaining)
+        if saved is not None and saved.get("parallel") in MODES:
+            number = len(saved.get("seeds", ()))
+            if chosen is None or chosen.mode != saved["parallel"]:
+                chosen = Placement(saved["parallel"])
+            if saved == trainer.info(remaining[:number], chosen):
+                # Resume the same group, even if less memory is free now.
+                size, budget = number, sys.maxsize
+        if budget is None:
+            if placement is None:
+                measure_modes = partial(trainer.fastest, remaining)
+                placement = choose(label, size, measure_modes) if choose else measure_modes()
+            chosen = placement
+        assert chosen is not None
         if (chosen, size) not in programs:
             compiled = trainer.compile(remaining[:size], chosen, budget)
             size = compiled.size

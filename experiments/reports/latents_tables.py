@@ -1,7 +1,10 @@
 """Tables and figures of latents: tables over seeds, figures of the first seed's networks."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES
+from sffa_jax.checks import reject
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -46,11 +50,16 @@ CLAIMS = {
 
 
 def values(records: Records, algorithm: str, measure: str, layer: int) -> dict[int, float]:
-    """Returns one measure of each seed that did not diverge."""
-    return {
-        r["seed"]: r["layers"][measure][layer]
+    """Returns one measure of each seed; a diverged network or a silent layer has none."""
+    of_seed = {
+        r["seed"]: r["layers"].get(measure, {})
         for r in records
-        if r["algorithm"] == algorithm and measure in r.get("layers", {})
+        if r["algorithm"] == algorithm and "layers" in r
+    }
+    return {
+        seed: layers[layer]
+        for seed, layers in of_seed.items()
+        if layer < len(layers) and layers[layer] is not None
     }
 
 
@@ -266,6 +275,19 @@ def pictures(arrays_of: Gathered) -> list[Picture]:
     return figures
 
 
+def load_arrays(file: Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of an algorithm's pictures.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    try:
+        return dict(np.load(file))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        advice = "Delete it; the command makes it again."
+        raise reject("latents", "pictures", f"be arrays: {file}", str(error), advice) from None
+
+
 def section(results: Results) -> Section:
     """Makes the report of a latents experiment."""
     records = results.records
@@ -279,7 +301,7 @@ def section(results: Results) -> Section:
     files = {
         a: results.path / f"pictures-{a}.npz" for a in dict.fromkeys(r["algorithm"] for r in done)
     }
-    arrays_of = {a: dict(np.load(file)) for a, file in files.items() if file.exists()}
+    arrays_of = {a: load_arrays(file) for a, file in files.items() if file.exists()}
     figures = pictures(arrays_of) if arrays_of else []
     if done:
         caption = "First layer through training, on validation images; band: range over seeds."

@@ -73,6 +73,10 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
     assert [(run["algorithm"], run["seed"]) for run in runs] == expected
     assert run_command("compare", *more).status == 0
     assert (tmp_path / "results.jsonl").read_text() == after
+    refused = run_command("compare", *more, "--save-networks")
+    assert refused.status == 2
+    assert "4 finished runs without a network" in refused.err
+    assert (tmp_path / "results.jsonl").read_text() == after
 
 
 @pytest.mark.parametrize(

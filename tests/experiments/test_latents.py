@@ -1,6 +1,8 @@
 """The latents command: measurements of every layer, pictures, and what they say of the claims."""
 
 import csv
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,6 +56,23 @@ def test_pictures_and_tables(done):
         assert name in page
     with (out / "summary.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+def test_a_diverged_seed_has_no_pictures(done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    (out / "pictures-sffa.npz").unlink()
+    sffa, bp = read(out)
+    sffa |= {"status": "diverged", "test_accuracy": None, "layer_accuracies": None}
+    del sffa["layers"]
+    (out / "results.jsonl").write_text(json.dumps(sffa) + "\n" + json.dumps(bp) + "\n")
+    again = run_command("latents", *GIVEN, "--out", out)
+    assert again.status == 0, again.err
+    assert not (out / "pictures-sffa.npz").exists()
+    (out / "pictures-bp.npz").write_bytes(b"PK")
+    damaged = run_command("latents", *GIVEN, "--out", out)
+    assert (damaged.status, damaged.err.count("\n")) == (2, 1)
+    assert "pictures-bp.npz, got" in damaged.err
 
 
 def record(algorithm, seed, value):

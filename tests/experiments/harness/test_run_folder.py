@@ -5,6 +5,7 @@ import pytest
 
 from experiments.harness import run_folder
 from experiments.harness.run_folder import RunFolder
+from sffa_jax.scale.placement import Placement
 
 OPTIONS = {
     **{"dataset": "digits", "algorithms": ["ffa"], "seeds": 2, "epochs": 3},
@@ -76,6 +77,17 @@ def test_a_folder_without_work_takes_other_options(tmp_path):
     (tmp_path / "config.json").write_text('{"name": "of another program"}')
     with pytest.raises(ValueError, match=r"config.json is damaged: `experiment` is missing"):
         open_folder(tmp_path)
+
+
+def test_a_measured_placement_is_kept(tmp_path):
+    """A start that resumes before the first checkpoint does not measure again."""
+    with open_folder(tmp_path) as folder:
+        assert folder.placement("FFA", 1, lambda: Placement("vmap")) == Placement("vmap")
+        assert folder.placement("FFA", 2, lambda: Placement("map")) == Placement("map")
+        assert folder.placement("FFA", 1, lambda: Placement("vmap")) == Placement("map")
+    with open_folder(tmp_path) as folder:
+        assert folder.placement("FFA", 2, lambda: Placement("vmap")) == Placement("map")
+        assert folder.placement("SFFA", 2, lambda: Placement("vmap")) == Placement("vmap")
 
 
 def test_an_error_before_any_work_leaves_no_folder(tmp_path):

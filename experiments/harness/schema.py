@@ -155,7 +155,7 @@ CONFIG = {
     "options": OBJECT,
     "command?": TEXT,
     "data?": {"source": TEXT, "sha256": OBJECT},
-    "device?": {"count": COUNT, "kind": TEXT, "host_cores": Maybe(COUNT)},
+    "device?": {"platform": TEXT, "kind": TEXT, "count": COUNT, "host_cores": Maybe(COUNT)},
     "versions?": {ANY: TEXT},
     "git_commit?": Maybe(TEXT),
     "started?": TEXT,

@@ -1,25 +1,20 @@
-import json
-
 import pytest
+from run_records import DEVICE, trained, write_results
 
 from experiments.claims import machine_time
 
 
 @pytest.fixture
 def write(tmp_path):
-    def written(name, platform, records):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        device = {"host_cores": 2, "platform": platform, "kind": "x"}
-        config = {"experiment": "compare", "options": {}, "device": device}
-        (folder / "config.json").write_text(json.dumps(config))
-        (folder / "results.jsonl").write_text("\n".join(map(json.dumps, records)))
+    def written(name, platform, records, **changes):
+        device = DEVICE | {"platform": platform}
+        write_results(tmp_path / name, records, device=device, **changes)
 
     return written
 
 
 def record(algorithm, seconds, epochs=1, seed=0):
-    return {"algorithm": algorithm, "seed": seed, "train_seconds": seconds, "epochs": epochs}
+    return trained(algorithm, seed, train_seconds=seconds, epochs=epochs)
 
 
 def test_minutes_on_two_cores_come_from_a_short_run(tmp_path, monkeypatch, write):
@@ -36,7 +31,9 @@ def test_a_row_for_each_folder(tmp_path, write):
     write(
         "compare/x", "cpu", [record("sffa", 30.0, seed=s) for s in (0, 1)] + [record("ffa", 30.0)]
     )
-    write("compare/untimed", "cpu", [{"algorithm": "sffa"}])
+    untimed = {"dataset": "digits", "algorithm": "sffa", "seed": 0, "setting": "x"}
+    untimed |= {"gradient_norms": [[[1.0, 1.0]]], "probe_accuracy": 0.9}
+    write("compare/untimed", "cpu", [untimed], experiment="symmetry")
     _, row, missing, untimed, last = machine_time.table(
         tmp_path, ["compare/x", "compare/y", "compare/untimed"]
     )

@@ -1,8 +1,7 @@
 """Verdicts on intervals, and rows made from files."""
 
-import json
-
 import pytest
+from run_records import trained, write_results
 
 from experiments.claims import verdicts
 from experiments.claims.published import CLAIMS, Claim
@@ -51,16 +50,8 @@ def test_why_a_number_is_not_reached_is_said_once():
 
 
 def test_rows_are_made_from_files(tmp_path, monkeypatch):
-    folder = tmp_path / "compare/x"
-    folder.mkdir(parents=True)
-    device = {"host_cores": 2, "platform": "cpu", "kind": "cpu"}
-    config = {"experiment": "compare", "options": {}, "device": device}
-    (folder / "config.json").write_text(json.dumps(config))
-    records = [
-        {"algorithm": a, "seed": s, "status": "done", "test_accuracy": v, "train_seconds": 30.0}
-        for a, s, v in (("sffa", 0, 0.9), ("sffa", 1, 0.92), ("ffa", 0, 0.1))
-    ]
-    (folder / "results.jsonl").write_text("\n".join(map(json.dumps, records)))
+    accuracies = (("sffa", 0, 0.9), ("sffa", 1, 0.92), ("ffa", 0, 0.1))
+    write_results(tmp_path / "compare/x", [trained(*each) for each in accuracies])
     monkeypatch.setitem(CLAIMS, "classification", (claim(90.0), claim(None)))
     table = verdicts.table(tmp_path, "classification")
     assert table[1][2:5] == ["90", "-", "-"]

@@ -98,7 +98,7 @@ def test_a_repeated_line_is_named_with_its_first(folder):
         (["options", "seeds"], None, "`seeds` must be a whole number"),
         (["options", "hidden"], "400", "`hidden` must be a list"),
         (["options", "algorithms"], ["ffa", 1], "`algorithms[1]` must be one of"),
-        (["device"], {}, "`count` is missing"),
+        (["device"], {}, "`platform` is missing"),
         (["versions", "jax"], 1, "`jax` must be text"),
         (["data", "sha256"], REMOVE, "`sha256` is missing"),
     ],

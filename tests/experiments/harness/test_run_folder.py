@@ -2,25 +2,18 @@ import json
 from datetime import datetime as real_datetime
 
 import pytest
+from run_records import OPTIONS, trained
 
 from experiments.harness import run_folder
 from experiments.harness.run_folder import RunFolder
 from sffa_jax.scale.placement import Placement
 
-OPTIONS = {
-    **{"dataset": "digits", "algorithms": ["ffa"], "seeds": 2, "epochs": 3},
-    **{"hidden": [8], "preset": "default"},
-}
-RUN = {
-    **{"dataset": "digits", "algorithm": "ffa", "seed": 0, "status": "done", "epochs": 3},
-    **{"test_accuracy": 0.9, "validation_accuracy": None, "layer_accuracies": [0.9]},
-    **{"selected_epoch": 3, "train_seconds": 1.0, "parallel": "map"},
-    "history": {"validation_accuracy": [], "loss": [0.7, 0.5, 0.4]},
-}
+GIVEN = OPTIONS | {"algorithms": ["ffa"], "seeds": 2, "epochs": 2}
+RUN = trained("ffa", 0)
 
 
 def open_folder(path, free=("seeds", "algorithms"), **changes):
-    return RunFolder(path, "compare", OPTIONS | changes, free=free)
+    return RunFolder(path, "compare", GIVEN | changes, free=free)
 
 
 def test_records_survive_and_are_found_again(tmp_path):
@@ -35,7 +28,7 @@ def test_records_survive_and_are_found_again(tmp_path):
     # A later start with a smaller grid leaves the runs of the larger one in the folder.
     open_folder(tmp_path, seeds=1, algorithms=["bp"]).__exit__()
     grid = json.loads((tmp_path / "config.json").read_text())["options"]
-    assert grid == OPTIONS | {"seeds": 5, "algorithms": ["ffa", "bp"]}
+    assert grid == GIVEN | {"seeds": 5, "algorithms": ["ffa", "bp"]}
 
 
 @pytest.mark.parametrize("rest", ["", '\n{"seed": 2, "te'])
@@ -57,13 +50,13 @@ def test_refusals(tmp_path):
         with pytest.raises(ValueError, match="is in use by another process"):
             open_folder(tmp_path)
         folder.append(RUN)
-    with pytest.raises(ValueError, match="other options: epochs was 3 and is now 4"):
+    with pytest.raises(ValueError, match="other options: epochs was 2 and is now 4"):
         open_folder(tmp_path, epochs=4)
     with open_folder(tmp_path) as folder:  # a refusal releases the folder
         assert len(folder.records) == 1
     data = {"source": "a", "sha256": {"x": "1"}}
     with pytest.raises(ValueError, match="the data's content changed"):
-        RunFolder(tmp_path, "compare", OPTIONS, extra={"data": data})
+        RunFolder(tmp_path, "compare", GIVEN, extra={"data": data})
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot be written"):
         open_folder(tmp_path / "file")

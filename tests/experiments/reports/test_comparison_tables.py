@@ -3,28 +3,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from html_pages import parse
+from run_records import trained as record
 from scipy import stats
 
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables
 from experiments.reports.html_report import html_report
-
-
-def record(algorithm, seed, accuracy, **changes):
-    return {
-        "dataset": "digits",
-        "algorithm": algorithm,
-        "seed": seed,
-        "status": "done",
-        "test_accuracy": accuracy,
-        "validation_accuracy": accuracy,
-        "layer_accuracies": [accuracy],
-        "cumulated_accuracies": [accuracy],
-        "selected_epoch": 2,
-        "epochs": 2,
-        "train_seconds": 3.0,
-        "history": {"loss": [0.7, 0.6], "validation_accuracy": [0.5, accuracy]},
-    } | changes
 
 
 RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84])] + [

@@ -42,3 +42,10 @@ hypothesis.settings.load_profile("suite")
 def strict_ranks():
     with jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """JAX keeps each lowered program, over 1 MB; thousands of them make new ones 2-4 times slower."""
+    yield
+    jax.clear_caches()

@@ -20,11 +20,12 @@ import tyro
 GROUPS: dict[str, tuple[str, ...]] = {
     "data": (
         *("dataset", "data_dir", "image_size", "color", "test_fraction", "validation"),
-        *("selection", "scaling", "shift", "flip"),
+        *("selection", "scaling"),
     ),
     "architecture": (
-        *("hidden", "channels", "kernel", "stride", "padding", "pool", "activation"),
+        *("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled", "activation"),
         *("initializer", "precision", "winners", "ffa_winners", "input_skip"),
+        *("normalization", "dropout"),
     ),
     "label": (
         *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
@@ -37,8 +38,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *("epochs", "batch_size", "learning_rate", "lr_schedule", "weight_decay", "optimizer"),
-        *("update_order", "input_dropout", "adversarial"),
+        *("update_order", "adversarial"),
     ),
+    "augmentation": ("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),
     "output": (*("out", "tensorboard", "save_networks", "checkpoint_seconds"),),
     "device": (
         *("parallel", "devices_per_run", "shard", "coordinator", "num_processes", "process_id"),

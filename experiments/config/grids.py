@@ -30,7 +30,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "first layer not scored": ("first_scored",),
     "input dropout": ("input_dropout",),
     "adversarial images": ("adversarial",),
-    "layers": ("hidden", "channels", "kernel", "stride", "padding", "pool"),
+    "layers": ("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled"),
 }
 """The ablation's changes in order, each with the fields of the recipe that it sets."""
 

@@ -12,7 +12,7 @@ import optax
 
 from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 from sffa_jax.core import class_units, overlays, rules
-from sffa_jax.core.architectures import PADDINGS, conv_layers, dense_layers
+from sffa_jax.core.architectures import NORMALIZATIONS, PADDINGS, conv_layers, dense_layers
 from sffa_jax.core.goodness import MEASURES
 from sffa_jax.core.image_layout import POOLS
 from sffa_jax.core.layer import Layer
@@ -32,7 +32,7 @@ OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "no
 CLASS_UNITS = ("none", "groups", "learned")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
 SCORES = tuple(rules.SCORES)
-LR_SCHEDULES = ("constant", "cosine")
+LR_SCHEDULES = ("constant", "cosine", "one_cycle")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
 PRECISIONS = ("float32", "bfloat16")
@@ -51,11 +51,17 @@ class Recipe:
     padding: str = "SAME"
     """Padding of convolutions: SAME or VALID (none)."""
     pool: str | None = "max"
-    """Pooling that halves the maps of each convolutional layer: max, mean or None."""
+    """Pooling that halves the maps of convolutional layers: max, mean or None."""
+    pooled: tuple[int, ...] = ()
+    """Convolutional layers that pool, from 0; none given: all."""
     hidden: tuple[int, ...] = (400,)
     """Width of each dense hidden layer, e.g. 1400 1400; may be empty above convolutions."""
     activation: str = "relu"
     """Activation of every hidden layer: relu, sigmoid or tanh."""
+    normalization: str | None = None
+    """Normalization before the activation: batch, group or None."""
+    dropout: float = 0.0
+    """Fraction of units that training drops from what a layer passes on."""
     initializer: str = "lecun_normal"
     """Initializer of weights: lecun_normal, or torch (uniform, as in PyTorch's linear layer)."""
     precision: str = "float32"
@@ -122,13 +128,23 @@ class Recipe:
     weight_decay: float = 0.0
     """AdamW's decay, in units of the learning rate."""
     lr_schedule: str = "cosine"
-    """Learning rate: constant, or cosine (falls to 0 along half a cosine)."""
+    """Learning rate: constant, cosine (falls to 0 along half a cosine) or one_cycle (rises for 3/10
+    of the updates, then falls to 0)."""
     input_dropout: float = 0.0
     """Fraction of input features that is dropped in training."""
     adversarial: float | None = None
     """Length of an adversarial step on training images (first layer's loss); None: no step."""
     shift: int = 0
     """Augmentation: largest shift of training images, pixels."""
+    edges: str = "background"
+    """Augmentation: what a shift brings in at the edges: background, or reflect (the mirrored
+    image)."""
+    rotation: float = 0.0
+    """Augmentation: largest angle by which training images are turned, degrees."""
+    zoom: float = 0.0
+    """Augmentation: largest scaling; 0.1: each axis between 1 / 1.1 and 1.1."""
+    cutout: int = 0
+    """Augmentation: side of the square that is covered in each training image, pixels."""
     flip: bool = False
     """Augmentation: mirror half of the training images left to right."""
     selection: str = "validation"
@@ -153,6 +169,7 @@ class Recipe:
             ("precision", PRECISIONS),
             ("ffa_measure", MEASURES),
             ("padding", PADDINGS),
+            ("edges", augment.EDGES),
             ("loss", LOSSES),
             ("negatives", NEGATIVES),
             ("measure", MEASURES),
@@ -173,7 +190,14 @@ class Recipe:
             check_integer("options", name, getattr(self, name), 1)
         if self.pool is not None:
             check_choice("options", "pool", self.pool, POOLS)
+        if self.normalization is not None:
+            check_choice("options", "normalization", self.normalization, NORMALIZATIONS)
+        check_range("options", "dropout", self.dropout, at_least=0, at_most=0.99)
+        check_integers("options", "pooled", self.pooled, 0)
         check_integer("options", "shift", self.shift, 0)
+        check_integer("options", "cutout", self.cutout, 0)
+        check_range("options", "rotation", self.rotation, at_least=0, at_most=180)
+        check_range("options", "zoom", self.zoom, at_least=0, at_most=1)
         if self.ffa_winners is not None:
             check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
 
@@ -222,6 +246,8 @@ class Recipe:
             "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
             "initializer": self.initializer,
             "precision": self.precision,
+            "normalization": self.normalization,
+            "dropout": self.dropout,
         }
         if not self.channels:
             return dense_layers(self.hidden, **common)
@@ -232,6 +258,7 @@ class Recipe:
             stride=self.stride,
             padding=self.padding,
             pool=self.pool,
+            pooled=self.pooled or None,
             **common,
         )
         return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
@@ -254,9 +281,15 @@ class Recipe:
 
     def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
         """Returns the schedule; `background` is the scaled value of a black pixel."""
-        steps = [augment.shift(shape, self.shift, background)] if self.shift else []
+        steps = []
+        if self.rotation or self.zoom:
+            steps.append(augment.affine(shape, self.rotation, self.zoom, background))
+        if self.shift:
+            steps.append(augment.shift(shape, self.shift, background, edges=self.edges))
         if self.flip:
             steps.append(augment.flip(shape))
+        if self.cutout:
+            steps.append(augment.cutout(shape, self.cutout, background))
         if self.input_dropout:
             steps.append(augment.input_dropout(self.input_dropout))
         return Schedule(self.epochs, self.batch_size, augment.chain(steps))
@@ -272,6 +305,8 @@ class Recipe:
         rate = self.learning_rate
         if self.lr_schedule == "cosine":
             rate = optax.cosine_decay_schedule(rate, steps)
+        if self.lr_schedule == "one_cycle":
+            rate = optax.cosine_onecycle_schedule(max(2, steps), rate)
         return optax.adamw(rate, weight_decay=self.weight_decay)
 
     def learner(

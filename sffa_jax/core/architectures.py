@@ -136,6 +136,7 @@ def conv_layers(
     stride: int = 1,
     padding: str = "SAME",
     pool: str | Pool | None = "max",
+    pooled: Sequence[int] | None = None,
     activation: str | Callable[[Array], Array] = "relu",
     winners: int | None = None,
     initializer: str | nn.initializers.Initializer = "lecun_normal",
@@ -151,6 +152,7 @@ def conv_layers(
       kernel, stride: side of the square kernel and its step, pixels.
       padding: "SAME" or "VALID".
       pool: one of `POOLS`, a function that halves height and width of [samples, h, w, c], or None.
+      pooled: numbers of the layers that pool, from 0; None: all.
       activation, winners, initializer, precision, normalization, dropout: as in `dense_layers`.
 
     Raises:
@@ -166,6 +168,11 @@ def conv_layers(
     channels = check_integers("conv_layers", "channels", channels, 1)
     if not channels:
         raise reject("conv_layers", "channels", "name at least one layer", "none")
+    if pooled is not None:
+        pooled = check_integers("conv_layers", "pooled", pooled, 0)
+    for k in pooled or ():
+        if k >= len(channels):
+            raise reject("conv_layers", "pooled", f"be below {len(channels)} layers", k)
     check_integer("conv_layers", "kernel", kernel, 1)
     check_integer("conv_layers", "stride", stride, 1)
     check_choice("conv_layers", "padding", padding, PADDINGS)
@@ -175,14 +182,15 @@ def conv_layers(
     if normalization is not None:
         normalization = choose("conv_layers", "normalization", normalization, NORMALIZATIONS)
 
-    def size(length: int) -> int:
+    def size(length: int, pools: bool) -> int:
         taken = 0 if padding == "SAME" else kernel - 1
         length = -(-(length - taken) // stride)
-        return length if pool is None else length // 2
+        return length // 2 if pools else length
 
     layers = []
     grid = Grid(height, width, depth)
-    for features in channels:
+    for k, features in enumerate(channels):
+        pools = pool is not None and (pooled is None or k in pooled)
         body = nn.Conv(
             features,
             (kernel, kernel),
@@ -194,8 +202,8 @@ def conv_layers(
             conv_general_dilated=convolve,
         )
         normalized = None if normalization is None else normalization(features)
-        layer = Layer(body, activation, winners, grid, pool, normalized, dropout)
-        sides = size(grid.height), size(grid.width)
+        layer = Layer(body, activation, winners, grid, pool if pools else None, normalized, dropout)
+        sides = size(grid.height, pools), size(grid.width, pools)
         if min(sides) < 1:
             raise reject(
                 "conv_layers",

@@ -83,6 +83,7 @@ CASES = [
             "stride": whole(1),
             "padding": choice(architectures.PADDINGS),
             "pool": choice(image_layout.POOLS, none=True),
+            "pooled": wholes(0).filter(lambda value: value is not None and value != ()),
         },
         lambda: {"shape": (8, 8), "channels": (4,)},
     ),

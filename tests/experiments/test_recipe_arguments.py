@@ -10,6 +10,7 @@ from sffa_jax.core import architectures, goodness, image_layout
 from sffa_jax.core.losses import LOSSES
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.rules import NORMALIZE
+from sffa_jax.training import augment
 
 __all__ = ["users_settings"]
 
@@ -66,6 +67,13 @@ CASES = [
             "input_dropout": number(at_least=0, at_most=0.99),
             "adversarial": number(above=0, none=True),
             "shift": whole(0),
+            "edges": choice(augment.EDGES),
+            "rotation": number(at_least=0, at_most=180),
+            "zoom": number(at_least=0, at_most=1),
+            "cutout": whole(0),
+            "pooled": wholes(0).filter(lambda value: not isinstance(value, tuple) or value),
+            "normalization": choice(architectures.NORMALIZATIONS, none=True),
+            "dropout": number(at_least=0, at_most=0.99),
             "selection": choice(recipe.SELECTIONS),
             "scaling": choice(recipe.SCALINGS),
         },

@@ -75,7 +75,7 @@ def test_continuous_choices_may_be_traced(name):
         ({"class_units": "learned"}, "`overlay` must be none, got 'appended_gaussian'"),
         ({"update_order": "x"}, "`update_order` must be one of greedy, sequential, simultaneous"),
         ({"score": "x"}, "`score` must be one of logit, probability"),
-        ({"lr_schedule": "x"}, "`lr_schedule` must be one of constant, cosine"),
+        ({"lr_schedule": "x"}, "`lr_schedule` must be one of constant, cosine, one_cycle"),
         ({"selection": "x"}, "`selection` must be one of last, test, validation"),
         ({"scaling": "x"}, "`scaling` must be one of mnist, training"),
         ({"weight_decay": -1.0}, "`weight_decay` must be a number at least 0"),

@@ -133,7 +133,8 @@ def test_the_code_about_training_runs(few_digits, monkeypatch, tmp_path):
 
 
 def test_the_code_about_data_on_disk_runs(tmp_path, monkeypatch):
-    """With a small set in place of ImageNet's, and a learner, which the page takes for granted."""
+    """With a small set in place of ImageNet's, a learner, which the page takes for granted, and a
+    table, which it converts."""
     labels = np.tile(np.arange(10), 7)
     images = np.zeros((70, 5, 4), np.uint8)
     opened = data.open_on_disk
@@ -141,10 +142,13 @@ def test_the_code_about_data_on_disk_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "open_on_disk", lambda name: opened("mnist"))
     learner = backprop_learner(dense_layers([4]), 10, optax.adam(1e-2))
     names = {"learner": learner, "schedule": Schedule(1, 16)}
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("a,kind\n" + "0.5,x\n1,y\n" * 5)
     with Server(idx_files(images, labels, images, labels)) as server:
         monkeypatch.setitem(PUBLISHED, "mnist", server.published("mnist", (5, 4)))
         exec(code(ROOT / "docs/data.md"), names)
     assert 0 <= float(names["accuracy"].network) <= 1
+    assert data.load("npz:table.npz").class_names == ("x", "y")
 
 
 def test_the_code_about_clusters_runs():

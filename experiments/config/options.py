@@ -69,8 +69,9 @@ class Common:
     """Options that every experiment has."""
 
     dataset: str = "digits"
-    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10, tfds:NAME, or
-    folder:DIR (pictures: one sub-folder per class, in train/ and test/ or without)."""
+    """Data set: digits, mnist, fashion_mnist, kmnist, emnist_letters, cifar10, tfds:NAME,
+    folder:DIR (pictures: one sub-folder per class, in train/ and test/ or without), or npz:FILE
+    (train_images, train_labels, test_images, test_labels; or features, labels)."""
     data_dir: Path | None = None
     """Folder with one sub-folder per set holding the published files; or set SFFA_DATA_DIR. If left
     out, sets are downloaded once, into TFDS's data directory."""

@@ -4,6 +4,8 @@
 |---|---|
 | load a data set into memory | `load("mnist")` returns a `Dataset`; `NAMES` lists the names |
 | load a folder of pictures | `load("folder:DIR")`, `read_picture` |
+| load arrays or a table from a file | `load("npz:FILE")` |
+| make a `Dataset` of a program's data | `from_arrays`, `from_iterable`, `from_pandas`, ... |
 | convert images and labels of any kind to arrays | `to_images`, `to_labels` |
 | hold out validation data | `stratified_split` |
 | scale and convert images | `statistics`, `to_uint8`, `to_gray`, `to_rgb`, `resize`, `unify` |
@@ -22,6 +24,13 @@ from sffa_jax.data.formats.idx import read_idx
 from sffa_jax.data.formats.pictures import COLORS, check_image_size, read_picture, unify
 from sffa_jax.data.images import resize, to_gray, to_rgb
 from sffa_jax.data.load import NAMES, check_name, load, open_on_disk
+from sffa_jax.data.own import (
+    from_arrays,
+    from_hugging_face,
+    from_iterable,
+    from_pandas,
+    from_torch,
+)
 from sffa_jax.data.records import OnDisk, Records
 from sffa_jax.data.splits import check_test_fraction, stratified_split
 
@@ -38,6 +47,11 @@ __all__ = [
     "check_image_size",
     "check_name",
     "check_test_fraction",
+    "from_arrays",
+    "from_hugging_face",
+    "from_iterable",
+    "from_pandas",
+    "from_torch",
     "load",
     "open_on_disk",
     "read_idx",

@@ -1,4 +1,4 @@
-"""A data set in memory: uint8 images with labels, checked when it is created."""
+"""A data set in memory: images or features with labels, checked when it is created."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ class Dataset:
 
     Attributes:
       name: the name that `load` takes.
-      train_images, test_images: [samples, height, width] or [samples, height, width, channels],
-        uint8; see `to_images` for what is converted.
+      train_images, test_images: [samples, height, width], [samples, height, width, channels] or
+        [samples, features]; uint8 pixels or float32 numbers of any scale; see `to_images` for what
+        is converted.
       train_labels, test_labels: [samples] integers in [0, num_classes); see `to_labels`.
       class_names: one for each class.
       source: where the data was read from; commands write it to `config.json`.
 
     Raises:
-      DataError: if a split is empty, shapes or counts differ, images are not uint8, or a label
-        is out of range.
+      DataError: if a split is empty, shapes, types or counts differ, or a label is out of range.
 
     >>> images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
     >>> dataset = Dataset("blank", images, labels, images[:2], labels[:2], ("a", "b"), "an example")
@@ -54,12 +54,6 @@ class Dataset:
                 check_counts(images, labels, where=where)
             except (TypeError, ValueError) as error:
                 raise DataError(str(error)) from None
-            if images.dtype != np.uint8 or images.ndim == 2:
-                raise DataError(
-                    f"{where}: `images` must be uint8 of shape (samples, height, width[, channels])"
-                    f", got {images.dtype} of shape {images.shape}. `data.to_uint8` converts "
-                    "floats in [0, 1]."
-                )
             # A frozen dataclass; the checked arrays replace what was given.
             object.__setattr__(self, f"{split}_images", images)
             object.__setattr__(self, f"{split}_labels", labels)
@@ -67,6 +61,11 @@ class Dataset:
             raise DataError(
                 f"Dataset {self.name}: test images must have the training images' shape "
                 f"{self.train_images.shape[1:]}, got {self.test_images.shape[1:]}."
+            )
+        if self.train_images.dtype != self.test_images.dtype:
+            raise DataError(
+                f"Dataset {self.name}: test images must have the training images' type "
+                f"{self.train_images.dtype}, got {self.test_images.dtype}. Convert both alike."
             )
 
     @property
@@ -113,10 +112,11 @@ def to_uint8(images: Any) -> np.ndarray:
 
 
 def statistics(images: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation: scalars, or [channels] for color.
+    """Return mean and standard deviation: scalars, [channels] for color, or [features].
 
     In units of pixel / 255 for uint8, whose sums are integers: the result is exact up to the last
-    rounding, without a float copy of the images. In the images' own units for floats.
+    rounding, without a float copy of the images. In the images' own units for floats; of a table of
+    floats, each feature has its own, and the deviation of a constant one is 0.
 
     Args:
       images: see `to_images`.
@@ -129,9 +129,15 @@ def statistics(images: Any) -> tuple[np.ndarray, np.ndarray]:
     if images.dtype == np.uint8:
         mean, std = from_moments(moments(images))
     else:
-        channels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
-        mean = channels.mean(axis=0, dtype=np.float64).astype(np.float32)
-        std = channels.std(axis=0, dtype=np.float64).astype(np.float32)
+        channels = images.reshape(-1, 1) if images.ndim == 3 else images
+        channels = channels.reshape(-1, channels.shape[-1])
+        exact = np.asarray(channels.mean(axis=0, dtype=np.float64))
+        deviation = np.asarray(channels.std(axis=0, dtype=np.float64))
+        # What varies less than its rounding error is constant.
+        deviation[deviation <= np.finfo(np.float32).eps * np.abs(exact)] = 0
+        mean, std = exact.astype(np.float32), deviation.astype(np.float32)
+        if images.ndim == 2:
+            return mean, std
     return (mean, std) if images.ndim == 4 else (mean.squeeze(), std.squeeze())
 
 

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from sffa_jax.data.dataset import DataError, Dataset
-from sffa_jax.data.formats.pictures import unify
+from sffa_jax.data.formats.pictures import check_image_size, unify
 from sffa_jax.data.records import OnDisk, in_memory
 from sffa_jax.data.sources.cache import open_published
 from sffa_jax.data.sources.digits import load_digits
 from sffa_jax.data.sources.folder import open_folder
+from sffa_jax.data.sources.npz import load_npz
 from sffa_jax.data.sources.records import on_disk
 from sffa_jax.data.sources.registry import PUBLISHED, read_published
 from sffa_jax.data.sources.tfds import NAME, PREFIX, open_tfds
+from sffa_jax.data.splits import check_test_fraction
 
 NAMES = ("digits", *PUBLISHED)
 """The data sets that `load` knows besides tfds:NAME and a user's own."""
 
-FOLDER = "folder:"
-"""Prefix of a folder of pictures."""
+FOLDER, NPZ = "folder:", "npz:"
+"""Prefixes of a user's own data: a folder of pictures, a NumPy archive."""
 
 
 def check_name(name: str) -> None:
@@ -29,13 +31,14 @@ def check_name(name: str) -> None:
         return
     raise DataError(
         f"load: `dataset` must be one of {', '.join(sorted(NAMES))}, folder:DIR (pictures, one "
-        f"sub-folder for each class) or tfds:NAME (a set of tensorflow-datasets), got {name!r}."
+        "sub-folder for each class), npz:FILE (arrays) or tfds:NAME (a set of "
+        f"tensorflow-datasets), got {name!r}."
     )
 
 
 def _own_path(name: str) -> Path | None:
-    """Return the path in folder:DIR; None for another name."""
-    path = name.removeprefix(FOLDER) if name.startswith(FOLDER) else ""
+    """Return the path in folder:DIR or npz:FILE; None for another name."""
+    path = next((name.removeprefix(p) for p in (FOLDER, NPZ) if name.startswith(p)), "")
     return Path(path).expanduser() if path else None
 
 
@@ -55,7 +58,8 @@ def load(
 
     Args:
       name: one of `NAMES`; folder:DIR (one sub-folder of pictures for each class, in train/ and
-        test/ or without); or tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION.
+        test/ or without); npz:FILE (`train_images`, `train_labels`, `test_images`, `test_labels`,
+        or one table of `features` and `labels`); or tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION.
       data_dir: folder with a sub-folder NAME that holds the published files; default: the
         environment variable SFFA_DATA_DIR.
       image_size: height and width to which all images are stretched, or one number for both; ():
@@ -74,13 +78,17 @@ def load(
     ((1438, 8, 8), (359, 8, 8), 10)
     """
     check_name(name)
-    if _own_path(name):
+    check_test_fraction("load", test_fraction)
+    if name.startswith(FOLDER):
         conversion: dict[str, Any] = {"image_size": image_size, "color": color}
         return in_memory(open_on_disk(name, **conversion, test_fraction=test_fraction))
-    if test_fraction is not None:
+    if path := _own_path(name):
+        dataset = load_npz(path, name, test_fraction)
+    elif test_fraction is not None:
         raise DataError(f"load: {name} has a test split. Leave --test-fraction out.")
-    dataset = _load_named(name, data_dir)
-    if not image_size and color == "auto":
+    else:
+        dataset = _load_named(name, data_dir)
+    if not len(check_image_size("load", image_size)) and color == "auto":
         return dataset
     train_images, test_images = (
         unify(images, image_size, color) for images in (dataset.train_images, dataset.test_images)
@@ -123,6 +131,10 @@ def open_on_disk(
       TypeError, ValueError: as in `load`.
     """
     check_name(name)
+    if name.startswith(NPZ):
+        raise DataError(
+            "open_on_disk: `name` must be no npz:FILE, which is read whole. Use `load`."
+        )
     if path := _own_path(name):
         return open_folder(
             path, name, image_size=image_size, color=color, test_fraction=test_fraction

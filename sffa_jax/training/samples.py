@@ -187,16 +187,17 @@ def _check_units(where: str, rows: np.ndarray, mean: np.ndarray, std: np.ndarray
 def pixel_scale(
     mean: float | np.ndarray, std: float | np.ndarray, image_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation for flat rows: one value, or one per pixel for color.
+    """Mean and standard deviation for flat rows: one value, or one per pixel or feature.
 
-    A deviation of 0 (a constant channel) is replaced by 1.
+    A deviation of 0 (a constant channel or feature) is replaced by 1.
 
     Raises:
       TypeError: for a value that is not a number.
       ValueError: for one that is not finite, a negative deviation, or another number of channels.
     """
-    if len(image_shape) != 1:  # rows of pixels
+    if len(image_shape) != 1:  # rows of pixels or features
         check_image_shape("pixel_scale", image_shape, "image_shape")
+    channels = tuple(image_shape if len(image_shape) == 1 else image_shape[2:])
     rows = []
     for name, value in (("mean", mean), ("std", std)):
         numbers = np.asarray(value)
@@ -208,7 +209,7 @@ def pixel_scale(
         if not finite or (name == "std" and (numbers < 0).any()):
             rule = "be finite and not negative" if name == "std" else "be finite"
             raise reject("pixel_scale", name, rule, repr(value))
-        if numbers.ndim and numbers.shape[-1:] != tuple(image_shape[2:]):
+        if numbers.ndim and numbers.shape[-1:] != channels:
             raise reject("pixel_scale", name, f"fit images of {tuple(image_shape)}", repr(value))
         rows.append(
             np.ravel(numbers if not numbers.ndim else np.broadcast_to(numbers, image_shape))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from arguments import (
     IMAGES,
+    LABELS,
     SPLIT,
     Case,
     Records,
@@ -28,6 +29,8 @@ def read_ahead(**options):
     return data.batches(None, np.zeros((1, 2), int), reading=data.Reading(**options))
 
 
+SIZES = wholes(1).filter(lambda sizes: sizes not in ([], ()))
+
 CASES = [
     Case(data.check_name, {"name": choice(data.NAMES)}, names={"name": "dataset"}),
     *(
@@ -35,7 +38,7 @@ CASES = [
             function,
             {
                 "name": choice(data.NAMES),
-                "image_size": wholes(1).filter(lambda sizes: sizes not in ([], ())),
+                "image_size": SIZES,
                 "color": choice(data.COLORS),
                 "test_fraction": number(above=0, at_most=0.9, none=True),
             },
@@ -45,8 +48,18 @@ CASES = [
         for function in (data.load, data.open_on_disk)
     ),
     Case(
+        data.from_arrays,
+        {"test_fraction": number(above=0, at_most=0.9, none=True)},
+        lambda: {"images": IMAGES, "labels": LABELS},
+    ),
+    Case(
+        data.from_iterable,
+        {"image_size": SIZES, "color": choice(data.COLORS)},
+        lambda: {"pairs": zip(IMAGES, LABELS, strict=True)},
+    ),
+    Case(
         data.check_image_size,
-        {"image_size": wholes(1).filter(lambda sizes: sizes not in ([], ()))},
+        {"image_size": SIZES},
         lambda: {"where": "f"},
     ),
     Case(
@@ -57,7 +70,7 @@ CASES = [
     Case(
         data.unify,
         {
-            "image_size": wholes(1).filter(lambda sizes: sizes not in ([], ())),
+            "image_size": SIZES,
             "color": choice(data.COLORS),
         },
         lambda: {"images": IMAGES, "image_size": (), "color": "auto"},
@@ -87,6 +100,17 @@ EXEMPT = {
     "data.check_test_fraction.where": "the caller's name",
     "data.Dataset": "texts",
     "data.OnDisk": "texts",
+    **{
+        f"data.{name}.{text}": "a text"
+        for name, text in (
+            *(("from_arrays", "name"), ("from_arrays", "source"), ("from_iterable", "name")),
+            *(
+                ("from_pandas", "label"),
+                ("from_hugging_face", "image"),
+                ("from_hugging_face", "label"),
+            ),
+        )
+    },
     "data.to_images.where": "the library's own",
     "data.to_labels.where": "the library's own",
     "data.read_idx": "axes that a file is rejected for not having",

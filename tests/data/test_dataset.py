@@ -41,7 +41,7 @@ IMAGES, LABELS = np.zeros((2, 3, 3), np.uint8), np.array([0, 1], np.int32)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_images": IMAGES / 255}, "images` must be uint8 .* got float32"),
+        ({"train_images": IMAGES / 255}, "training images' type float32, got uint8"),
         ({"train_labels": LABELS[:1]}, "2 images and 1 labels"),
         ({"test_images": IMAGES[:0], "test_labels": LABELS[:0]}, "0 images and 0 labels"),
         ({"test_labels": LABELS - 1}, r"labels` must lie in \[0, 2\), got min -1"),

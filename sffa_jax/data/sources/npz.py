@@ -1,0 +1,61 @@
+"""A NumPy archive as a data set: images or a table of features, with labels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sffa_jax.data.dataset import DataError, Dataset
+from sffa_jax.data.formats.safe_reading import reading
+from sffa_jax.data.own import from_arrays
+
+LAYOUTS = (
+    *(
+        (f"train_{inputs}", "train_labels", f"test_{inputs}", "test_labels")
+        for inputs in ("images", "features")
+    ),
+    ("x_train", "y_train", "x_test", "y_test"),
+    *((inputs, "labels") for inputs in ("images", "features")),
+)
+"""Names of the arrays: of both splits, or of one table whose test split is drawn."""
+
+
+def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Dataset:
+    """Load a data set from a NumPy archive, which may hold no Python objects.
+
+    The archive holds the arrays of one of the `LAYOUTS`, and perhaps `class_names`. `images` are
+    pixels or floats; `features` [samples, features] of any type of number become floats.
+
+    Args:
+      path: the archive.
+      name: name of the data set.
+      test_fraction: fraction of each class in the test split, if there is none; None: a fifth.
+
+    Raises:
+      DataError: if the file is missing or damaged, lacks arrays, or its arrays do not fit.
+    """
+    advice = "It must be a file that `numpy.savez` wrote, without Python objects."
+    with reading("load", path, advice), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        arrays = {key: archive[key] for key in archive.files}
+    layout = next((keys for keys in LAYOUTS if {*keys} <= arrays.keys()), None)
+    if layout is None:
+        raise DataError(
+            f"load: {path} must contain train_images, train_labels, test_images and test_labels, "
+            f"or features and labels, got {', '.join(sorted(arrays)) or 'no array'}."
+        )
+    names = arrays.get("class_names")
+    parts = [arrays[key] for key in layout]
+    for i, key in enumerate(layout):
+        if "features" in key and parts[i].dtype.kind in "buif":
+            with np.errstate(over="ignore"):
+                parts[i] = parts[i].astype(np.float32)
+    try:
+        return from_arrays(
+            *parts,
+            class_names=None if names is None else [str(value) for value in names],
+            test_fraction=test_fraction,
+            name=name,
+            source=f"NumPy archive {path.name}",
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(f"load: {path}: {error}") from None

@@ -10,7 +10,6 @@ from experiments.harness.results import Results
 from experiments.reports import comparison_tables
 from experiments.reports.html_report import html_report
 
-
 RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84])] + [
     record("sffa", s, a) for s, a in enumerate([0.90, 0.91, 0.95])
 ]

@@ -1,11 +1,13 @@
 """Small data sets in the published formats, byte by byte, and a server to download them from."""
 
+import contextlib
 import gzip
 import hashlib
 import io
 import struct
 import tarfile
 import threading
+import time
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,6 +127,15 @@ def write_files(folder, files):
         (folder / path).write_bytes(content)
 
 
+def drip(file, content):
+    """Sends a byte at a time until the reader has enough."""
+    with contextlib.suppress(OSError):
+        for i in range(len(content)):
+            file.write(content[i : i + 1])
+            file.flush()
+            time.sleep(0.02)
+
+
 class Server:
     """Serves files over HTTP on this machine.
 
@@ -132,8 +143,9 @@ class Server:
       url: address of the folder.
       files: content by name.
       log: (name, first byte asked for) of each request.
-      faults: by name, what to do to the next requests: a status number, or "cut" to break off
-        in the middle of the body.
+      faults: by name, what to do to the next requests: a status number; "cut" to break off in
+        the middle of the body; "drip" or "drip header" to send byte by byte; or other bytes,
+        the whole answer.
       ranges: whether it can start in the middle.
     """
 
@@ -159,6 +171,12 @@ class Server:
         self.log.append((name, begin))
         fault = self.faults[name].pop(0) if self.faults.get(name) else None
         content = self.files.get(name)
+        if isinstance(fault, bytes):
+            request.wfile.write(fault)
+            return
+        if fault == "drip header":
+            drip(request.wfile, b"HTTP/1.1 200 OK\r\n" + b"X-Header: 1\r\n" * 80)
+            return
         if content is None or isinstance(fault, int):
             request.send_error(fault or 404)
             return
@@ -166,6 +184,9 @@ class Server:
         body = content[begin:]
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
+        if fault == "drip":
+            drip(request.wfile, body)
+            return
         request.wfile.write(body[: len(body) // 2] if fault == "cut" else body)
 
     def __enter__(self):

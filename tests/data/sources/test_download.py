@@ -73,6 +73,46 @@ def test_passing_faults_are_retried(server, tmp_path, fault):
     assert len(server.log) == 3
 
 
+def redirect(location):
+    return b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
+
+
+NONSENSE = {
+    "no scheme": redirect(b"//[/"),
+    "file": redirect(b"file:///etc/passwd"),
+    "port": redirect(b"http://localhost:99999999/"),
+    "label": redirect(b"http://" + b"a" * 300 + b".invalid/"),
+    "bytes": redirect(b"http://\xff\xfe\x00/"),
+    "itself": redirect(b"file"),
+    "no location": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+    "no http": b"220 ready for mail\r\n",
+    "nothing": b"",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + b"x" * 50,
+    "long header": b"HTTP/1.1 200 OK\r\n" + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 500 + b"\r\n",
+    "status": b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+    "slow header": "drip header",
+    "slow body": "drip",
+}
+
+
+@pytest.mark.parametrize("fault", NONSENSE)
+def test_nonsense_is_a_reason_to_try_the_next_address(server, tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(download, "WINDOW", 0.2)
+    with Server({"file": CONTENT}) as bad:
+        bad.faults["file"] = [NONSENSE[fault]] * 20
+        assert fetch(resource(bad, server), tmp_path).read_bytes() == CONTENT
+        assert len(server.log) == 1
+
+
+def test_redirects_are_followed(server, tmp_path):
+    with Server({}) as other:
+        other.faults["file"] = [redirect(server.url.encode() + b"file")]
+        assert fetch(resource(server)._replace(addresses=(other.url,)), tmp_path).is_file()
+
+
 def test_another_address_takes_over(server, tmp_path):
     with Server({"file": CONTENT[::-1]}) as wrong, Server({}) as empty:
         given = resource(server)._replace(addresses=(empty.url, wrong.url, server.url))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def load(
     """Load a data set into memory.
 
     "digits" is embedded in scikit-learn. With a folder, the published files are read from it and
-    from nowhere else. Without one, the set is read from TFDS's data directory; the first call
+    from nowhere else; a line on stderr tells if their checksums differ from the published ones.
+    Without one, the set is read from TFDS's data directory; the first call
     downloads and stores it there. A tfds: set always comes from TFDS's data directory.
 
     Args:
@@ -102,13 +104,22 @@ def _load_named(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     folder = data_dir or os.environ.get("SFFA_DATA_DIR")
     if name.startswith(PREFIX) or not folder:
         return in_memory(open_on_disk(name))
-    published = PUBLISHED[name]
-    return Dataset(
+    published, path = PUBLISHED[name], Path(folder) / name
+    dataset = Dataset(
         name=name,
         class_names=published.class_names,
         source=f"{published.form}, folder {name}",
-        **read_published(name, Path(folder) / name),
+        **read_published(name, path),
     )
+    if published.is_authentic(dataset, path):
+        return dataset
+    print(
+        f"warning: {path} does not hold the published {name}: checksums differ. Results are not "
+        "comparable with those of others; config.json records it.",
+        file=sys.stderr,
+        flush=True,
+    )
+    return dataclasses.replace(dataset, source=f"{dataset.source} (not the published data)")
 
 
 def open_on_disk(

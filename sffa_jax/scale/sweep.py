@@ -8,6 +8,7 @@ leave cores idle. `fastest` measures it.
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -223,8 +224,9 @@ def sweep(
       called once per key, without compiling.
 
     Raises:
-      ValueError: for an unknown mode, no keys, hyperparameters with another leading size, or a
-        budget that is not positive.
+      ValueError: for an unknown mode, no keys, keys of JAX's generator "rbg" (a run's numbers would
+        depend on the other runs), hyperparameters with another leading size, or a budget that is
+        not positive.
 
     >>> def draw(key, scale):
     ...     return scale * jax.random.normal(key, (2,))
@@ -269,6 +271,9 @@ def sweep(
 def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:
     """One random key per seed; it does not depend on the other seeds.
 
+    The keys are of JAX's default generator, whatever JAX_DEFAULT_PRNG_IMPL says: a batch of runs
+    with "rbg" draws other numbers than each of its runs alone.
+
     Raises:
       TypeError, ValueError: unless all seeds are whole numbers from 0 to 2^31 - 1.
 
@@ -278,4 +283,5 @@ def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:
     seeds = check_integers("seed_keys", "seeds", seeds, 0)
     if not seeds:
         raise reject("seed_keys", "seeds", "contain at least one seed", seeds)
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    make_key = partial(jax.random.key, impl="threefry2x32")
+    return jax.vmap(make_key)(jnp.asarray(seeds, jnp.uint32))

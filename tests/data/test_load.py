@@ -1,11 +1,16 @@
 """Names, and where a set is looked for."""
 
+import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from published_files import cifar_files, idx_files, tar_bytes, write_files
 
 from sffa_jax import data
+from sffa_jax.data.sources.registry import PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,30 @@ def test_loading_a_folder_imports_no_tfds_and_no_grain():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_other_files_under_a_published_name_are_named(tmp_path, monkeypatch, capsys):
+    images, labels = np.zeros((2, 28, 28), np.uint8), [0, 1]
+    write_files(tmp_path / "mnist", idx_files(images, labels, images, labels))
+    dataset = data.load("mnist", tmp_path)
+    error = capsys.readouterr().err
+    assert error.startswith(f"warning: {tmp_path}/mnist does not hold the published mnist")
+    assert error.count("\n") == 1
+    assert dataset.source == "IDX files, folder mnist (not the published data)"
+    known = replace(PUBLISHED["mnist"], content=dataset.sha256)
+    monkeypatch.setitem(PUBLISHED, "mnist", known)
+    assert data.load("mnist", tmp_path).source == "IDX files, folder mnist"
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_published_archive_is_recognized(tmp_path, monkeypatch, same):
+    images = np.zeros((5, 32, 32, 3), np.uint8)
+    archive = tar_bytes(cifar_files(images, range(5), images[:1], [0]))
+    write_files(tmp_path / "cifar10", {"cifar-10-binary.tar.gz": archive})
+    digest = hashlib.sha256(archive if same else b"").hexdigest()
+    (resource,) = PUBLISHED["cifar10"].resources
+    known = replace(PUBLISHED["cifar10"], resources=(resource._replace(sha256=digest),))
+    monkeypatch.setitem(PUBLISHED, "cifar10", known)
+    source = data.load("cifar10", tmp_path).source
+    assert source == "CIFAR batches, folder cifar10" + " (not the published data)" * (not same)

@@ -129,3 +129,18 @@ def test_the_budget_is_memory_of_this_machine():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(sweep.seed_keys([0, 1]))
+
+
+def test_seeds_do_not_depend_on_their_companions_under_another_generator():
+    def draw(key, _):
+        return jax.random.uniform(key)
+
+    expected = sweep.sweep(draw, sweep.seed_keys([0, 1]), parallel="map")
+    with jax.default_prng_impl("rbg"):
+        alone = [sweep.sweep(draw, sweep.seed_keys([seed]), parallel="vmap")[0] for seed in (0, 1)]
+        foreign = jax.random.split(jax.random.key(0), 2)
+        for parallel in ("vmap", "auto", Placement("devices")):
+            with pytest.raises(ValueError, match="`keys` must be independent .* got keys of .*rbg"):
+                sweep.sweep(draw, foreign, parallel=parallel)
+        sweep.sweep(draw, foreign, parallel="map")
+    assert alone == expected.tolist()

@@ -2,8 +2,8 @@
 
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from sffa_jax.data.formats.safe_reading import read_up_to, reading
 
 PIXELS = 3 * 32 * 32
 LARGEST = 1 << 28
-"""Maximum number of bytes of one batch: eight times the published size."""
+"""Maximum number of bytes of an archive, and of one batch: the published archive has 184 MB."""
+
+MOST_ATTRIBUTES, MOST_ENTRIES = 1 << 20, 1000
+"""Maximum number of bytes of an entry that holds another one's attributes, and of entries."""
 
 
-def parse_binary_batch(content: bytes, path: object) -> tuple[np.ndarray, list[int]]:
+def parse_binary_batch(content: bytes | bytearray, path: object) -> tuple[np.ndarray, list[int]]:
     """Return the rows of pixels and the labels of one binary batch.
 
     A record is one byte of label and 3072 bytes of pixels.
@@ -40,7 +43,7 @@ class Form(NamedTuple):
     archive: str
     folder: str
     suffix: str
-    parse: Callable[[bytes, object], tuple[np.ndarray, list[int]]]
+    parse: Callable[[bytes | bytearray, object], tuple[np.ndarray, list[int]]]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -91,14 +94,14 @@ def read_cifar10(name: str, folder: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes]]:
+def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes | bytearray]]:
     """Return the first form that exists, and the bytes of its six batches by file name."""
     for form in (BINARY, PYTHON):
         for place in (folder / form.folder, folder):
             present = [file for file in form.files if (place / file).is_file()]
             if not present:
                 continue
-            contents = {}
+            contents: dict[str, bytes | bytearray] = {}
             for file in form.files:
                 if file not in present:
                     raise missing(name, place, f"the file {file}")
@@ -123,21 +126,41 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def _unpack(archive: Path, form: Form) -> dict[str, bytes]:
-    """Return the batches of an archive, read as a stream: no memory is reserved by its headers."""
-    wanted = {f"{form.folder}/{file}": file for file in form.files}
-    contents: dict[str, bytes] = {}
-    with reading("read_cifar10", archive), tarfile.open(archive, "r|*") as members:
-        for member in members:
+class _Entry(tarfile.TarInfo):
+    """An entry of an archive; refuses long names and attributes that would fill the memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if not (self.isfile() or self.isdir()) and self.size > MOST_ATTRIBUTES:
+            raise tarfile.ReadError(f"an entry of type {self.type!r} and {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
+def _unpack(archive: Path, form: Form) -> dict[str, bytes | bytearray]:
+    """Return the batches of an archive, in whatever folder they lie.
+
+    The archive is read as a stream: its headers reserve no memory, and it is refused where it
+    announces more than `LARGEST` bytes.
+    """
+    contents: dict[str, bytes | bytearray] = {}
+    with (
+        reading("read_cifar10", archive),
+        tarfile.open(archive, "r|*", tarinfo=_Entry) as members,
+    ):
+        for count, member in enumerate(members):
+            if member.offset_data + member.size > LARGEST or count >= MOST_ENTRIES:
+                raise DataError(
+                    f"read_cifar10: {archive} must hold at most {LARGEST} bytes in {MOST_ENTRIES} "
+                    f"entries, got {member.size} bytes in {member.name[:80]}. Fetch it again."
+                )
             file = members.extractfile(member) if member.isfile() else None
-            path = member.name.removeprefix("./")
-            if file is not None and path in wanted:
-                content = read_up_to(file, min(member.size, LARGEST))
+            name = PurePosixPath(member.name).name
+            if file is not None and name in form.files:
+                content = read_up_to(file, member.size)
                 if len(content) < member.size:
                     raise DataError(
                         f"read_cifar10: {archive} is truncated in {member.name}. Fetch it again."
                     )
-                contents[wanted[path]] = content
+                contents[name] = content
     absent = [file for file in form.files if file not in contents]
     if absent:
         raise DataError(

@@ -10,8 +10,13 @@ LISTED = 5
 
 
 def find(folder: Path, candidates: Sequence[str]) -> Path | None:
-    """Return the first of the candidates that is a file in `folder`, or None."""
-    return next((path for name in candidates if (path := folder / name).is_file()), None)
+    """Return the first of the candidates that is a file in `folder`, or None.
+
+    Some tools write a dot before "idx", or unpack each file into a folder of its own name.
+    """
+    spellings = [word for name in candidates for word in (name, name.replace("-idx", ".idx"))]
+    paths = (path for name in spellings for path in (folder / name, folder / name / name))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def missing(name: str, folder: Path, expected: str) -> DataError:

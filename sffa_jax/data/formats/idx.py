@@ -78,7 +78,12 @@ def parse_idx(file: io.BufferedIOBase, ndim: int, path: object) -> np.ndarray:
         raise DataError(f"read_idx: {path} is truncated in its header.")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     expected = math.prod(shape)
-    content = read_up_to(file, min(expected, LARGEST))
+    if expected > LARGEST:
+        raise DataError(
+            f"read_idx: {path} must hold at most {LARGEST} values, got a header that announces "
+            f"{expected} of shape {shape}. Fetch the file again."
+        )
+    content = read_up_to(file, expected)
     if len(content) < expected:
         raise DataError(
             f"read_idx: {path} is truncated: its header announces {expected} values of "

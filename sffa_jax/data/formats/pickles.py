@@ -113,7 +113,7 @@ class _Batch(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = _load_state
 
 
-def parse_python_batch(content: bytes, path: object) -> tuple[np.ndarray, list[int]]:
+def parse_python_batch(content: bytes | bytearray, path: object) -> tuple[np.ndarray, list[int]]:
     """Return the rows of pixels and the labels of one `data_batch_N` of the Python version.
 
     Args:

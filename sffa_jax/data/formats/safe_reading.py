@@ -28,13 +28,13 @@ def reading(where: str, path: object, advice: str = "Fetch the file again.") -> 
         raise DataError(f"{where}: {path} cannot be read: {reason}. {advice}") from None
 
 
-def read_up_to(file: io.BufferedIOBase | IO[bytes], size: int) -> bytes:
+def read_up_to(file: io.BufferedIOBase | IO[bytes], size: int) -> bytearray:
     """Return `size` bytes, or all if there are fewer.
 
-    `file.read(size)` would reserve all of `size`, which may come from a forged header.
+    `file.read(size)` would reserve all of `size`, which may come from a forged header; joining
+    blocks would hold the content twice.
     """
-    blocks = []
-    while size > 0 and (block := file.read(min(size, BLOCK))):
-        blocks.append(block)
-        size -= len(block)
-    return b"".join(blocks)
+    content = bytearray()
+    while len(content) < size and (block := file.read(min(size - len(content), BLOCK))):
+        content += block
+    return content

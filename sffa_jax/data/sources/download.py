@@ -1,7 +1,6 @@
 """Download a file and verify it; a file that fails verification is never left under its name."""
 
 import contextlib
-import hashlib
 import http.client
 import queue
 import sys
@@ -17,7 +16,7 @@ import requests
 import urllib3
 
 from sffa_jax.data.dataset import DataError
-from sffa_jax.data.sources.registry import Resource
+from sffa_jax.data.sources.registry import Resource, file_sha256
 
 ROUNDS = 3
 """Number of times that all addresses are tried."""
@@ -208,10 +207,7 @@ def _report(url: str, written: int, size: int) -> None:
 
 
 def _is_verified(path: Path, resource: Resource) -> bool:
-    if path.stat().st_size != resource.size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == resource.sha256
+    return path.stat().st_size == resource.size and file_sha256(path) == resource.sha256
 
 
 def _root_cause(error: BaseException) -> str:

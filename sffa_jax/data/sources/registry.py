@@ -1,5 +1,6 @@
 """The published data sets: class names, files, checksums, addresses and readers."""
 
+import hashlib
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sffa_jax.data.dataset import Dataset
 from sffa_jax.data.formats.cifar import BINARY, PYTHON, read_cifar10
 from sffa_jax.data.formats.emnist import ARCHIVE, read_emnist_letters
 from sffa_jax.data.formats.idx import read_idx_set
@@ -47,6 +49,7 @@ class Published:
       form: kind of the files, for `Dataset.source`.
       expected: the files that a folder must hold, for messages.
       resources: the files to download; all that `read` needs.
+      content: `Dataset.sha256` of the published data; None if not known.
     """
 
     class_names: tuple[str, ...]
@@ -55,6 +58,20 @@ class Published:
     form: str
     expected: str
     resources: tuple[Resource, ...]
+    content: dict[str, str] | None = None
+
+    def is_authentic(self, dataset: Dataset, folder: Path) -> bool:
+        """Return False if the data, or a published file in the folder, has another checksum."""
+        if self.content is not None:
+            return dataset.sha256 == self.content
+        files = [(folder / resource.file, resource.sha256) for resource in self.resources]
+        return all(file_sha256(path) == sha256 for path, sha256 in files if path.is_file())
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 DIGITS = tuple(string.digits)
@@ -71,11 +88,14 @@ OBJECTS = (
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
 
 def _idx_set(
     class_names: tuple[str, ...],
     addresses: tuple[str, ...],
     checksums: dict[str, tuple[int, str]],
+    content: tuple[str, ...] = (),
 ) -> Published:
     return Published(
         class_names=class_names,
@@ -86,6 +106,7 @@ def _idx_set(
         resources=tuple(
             Resource(file, size, sha256, addresses) for file, (size, sha256) in checksums.items()
         ),
+        content=dict(zip(ARRAYS, content, strict=True)) if content else None,
     )
 
 
@@ -115,6 +136,12 @@ PUBLISHED: dict[str, Published] = {
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             ),
         },
+        (
+            "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "ba2e26c82ab7a46fbcd5ec6de8eee4d541cf3829f5050669177da23b515defeb",
+            "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "52aa149c856ca033d02e1d2e5cc61033b4c56ed4a56f0edc328206a178c42126",
+        ),
     ),
     "fashion_mnist": _idx_set(
         CLOTHES,
@@ -140,6 +167,12 @@ PUBLISHED: dict[str, Published] = {
                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
             ),
         },
+        (
+            "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "d69b1d6e0b8064974aa5aecc2786f961b8b2be829ee3a39dd8989efee46cad5a",
+            "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "53fdd09ed9cbcd893df0e3b0af7802f2d62457de11c87273d4b4186f4992a40c",
+        ),
     ),
     "kmnist": _idx_set(
         HIRAGANA,

@@ -1,6 +1,8 @@
 """CIFAR-10's two forms, and pickles that ask for more than arrays."""
 
+import io
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -150,3 +152,35 @@ def test_a_binary_batch():
     rows, labels = parse_binary_batch(BINARY["cifar-10-batches-bin/test_batch.bin"], "batch")
     np.testing.assert_array_equal(rows, cifar_rows(IMAGES[:3]))
     assert labels == LABELS[:3]
+
+
+def tar_of(*members):
+    """An archive of (name, type, announced size, content)."""
+    content = io.BytesIO()
+    for name, kind, size, body in members:
+        member = tarfile.TarInfo(name)
+        member.type, member.size = kind, size
+        content.write(member.tobuf() + body + b"\0" * (-len(body) % 512))
+    return content.getvalue() + b"\0" * 1024
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("x", tarfile.XHDTYPE, 4 << 30, b"x" * 4096)], "an entry of type b'x' and 4294967296"),
+        ([("x", tarfile.GNUTYPE_LONGNAME, 2 << 20, b"x" * 4096)], "an entry of type b'L'"),
+        ([("x", tarfile.REGTYPE, 4 << 30, b"x" * 4096)], "must hold at most .* 4294967296 bytes"),
+        ([("x", tarfile.REGTYPE, 0, b"")] * 1001, "in 1000 entries"),
+    ],
+)
+def test_forged_entries_are_refused_at_once(tmp_path, members, message):
+    write_files(tmp_path / "cifar10", {"cifar-10-binary.tar": tar_of(*members)})
+    with pytest.raises(data.DataError, match=message):
+        data.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("front", ["./", "data/", "./a/b/"])
+def test_archives_as_other_tools_pack_them(tmp_path, front):
+    archive = tar_bytes({front + path: content for path, content in BINARY.items()})
+    write_files(tmp_path / "cifar10", {"cifar-10-binary.tar.gz": archive})
+    assert data.load("cifar10", tmp_path).train_labels.tolist() == LABELS

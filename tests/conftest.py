@@ -1,6 +1,8 @@
 """Shared settings: shapes in annotations are checked, and ranks never broadcast silently."""
 
+import gc
 import os
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,13 +13,13 @@ if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag 
     # The older code for fused loops compiles a fit in 0.8 s instead of 2.2.
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", flags)
-# What one process compiled, others and the next run of the suite read, in other checkouts too; a
-# limit in size makes JAX lock the folder.
+# What one process compiled, others and the next run of the suite read, in other checkouts too.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sffa_jax" / "tests"),
 )
-os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(10**9))
+# With a limit in size, JAX would read the age of every entry whenever it adds one.
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", "-1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
@@ -38,6 +40,22 @@ hypothesis.settings.register_profile("suite", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_configure(config):
+    """Empties a large cache of programs; the main process does so, before workers start."""
+    folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    if not hasattr(config, "workerinput") and folder.is_dir():
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        if size > 10**9:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_finish():
+    """Collects garbage less often, and never looks at what was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+
+
 @pytest.fixture(autouse=True)
 def strict_ranks():
     with jax.numpy_rank_promotion("raise"):
@@ -46,6 +64,6 @@ def strict_ranks():
 
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """JAX keeps each lowered program, over 1 MB; thousands of them make new ones 2-4 times slower."""
+    """JAX keeps each program that it lowered, over 1 MB, and slows down with thousands of them."""
     yield
     jax.clear_caches()

@@ -15,7 +15,7 @@ class Separable(nn.Module):
 
 
 first = sf.Layer(Separable(32), grid=sf.Grid(8, 8, 1), pool="max")
-second = sf.Layer(Separable(64), grid=sf.Grid(4, 4, 32, maps=True))
+second = sf.Layer(Separable(64), grid=sf.Grid(4, 4, 32))
 sffa = sf.sffa(logit_scale=12.0, eps=1e-3, loss="softmax", normalize="whole")
 rule = sf.with_class_units(sffa, sf.class_units.learned())  # no label enters the image
 network = sf.Network((first, second), rule, sf.overlays.none(), num_classes=10)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
 from sffa_jax.core.bodies import Params
+from sffa_jax.core.image_layout import over_units
 from sffa_jax.core.layer import activity
 from sffa_jax.core.losses import binary_cross_entropy
 from sffa_jax.core.network import Network, NetworkParams, next_input
@@ -24,9 +25,14 @@ from sffa_jax.core.rules import LocalRule
 
 
 def sample_losses(
-    rule: LocalRule, h: Float[Array, "*samples units"]
+    rule: LocalRule, h: Float[Array, "*samples units"], unit_axes: int = 1
 ) -> tuple[Float[Array, "*samples"], Float[Array, "*samples"]]:
     """Returns the losses of an activity as a positive and as a negative sample; nats.
+
+    Args:
+      rule: a rule without class units.
+      h: activity.
+      unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
 
     Raises:
       ValueError: for a rule whose loss does not treat the two kinds of sample separately: another
@@ -43,7 +49,7 @@ def sample_losses(
         raise reject("sample_losses", "rule", "have no activity factor", "one", advice)
     if rule.class_units is not None:
         raise reject("sample_losses", "rule", "have no class units", "a rule with them")
-    logits = rule.logit(h)
+    logits = over_units(rule.logit, h, unit_axes)
     return jax.nn.softplus(-logits), jax.nn.softplus(logits)
 
 
@@ -99,7 +105,7 @@ def gradient_norms(
 
         def mean_losses(p: Params, layer=layer, inputs=inputs, state=state) -> Float[Array, " 2"]:  # type: ignore[no-untyped-def]
             h = activity(layer, p, inputs, candidates, state)
-            positive, negative = sample_losses(network.rule, h)
+            positive, negative = sample_losses(network.rule, h, h.ndim - 2)
             return jnp.stack([jnp.mean(positive[:, 0]), jnp.mean(negative[:, 1])])
 
         jacobian = jax.jacrev(mean_losses)(layer_params)

@@ -162,7 +162,7 @@ def conv_layers(
     stride 2, padding "VALID", no pooling.
 
     >>> conv_layers((28, 28), [32, 64])[1].grid
-    Grid(height=14, width=14, channels=32, maps=True)
+    Grid(height=14, width=14, channels=32)
     """
     height, width, depth = check_image_shape("conv_layers", shape)
     channels = check_integers("conv_layers", "channels", channels, 1)
@@ -212,6 +212,6 @@ def conv_layers(
                 f"{len(channels)} layers",
                 "Use fewer layers, a smaller kernel or stride, or no pooling.",
             )
-        grid = Grid(*sides, features, maps=True)
+        grid = Grid(*sides, features)
         layers.append(layer)
     return tuple(layers)

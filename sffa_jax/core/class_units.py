@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sffa_jax.checks import reject
+from sffa_jax.core.image_layout import unflatten_maps
 
 
 class ClassUnits(NamedTuple):
@@ -87,10 +88,11 @@ def _draw_params(
 
 
 def _group_units(
-    halves: int, num_classes: int, params: None, h: Float[Array, "*samples one units"]
-) -> Float[Array, "*samples classes units_of_class"]:
+    halves: int, num_classes: int, params: None, h: Array, unit_axes: int = 1
+) -> Array:
+    """[..., 1, *units] -> [..., classes, *units of the class], maps or rows."""
     del params
-    _check_unlabeled(h)
+    _check_unlabeled(h, unit_axes)
     if h.shape[-1] % (halves * num_classes):
         raise reject(
             "groups",
@@ -99,22 +101,31 @@ def _group_units(
             f"shape {h.shape}",
             f"Choose a multiple of {halves * num_classes} units.",
         )
-    grouped = jnp.moveaxis(h.reshape(*h.shape[:-2], halves, num_classes, -1), -3, -2)
-    return grouped.reshape(*grouped.shape[:-2], -1)
+    samples, places = h.shape[: -unit_axes - 1], h.shape[-unit_axes:-1]
+    grouped = h.reshape(*samples, *places, halves, num_classes, -1)
+    grouped = jnp.moveaxis(grouped, -2, len(samples))
+    return grouped.reshape(*samples, num_classes, *places, -1)
 
 
 def _weigh_units(
-    polar: bool, params: Float[Array, "halves classes units"], h: Float[Array, "*samples one units"]
+    polar: bool, params: Float[Array, "halves classes units"], h: Array, unit_axes: int = 1
 ) -> Float[Array, "*samples classes halves"]:
-    _check_unlabeled(h)
+    """[..., 1, *units] -> [..., classes, halves], from maps or rows."""
+    _check_unlabeled(h, unit_axes)
     halves, num_classes, units = params.shape
     fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
-    squares = jnp.square(h[..., 0, :]) @ fractions.reshape(-1, units).T / units
+    if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
+        fractions = unflatten_maps(fractions, h.shape)
+    rows = jnp.square(h).reshape(*h.shape[: -unit_axes - 1], units)
+    squares = (
+        jnp.matmul(rows, fractions.reshape(-1, units).T, preferred_element_type=params.dtype)
+        / units
+    )
     # Epsilon is inside the root because the gradient of a root at zero is infinite.
     neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, num_classes)
     return jnp.moveaxis(neurons, -2, -1)
 
 
-def _check_unlabeled(h: Array) -> None:
-    if h.shape[-2] != 1:
+def _check_unlabeled(h: Array, unit_axes: int) -> None:
+    if h.shape[-unit_axes - 1] != 1:
         raise reject("class_units", "h", "contain no label: one candidate", f"shape {h.shape}")

@@ -15,23 +15,31 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_range, choose, reject
+from sffa_jax.core.image_layout import over_units
 
 Measure = Callable[[Array], Array]
 """Amount of activity: [..., units] -> [...]."""
 
-MEASURES: dict[str, Measure] = {
-    "sum_square": lambda h: jnp.sum(jnp.square(h), axis=-1),
-    "mean_square": lambda h: jnp.mean(jnp.square(h), axis=-1),
-}
+
+def _sum_square(h: Array, unit_axes: int = 1) -> Array:
+    return jnp.sum(jnp.square(h), axis=tuple(range(-unit_axes, 0)))
+
+
+def _mean_square(h: Array, unit_axes: int = 1) -> Array:
+    return jnp.mean(jnp.square(h), axis=tuple(range(-unit_axes, 0)))
+
+
+MEASURES: dict[str, Measure] = {"sum_square": _sum_square, "mean_square": _mean_square}
 """Measures by name."""
 
 
 def energy(
-    h: Float[Array, "*samples units"],
+    h: Float[Array, "*samples_and_units"],
     *,
     threshold: float | Array = 2.0,
     logit_scale: float | Array = 1.0,
     measure: str | Measure = "mean_square",
+    unit_axes: int = 1,
 ) -> Float[Array, "*samples"]:
     """FFA's logit: tau (m(h) - theta).
 
@@ -40,6 +48,7 @@ def energy(
       threshold: theta, the goodness at which the probability of a positive sample is 1/2.
       logit_scale: tau, the slope of the logit as a function of the goodness.
       measure: m, one of `MEASURES` or a function.
+      unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
 
     Returns:
       Logit that each sample is positive, in nats.
@@ -56,13 +65,14 @@ def energy(
     """
     check_range("energy", "threshold", threshold)
     check_range("energy", "logit_scale", logit_scale, above=0)
-    return logit_scale * (choose("energy", "measure", measure, MEASURES)(h) - threshold)
+    amount = over_units(choose("energy", "measure", measure, MEASURES), h, unit_axes)
+    return logit_scale * (amount - threshold)
 
 
 def split_polarity(
     h: Float[Array, "*samples units"],
 ) -> tuple[Float[Array, "*samples half"], Float[Array, "*samples half"]]:
-    """Splits the units of a layer into its positive (first) and negative (second) half.
+    """Splits the units or maps of a layer into its positive (first) and negative (second) half.
 
     Raises:
       ValueError: if the number of units is odd.
@@ -83,11 +93,12 @@ def split_polarity(
 
 
 def polar_ratio(
-    h: Float[Array, "*samples units"],
+    h: Float[Array, "*samples_and_units"],
     *,
     logit_scale: float | Array = 1.0,
     eps: float | Array = 1e-9,
     measure: str | Measure = "sum_square",
+    unit_axes: int = 1,
 ) -> Float[Array, "*samples"]:
     """SFFA's logit: tau [log(m(h_P) + epsilon) - log(m(h_N) + epsilon)].
 
@@ -101,6 +112,7 @@ def polar_ratio(
       eps: epsilon > 0, in units of the measure: keeps the logarithm finite at zero activity, and
         the logit small at weak activity.
       measure: m, one of `MEASURES` or a function.
+      unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
 
     Returns:
       Logit that each sample is positive, in nats; 0 at zero activity.
@@ -116,5 +128,6 @@ def polar_ratio(
     """
     check_range("polar_ratio", "logit_scale", logit_scale, above=0)
     check_range("polar_ratio", "eps", eps, above=0)
-    positive, negative = map(choose("polar_ratio", "measure", measure, MEASURES), split_polarity(h))
+    measure = choose("polar_ratio", "measure", measure, MEASURES)
+    positive, negative = (over_units(measure, half, unit_axes) for half in split_polarity(h))
     return logit_scale * (jnp.log(positive + eps) - jnp.log(negative + eps))

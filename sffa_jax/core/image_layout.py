@@ -1,7 +1,14 @@
-"""Conversion between flat rows and images or feature maps, and pooling."""
+"""Rows, images and feature maps: their conversion, functions of units on them, and pooling.
 
-from collections.abc import Callable
+The activity of a layer is a row of units or maps [h, w, c]; maps stay in this layout from layer to
+layer, because convolutions need it. Functions that need a row receive maps one after another, so
+that the first half of the units is the first half of the maps.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,14 +18,10 @@ from sffa_jax.checks import check_integer, reject
 
 @dataclass(frozen=True)
 class Grid:
-    """Layout of an image, or of the feature maps of the layer below, in a flat row of features.
-
-    Images are flattened row by row with channels last. Feature maps are flattened one map after
-    another, so that the first half of a polar layer's units is the first half of its maps.
+    """Shape of the images or maps that a layer receives; rows contain images, channels last.
 
     Attributes:
       height, width, channels: of the image or the maps.
-      maps: whether the row contains feature maps.
 
     Raises:
       ValueError: for a size below 1.
@@ -27,40 +30,65 @@ class Grid:
     height: int
     width: int
     channels: int
-    maps: bool = False
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "channels"):
             check_integer("Grid", name, getattr(self, name), 1)
 
-    @property
-    def features(self) -> int:
-        """Number of features in a row."""
-        return self.height * self.width * self.channels
+    def read(self, x: Array, lead: int) -> Array:
+        """Reshapes rows to images, channels last; returns images and maps as they are.
 
-    def read(self, row: Float[Array, "*lead features"]) -> Float[Array, "*lead h w c"]:
-        """Reshapes rows to images or maps, channels last.
+        Args:
+          x: rows, images or maps, after `lead` other axes.
+          lead: number of these axes.
 
         Raises:
-          ValueError: for rows of another length.
+          ValueError: for another number of features, or maps of another shape.
         """
-        if row.shape[-1] != self.features:
+        shape = (self.height, self.width, self.channels)
+        if x.shape[lead:] == shape:
+            return x
+        if x.shape[lead:] != (self.height * self.width * self.channels,):
             raise reject(
                 "activity",
                 "x",
                 f"have rows of {self.height} x {self.width} x {self.channels} features",
-                f"shape {row.shape}",
+                f"shape {x.shape}",
                 "Build the network for inputs of this shape.",
             )
-        size = (self.height, self.width)
-        if self.maps:
-            return jnp.moveaxis(row.reshape(*row.shape[:-1], self.channels, *size), -3, -1)
-        return row.reshape(*row.shape[:-1], *size, self.channels)
+        return x.reshape(*x.shape[:lead], *shape)
 
 
 def flatten_maps(maps: Float[Array, "*lead h w c"]) -> Float[Array, "*lead units"]:
     """Flattens feature maps to rows, one map after another."""
     return jnp.moveaxis(maps, -1, -3).reshape(*maps.shape[:-3], -1)
+
+
+def unflatten_maps(
+    rows: Float[Array, "*lead units"], shape: Sequence[int]
+) -> Float[Array, "*lead h w c"]:
+    """Inverts `flatten_maps`; `shape` ends with that of the maps, (height, width, channels)."""
+    height, width, channels = shape[-3:]
+    maps = rows.reshape(*rows.shape[:-1], channels, height, width)
+    return jnp.moveaxis(maps, -3, -1)
+
+
+def over_units(function: Callable[..., Any], h: Array, unit_axes: int) -> Any:
+    """Applies a function of units [..., units] to rows or maps.
+
+    Args:
+      function: a function with an argument `unit_axes` receives maps as they are; any other
+        function receives them as rows, the first half of the units is the first half of the maps.
+      h: activity.
+      unit_axes: number of its last axes that contain units: 1 for rows, 3 for maps.
+    """
+    if unit_axes == 1:
+        return function(h)
+    try:
+        takes_maps = "unit_axes" in inspect.signature(function).parameters
+    except ValueError:  # a function of C
+        takes_maps = False
+    return function(h, unit_axes=unit_axes) if takes_maps else function(flatten_maps(h))
 
 
 def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 two w2 two c"]:

@@ -33,7 +33,7 @@ class Layer:
         block.
       activation: applied element-wise to the body's output.
       winners: units that stay active in each half; None keeps all.
-      grid: shape of the maps in a flat input row; None: the body takes the row.
+      grid: shape of the images or maps that the body takes; None: it takes rows.
       pool: one of `POOLS`, or a function from maps to maps, applied after the activation; None:
         no pooling.
       normalization: a body that keeps the shape, e.g. `nn.BatchNorm()`, between an affine body and
@@ -112,9 +112,16 @@ def join(
     return jnp.concatenate(full, axis=-1) if len(full) > 1 else full[0]
 
 
-def _body_input(layer: Layer, value: Array) -> Array:
-    """Reshapes flat rows for the layer's body."""
-    return value if layer.grid is None else layer.grid.read(value)
+def _body_inputs(layer: Layer, inputs: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts as rows for a body without a grid, and as images or maps for one with a grid."""
+
+    def convert(part: Part) -> Array:
+        lead = 2 if part.per == "candidate" else 1
+        if layer.grid is not None:
+            return layer.grid.read(part.value, lead)
+        return flatten_maps(part.value) if part.value.ndim == lead + 3 else part.value
+
+    return tuple(part._replace(value=convert(part)) for part in inputs)
 
 
 def _per_candidate(
@@ -160,11 +167,12 @@ def init_layer(
             ", ".join(sorted(names)),
             "Use an overlay that appends nothing, and no input skip.",
         )
-    row = jax.eval_shape(lambda: _body_input(layer, join(inputs, None)[0, 0]))
+    inputs = _body_inputs(layer, inputs)
+    row = jax.eval_shape(lambda: join(inputs, None)[0, 0])
     body_params, state = init_body(name, as_body(layer.body), key, row)
     if not is_affine(layer.body):
         return {"body": body_params}, state
-    sizes = {part.name: row.shape[-1] if layer.grid else part.value.shape[-1] for part in inputs}
+    sizes = {part.name: part.value.shape[-1] for part in inputs}
     edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
     kernels = dict(zip(sizes, jnp.split(body_params["kernel"], edges, axis=-2), strict=True))
     params = {"kernels": kernels}
@@ -176,14 +184,6 @@ def init_layer(
         key = jax.random.fold_in(key, 2)  # the network folds 1 for its class units
         params["normalization"], state = init_body(name, normalization, key, pre, same=True)
     return params, state
-
-
-def num_units(layer: Layer, params: Params, state: BodyState, inputs: Sequence[Part]) -> int:
-    """Number of units, or of maps, that the body returns."""
-    pre = jax.eval_shape(
-        lambda p, s: _pre_activation(layer, p, s, inputs, None, None, False)[0], params, state
-    )
-    return int(pre.shape[-1])
 
 
 def activity(
@@ -202,7 +202,7 @@ def activity(
       candidates: candidate labels of each sample; None: all classes, in class order.
 
     Returns:
-      Activity, maps flattened by `flatten_maps`; the candidate axis has size 1 if no input depends
+      Activity, rows of units or maps [h, w, c]; the candidate axis has size 1 if no input depends
       on the label.
 
     >>> layer = Layer(nn.Dense(4))
@@ -255,15 +255,29 @@ def _forward(
     train: bool,
 ) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
     pre, state = _pre_activation(layer, params, state, inputs, candidates, key, train)
-    h = layer.activation(pre)
     # A body with a grid may also return plain units.
-    if layer.grid is not None and h.ndim > 3:
-        if layer.pool is not None:
-            pool = choose("activity", "pool", layer.pool, POOLS)
-            pooled = pool(h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
-            h = pooled.reshape(*h.shape[:2], *pooled.shape[1:])
-        h = flatten_maps(h)
-    return h if layer.winners is None else keep_winners(h, layer.winners), state
+    if layer.pool is None or pre.ndim == 3:
+        h = layer.activation(pre)
+    elif layer.pool == "max" and layer.activation in _INCREASING:
+        h = layer.activation(_pooled(layer, pre))  # the same, on a quarter of the numbers
+    else:
+        h = _pooled(layer, layer.activation(pre))
+    if layer.winners is not None:
+        h = keep_winners(h, layer.winners, h.ndim - 2)
+    return h, state
+
+
+_INCREASING = (jax.nn.relu, jax.nn.sigmoid, jnp.tanh)
+"""Activations that commute with a maximum."""
+
+
+def _pooled(
+    layer: Layer, h: Float[Array, "batch one_or_candidates *maps"]
+) -> Float[Array, "batch one_or_candidates *pooled"]:
+    assert layer.pool is not None
+    pool = choose("activity", "pool", layer.pool, POOLS)
+    pooled = pool(h.reshape(math.prod(h.shape[:2]), *h.shape[2:]))
+    return pooled.reshape(*h.shape[:2], *pooled.shape[1:])
 
 
 def _pre_activation(
@@ -275,9 +289,10 @@ def _pre_activation(
     key: Key[Array, ""] | None,
     train: bool,
 ) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
-    """The body's output, normalized if the layer says so, and the new state."""
+    """The body's output, normalized if the layer has a normalization, and the new state."""
+    inputs = _body_inputs(layer, inputs)
     if not is_affine(layer.body):
-        x = _body_input(layer, join(inputs, candidates))
+        x = join(inputs, candidates)
         return apply_body(as_body(layer.body), params["body"], state, x, key, train)
     pre = _sum_of_products(layer, params, inputs, candidates)
     if layer.normalization is None:
@@ -292,18 +307,21 @@ def _sum_of_products(
     inputs: Sequence[Part],
     candidates: Int[Array, "batch candidates"] | None,
 ) -> Float[Array, "batch one_or_candidates *units"]:
-    """The output of an affine body: the sum of the products of the parts, and the bias."""
+    """The output of an affine body: the sum of the products of the parts, and the bias.
+
+    `inputs` are from `_body_inputs`.
+    """
     assert isinstance(layer.body, nn.Module)
     linear = layer.body.clone(use_bias=False)
     products = []
     for part in inputs:
-        kernel, value = params["kernels"][part.name], _body_input(layer, part.value)
+        kernel, value = params["kernels"][part.name], part.value
         if value.shape[-1] != kernel.shape[-2]:
             raise reject(
                 "activity",
                 part.name,
                 f"have {kernel.shape[-2]} features, as the layer was built for",
-                f"shape {part.value.shape}",
+                f"shape {value.shape}",
                 "Build the network for inputs of this shape.",
             )
         product = linear.apply({"params": {"kernel": kernel}}, value)

@@ -1,7 +1,9 @@
 """A network: a sequence of layers without gradients between them, and a score for every label."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,8 @@ from jaxtyping import Array, Float, Int, Key
 from sffa_jax.checks import check_integer, reject
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.class_units import ClassUnits
-from sffa_jax.core.layer import Layer, activity, init_layer, num_units
+from sffa_jax.core.image_layout import flatten_maps, over_units, unflatten_maps
+from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import MakeOverlay, Overlay, Part, parts
 from sffa_jax.core.rules import LocalRule
 
@@ -97,7 +100,10 @@ def next_input(
       h: this layer's activity, for each sample and label candidate.
       overlaid: the network's input, from `overlays.parts`.
     """
-    below = Part("activity", jax.lax.stop_gradient(network.rule.normalize(h)), "candidate")
+    normalized = over_units(network.rule.normalize, h, h.ndim - 2)
+    if normalized.shape != h.shape:  # rows, from a function that takes no maps
+        normalized = unflatten_maps(normalized, h.shape)
+    below = Part("activity", jax.lax.stop_gradient(normalized), "candidate")
     return (below, *overlaid) if network.input_skip else (below,)
 
 
@@ -139,16 +145,16 @@ def init_network(
     for k, layer in enumerate(network.layers):
         key_layer, name = jax.random.fold_in(key_layers, k), f"layers[{k}]"
         layer_params, state = init_layer(layer, key_layer, inputs, name)
-        _check_width(network, name, num_units(layer, layer_params, state, inputs))
         # The next layer's parameters depend on shapes only, so no activity is computed.
         h = jax.eval_shape(
             lambda p, s, inputs=inputs, layer=layer: activity(layer, p, inputs, state=s),
             layer_params,
             state,
         )
+        _check_width(network, name, h.shape[-1])
         if class_units is not None:
             key_units = jax.random.fold_in(key_layer, 1)
-            of_classes = class_units.init(key_units, h.shape[-1])
+            of_classes = class_units.init(key_units, math.prod(h.shape[2:]))
             if of_classes is not None:
                 layer_params[CLASS_UNITS] = of_classes
         params.append(layer_params)
@@ -202,19 +208,26 @@ def hidden_activities(
 ) -> list[Float[Array, "batch units"]]:
     """Each layer's activity, flat, for samples with one label each."""
     layers = activities(network, params, x, labels[:, None])
-    return [h[:, 0].reshape(x.shape[0], -1) for h in layers]
+    return [flat(h[:, 0]) for h in layers]
+
+
+def flat(h: Float[Array, "batch *units"]) -> Float[Array, "batch units"]:
+    """Rows of units; maps one after another."""
+    return flatten_maps(h) if h.ndim == 4 else h
 
 
 def candidate_logits(
     network: Network,
     params: Params,
-    h: Float[Array, "batch one_or_candidates units"],
+    h: Float[Array, "batch one_or_candidates *units"],
     candidates: Int[Array, "batch candidates"] | None,
 ) -> Float[Array, "batch labels"]:
     """One layer's logits of each sample's label candidates (None: all), from its activity."""
-    if network.class_units is None:
-        return network.rule.logit(h)
-    logits = network.rule.logit(network.class_units.select(params.get(CLASS_UNITS), h))
+    rule, class_units = network.rule, network.class_units
+    if class_units is None:
+        return over_units(rule.logit, h, h.ndim - 2)
+    of_classes = over_units(partial(class_units.select, params.get(CLASS_UNITS)), h, h.ndim - 2)
+    logits = over_units(rule.logit, of_classes, of_classes.ndim - 2)
     return logits if candidates is None else jnp.take_along_axis(logits, candidates, axis=-1)
 
 

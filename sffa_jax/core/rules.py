@@ -17,6 +17,7 @@ from sffa_jax.checks import check_range, choose, reject
 from sffa_jax.core import goodness
 from sffa_jax.core.class_units import MakeClassUnits
 from sffa_jax.core.goodness import Measure
+from sffa_jax.core.image_layout import over_units
 from sffa_jax.core.losses import LOSSES, Loss, activity_factor
 
 Elementwise = Callable[[Array], Array]
@@ -36,6 +37,9 @@ class LocalRule(NamedTuple):
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
       class_units: read-out of each class, see `with_class_units`. None: the label enters the
         input.
+
+    Maps [..., h, w, c] reach a function as rows, one map after another; `logit` and `normalize` may
+    have an argument `unit_axes` instead, the number of last axes that contain units.
     """
 
     logit: Callable[[Array], Array]
@@ -47,8 +51,12 @@ class LocalRule(NamedTuple):
     class_units: MakeClassUnits | None = None
 
 
-def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples units"]:
-    """Scales every row to a mean square of 1 (a row of zeros stays zero).
+def unit_length(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:
+    """Scales every sample to a mean square of 1 (a sample of zeros stays zero).
+
+    Args:
+      h: activity.
+      unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2.1; the factor sqrt(units) keeps the next
     layer's inputs at the scale that initializers expect.
@@ -57,10 +65,11 @@ def unit_length(h: Float[Array, "*samples units"]) -> Float[Array, "*samples uni
     Array([1., 1.], dtype=float32)
     """
     # Epsilon is inside the root because the gradient of a norm at zero is undefined.
-    return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + 1e-8)
+    axes = tuple(range(-unit_axes, 0))
+    return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=axes, keepdims=True) + 1e-8)
 
 
-def unit_length_halves(h: Float[Array, "*samples units"]) -> Float[Array, "*samples units"]:
+def unit_length_halves(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:
     """Applies `unit_length` to the positive and to the negative neurons separately.
 
     Removes exactly the ratio that is SFFA's goodness. Reference: Terres-Escudero et al. 2024
@@ -69,11 +78,13 @@ def unit_length_halves(h: Float[Array, "*samples units"]) -> Float[Array, "*samp
     >>> unit_length_halves(jnp.array([3.0, 3.0, 5.0, 5.0]))
     Array([1., 1., 1., 1.], dtype=float32)
     """
-    return jnp.concatenate([unit_length(half) for half in goodness.split_polarity(h)], axis=-1)
+    halves = [unit_length(half, unit_axes) for half in goodness.split_polarity(h)]
+    return jnp.concatenate(halves, axis=-1)
 
 
-def identity(h: Array) -> Array:
+def identity(h: Array, unit_axes: int = 1) -> Array:
     """Returns its argument."""
+    del unit_axes
     return h
 
 
@@ -238,5 +249,5 @@ def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
     return rule._replace(class_units=class_units)
 
 
-def _clipped(logit: Callable[[Array], Array], bound: float, h: Array) -> Array:
-    return jnp.clip(logit(h), -bound, bound)
+def _clipped(logit: Callable[[Array], Array], bound: float, h: Array, unit_axes: int = 1) -> Array:
+    return jnp.clip(over_units(logit, h, unit_axes), -bound, bound)

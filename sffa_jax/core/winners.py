@@ -5,6 +5,7 @@ contains exact algorithms for it; `kth_largest` uses the fastest one on the comp
 measured by `experiments.benchmark`.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -144,12 +145,13 @@ def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
     return jnp.where(h < threshold, 0.0, h)
 
 
-def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples units"]:
+def keep_winners(h: Float[Array, "*samples units"], k: int, unit_axes: int = 1) -> Array:
     """Applies `keep_largest` to each half of the units.
 
     Args:
       h: activity, >= 0.
       k: number of winners in each half (positive and negative neurons).
+      unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
 
     Raises:
       ValueError: if k is below 1 or above half of the units, or the units are odd.
@@ -157,14 +159,20 @@ def keep_winners(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
     Reference: Terres-Escudero et al. 2024, released code (k = 15 of each 700).
     """
     check_integer("keep_winners", "k", k, 1)
-    half = split_polarity(h)[0].shape[-1]
-    if k > half:
+    split_polarity(h)  # refuses an odd number
+    units = math.prod(h.shape[-unit_axes:])
+    if k > units // 2:
         raise reject(
             "keep_winners",
             "k",
-            f"be at most half of the layer's {h.shape[-1]} units",
+            f"be at most half of the layer's {units} units",
             k,
             "Choose fewer winners or a wider layer.",
         )
-    halves = h.reshape(*h.shape[:-1], 2, half)
-    return keep_largest(halves, k).reshape(h.shape)
+    samples = h.shape[:-unit_axes]
+    # Places, halves, units; only the search for the threshold needs each half in one row.
+    by_place = h.reshape(*samples, -1, 2, h.shape[-1] // 2)
+    rows = jnp.moveaxis(by_place, -2, -3).reshape(*samples, 2, units // 2)
+    threshold = kth_largest(jax.lax.stop_gradient(rows), k)
+    kept = jnp.where(by_place < jnp.expand_dims(threshold, -3), 0.0, by_place)
+    return kept.reshape(h.shape)

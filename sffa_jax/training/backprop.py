@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
+from sffa_jax.core.network import flat
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.learner import Learner, check_batch
@@ -78,7 +79,7 @@ def hidden_activities(
     """
     number = len(layers)
     hidden = _activities(layers, params[:number], x, body_states[:number])
-    return [h.reshape(x.shape[0], -1) for h in hidden]
+    return [flat(h) for h in hidden]
 
 
 def _zip(

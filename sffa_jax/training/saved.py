@@ -35,7 +35,7 @@ from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
 from sffa_jax.training.update_order import UpdateOrder
 
-VERSION = 1
+VERSION = 2
 """Version of the file's layout; files of another version are not read."""
 
 _ALLOWED: dict[str, tuple[str, ...]] = {

@@ -85,7 +85,7 @@ def test_group_normalization_of_maps_sees_one_sample():
     _, _, state, _, h = jax.jit(partial(passes, layer, inputs))()
     assert not jax.tree.leaves(state)
     assert not layer.has_modes
-    h = np.asarray(h).reshape(3, 2, 16 * 16)  # groups of 16 maps
+    h = np.asarray(h).reshape(3, 16, 2, 16).swapaxes(1, 2).reshape(3, 2, -1)  # groups of 16 maps
     np.testing.assert_allclose(h.mean(axis=-1), np.zeros((3, 2)), atol=1e-5)
     np.testing.assert_allclose(h.std(axis=-1), np.ones((3, 2)), rtol=1e-2)
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from sffa_jax.core import overlays
+from sffa_jax.core import class_units, goodness, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.image_layout import Grid, flatten_maps
+from sffa_jax.core.image_layout import Grid, flatten_maps, over_units, unflatten_maps
 from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import Part
+from sffa_jax.core.rules import sffa
 
 X = jax.random.normal(jax.random.key(0), (5, 12))
 CANDIDATES = jnp.array([[0, 1], [3, 2], [1, 0], [2, 3], [0, 3]])
@@ -108,7 +109,7 @@ def test_any_flax_module_is_a_body():
 def test_a_convolution_factors_too():
     images = jax.random.normal(jax.random.key(4), (3, 6, 6, 2))
     patterns = jax.random.normal(jax.random.key(5), (4, 6, 6, 2))
-    layer = Layer(nn.Conv(4, (3, 3), strides=2))
+    layer = Layer(nn.Conv(4, (3, 3), strides=2), grid=Grid(6, 6, 2))
     inputs = (Part("input", images, "sample"), Part("input", patterns, "class"))
     params, _ = init_layer(layer, jax.random.key(6), inputs)
     h = activity(layer, params, inputs)
@@ -175,8 +176,9 @@ def test_a_factored_convolution_is_the_plain_one(candidates):
         found = []
         for i in range(tried.shape[1]):
             x = overlays.overlay_inputs(waves(), IMAGES, tried[:, i]).reshape(3, 6, 5, 2)
-            maps = nn.relu(plain.apply({"params": {"kernel": params["kernels"]["input"]}}, x))
-            found.append(jnp.moveaxis(maps, -1, 1).reshape(3, -1))
+            found.append(
+                nn.relu(plain.apply({"params": {"kernel": params["kernels"]["input"]}}, x))
+            )
         return jnp.stack(found, axis=1)
 
     out, gradient = value_and_gradient(factored, params)
@@ -209,8 +211,39 @@ def test_the_first_half_of_a_row_of_maps_is_the_first_half_of_the_maps():
     maps = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
     row = flatten_maps(maps)
     np.testing.assert_array_equal(row[:, : row.shape[1] // 2], flatten_maps(maps[..., :3]))
-    np.testing.assert_array_equal(Grid(3, 4, 6, maps=True).read(row), maps)
-    np.testing.assert_array_equal(GRID.read(IMAGES), IMAGES.reshape(3, 6, 5, 2))
+    np.testing.assert_array_equal(unflatten_maps(row, maps.shape), maps)
+    np.testing.assert_array_equal(GRID.read(IMAGES, 1), IMAGES.reshape(3, 6, 5, 2))
+    assert Grid(3, 4, 6).read(maps, 1) is maps
+
+
+def test_functions_of_units_take_maps_as_they_are_or_as_rows():
+    maps = jax.random.uniform(jax.random.key(0), (2, 1, 3, 4, 6))
+
+    def first_half(h):
+        return h[..., : h.shape[-1] // 2].sum(axis=-1)
+
+    found = over_units(first_half, maps, 3)
+    np.testing.assert_allclose(found, maps[..., :3].sum(axis=(2, 3, 4)), rtol=1e-6)
+    rows = flatten_maps(maps)
+    for function in (
+        partial(goodness.polar_ratio, logit_scale=2.0),
+        partial(goodness.polar_ratio, measure=lambda h: jnp.max(h, axis=-1)),
+        partial(goodness.energy, threshold=0.5),
+        sffa(clip=0.1).logit,
+    ):
+        np.testing.assert_allclose(over_units(function, maps, 3), function(rows), rtol=1e-5)
+    for function in (rules.unit_length, rules.unit_length_halves):
+        np.testing.assert_allclose(
+            flatten_maps(over_units(function, maps, 3)), function(rows), rtol=1e-5
+        )
+    for make in (class_units.groups(), class_units.learned()):
+        units = make(3, True)
+        params = units.init(jax.random.key(1), 72)
+        by_class = over_units(partial(units.select, params), maps, 3)
+        expected = units.select(params, rows)
+        if by_class.ndim > 3:
+            by_class = flatten_maps(by_class)
+        np.testing.assert_allclose(np.sort(by_class), np.sort(expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
@@ -220,18 +253,17 @@ def test_pooling_by_hand(pool):
     found = activity(layer, params, (Part("input", IMAGES, "sample"),))[:, 0]
     (whole,) = conv((4,))
     unpooled = activity(whole, params, (Part("input", IMAGES, "sample"),))[:, 0]
-    blocks = np.array(unpooled).reshape(3, 4, 6, 5)[..., :4].reshape(3, 4, 3, 2, 2, 2)
-    expected = getattr(blocks, pool)(axis=(3, 5))
-    np.testing.assert_allclose(found, expected.reshape(3, -1), rtol=1e-5)
+    blocks = np.array(unpooled)[:, :, :4].reshape(3, 3, 2, 2, 2, 4)
+    np.testing.assert_allclose(found, getattr(blocks, pool)(axis=(2, 4)), rtol=1e-5)
 
 
 def test_winners_are_found_in_each_half_of_the_maps():
     (layer,), (free,) = conv((4,), winners=1), conv((4,))
     inputs = (Part("input", IMAGES, "sample"),)
     params, _ = init_layer(layer, jax.random.key(2), inputs)
-    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 2, 60)
-    halves = np.array(activity(free, params, inputs))[:, 0].reshape(3, 2, 60)
-    expected = np.where(halves == halves.max(axis=2, keepdims=True), halves, 0)
+    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 6, 5, 2, 2)
+    halves = np.array(activity(free, params, inputs))[:, 0].reshape(3, 6, 5, 2, 2)
+    expected = np.where(halves == halves.max(axis=(1, 2, 4), keepdims=True), halves, 0)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -270,7 +302,7 @@ def test_the_sizes_of_maps(options, sizes):
     for layer, (side, channels) in zip(built, sizes, strict=True):
         params, _ = jax.eval_shape(lambda i=inputs, at=layer: init_layer(at, jax.random.key(0), i))
         h = jax.eval_shape(lambda p, i=inputs, at=layer: activity(at, p, i), params)
-        assert h.shape == (1, 1, side * side * channels)
+        assert h.shape == (1, 1, side, side, channels)
         inputs = (Part("activity", jnp.zeros(h.shape), "candidate"),)
 
 
@@ -293,16 +325,15 @@ class Attention(nn.Module):
         return nn.Dense(8)(tokens.mean(axis=1))
 
 
-@pytest.mark.parametrize(("body", "units"), [(Separable(), 180), (Attention(), 8)])
+@pytest.mark.parametrize(("body", "units"), [(Separable(), (6, 5, 6)), (Attention(), (8,))])
 def test_any_flax_module_is_a_body_of_images(body, units):
     layer = Layer(body, grid=GRID)
     parts = overlays.parts(waves(), IMAGES)
     params, _ = jax.jit(lambda: init_layer(layer, jax.random.key(2), parts))()
     found = jax.jit(lambda params: activity(layer, params, parts, CANDIDATES[:3]))(params)
-    assert found.shape == (3, 2, units)
+    assert found.shape == (3, 2, *units)
     x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
-    out = jax.jit(lambda params: nn.relu(body.apply({"params": params["body"]}, x)))(params)
-    expected = jnp.moveaxis(out, -1, 1).reshape(3, -1)
+    expected = jax.jit(lambda params: nn.relu(body.apply({"params": params["body"]}, x)))(params)
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -317,7 +348,7 @@ def test_any_flax_module_is_a_body_of_images(body, units):
         (lambda: conv(pool="min"), "`pool` must be one of max, mean, got 'min'"),
         (lambda: conv((4, 4, 4, 4), pool="max"), "`channels` must leave something of images"),
         (lambda: Layer(nn.Dense(3), pool="max"), "`grid` must be given with pooling"),
-        (lambda: GRID.read(jnp.zeros((2, 59))), "must have rows of 6 x 5 x 2 features"),
+        (lambda: GRID.read(jnp.zeros((2, 59)), 1), "must have rows of 6 x 5 x 2 features"),
     ],
 )
 def test_bad_convolutions(make, message):

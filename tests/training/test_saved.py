@@ -142,7 +142,7 @@ def test_damaged_and_foreign_files(tmp_path):
             load(path)
     path.write_bytes(whole)
     changed(path, lambda header: header.update(version=99))
-    with pytest.raises(ValueError, match="`path` must have version 1, got 99"):
+    with pytest.raises(ValueError, match="`path` must have version 2, got 99"):
         load(path)
 
 

@@ -9,7 +9,7 @@ its modules in reading order.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sffa_jax.core import class_units, goodness, losses, negatives, overlays, rules
+from sffa_jax.core import bodies, class_units, goodness, losses, negatives, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
 from sffa_jax.core.image_layout import Grid
 from sffa_jax.core.layer import Layer
@@ -43,6 +43,7 @@ __all__ = [
     "Schedule",
     "analysis",
     "backprop_learner",
+    "bodies",
     "class_units",
     "continual",
     "conv_layers",

@@ -1,7 +1,7 @@
 """FFA and SFFA as pure functions, without training loops, input or output.
 
-Reading order: `goodness` (a layer's logit), `losses`, `rules` (FFA and SFFA), `negatives` (wrong
-labels), `overlays` (how a label enters an image), `winners` (sparse activity), `class_units` (no
-label in the input), `layer`, `image_layout` (rows and maps), `architectures` (stacks of layers),
-`conv_cpu` (a faster convolution on CPUs), `network`.
+Reading order: `image_layout` (rows and maps), `goodness` (a layer's logit), `losses`, `rules` (FFA
+and SFFA), `negatives` (wrong labels), `overlays` (how a label enters an image), `winners` (sparse
+activity), `class_units` (no label in the input), `bodies` (modules and functions with parameters),
+`layer`, `architectures` (stacks of layers), `conv_cpu` (a faster convolution on CPUs), `network`.
 """

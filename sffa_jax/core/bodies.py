@@ -2,7 +2,7 @@
 
 A body may have a state beside its parameters, e.g. the running statistics of batch normalization.
 The state has no gradient; training passes it from one update to the next. A layer takes a Flax
-Linen module as it is; `linen_body` turns it into a `Body`.
+Linen module as it is; `nnx_body`, `equinox_body` and `function_body` adapt what others write.
 """
 
 import inspect
@@ -82,6 +82,127 @@ def linen_body(module: nn.Module) -> Body:
         return out, dict(new) or ()
 
     return Body(init, apply, bool(flags))
+
+
+def function_body(
+    init: Callable[[Array, Array], Params], apply: Callable[[Params, Array], Array]
+) -> Body:
+    """A pair of plain functions as a body: init(key, x) -> parameters, apply(parameters, x).
+
+    >>> body = function_body(lambda key, x: jnp.ones(x.shape[-1]), lambda scale, x: scale * x)
+    >>> body.init(jax.random.key(0), jnp.ones((1, 3)))
+    (Array([1., 1., 1.], dtype=float32), ())
+    """
+    return Body(
+        lambda key, x: (init(key, x), ()),
+        lambda params, state, x, _key, _train: (apply(params, x), state),
+        has_modes=False,
+    )
+
+
+def nnx_body(make: Callable[[Any], Any]) -> Body:
+    """A Flax NNX module as a body; its state is every variable but `nnx.Param`.
+
+    Dropout draws from the module's own streams, which are part of the state.
+
+    Args:
+      make: (`nnx.Rngs`) -> module.
+
+    >>> from flax import nnx
+    >>> body = nnx_body(lambda rngs: nnx.Linear(3, 2, rngs=rngs))
+    >>> params, state = body.init(jax.random.key(0), jnp.ones((1, 3)))
+    >>> body.apply(params, state, jnp.ones((4, 3)), None, False)[0].shape
+    (4, 2)
+    """
+    from flax import nnx
+
+    abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    graph = nnx.graphdef(abstract)
+    modes = ("deterministic", "use_running_average")
+    nodes = [node for _, node in nnx.iter_graph(abstract)]
+
+    def init(key: Array, x: Array) -> tuple[Params, BodyState]:
+        del x
+        parts: Any = nnx.split(make(nnx.Rngs(key)), nnx.Param, ...)
+        return parts[1], parts[2]
+
+    def apply(
+        params: Params, state: BodyState, x: Array, key: Array | None, train: bool
+    ) -> tuple[Any, BodyState]:
+        del key
+        module = nnx.merge(graph, params, state, copy=True)
+        (module.train if train else module.eval)()
+        out = module(x)
+        parts: Any = nnx.split(module, nnx.Param, ...)
+        return out, parts[2]
+
+    return Body(init, apply, any(hasattr(node, mode) for node in nodes for mode in modes))
+
+
+def equinox_body(make: Callable[[Array], Any]) -> Body:
+    """An Equinox module of one sample as a body; it needs the package `equinox`.
+
+    The module is mapped over rows under the axis name "batch", which `eqx.nn.BatchNorm` needs. The
+    state contains its `eqx.nn.State` and arrays without a gradient.
+
+    Args:
+      make: (key) -> module, or with a state (key) -> (module, state), e.g. by
+        `eqx.nn.make_with_state`. A call argument `key` receives a random key in training.
+
+    >>> import equinox as eqx
+    >>> body = equinox_body(lambda key: eqx.nn.Linear(3, 2, key=key))
+    >>> params, state = body.init(jax.random.key(0), jnp.ones((1, 3)))
+    >>> body.apply(params, state, jnp.ones((4, 3)), None, False)[0].shape
+    (4, 2)
+    """
+    import equinox as eqx
+
+    def split(made: Any) -> tuple[Any, Any, Any]:
+        module, state = made if isinstance(made, tuple) else (made, None)
+        params = eqx.filter(module, _is_float)
+        constants = eqx.filter(module, lambda leaf: _is_array(leaf) and not _is_float(leaf))
+        return params, constants, state
+
+    abstract = eqx.filter_eval_shape(make, jax.random.key(0))
+    has_state = isinstance(abstract, tuple)
+    module = abstract[0] if has_state else abstract
+    static = eqx.filter(module, _is_array, inverse=True)
+    takes_key = "key" in inspect.signature(module.__call__).parameters
+    leaves = jax.tree.leaves(module, is_leaf=lambda node: hasattr(node, "inference"))
+
+    def init(key: Array, x: Array) -> tuple[Params, BodyState]:
+        del x
+        params, *state = split(make(key))
+        return params, tuple(state)
+
+    def apply(
+        params: Params, state: BodyState, x: Array, key: Array | None, train: bool
+    ) -> tuple[Any, BodyState]:
+        # Equinox refuses a state that was used before; a copy was not.
+        constants, of_module = jax.tree.map(lambda leaf: leaf, state)
+        module = eqx.nn.inference_mode(eqx.combine(params, constants, static), not train)
+        keys = None if key is None or not takes_key else jax.random.split(key, len(x))
+
+        def one(x: Array, key: Array | None) -> tuple[Any, Any]:
+            keyword = {} if key is None else {"key": key}
+            if has_state:
+                out, new = module(x, of_module, **keyword)
+                return out, new
+            return module(x, **keyword), None
+
+        in_axes = (0, None if keys is None else 0)
+        out, new = jax.vmap(one, in_axes, (0, None), axis_name="batch")(x, keys)
+        return out, (constants, new)
+
+    return Body(init, apply, has_state or any(hasattr(leaf, "inference") for leaf in leaves))
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct)
+
+
+def _is_float(leaf: Any) -> bool:
+    return _is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def as_body(body: nn.Module | Body) -> Body:

@@ -2,16 +2,18 @@
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import nnx
 from linen_bodies import Normalized
 
 from sffa_jax.core import network, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.bodies import Body
+from sffa_jax.core.bodies import Body, equinox_body, function_body, nnx_body
 from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
 from sffa_jax.core.overlays import Part
 
@@ -161,3 +163,75 @@ def test_widths_are_those_of_the_output(body):
 def test_a_normalization_of_a_body_that_is_not_affine_is_refused():
     with pytest.raises(ValueError, match="`normalization` must be None unless the body is affine"):
         Layer(Normalized(4), normalization=nn.BatchNorm())
+
+
+class NnxNormalized(nnx.Module):
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(5, 4, use_bias=False, rngs=rngs)
+        self.norm = nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+        self.dropout = nnx.Dropout(0.25, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dropout(self.norm(self.linear(x)))
+
+
+class EquinoxNormalized(eqx.Module):
+    linear: eqx.nn.Linear
+    norm: eqx.nn.BatchNorm
+    dropout: eqx.nn.Dropout
+    order: jax.Array
+
+    def __init__(self, key):
+        self.linear = eqx.nn.Linear(5, 4, use_bias=False, key=key)
+        self.norm = eqx.nn.BatchNorm(4, "batch", momentum=0.9, mode="ema")
+        self.dropout = eqx.nn.Dropout(0.25)
+        self.order = jnp.arange(5)  # an array without a gradient
+
+    def __call__(self, x, state, key=None):
+        x, state = self.norm(self.linear(x[self.order]), state)
+        return self.dropout(x, key=key), state
+
+
+def equinox_normalized():
+    return equinox_body(lambda key: eqx.nn.make_with_state(EquinoxNormalized)(key))
+
+
+ADAPTED = {
+    "nnx": (lambda: nnx_body(NnxNormalized), lambda p: np.asarray(p["linear"]["kernel"][...])),
+    "equinox": (equinox_normalized, lambda p: np.asarray(p.linear.weight).T),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_adapted_modules_normalize_the_batch_and_drop_units_in_training(name):
+    make, kernel = ADAPTED[name]
+    layer = Layer(make(), identity)
+    assert layer.has_modes
+    params, h, new, _, scoring = jax.jit(partial(passes, layer, INPUTS))()
+    rows = ROWS @ kernel(params["body"])
+    mean, var = rows.mean(axis=0), rows.var(axis=0)
+    dropped = np.asarray(h == 0)
+    assert 0.1 < dropped.mean() < 0.4
+    expected = ((rows - mean) / np.sqrt(var + 1e-5)).reshape(6, 3, 4) / 0.75
+    np.testing.assert_allclose(h[~dropped], expected[~dropped], rtol=1e-3, atol=1e-4)
+    assert any(jnp.shape(leaf) == (4,) and np.any(leaf) for leaf in jax.tree.leaves(new))
+    assert not np.any(np.asarray(scoring).reshape(18, 4)[np.abs(rows) > 0.01] == 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        nnx_body(lambda rngs: nnx.Linear(5, 4, rngs=rngs)),
+        equinox_body(lambda key: eqx.nn.Linear(5, 4, key=key)),
+        function_body(lambda key, x: jax.random.normal(key, (5, 4)), lambda w, x: x @ w),
+        function_body(lambda key, x: (), lambda params, x: x[:, :4]),
+    ],
+    ids=["nnx", "equinox", "functions", "no parameters"],
+)
+def test_bodies_without_modes(body):
+    layer = Layer(body, identity)
+    assert not layer.has_modes
+    _, h, new, _, scoring = jax.jit(partial(passes, layer, INPUTS))()
+    assert h.shape == (6, 3, 4)
+    np.testing.assert_array_equal(h, scoring)
+    assert not jax.tree.leaves(new)

@@ -18,6 +18,7 @@ from experiments.claims import machine_time, verdicts
 from experiments.claims.published import CONTINUAL_PAPER
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, method_label
+from experiments.harness.outcomes import failures
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
@@ -82,13 +83,18 @@ def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run of `compare`."""
     table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
     for run in runs:
-        results = [accuracies(run, algorithm) for algorithm in ("ffa", "sffa", "bp")]
+        algorithms = ("ffa", "sffa", "bp")
+        results = [accuracies(run, algorithm) for algorithm in algorithms]
+        failed = failures(run.records)
         options = f"{changed_options(run)} ([raw](results/{name_of(run)}))"
         table.append(
             [
                 network_of(run),
                 str(max(map(len, results))),
-                *(intervals.plus_minus(values) for values in results),
+                *(
+                    " ".join([intervals.plus_minus(values), failed.get(name, "")]).strip()
+                    for name, values in zip(algorithms, results, strict=True)
+                ),
                 options,
                 device(run),
             ]

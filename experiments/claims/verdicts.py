@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.claims.published import CLAIMS, Claim, Selection
+from experiments.harness.outcomes import DIVERGED
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
 from experiments.reports.names import ALGORITHM_NAMES
@@ -39,7 +40,7 @@ def accuracies(
     if claim.median:  # a setting that diverged counts as 0
         values = [record["test_accuracy"] or 0.0 for record in records]
         return [float(np.median(values))] if values else []
-    done = [record for record in records if record["status"] == "done"]
+    done = [record for record in records if record["status"] != DIVERGED]
     return [record.get("average_accuracy", record["test_accuracy"]) for record in done]
 
 
@@ -71,10 +72,8 @@ def verdict(claim: Claim, values: Sequence[float]) -> str:
     if number is None or not values:
         return "-"
     least, greatest = number if isinstance(number, tuple) else (number, number)
-    ours = intervals.mean_interval(values)
-    mean, low, high = (
-        100 * (ours.mean if bound is None else bound) for bound in (ours.mean, ours.low, ours.high)
-    )
+    ours = intervals.mean_interval(values, intervals.UNIT)
+    mean, low, high = (100 * number for number in (ours.mean, *ours.ends))
     uncertainty = 1.0 if claim.number is None or claim.source == "P" else 0.0
     if low > greatest + uncertainty:
         return "exceeded"

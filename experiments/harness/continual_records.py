@@ -37,9 +37,9 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
     """Returns the record of one run, without the names of setting and seed."""
     accuracy, losses = run.accuracy, run.losses
     matrix, untrained = accuracy[1:, 0], accuracy[0, 0]
-    finite = bool(np.isfinite(losses).all())
+    finite = run.finite and bool(np.isfinite(losses).all())
     diverged = {}
-    if not finite:
+    if not np.isfinite(losses).all():
         first = np.argwhere(~np.isfinite(losses))[0]
         diverged = {"diverged": dict(zip(("task", "step", "layer"), map(int, first), strict=True))}
     # In the class scenario unseen classes have no score, so there is no forward transfer.

@@ -116,6 +116,7 @@ class RunResult(NamedTuple):
     Attributes:
       position: number of the run in `seeds`.
       accuracy, losses: as in `runner.ContinualResult`.
+      finite: whether all weights are finite at the end.
       units: arrays of `unit_turnover.measure_units` before the first task and after each.
       stored: floats that the strategy stores.
       seconds: time of training and testing, without compilation.
@@ -125,6 +126,7 @@ class RunResult(NamedTuple):
     position: int
     accuracy: np.ndarray
     losses: np.ndarray
+    finite: bool
     units: dict[str, Any]
     stored: int
     seconds: float
@@ -316,6 +318,11 @@ def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResu
     state = jax.eval_shape(
         lambda many: jax.tree.map(lambda x: x[0], many), history.runs.train.strategy_state
     )
+    weights = [
+        leaf
+        for leaf in jax.tree.leaves(to_host(history.runs.train.modules))
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
     task_seconds = history.task_seconds.astype(float) / size
     seconds = float(history.other_seconds) / size + float(task_seconds.sum())
     return [
@@ -323,6 +330,7 @@ def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResu
             start + i,
             history.accuracy[i].astype(float),
             history.losses[i],
+            all(bool(np.isfinite(leaf[i]).all()) for leaf in weights),
             jax.tree.map(lambda rows, i=i: rows[i], history.units),
             stored_floats(state, image_size),
             seconds,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.options import GRID_OPTIONS
+from experiments.harness.outcomes import DIVERGED, judged
 from experiments.harness.schema import CONFIG, OPTIONS, ROWS, VERSION, Pattern, mismatch, shapes
 
 IDENTITY = ("dataset", "scenario", "strategy", "algorithm", "setting", "seed")
@@ -153,7 +154,7 @@ def read_records(
             if -1 in shape or seen.setdefault((*cell, path), shape) != shape:
                 wanted = "rectangular" if -1 in shape else list(seen[*cell, path])
                 raise _rejected(file, number, f"`{path}` must be {wanted}, got {list(shape)}")
-    return records
+    return [judged(record, config) for record in records]
 
 
 def _differences(
@@ -174,7 +175,7 @@ def _differences(
             words = f"below {len(values)}" if field == "seed" else _words(values)
             yield f"`{field}` must be {words}, as in config.json, got {record[field]!r}"
     accuracy = record.get("test_accuracy", record.get("probe_accuracy"))
-    if (record.get("status", "done") == "done") != (accuracy is not None):
+    if (record.get("status") == DIVERGED) != (accuracy is None):
         yield f"`test_accuracy` must be null only if it diverged, got {accuracy}"
 
 

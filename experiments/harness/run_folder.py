@@ -19,6 +19,7 @@ from typing import Any
 import filelock
 import jax
 
+from experiments.harness.outcomes import judged
 from experiments.harness.records import check_layout, merged_grid, read_config, read_records
 from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
@@ -263,7 +264,7 @@ class RunFolder:
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Adds finished runs to `results.jsonl`, all or none; on disk when this returns."""
-        self.records += [_plain(record) for record in records]
+        self.records += [judged(_plain(record), self.config) for record in records]
         lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
         broadcast_from_main(lambda: self.write("results.jsonl", "".join(lines)))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from experiments.config.recipe import ALGORITHMS
+from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, DONE
 from sffa_jax.analysis.unit_turnover import MEASURES, TURNOVER
 from sffa_jax.continual.scenarios import SCENARIOS
 from sffa_jax.scale.placement import MODES
@@ -62,7 +63,7 @@ ALGORITHM = one_of(*ALGORITHMS)
 
 RUN = {"dataset": TEXT, "algorithm": ALGORITHM, "seed": COUNT}
 OUTCOME = RUN | {
-    "status": one_of("done", "diverged"),
+    "status": one_of(DONE, DIVERGED, DID_NOT_LEARN),
     "test_accuracy": Maybe(FRACTION),
     "validation_accuracy": Maybe(FRACTION),
     "layer_accuracies": Maybe([Maybe(FRACTION)]),
@@ -81,8 +82,23 @@ HISTORY = {
 }
 MATRIX = [[Maybe(FRACTION)]]
 
+PREDICTIONS = {
+    "nll?": NUMBER,
+    "ece?": NUMBER,
+    "class_accuracies?": [Maybe(FRACTION)],
+    "reliability?": [[Maybe(NUMBER)]],
+    "confusion?": [[COUNT]],
+    "worst?": (
+        {
+            **{"index": COUNT, "label": COUNT, "predicted": COUNT},
+            **{"probability": Maybe(NUMBER), "png": Maybe(TEXT)},
+        },
+    ),
+}
+"""The fields of `experiments.harness.predictions`."""
+
 ROWS: dict[str, Pattern] = {
-    "compare": TRAINED | {"history": HISTORY},
+    "compare": TRAINED | PREDICTIONS | {"history": HISTORY},
     "latents": TRAINED
     | {
         "history": HISTORY | {name: [[Maybe(NUMBER)]] for name in ("hoyer", "owned_share")},
@@ -154,7 +170,7 @@ CONFIG = {
     "experiment": one_of(*sorted(ROWS)),
     "options": OBJECT,
     "command?": TEXT,
-    "data?": {"source": TEXT, "sha256": OBJECT},
+    "data?": {"source": TEXT, "sha256": OBJECT, "class_names?": [TEXT]},
     "device?": {"platform": TEXT, "kind": TEXT, "count": COUNT, "host_cores": Maybe(COUNT)},
     "versions?": {ANY: TEXT},
     "git_commit?": Maybe(TEXT),

@@ -162,6 +162,12 @@ class Trainer:
             return accuracy, None
         return accuracy, predictions(scores[learner.first_scored :].sum(axis=0), samples.labels)
 
+    def finite(self, run: Any) -> jax.Array:
+        """Returns whether the selected weights are finite: the last update's loss is not seen."""
+        weights = jax.tree.leaves(self.selected(run[0]))
+        numbers = [leaf for leaf in weights if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        return jnp.stack([jnp.isfinite(leaf).all() for leaf in numbers]).all()
+
     def selected(self, progress: Progress) -> State:
         """Returns the best weights on the validation split; without one, the last weights."""
         return progress.state if self.splits.validation is None else progress.best
@@ -254,8 +260,9 @@ class Trainer:
                 like=carry_of(runs),
             )
         tested = jax.jit(placement.lift(self.test))(carry.runs, test)
+        finite = to_host(jax.jit(placement.lift(self.finite))(carry.runs))
         self.save_networks(group, carry.runs[0])
-        return self.records(group, placement, carry, *to_host(tested))
+        return self.records(group, placement, carry, finite, *to_host(tested))
 
     def save_networks(self, group: Group, progress: Progress) -> None:
         """Saves each run's selected network if `networks` is given."""
@@ -276,6 +283,7 @@ class Trainer:
         group: Group,
         placement: Placement,
         carry: Carry,
+        finite: np.ndarray,
         accuracy: Accuracy,
         predicted: Predictions | None,
     ) -> list[dict[str, Any]]:
@@ -288,8 +296,9 @@ class Trainer:
             history = {name: values[:, i] for name, values in carry.history.items()}
             history["loss"] = history["loss"].mean(axis=-1)
             step = int(progress.diverged_step[i])
-            record: dict[str, Any] = {"seed": seed, "status": "done" if step < 0 else "diverged"}
-            if step < 0:
+            done = step < 0 and bool(finite[i])
+            record: dict[str, Any] = {"seed": seed, "status": "done" if done else "diverged"}
+            if done:
                 record |= {
                     "test_accuracy": float(accuracy.network[i]),
                     "validation_accuracy": float(progress.best_accuracy[i]) if validated else None,
@@ -299,8 +308,10 @@ class Trainer:
                 if self.describe is not None:
                     record |= self.describe(jax.tree.map(itemgetter(i), predicted))
             else:
-                layer = int(progress.diverged_layer[i])
-                record |= dict.fromkeys(ACCURACIES) | {"diverged": {"step": step, "layer": layer}}
+                where = (
+                    {"step": step, "layer": int(progress.diverged_layer[i])} if step >= 0 else None
+                )
+                record |= dict.fromkeys(ACCURACIES) | {"diverged": where}
             record |= {
                 "selected_epoch": int(progress.best_epoch[i]) if validated else self.recipe.epochs,
                 "epochs": self.recipe.epochs,

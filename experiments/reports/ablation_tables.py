@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.config.grids import START, STEPS, WITHOUT
+from experiments.harness import outcomes
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, new_axes
+from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -26,10 +27,15 @@ def ordered_settings(records: Records) -> tuple[list[str], list[str]]:
     return path, [f"{WITHOUT}{name}" for name in STEPS if f"{WITHOUT}{name}" in present]
 
 
+def runs_of(records: Records, setting: str, algorithm: str) -> list[Mapping[str, Any]]:
+    """Returns the records of one setting and algorithm."""
+    return [r for r in records if (r["setting"], r["algorithm"]) == (setting, algorithm)]
+
+
 def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, float]:
     """Returns the test accuracy of each seed of a setting that did not diverge."""
-    of_setting = [record for record in records if record["setting"] == setting]
-    return comparison_tables.accuracies(of_setting).get(algorithm, {})
+    runs = runs_of(records, setting, algorithm)
+    return comparison_tables.accuracies(runs).get(algorithm, {})
 
 
 def effects_table(records: Records, algorithm: str) -> list[list[str]]:
@@ -39,19 +45,29 @@ def effects_table(records: Records, algorithm: str) -> list[list[str]]:
     for setting in [*path, *undone]:
         values = accuracies(records, setting, algorithm)
         if setting in undone:
-            pair = {"end": accuracies(records, path[-1], algorithm), "without": values}
+            pair = {"end": path[-1], "without": setting}
         elif setting == path[0]:
             pair = {}
         else:
             before = path[path.index(setting) - 1]
-            pair = {"after": values, "before": accuracies(records, before, algorithm)}
-        tests = intervals.paired_tests(pair)
+            pair = {"after": setting, "before": before}
+        tests = intervals.paired_tests(
+            {name: accuracies(records, of, algorithm) for name, of in pair.items()},
+            {
+                name: f"({words})"
+                for name, of in pair.items()
+                if (words := outcomes.failure(runs_of(records, of, algorithm)))
+            },
+        )
         table.append(
             [
                 setting,
-                intervals.with_bounds(list(values.values())) if values else "all diverged",
+                outcomes.marked(
+                    intervals.with_bounds(list(values.values())),
+                    runs_of(records, setting, algorithm),
+                ),
                 tests[0].difference.with_bounds() if tests else "-",
-                intervals.p_value(tests[0].p if tests else None),
+                tests[0].cell if tests else "-",
             ]
         )
     return table
@@ -63,16 +79,16 @@ def path_figure(records: Records, algorithms: Sequence[str]) -> Figure:
     figure, axes = new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
         color, marker = ALGORITHM_STYLES[algorithm]
-        means, half_widths = [], []
+        means, errors = [], []
         for name in path:
             values = list(accuracies(records, name, algorithm).values())
-            mean = intervals.mean_interval(values) if values else None
+            mean = intervals.mean_interval(values, intervals.UNIT) if values else None
             means.append(np.nan if mean is None else 100 * mean.mean)
-            half_widths.append(0.0 if mean is None else 100 * mean.half_width)
+            errors.append([[0.0], [0.0]] if mean is None else mean.errors())
         axes.errorbar(
             range(len(path)),
             means,
-            half_widths,
+            np.concatenate(errors, axis=1),
             color=color,
             marker=marker,
             capsize=3,
@@ -80,6 +96,7 @@ def path_figure(records: Records, algorithms: Sequence[str]) -> Figure:
         )
     axes.set_xticks(range(len(path)), path, rotation=35, ha="right", fontsize=8)
     axes.set_ylabel("Test accuracy, %")
+    within_percent(axes)
     axes.legend()
     return figure
 

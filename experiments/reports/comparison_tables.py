@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
+from experiments.harness import outcomes
 from experiments.harness.results import Results
 from experiments.reports import intervals, prediction_tables
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, new_axes
+from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -46,16 +46,20 @@ def summary(records: Records) -> pd.DataFrame:
     frame = pd.DataFrame(list(records))
     for (dataset, algorithm), runs in frame.groupby(["dataset", "algorithm"], sort=False):
         done = runs[runs["test_accuracy"].notna()]
-        test = intervals.mean_interval(done["test_accuracy"].tolist()) if len(done) else None
+        values = done["test_accuracy"].tolist()
+        test = intervals.mean_interval(values, intervals.UNIT) if len(done) else None
         rows.append(
             {
                 "dataset": dataset,
                 "algorithm": algorithm,
                 "seeds": len(done),
                 "diverged": len(runs) - len(done),
+                "did_not_learn": int((runs["status"] == outcomes.DID_NOT_LEARN).sum()),
                 "test_accuracy": test and test.mean,
                 "test_low": test and test.low,
                 "test_high": test and test.high,
+                "test_least": test and test.least,
+                "test_greatest": test and test.greatest,
                 "validation_accuracy": pd.to_numeric(done["validation_accuracy"]).mean(),
                 "seconds_per_epoch": float((runs["train_seconds"] / runs["epochs"]).mean()),
             }
@@ -74,14 +78,14 @@ def results_table(records: Records) -> list[list[str]]:
         table[0].append("Parameters")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
-        diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+        runs = [record for record in records if record["algorithm"] == algorithm]
         validation = row["validation_accuracy"]
         table.append(
             [
                 ALGORITHM_NAMES[algorithm],
                 intervals.with_bounds(list(by_algorithm.get(algorithm, {}).values())),
                 "-" if pd.isna(validation) else f"{100 * validation:.2f}",
-                f"{row['seeds']}{diverged}",
+                outcomes.marked(str(row["seeds"]), runs),
                 f"{row['seconds_per_epoch']:.3g}",
                 *([f"{sizes[algorithm][0]}" if algorithm in sizes else "-"] if sizes else []),
             ]
@@ -93,6 +97,8 @@ def conclusion(records: Records) -> str:
     """Returns the main result in one sentence."""
     by_algorithm = accuracies(records)
     dataset = records[0]["dataset"]
+    failed = outcomes.failures(records)
+    notes = "".join(f" {ALGORITHM_NAMES[name]} {words}." for name, words in failed.items())
     if not by_algorithm:
         return f"No run on {dataset} gave a test accuracy: all diverged."
     means = {
@@ -105,33 +111,31 @@ def conclusion(records: Records) -> str:
         seeds = "one seed" if number == 1 else f"the mean of {number} seeds"
         return (
             f"{ALGORITHM_NAMES[best]} reaches a test accuracy of {reached} on {dataset}, {seeds}."
+            f"{notes}"
         )
     differences = []
-    for test in intervals.paired_tests(by_algorithm):
+    for test in intervals.paired_tests(by_algorithm, failed):
         if best not in (test.first, test.second):
             continue
         other = test.second if test.first == best else test.first
         points = f"{100 * abs(test.difference.mean):.2f} points above {ALGORITHM_NAMES[other]}"
-        if test.p is None:
-            reason = "one seed, no test" if test.difference.n == 1 else "no test"
-        else:
-            reason = f"p = {intervals.p_value(test.p)}" + (
-                ", not significant" if test.p > 0.05 else ""
-            )
+        reason = test.cell
+        if test.p is not None:
+            reason = f"p = {test.cell}" + (", not significant" if test.p > 0.05 else "")
         differences.append(f"{points} ({reason})")
     return (
         f"{ALGORITHM_NAMES[best]} has the highest mean test accuracy on {dataset}, {reached}"
-        f"{': ' if differences else ''}{' and '.join(differences)}."
+        f"{': ' if differences else ''}{' and '.join(differences)}.{notes}"
     )
 
 
 def tests_table(records: Records) -> list[list[str]]:
     """Makes a row for each paired test; only a header if no two algorithms share a seed."""
     table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    for test in intervals.paired_tests(accuracies(records)):
+    for test in intervals.paired_tests(accuracies(records), outcomes.failures(records)):
         names = (ALGORITHM_NAMES[name] for name in (test.first, test.second))
         difference = test.difference.with_bounds()
-        table.append([" - ".join(names), difference, intervals.p_value(test.p)])
+        table.append([" - ".join(names), difference, test.cell])
     return table
 
 
@@ -158,16 +162,18 @@ def layers_table(records: Records) -> list[list[str]]:
 
 def accuracy_figure(records: Records) -> Figure:
     """Draws every seed's test accuracy as a dot, and the mean with its 95 % interval."""
-    figure, axes = new_axes("Test accuracy; dots: seeds, bar: mean and 95 % interval")
     by_algorithm = accuracies(records)
+    seeds = min(map(len, by_algorithm.values()), default=0)
+    shown = intervals.name_of_ends(seeds)
+    figure, axes = new_axes(f"Test accuracy; dots: seeds, bar: mean and {shown}")
     for i, (algorithm, by_seed) in enumerate(by_algorithm.items()):
         color, marker = ALGORITHM_STYLES[algorithm]
         values = 100 * np.array(list(by_seed.values()))
         offsets = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(i - 0.12 + offsets, values, marker, color=color, alpha=0.6, markersize=5)
-        interval = intervals.mean_interval(list(by_seed.values()))
-        mean, half_width = 100 * interval.mean, 100 * interval.half_width
-        axes.errorbar(i + 0.2, mean, half_width, fmt=marker, color=color, capsize=4, markersize=8)
+        interval = intervals.mean_interval(list(by_seed.values()), intervals.UNIT)
+        mean, errors = 100 * interval.mean, interval.errors()
+        axes.errorbar(i + 0.2, mean, errors, fmt=marker, color=color, capsize=4, markersize=8)
         axes.annotate(
             f"{mean:.2f}",
             (i + 0.2, mean),
@@ -178,12 +184,15 @@ def accuracy_figure(records: Records) -> Figure:
     axes.set_xticks(range(len(by_algorithm)), [ALGORITHM_NAMES[a] for a in by_algorithm])
     axes.set_xlim(-0.5, len(by_algorithm) - 0.4)
     axes.set_ylabel("Test accuracy, %")
+    within_percent(axes)
     return figure
 
 
 def learning_figure(records: Records) -> Figure:
     """Draws validation accuracy after each epoch: mean over seeds and 95 % band."""
-    figure, axes = new_axes("Validation accuracy, mean and 95 % band over seeds")
+    seeds = min(map(len, accuracies(records).values()), default=0)
+    shown = intervals.name_of_ends(seeds)
+    figure, axes = new_axes(f"Validation accuracy, mean and {shown} over seeds")
     lowest = 100.0
     for algorithm in dict.fromkeys(record["algorithm"] for record in records):
         curves = 100 * np.array(
@@ -208,8 +217,8 @@ def learning_figure(records: Records) -> Figure:
             label=ALGORITHM_NAMES[algorithm],
         )
         if len(curves) > 1:
-            half = stats.sem(curves, axis=0) * stats.t.ppf(0.975, len(curves) - 1)
-            axes.fill_between(epochs, mean - half, mean + half, color=color, alpha=0.2, lw=0)
+            low, high = intervals.band(curves / 100)
+            axes.fill_between(epochs, 100 * low, 100 * high, color=color, alpha=0.2, lw=0)
         lowest = min(lowest, float(mean[len(mean) // 5]))
     if lowest < 100:
         # The low accuracies of the first epochs would squeeze all differences into a thin line.
@@ -256,7 +265,8 @@ def section(results: Results) -> Section:
         conclusion=conclusion(records),
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
-            "A paired test compares two algorithms on the same seeds."
+            f"A paired test compares two algorithms on the same seeds, at least "
+            f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer."
         ),
         tables={title: table for title, table in tables.items() if len(table) > 1},
         pictures=pictures,

@@ -27,7 +27,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
-        "95 % band",
+        f"{intervals.name_of_ends(len({r['seed'] for r in records}))}",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -52,8 +52,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
             )
             handles[algorithm_name(algorithm)] = line
             if len(runs) > 1:
-                bands = [intervals.mean_interval(column.tolist()) for column in curves.T]
-                low, high = [b.low or b.mean for b in bands], [b.high or b.mean for b in bands]
+                low, high = 100 * np.array(intervals.band(curves / 100))
                 axes.fill_between(tasks, low, high, color=color, alpha=0.2, linewidth=0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Accuracy, %")

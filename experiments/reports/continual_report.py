@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from experiments.config.continual_methods import METHODS
+from experiments.harness.outcomes import DIVERGED
 from experiments.harness.results import Results
 from experiments.reports import continual_figures, continual_tables, unit_turnover
 from experiments.reports.html_report import Picture, Section
@@ -66,7 +67,7 @@ def section(results: Results) -> Section:
                     ),
                 )
             )
-    diverged = sum(record["status"] != "done" for record in records)
+    diverged = sum(record["status"] == DIVERGED for record in records)
     dataset = records[0]["dataset"]
     return Section(
         title=f"Continual learning on {dataset}",

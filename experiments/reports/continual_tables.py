@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.config.continual_methods import METHODS, method_label
+from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, failures, marked
 from experiments.reports import intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 
@@ -39,13 +40,14 @@ def present(records: Records, field: str) -> list[str]:
     return list(dict.fromkeys(record[field] for record in records))
 
 
+def cell_of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
+    """The runs with these field values."""
+    return [record for record in records if all(record[k] == v for k, v in fields.items())]
+
+
 def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
     """The runs with these field values that did not diverge."""
-    return [
-        record
-        for record in records
-        if record["status"] == "done" and all(record[k] == v for k, v in fields.items())
-    ]
+    return [record for record in cell_of(records, **fields) if record["status"] != DIVERGED]
 
 
 def by_seed(records: Records, measure: str = "average_accuracy") -> dict[str, dict[int, float]]:
@@ -69,16 +71,20 @@ def summary(records: Records) -> pd.DataFrame:
         for algorithm in present(records, "algorithm"):
             cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
             runs = of(records, **cell)
-            diverged = sum(all(r[k] == v for k, v in cell.items()) for r in records) - len(runs)
+            diverged = len(cell_of(records, **cell)) - len(runs)
             if not runs:
                 continue
-            accuracy = intervals.mean_interval([r["average_accuracy"] for r in runs])
+            values = [r["average_accuracy"] for r in runs]
+            accuracy = intervals.mean_interval(values, intervals.UNIT)
             row: dict[str, Any] = {"dataset": runs[0]["dataset"], **cell}
             row |= {"seeds": len(runs), "diverged": diverged}
+            row["did_not_learn"] = sum(r["status"] == DID_NOT_LEARN for r in runs)
             row |= {
                 "average_accuracy": accuracy.mean,
                 "accuracy_low": accuracy.low,
                 "accuracy_high": accuracy.high,
+                "accuracy_least": accuracy.least,
+                "accuracy_greatest": accuracy.greatest,
             }
             for measure in ("forgetting", "backward_transfer", "forward_transfer"):
                 values = [r[measure] for r in runs if r[measure] is not None]
@@ -103,7 +109,8 @@ def accuracy_table(records: Records) -> list[list[str]]:
         for algorithm in algorithms:
             runs = of(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
             values = [run["average_accuracy"] for run in runs]
-            row.append(intervals.with_bounds(values))
+            cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
+            row.append(marked(intervals.with_bounds(values), cell_of(records, **cell)))
         table.append(row)
     return table
 
@@ -114,20 +121,20 @@ def tests_table(records: Records) -> list[list[str]]:
     tests = []
     for scenario, strategy in settings(records):
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
+        failed = failures(cell_of(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time, because the correction below covers all tests of the grid.
-            for test in intervals.paired_tests({name: values[name] for name in pair}):
+            for test in intervals.paired_tests({name: values[name] for name in pair}, failed):
                 tests.append((scenario, strategy, test))
-    known = [test.p for *_, test in tests if test.p is not None]
-    corrected = iter(intervals.holm(known))
-    for scenario, strategy, test in tests:
+    corrected = intervals.holm_corrected([test for *_, test in tests])
+    for (scenario, strategy, _), test in zip(tests, corrected, strict=True):
         table.append(
             [
                 SCENARIO_NAMES[scenario],
                 method_label(strategy),
                 f"{algorithm_name(test.first)} - {algorithm_name(test.second)}",
                 test.difference.with_bounds(),
-                "-" if test.p is None else f"{next(corrected):.2g}",
+                test.cell,
             ]
         )
     return table

@@ -5,95 +5,201 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
+
+from experiments.reports.names import algorithm_name
+
+MIN_SEEDS = 5
+"""Least number of seeds with an interval and a test; fewer are reported by their range. Student's t
+multiplies the standard error by 12.7 for two seeds, by 2.8 for five."""
+
+UNIT = (0.0, 1.0)
+"""Bounds of an accuracy; a difference of two accuracies has (-1, 1)."""
+
+EDGE = 1e-4
+"""Distance from its bounds at which a value is clipped before its log-odds are taken, as a fraction
+of their distance: one test image of 10,000."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of n values with its 95 % interval (Student's t); no bounds for n = 1."""
+    """Mean of n values with their range, and the 95 % interval of the mean.
+
+    Attributes:
+      n, mean: number of values and their mean.
+      low, high: ends of the interval; None for fewer than `MIN_SEEDS` values.
+      least, greatest: the range of the values.
+    """
 
     n: int
     mean: float
     low: float | None
     high: float | None
+    least: float
+    greatest: float
 
     @property
-    def half_width(self) -> float:
-        """Half the length of the interval; 0 where there are no bounds."""
-        return 0.0 if self.high is None else self.high - self.mean
+    def ends(self) -> tuple[float, float]:
+        """The interval; the range where there is none."""
+        if self.low is None or self.high is None:
+            return self.least, self.greatest
+        return self.low, self.high
+
+    def errors(self, scale: float = 100.0) -> list[list[float]]:
+        """Returns the distances of `ends` below and above the mean, as matplotlib's `yerr`."""
+        low, high = self.ends
+        return [[scale * (self.mean - low)], [scale * (high - self.mean)]]
 
     def plus_minus(self, spec: str = ".2f", scale: float = 100.0) -> str:
-        """Formats as `mean ± half-width`, or the mean alone for one value.
+        """Formats as `mean ± half-width`; an interval with unequal halves as `with_bounds`.
 
         Args:
           spec: format of each number.
           scale: multiplies the numbers; 100 turns fractions into percent.
         """
-        mean = f"{scale * self.mean:{spec}}"
-        return mean if self.high is None else f"{mean} ± {scale * self.half_width:{spec}}"
+        if self.low is None or self.high is None:
+            return self._with_range(spec, scale, "")
+        if not np.isclose(self.mean - self.low, self.high - self.mean):
+            return self.with_bounds(spec, scale)
+        return f"{scale * self.mean:{spec}} ± {scale * (self.high - self.mean):{spec}}"
 
     def with_bounds(self, spec: str = ".2f", scale: float = 100.0) -> str:
-        """Formats as `mean [low, high]`, or `mean (one seed)`; arguments as for `plus_minus`."""
-        mean = f"{scale * self.mean:{spec}}"
+        """Formats as `mean [low, high]`, or as `mean (least to greatest, n seeds)` if n is small.
+
+        Arguments as for `plus_minus`.
+        """
         if self.low is None or self.high is None:
-            return f"{mean} (one seed)"
-        return f"{mean} [{scale * self.low:{spec}}, {scale * self.high:{spec}}]"
+            return self._with_range(spec, scale, f", {self.n} seeds")
+        low, high = f"{scale * self.low:{spec}}", f"{scale * self.high:{spec}}"
+        return f"{scale * self.mean:{spec}} [{low}, {high}]"
+
+    def _with_range(self, spec: str, scale: float, seeds: str) -> str:
+        mean = f"{scale * self.mean:{spec}}"
+        if self.n == 1:
+            return f"{mean} (one seed)" if seeds else mean
+        return f"{mean} ({scale * self.least:{spec}} to {scale * self.greatest:{spec}}{seeds})"
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Computes the mean of independent values and its 95 % confidence interval (Student's t).
+def _t_interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean of independent normal values."""
+    mean = float(np.mean(values))
+    half_width = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
+    return mean - half_width, mean + half_width
+
+
+def mean_interval(values: Sequence[float], bounds: tuple[float, float] | None = None) -> Interval:
+    """Computes the mean of independent values and its 95 % confidence interval.
+
+    Student's t. Values with bounds (accuracies) whose t interval leaves them are far from normal;
+    clipping it would keep a wrong width. Their interval is that of the log-odds of the values'
+    places between the bounds, transformed back, which stays inside and is wider towards the middle.
+
+    Args:
+      values: at least one.
+      bounds: least and greatest possible value; None: unbounded.
 
     Raises:
       ValueError: if `values` is empty.
 
-    >>> mean_interval([0.90, 0.91, 0.95]).plus_minus()
-    '92.00 ± 6.57'
+    >>> mean_interval([0.90, 0.91, 0.95, 0.92, 0.92]).plus_minus()
+    '92.00 ± 2.32'
+    >>> mean_interval([0.98, 0.98, 0.98, 0.98, 0.1], (0, 1)).with_bounds()
+    '80.40 [33.02, 99.77]'
     """
     if not len(values):
         raise ValueError("mean_interval: `values` must hold at least one number, got none.")
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Interval(1, mean, None, None)
-    half_width = float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
-    return Interval(len(values), mean, mean - half_width, mean + half_width)
+    array = np.asarray(values, float)
+    mean, least, greatest = float(array.mean()), float(array.min()), float(array.max())
+    if len(values) < MIN_SEEDS:
+        return Interval(len(values), mean, None, None, least, greatest)
+    low, high = _t_interval(array)
+    if bounds is not None and not bounds[0] <= low <= high <= bounds[1]:
+        size = bounds[1] - bounds[0]
+        places = np.clip((array - bounds[0]) / size, EDGE, 1 - EDGE)
+        ends = special.expit(_t_interval(special.logit(places)))
+        low, high = (bounds[0] + size * float(end) for end in ends)
+        low, high = min(low, mean), max(high, mean)  # all values may lie on a bound
+    return Interval(len(values), mean, low, high, least, greatest)
 
 
-def plus_minus(values: Sequence[float], spec: str = ".2f", scale: float = 100.0) -> str:
+def band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the ends [points] of the intervals of accuracies, [runs, points]."""
+    ends = [mean_interval(column, UNIT).ends for column in curves.T.tolist()]
+    low, high = np.array(ends).T
+    return low, high
+
+
+def name_of_ends(seeds: int) -> str:
+    """Returns what a bar or a band over so many seeds shows.
+
+    >>> name_of_ends(10), name_of_ends(2)
+    ('95 % interval', 'range')
+    """
+    return "95 % interval" if seeds >= MIN_SEEDS else "range"
+
+
+def plus_minus(
+    values: Sequence[float],
+    spec: str = ".2f",
+    scale: float = 100.0,
+    bounds: tuple[float, float] | None = UNIT,
+) -> str:
     """Formats the values as `mean ± half-width of the 95 % interval`; "-" if there are none.
 
     >>> plus_minus([0.90, 0.91, 0.95]), plus_minus([0.9]), plus_minus([])
-    ('92.00 ± 6.57', '90.00', '-')
+    ('92.00 (90.00 to 95.00)', '90.00', '-')
     """
-    return mean_interval(values).plus_minus(spec, scale) if len(values) else "-"
+    return mean_interval(values, bounds).plus_minus(spec, scale) if len(values) else "-"
 
 
-def with_bounds(values: Sequence[float], spec: str = ".2f", scale: float = 100.0) -> str:
+def with_bounds(
+    values: Sequence[float],
+    spec: str = ".2f",
+    scale: float = 100.0,
+    bounds: tuple[float, float] | None = UNIT,
+) -> str:
     """Formats the values as `mean [low, high]` of the 95 % interval; "-" if there are none.
 
     >>> with_bounds([0.90, 0.91, 0.95]), with_bounds([0.9])
-    ('92.00 [85.43, 98.57]', '90.00 (one seed)')
+    ('92.00 (90.00 to 95.00, 3 seeds)', '90.00 (one seed)')
     """
-    return mean_interval(values).with_bounds(spec, scale) if len(values) else "-"
+    return mean_interval(values, bounds).with_bounds(spec, scale) if len(values) else "-"
 
 
 @dataclass(frozen=True)
 class PairedTest:
     """Difference first - second on their common seeds, with the p-value of a paired t-test.
 
-    `p` is None for fewer than two common seeds, and where all differences are equal.
+    Attributes:
+      first, second: the algorithms.
+      difference: over the common seeds.
+      p: the p-value; None if there is no test.
+      reason: why there is none.
     """
 
     first: str
     second: str
     difference: Interval
     p: float | None
+    reason: str = ""
+
+    @property
+    def cell(self) -> str:
+        """The p-value with two digits, or "not tested: " and the reason."""
+        return f"not tested: {self.reason}" if self.p is None else f"{self.p:.2g}"
 
 
-def paired_tests(values: Mapping[str, Mapping[int, float]]) -> list[PairedTest]:
+def paired_tests(
+    values: Mapping[str, Mapping[int, float]],
+    failures: Mapping[str, str] | None = None,
+    bounds: tuple[float, float] | None = (-1.0, 1.0),
+) -> list[PairedTest]:
     """Tests every pair of algorithms on their common seeds.
 
     Args:
       values: for each algorithm, each seed's value.
+      failures: why an algorithm cannot be tested, see `outcomes.failures`.
+      bounds: of a difference; None: unbounded.
 
     Returns:
       One test for each pair that has common seeds, in the order of `values`. The p-values are
@@ -105,10 +211,19 @@ def paired_tests(values: Mapping[str, Mapping[int, float]]) -> list[PairedTest]:
         if not seeds:
             continue
         differences = np.array([values[first][s] - values[second][s] for s in seeds])
-        p = None
-        if len(seeds) > 1 and np.ptp(differences) > 0:
-            p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-        tests.append(PairedTest(first, second, mean_interval(differences.tolist()), p))
+        known = failures or {}
+        failed = [name for name in (first, second) if name in known]
+        reasons = [f"{algorithm_name(name)} {known[name]}" for name in failed]
+        if reasons:
+            reason, p = " and ".join(reasons), None
+        elif len(seeds) < MIN_SEEDS:
+            reason, p = f"{len(seeds)} common seeds of at least {MIN_SEEDS}", None
+        elif not np.ptp(differences):
+            reason, p = "all differences are equal", None
+        else:
+            reason, p = "", float(stats.ttest_1samp(differences, 0.0).pvalue)
+        interval = mean_interval(differences.tolist(), bounds)
+        tests.append(PairedTest(first, second, interval, p, reason))
     return holm_corrected(tests)
 
 
@@ -132,8 +247,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = highest
     return corrected
-
-
-def p_value(p: float | None) -> str:
-    """Formats a p-value; "-" for None."""
-    return "-" if p is None else f"{p:.2g}"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 
+from experiments.harness.outcomes import failures
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
@@ -80,7 +80,10 @@ def measures_table(records: Records) -> list[list[str]]:
                     [
                         name,
                         str(layer + 1),
-                        *(intervals.plus_minus(of_seed, ".3f", 1.0) for of_seed in by_algorithm),
+                        *(
+                            intervals.plus_minus(of_seed, ".3f", 1.0, None)
+                            for of_seed in by_algorithm
+                        ),
                     ]
                 )
     return table
@@ -88,29 +91,24 @@ def measures_table(records: Records) -> list[list[str]]:
 
 def claims_table(records: Records) -> list[list[str]]:
     """Makes a row for each claim, measure and layer: SFFA - FFA, paired by seed, with a verdict."""
-    rows, p_values = [], []
+    rows, tests = [], []
+    failed = failures(records)
     for claim, directions in CLAIMS.items():
         for measure, direction in directions.items():
             for layer in range(depth(records)):
-                of_sffa, of_ffa = (values(records, a, measure, layer) for a in ("sffa", "ffa"))
-                seeds = sorted(of_sffa.keys() & of_ffa.keys())
-                if len(seeds) < 2:
-                    continue
-                differences = np.array([of_sffa[s] - of_ffa[s] for s in seeds])
-                of = intervals.mean_interval(differences.tolist())
-                assert of.low is not None
-                assert of.high is not None
-                test = stats.ttest_1samp(differences, 0.0)
-                p_values.append(float(test.pvalue) if np.ptp(differences) > 0 else 1.0)
-                low, high = sorted((direction * of.low, direction * of.high))
-                verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
-                interval = of.with_bounds("+.3f", 1.0)
-                expected = "higher" if direction > 0 else "lower"
-                rows.append([claim, MEASURES[measure], expected, str(layer + 1), interval, verdict])
+                pair = {name: values(records, name, measure, layer) for name in ("sffa", "ffa")}
+                for test in intervals.paired_tests(pair, failed, bounds=None):
+                    low, high = sorted(direction * end for end in test.difference.ends)
+                    verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
+                    expected = "higher" if direction > 0 else "lower"
+                    cells = [claim, MEASURES[measure], expected, str(layer + 1)]
+                    cells.append(test.difference.with_bounds("+.3f", 1.0))
+                    rows.append([*cells, "not tested" if test.p is None else verdict])
+                    tests.append(test)
     head = ["Claim", "Measurement", "SFFA should be", "Layer", "SFFA - FFA [95 %]", "Verdict"]
-    corrected = intervals.holm(p_values)
+    corrected = intervals.holm_corrected(tests)
     return [[*head, "p (paired t, Holm)"]] + [
-        [*row, f"{p:.2g}"] for row, p in zip(rows, corrected, strict=True)
+        [*row, test.cell] for row, test in zip(rows, corrected, strict=True)
     ]
 
 

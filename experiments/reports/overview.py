@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.config.continual_methods import method_label
+from experiments.harness import outcomes
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, intervals
 from experiments.reports.html_report import Picture, Section
@@ -24,10 +25,12 @@ class Case(NamedTuple):
     Attributes:
       name: data, network and task.
       values: for each algorithm, each seed's accuracy.
+      failures: why an algorithm cannot be tested.
     """
 
     name: str
     values: Mapping[str, Mapping[int, float]]
+    failures: Mapping[str, str]
 
 
 def run_name(run: Results) -> str:
@@ -40,21 +43,18 @@ def classification_cases(run: Results) -> list[Case]:
     """Returns the one case of a run of `compare` or `latents`."""
     widths = [*run.options.get("channels", ()), *run.options["hidden"]]
     name = f"{run_name(run)}, {'-'.join(map(str, widths))}, {run.options['preset']}"
-    return [Case(name, comparison_tables.accuracies(run.records))]
+    values = comparison_tables.accuracies(run.records)
+    return [Case(name, values, outcomes.failures(run.records))]
 
 
 def continual_cases(run: Results) -> list[Case]:
     """Returns a case for each scenario and strategy of a continual grid."""
-    records = continual_tables.ordered(run.records)
-    return [
-        Case(
-            f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {method_label(strategy)}",
-            continual_tables.by_seed(
-                continual_tables.of(records, scenario=scenario, strategy=strategy)
-            ),
-        )
-        for scenario, strategy in continual_tables.settings(records)
-    ]
+    records, cases = continual_tables.ordered(run.records), []
+    for scenario, strategy in continual_tables.settings(records):
+        runs = continual_tables.cell_of(records, scenario=scenario, strategy=strategy)
+        name = f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {method_label(strategy)}"
+        cases.append(Case(name, continual_tables.by_seed(runs), outcomes.failures(runs)))
+    return cases
 
 
 CASES: dict[str, Callable[[Results], list[Case]]] = {
@@ -71,7 +71,9 @@ def differences(case: Case) -> dict[str, intervals.PairedTest]:
         baseline: test
         for baseline in BASELINES
         if {"sffa", baseline} <= {*case.values}
-        for test in intervals.paired_tests({name: case.values[name] for name in ("sffa", baseline)})
+        for test in intervals.paired_tests(
+            {name: case.values[name] for name in ("sffa", baseline)}, case.failures
+        )
     }
 
 
@@ -91,10 +93,12 @@ def accuracy_table(cases: Sequence[Case]) -> list[list[str]]:
     for i, case in enumerate(cases):
         row = [case.name]
         for algorithm in algorithms:
-            row.append(intervals.with_bounds(list(case.values.get(algorithm, {}).values())))
+            cell = intervals.with_bounds(list(case.values.get(algorithm, {}).values()))
+            words = case.failures.get(algorithm)
+            row.append(f"{cell} ({words})" if words else cell)
         for baseline in BASELINES:
             test = tests.get((i, baseline))
-            row += [test.difference.with_bounds(), intervals.p_value(test.p)] if test else ["-"] * 2
+            row += [test.difference.with_bounds(), test.cell] if test else ["-"] * 2
         table.append(row)
     return table
 
@@ -115,7 +119,7 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
         axes.errorbar(
             [100 * lead.mean for lead in leads.values()],
             np.array(list(leads)) + 0.16 * (2 * place - 1),
-            xerr=[100 * lead.half_width for lead in leads.values()],
+            xerr=np.concatenate([lead.errors() for lead in leads.values()], axis=1),
             fmt=marker,
             color=color,
             markersize=5,

@@ -107,7 +107,7 @@ def calibration_table(records: Records) -> list[list[str]]:
     table = [["Algorithm", "NLL, nats", "ECE, points"]]
     errors = recorded(records, "ece")
     for algorithm, values in recorded(records, "nll").items():
-        nll = intervals.with_bounds(values, ".3f", scale=1)
+        nll = intervals.with_bounds(values, ".3f", 1.0, None)
         table.append([ALGORITHM_NAMES[algorithm], nll, intervals.with_bounds(errors[algorithm])])
     return table
 

@@ -50,6 +50,12 @@ def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def within_percent(axes: Axes) -> None:
+    """Keeps a vertical axis of percentages between 0 and 100."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, -0.5), min(top, 100.5))
+
+
 def text_color() -> str:
     """Returns the theme's text color, for lines that are not data."""
     return str(rcParams["text.color"])

@@ -115,7 +115,7 @@ def imbalance_table(records: Records) -> list[list[str]]:
                     setting,
                     str(layer + 1),
                     f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
-                    intervals.with_bounds(of_seed, ".3g", 1.0),
+                    intervals.with_bounds(of_seed, ".3g", 1.0, None),
                     f"{imbalance.max():.3g}",
                 ]
             )

@@ -85,15 +85,15 @@ def test_verdicts_follow_the_intervals():
     records = [
         record(algorithm, seed, base + 0.01 * seed + 0.001 * (seed == 1) * (algorithm == "sffa"))
         for algorithm, base in (("sffa", 0.6), ("ffa", 0.4))
-        for seed in range(4)
+        for seed in range(5)
     ]
     _, *rows = latents_tables.claims_table(records)
     assert len(rows) == 18
     for claim, measure, wanted, layer, _, verdict, _ in rows:
         assert measure in (MEASURES[name] for name in CLAIMS[claim])
         assert verdict == ("confirmed" if (wanted == "higher") == (layer == "1") else "refuted")
-    undecided = [record("sffa", s, 0.5 + 0.1 * (-1) ** s) for s in range(4)]
-    undecided += [record("ffa", s, 0.5) for s in range(4)]
+    undecided = [record("sffa", s, 0.5 + 0.1 * (-1) ** s) for s in range(5)]
+    undecided += [record("ffa", s, 0.5) for s in range(5)]
     assert {row[5] for row in latents_tables.claims_table(undecided)[1:]} == {"undecided"}
     assert plus_minus([]) == "-"
 

@@ -22,7 +22,8 @@ def claim(paper, source="S", released=None, **more):
         ([0.90, 0.91, 0.92], 99.0, "S", "not reached"),
         # Read off a plot: a point either way counts for nothing.
         ([0.90, 0.91, 0.92], 91.5, "P", "reproduced"),
-        ([0.90, 0.91, 0.92], 88.0, "P", "reproduced"),
+        ([0.90, 0.91, 0.92], 88.0, "P", "exceeded"),
+        ([0.90, 0.91, 0.92], 89.5, "P", "reproduced"),
         ([0.90, 0.91, 0.92], (91.5, 95.0), "P", "reproduced"),
         ([0.90, 0.91, 0.92], (80.0, 89.0), "P", "reproduced"),
         ([0.90, 0.91, 0.92], (80.0, 85.0), "P", "exceeded"),
@@ -55,7 +56,7 @@ def test_rows_are_made_from_files(tmp_path, monkeypatch):
     monkeypatch.setitem(CLAIMS, "classification", (claim(90.0), claim(None)))
     table = verdicts.table(tmp_path, "classification")
     assert table[1][2:5] == ["90", "-", "-"]
-    assert table[1][5] == "91.00 ± 12.71 (2)"
+    assert table[1][5] == "91.00 (90.00 to 92.00) (2)"
     assert table[1][6] == "reproduced"
     assert table[2][2] == table[2][6] == "-"
     monkeypatch.setitem(CLAIMS, "elsewhere", (claim(92.0, median=True),))

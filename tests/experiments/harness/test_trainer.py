@@ -1,7 +1,9 @@
 """Training runs together: as each alone, and on any devices."""
 
 import dataclasses
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -9,7 +11,7 @@ from unchecked import no_shape_checks
 
 from experiments.config.recipe import Recipe
 from experiments.harness.splits import make_splits
-from experiments.harness.trainer import train_runs
+from experiments.harness.trainer import Trainer, train_runs
 from sffa_jax import data
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement
@@ -104,6 +106,14 @@ def test_runs_do_not_depend_on_how_many_fit_in_memory(in_a_loop, monkeypatch):
     np.testing.assert_allclose(losses(chunks), losses(in_a_loop), rtol=1e-3)
     accuracies = [[run["test_accuracy"] for run in records] for records in (chunks, in_a_loop)]
     np.testing.assert_allclose(*accuracies, atol=0.01)
+
+
+@pytest.mark.parametrize(("weight", "finite"), [(1.0, True), (np.inf, False), (np.nan, False)])
+def test_weights_that_are_not_finite_are_found_after_the_last_update(weight, finite):
+    splits = SimpleNamespace(validation=None)
+    trainer = Trainer(RECIPE, "sffa", splits, Console(quiet=True), "x")
+    state = {"weights": jnp.array([0.0, weight]), "step": jnp.int32(3)}
+    assert bool(trainer.finite((SimpleNamespace(state=state), {}))) == finite
 
 
 def test_a_run_that_diverges_is_marked_and_the_others_continue(rates):

@@ -1,4 +1,5 @@
 import pytest
+from run_records import trained
 
 from experiments.config.grids import STEPS, WITHOUT
 from experiments.harness.results import Results
@@ -6,13 +7,13 @@ from experiments.reports import ablation_tables
 
 LOSS = "softmax over the labels"
 ACCURACIES = {
-    f"{WITHOUT}{LOSS}": (0.55, 0.75),
-    LOSS: (0.6, 0.9),
-    "learning rate": (None, None),
-    "start": (0.5, 0.7),
+    f"{WITHOUT}{LOSS}": (0.55, 0.75, 0.65, 0.66, 0.64),
+    LOSS: (0.6, 0.9, 0.75, 0.74, 0.76),
+    "learning rate": (None,) * 5,
+    "start": (0.5, 0.7, 0.6, 0.6, 0.6),
 }
 RECORDS = [
-    {"setting": name, "algorithm": "sffa", "seed": seed, "test_accuracy": value}
+    trained("sffa", seed, value, setting=name, status="done" if value else "diverged")
     for name, values in ACCURACIES.items()
     for seed, value in enumerate(values)
 ]
@@ -31,14 +32,14 @@ def test_effects_are_paired_by_seed():
     table = ablation_tables.effects_table(records, "sffa")
     assert [row[0] for row in table[1:]] == ["start", LOSS, f"{WITHOUT}{LOSS}"]
     assert table[1][2:] == ["-", "-"]
-    # 10 and 20 points; 5 and 15 points: half-width 12.706 * 7.071 / sqrt(2).
-    assert table[2][1:] == ["75.00 [-115.59, 265.59]", "15.00 [-48.53, 78.53]", "0.2"]
-    assert table[3][1:] == ["65.00 [-62.06, 192.06]", "10.00 [-53.53, 73.53]", "0.3"]
+    # 10, 20, 15, 14 and 16 points: half-width 2.776 * 3.606 / sqrt(5).
+    assert table[2][1:] == ["75.00 [61.80, 88.20]", "15.00 [10.52, 19.48]", "0.00074"]
+    assert table[3][1:3] == ["65.00 [56.22, 73.78]", "10.00 [4.10, 15.90]"]
 
 
 def test_a_setting_that_diverged_is_named_and_has_no_effect():
     table = ablation_tables.effects_table(RECORDS, "sffa")
-    assert table[2] == ["learning rate", "all diverged", "-", "-"]
+    assert table[2] == ["learning rate", "- (diverged in 5 of 5 runs)", "-", "-"]
 
 
 def test_the_section_has_a_table_and_a_line_for_each_algorithm(tmp_path):

@@ -1,6 +1,5 @@
 """Intervals, paired tests and their format."""
 
-import numpy as np
 import pytest
 from scipy import stats
 
@@ -8,27 +7,49 @@ from experiments.reports import intervals
 
 
 def test_interval_by_hand():
-    """Mean 2, standard deviation 1, t(0.975, 2) = 4.303."""
-    found = intervals.mean_interval([1.0, 2.0, 3.0])
-    assert found.mean == 2
-    assert found.low == pytest.approx(2 - 4.3027 / np.sqrt(3), abs=1e-4)
-    assert found.high == pytest.approx(2 + 4.3027 / np.sqrt(3), abs=1e-4)
-    assert intervals.mean_interval([0.5]) == intervals.Interval(1, 0.5, None, None)
+    """Mean 3, standard deviation 1.581, t(0.975, 4) = 2.776."""
+    found = intervals.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.mean == 3
+    assert found.ends == pytest.approx((3 - 1.9633, 3 + 1.9633), abs=1e-4)
+    assert (found.least, found.greatest) == (1, 5)
     with pytest.raises(ValueError, match="`values` must hold at least one number"):
         intervals.mean_interval([])
 
 
+def test_fewer_than_five_seeds_have_a_range():
+    assert intervals.mean_interval([0.5]) == intervals.Interval(1, 0.5, None, None, 0.5, 0.5)
+    assert intervals.mean_interval([1.0, 2.0, 3.0, 6.0]).ends == (1, 6)
+    (pair,) = intervals.paired_tests({"ffa": dict(enumerate([0.1] * 4)), "bp": {2: 0.5, 3: 0.4}})
+    assert pair.p is None
+    assert pair.cell == "not tested: 2 common seeds of at least 5"
+
+
+@pytest.mark.parametrize("values", [[0.98] * 4 + [0.1], [0.0, 0.0, 0.0, 0.0, 0.9], [0, 0, 0, 1, 1]])
+def test_intervals_of_accuracies_stay_between_0_and_1(values):
+    found = intervals.mean_interval(values, intervals.UNIT)
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+    mirrored = intervals.mean_interval([1 - value for value in values], intervals.UNIT)
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - found.high, 1 - found.low))
+    # Inside the bounds it is Student's.
+    inside = [0.90, 0.91, 0.95, 0.92, 0.93]
+    assert intervals.mean_interval(inside, intervals.UNIT) == intervals.mean_interval(inside)
+
+
 def test_paired_test_matches_scipy_on_common_seeds():
-    values = {"ffa": {0: 0.80, 1: 0.82, 2: 0.84, 9: 0.1}, "sffa": {2: 0.95, 0: 0.90, 1: 0.91}}
+    ffa, sffa = [0.80, 0.82, 0.84, 0.83, 0.85], [0.90, 0.91, 0.95, 0.91, 0.90]
+    values = {"ffa": dict(enumerate(ffa)) | {9: 0.1}, "sffa": dict(enumerate(sffa))}
     (test,) = intervals.paired_tests(values)
-    expected = stats.ttest_rel([0.80, 0.82, 0.84], [0.90, 0.91, 0.95])
-    assert test.p == pytest.approx(expected.pvalue)
-    assert test.difference.mean == pytest.approx(-0.1)
+    assert test.p == pytest.approx(stats.ttest_rel(ffa, sffa).pvalue)
+    assert test.difference.mean == pytest.approx(-0.086)
+    assert test.cell == f"{test.p:.2g}"
+    (failed,) = intervals.paired_tests(values, {"sffa": "did not learn in 1 of 5 runs"})
+    assert failed.cell == "not tested: SFFA did not learn in 1 of 5 runs"
 
 
 def test_no_test_without_variance_or_seeds():
-    (same,) = intervals.paired_tests({"a": {0: 0.5, 1: 0.5}, "b": {0: 0.5, 1: 0.5}})
-    assert same.p is None
+    same = dict.fromkeys(range(5), 0.5)
+    (test,) = intervals.paired_tests({"a": same, "b": same})
+    assert test.cell == "not tested: all differences are equal"
     assert intervals.paired_tests({"a": {0: 0.5}, "b": {1: 0.5}}) == []
 
 
@@ -52,8 +73,10 @@ def test_tests_that_are_reported_together_are_corrected_together():
     [
         ([], "-", "-"),
         ([0.5], "50.00", "50.00 (one seed)"),
-        # Mean 0.2, standard deviation 0.1, half-width 4.3027 * 0.1 / sqrt(3).
-        ([0.1, 0.2, 0.3], "20.00 ± 24.84", "20.00 [-4.84, 44.84]"),
+        ([0.1, 0.2, 0.3], "20.00 (10.00 to 30.00)", "20.00 (10.00 to 30.00, 3 seeds)"),
+        # Mean 0.3, standard deviation 0.158, half-width 2.776 * 0.158 / sqrt(5).
+        ([0.1, 0.2, 0.3, 0.4, 0.5], "30.00 ± 19.63", "30.00 [10.37, 49.63]"),
+        ([0.98, 0.98, 0.98, 0.98, 0.1], "80.40 [33.02, 99.77]", "80.40 [33.02, 99.77]"),
     ],
 )
 def test_formats(values, plus_minus, with_bounds):
@@ -62,12 +85,7 @@ def test_formats(values, plus_minus, with_bounds):
 
 
 def test_formats_in_other_units():
-    mean = intervals.mean_interval([1.0, 2.0, 3.0])
-    assert mean.plus_minus(".1f", 1.0) == "2.0 ± 2.5"
-    assert mean.with_bounds("+.1f", 1.0) == "+2.0 [-0.5, +4.5]"
-    assert mean.half_width == pytest.approx(4.3027 / np.sqrt(3), abs=1e-4)
-    assert intervals.mean_interval([2.0]).half_width == 0
-
-
-def test_p_values_have_two_digits():
-    assert [intervals.p_value(p) for p in (None, 0.012345, 1e-9)] == ["-", "0.012", "1e-09"]
+    mean = intervals.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert mean.plus_minus(".1f", 1.0) == "3.0 ± 2.0"
+    assert mean.with_bounds("+.1f", 1.0) == "+3.0 [+1.0, +5.0]"
+    assert mean.errors(10) == [[pytest.approx(19.633, abs=1e-3)]] * 2

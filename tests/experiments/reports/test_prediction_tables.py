@@ -68,7 +68,7 @@ def test_of_many_classes_the_lowest_are_shown(monkeypatch):
 def test_calibration():
     assert prediction_tables.calibration_table(RECORDS) == [
         ["Algorithm", "NLL, nats", "ECE, points"],
-        ["FFA", "0.500 [-0.771, 1.771]", "10.00 [10.00, 10.00]"],
+        ["FFA", "0.500 (0.400 to 0.600, 2 seeds)", "10.00 (10.00 to 10.00, 2 seeds)"],
         ["Backprop", "0.500 (one seed)", "10.00 (one seed)"],
     ]
     _, curve, _ = prediction_tables.reliability_figure(RECORDS).axes[0].lines

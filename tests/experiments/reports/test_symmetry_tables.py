@@ -16,7 +16,7 @@ def test_the_table_counts_either_direction_as_imbalance():
         record("ffa", "published", [[[4, 1]], [[4, 1]]]),
     ]
     row = symmetry_tables.imbalance_table(records)[1]
-    assert row == ["FFA", "published", "1", "2", "4 [4, 4]", "4"]
+    assert row == ["FFA", "published", "1", "2", "4 (4 to 4, 2 seeds)", "4"]
 
 
 def test_sizes_join_both_kinds_of_sample():

@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.recipe import Recipe
+from experiments.harness.group import Group
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import Splits
 from sffa_jax.analysis.precision import Predictions, predictions
@@ -24,7 +25,7 @@ from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement, available
 from sffa_jax.scale.processes import broadcast_from_main, to_host
 from sffa_jax.scale.resumable import run_resumable
-from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest, seed_keys
+from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest
 from sffa_jax.training.evaluate import Accuracy, accuracy_of, evaluate, score_samples
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
@@ -44,36 +45,6 @@ Describe = Callable[[Predictions], dict[str, Any]]
 
 Choose = Callable[[str, int, Callable[[], Placement]], Placement]
 """(label, number of runs, measurement) -> the placement of these runs."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that train together.
-
-    Attributes:
-      seeds: one per run.
-      varied: numbers of the recipe that differ, one value per run.
-      events: folder of each run's TensorBoard events; None: none.
-    """
-
-    seeds: Sequence[int]
-    varied: Mapping[str, Sequence[float]]
-    events: Sequence[Path] | None = None
-
-    def __getitem__(self, part: slice) -> "Group":
-        """Some of the runs, by a slice."""
-        varied = {name: values[part] for name, values in self.varied.items()}
-        return Group(self.seeds[part], varied, self.events and self.events[part])
-
-    def info(self) -> dict[str, Any]:
-        """The runs as JSON, which identifies their checkpoints."""
-        varied = {name: list(map(float, values)) for name, values in self.varied.items()}
-        return {"seeds": list(self.seeds), "varied": varied}
-
-    def keys_and_numbers(self) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Random key and numbers of each run, stacked."""
-        numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
-        return seed_keys(self.seeds), numbers
 
 
 class Carry(NamedTuple):

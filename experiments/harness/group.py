@@ -1,0 +1,41 @@
+"""Runs that train together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sffa_jax.scale.sweep import seed_keys
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that train together.
+
+    Attributes:
+      seeds: one per run.
+      varied: numbers of the recipe that differ, one value per run.
+      events: folder of each run's TensorBoard events; None: none.
+    """
+
+    seeds: Sequence[int]
+    varied: Mapping[str, Sequence[float]]
+    events: Sequence[Path] | None = None
+
+    def __getitem__(self, part: slice) -> "Group":
+        """Some of the runs, by a slice."""
+        varied = {name: values[part] for name, values in self.varied.items()}
+        return Group(self.seeds[part], varied, self.events and self.events[part])
+
+    def info(self) -> dict[str, Any]:
+        """The runs as JSON, which identifies their checkpoints."""
+        varied = {name: list(map(float, values)) for name, values in self.varied.items()}
+        return {"seeds": list(self.seeds), "varied": varied}
+
+    def keys_and_numbers(self) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Random key and numbers of each run, stacked."""
+        numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
+        return seed_keys(self.seeds), numbers

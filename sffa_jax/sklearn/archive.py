@@ -11,7 +11,7 @@ import numpy as np
 
 from sffa_jax.checks import reject
 
-FORMAT = 2
+FORMAT = 3
 """Version of the files that `write` makes."""
 
 

@@ -35,7 +35,7 @@ class SFFAClassifier(ForwardOnlyClassifier):
     batch_size : int, default=32
         Number of samples of an update, including those of the buffer.
     max_iter : int, default=100
-        Number of passes of `fit`. There is no early stopping.
+        Largest number of passes of `fit`.
     partial_iter : int, default=1
         Number of passes of one call of `partial_fit`. If a class comes in a single call, use as
         many passes as `fit` needs.
@@ -43,7 +43,27 @@ class SFFAClassifier(ForwardOnlyClassifier):
         Number of samples kept for `partial_fit`, the same number per class. They are kept, and
         saved, as given. Without a buffer (0), new classes overwrite old ones.
     random_state : int, RandomState or None, default=None
-        Seed of codes, weights, the order of samples and the buffer.
+        Seed of codes, weights, the order of samples, the buffer and the held-out samples.
+    alpha : float, default=0.0
+        Weight decay, decoupled from the gradient (AdamW): an update shrinks each kernel by
+        `learning_rate_init * alpha`.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes; factors of `sample_weight`. "balanced" weighs each class by the
+        inverse of its frequency in the given samples.
+    validation_fraction : float, default=0.1
+        Fraction of each class that is held out to calibrate probabilities, and for early stopping.
+        With 0, all samples are trained on and probabilities are overconfident.
+    early_stopping : bool, default=False
+        Whether `fit` stops if the accuracy on the held-out samples does not improve, and returns to
+        the best pass.
+    n_iter_no_change : int, default=10
+        Number of passes without improvement after which `early_stopping` ends training.
+    tol : float, default=1e-4
+        Smallest increase of the accuracy that counts as an improvement.
+    warm_start : bool, default=False
+        Whether `fit` continues from the weights, label codes and classes of the previous fit.
+    verbose : bool, default=False
+        Whether to print loss and validation accuracy of each pass.
     logit_scale : float, default=6.0
         Factor on the logits; see `sffa_jax.rules.sffa`.
     eps : float, default=1.0
@@ -63,12 +83,21 @@ class SFFAClassifier(ForwardOnlyClassifier):
         Number of passes so far.
     loss_curve_ : list of float
         Mean loss of each pass, in nats, over updates and layers.
+    validation_scores_ : list of float
+        Accuracy on the held-out samples after each pass with early stopping.
+    temperature_ : float
+        Divisor of the summed logits that calibrates the probabilities; 1 if fewer than 10 samples
+        were held out.
     layers_ : tuple
         Parameters and optimizer state of each layer.
     label_codes_ : ndarray of shape (n_seen, code_size)
         Label codes; two rows if only one class was seen.
-    mean_, var_ : ndarray of shape (n_features,)
-        Mean and variance of all samples so far.
+    capacity_ : int
+        Number of label codes that programs are compiled for.
+    mean_ : ndarray of shape (n_features,)
+        Mean of all samples so far.
+    scale_ : ndarray of shape (n_features,)
+        Standard deviation of all samples so far.
     n_samples_seen_ : int
         Number of samples so far.
     buffer_X_ : ndarray of shape (n_kept, n_features)
@@ -77,6 +106,10 @@ class SFFAClassifier(ForwardOnlyClassifier):
         Index of each buffer sample's class in `seen_classes_`.
     buffer_priority_ : ndarray of shape (n_kept,)
         Random numbers; a class keeps the samples with the highest.
+    buffer_held_out_ : ndarray of shape (n_kept,)
+        Whether a sample of the buffer is only used for calibration, and never trained on.
+    seed_ : int
+        Seed drawn from `random_state`.
 
     References
     ----------
@@ -126,7 +159,7 @@ class FFAClassifier(ForwardOnlyClassifier):
     batch_size : int, default=32
         Number of samples of an update, including those of the buffer.
     max_iter : int, default=100
-        Number of passes of `fit`. There is no early stopping.
+        Largest number of passes of `fit`.
     partial_iter : int, default=1
         Number of passes of one call of `partial_fit`. If a class comes in a single call, use as
         many passes as `fit` needs.
@@ -134,7 +167,27 @@ class FFAClassifier(ForwardOnlyClassifier):
         Number of samples kept for `partial_fit`, the same number per class. They are kept, and
         saved, as given. Without a buffer (0), new classes overwrite old ones.
     random_state : int, RandomState or None, default=None
-        Seed of codes, weights, the order of samples and the buffer.
+        Seed of codes, weights, the order of samples, the buffer and the held-out samples.
+    alpha : float, default=0.0
+        Weight decay, decoupled from the gradient (AdamW): an update shrinks each kernel by
+        `learning_rate_init * alpha`.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes; factors of `sample_weight`. "balanced" weighs each class by the
+        inverse of its frequency in the given samples.
+    validation_fraction : float, default=0.1
+        Fraction of each class that is held out to calibrate probabilities, and for early stopping.
+        With 0, all samples are trained on and probabilities are overconfident.
+    early_stopping : bool, default=False
+        Whether `fit` stops if the accuracy on the held-out samples does not improve, and returns to
+        the best pass.
+    n_iter_no_change : int, default=10
+        Number of passes without improvement after which `early_stopping` ends training.
+    tol : float, default=1e-4
+        Smallest increase of the accuracy that counts as an improvement.
+    warm_start : bool, default=False
+        Whether `fit` continues from the weights, label codes and classes of the previous fit.
+    verbose : bool, default=False
+        Whether to print loss and validation accuracy of each pass.
     logit_scale : float, default=20.0
         Factor on the logits; see `sffa_jax.rules.ffa`.
     threshold : float, default=0.3
@@ -154,12 +207,21 @@ class FFAClassifier(ForwardOnlyClassifier):
         Number of passes so far.
     loss_curve_ : list of float
         Mean loss of each pass, in nats, over updates and layers.
+    validation_scores_ : list of float
+        Accuracy on the held-out samples after each pass with early stopping.
+    temperature_ : float
+        Divisor of the summed logits that calibrates the probabilities; 1 if fewer than 10 samples
+        were held out.
     layers_ : tuple
         Parameters and optimizer state of each layer.
     label_codes_ : ndarray of shape (n_seen, code_size)
         Label codes; two rows if only one class was seen.
-    mean_, var_ : ndarray of shape (n_features,)
-        Mean and variance of all samples so far.
+    capacity_ : int
+        Number of label codes that programs are compiled for.
+    mean_ : ndarray of shape (n_features,)
+        Mean of all samples so far.
+    scale_ : ndarray of shape (n_features,)
+        Standard deviation of all samples so far.
     n_samples_seen_ : int
         Number of samples so far.
     buffer_X_ : ndarray of shape (n_kept, n_features)
@@ -168,6 +230,10 @@ class FFAClassifier(ForwardOnlyClassifier):
         Index of each buffer sample's class in `seen_classes_`.
     buffer_priority_ : ndarray of shape (n_kept,)
         Random numbers; a class keeps the samples with the highest.
+    buffer_held_out_ : ndarray of shape (n_kept,)
+        Whether a sample of the buffer is only used for calibration, and never trained on.
+    seed_ : int
+        Seed drawn from `random_state`.
 
     References
     ----------

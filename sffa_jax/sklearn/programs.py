@@ -32,6 +32,9 @@ Numbers = dict[str, Any]
 Layers = tuple[LayerState, ...]
 
 
+NEGATIVES = ("uniform", "hard", "all")
+
+
 class Design(NamedTuple):
     """The static choices that programs are compiled for."""
 
@@ -42,28 +45,69 @@ class Design(NamedTuple):
     negatives: str
     loss: str
 
-    def network(self, numbers: Numbers, codes: Float[Array, "classes code"]) -> Network:
-        """Return the network whose overlay appends the label codes to the features."""
-        rule = self.rule(loss=self.loss, **numbers)
-        layers = dense_layers(self.hidden, activation=self.activation, winners=self.winners)
-        return Network(layers, rule, lambda *_: Overlay(appended=codes), codes.shape[0])
 
-    def learner(self, numbers: Numbers, codes: Float[Array, "classes code"], rate: Any) -> Learner:
-        """Return the learner with Adam at a learning rate."""
-        network = self.network(numbers, codes)
-        return local_learner(network, optax.adam(rate), negatives=self.negatives)
+class Codes(NamedTuple):
+    """The label codes, padded with zeros, so that new classes do not change their shape.
+
+    Attributes:
+      values: code of each class.
+      number: of classes that can be labels; at least 2.
+    """
+
+    values: Float[Array, "capacity code"]
+    number: Int[Array, ""] | int
+
+
+def make_network(design: Design, numbers: Numbers, codes: Codes) -> Network:
+    """Return the network whose overlay appends the label codes to the features."""
+    rule = design.rule(loss=design.loss, **numbers)
+    layers = dense_layers(design.hidden, activation=design.activation, winners=design.winners)
+    capacity = codes.values.shape[0]
+    if design.negatives == "all":
+        loss = rule.loss
+
+        def loss_of_classes(logits: Array, targets: Array) -> Array:
+            present = (jnp.arange(capacity) < codes.number)[None]
+            return loss(logits, targets, allowed=jnp.broadcast_to(present, logits.shape))
+
+        rule = rule._replace(loss=loss_of_classes)
+    return Network(layers, rule, lambda *_: Overlay(appended=codes.values), capacity)
+
+
+def make_learner(
+    design: Design, numbers: Numbers, codes: Codes, rate: Any = 1.0, alpha: Any = 0.0
+) -> Learner:
+    """Return the learner with AdamW, which decays kernels only."""
+    optimizer = optax.adamw(
+        rate, weight_decay=alpha, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    )
+
+    def draw(key: Array, labels: Array, capacity: int, scores: Callable[[], Array]) -> Array | None:
+        del capacity
+        if design.negatives == "all":
+            return None
+        if design.negatives == "uniform":
+            u = jax.random.uniform(key, labels.shape)
+            shift = 1 + jnp.minimum((u * (codes.number - 1)).astype(labels.dtype), codes.number - 2)
+            return jnp.stack([labels, (labels + shift) % codes.number], axis=-1)
+        classes = jnp.arange(codes.values.shape[0])[None]
+        wrong = (classes != labels[:, None]) & (classes < codes.number)
+        drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
+        return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
+
+    return local_learner(make_network(design, numbers, codes), optimizer, negatives=draw)
 
 
 @partial(jax.jit, static_argnames="design")
 def init_layers(
     design: Design,
     numbers: Numbers,
-    codes: Float[Array, "classes code"],
+    codes: Codes,
     key: Key[Array, ""],
     x: Float[Array, "1 features"],
 ) -> Layers:
     """Draw the weights of all layers."""
-    layers: Layers = design.learner(numbers, codes, 1.0).init(key, x).layers
+    layers: Layers = make_learner(design, numbers, codes).init(key, x).layers
     return layers
 
 
@@ -71,8 +115,9 @@ def init_layers(
 def train_pass(
     design: Design,
     numbers: Numbers,
-    codes: Float[Array, "classes code"],
+    codes: Codes,
     rate: Any,
+    alpha: Any,
     layers: Layers,
     key: Key[Array, ""],
     x: Float[Array, "samples features"],
@@ -86,7 +131,7 @@ def train_pass(
     The number of steps is traced and samples and batches are padded, so that one program serves
     many sizes.
     """
-    learner = design.learner(numbers, codes, rate)
+    learner = make_learner(design, numbers, codes, rate, alpha)
     key = jax.random.fold_in(key, epoch)
 
     def step(i: Array, carry: tuple[LocalState, Array]) -> tuple[LocalState, Array]:
@@ -95,7 +140,10 @@ def train_pass(
         state, losses = learner.step(state, key_step, x[rows], labels[rows])
         return state, total + losses
 
-    initial = LocalState(layers, Overlay(appended=codes), jnp.int32(0)), jnp.zeros(len(layers))
+    initial = (
+        LocalState(layers, Overlay(appended=codes.values), jnp.int32(0)),
+        jnp.zeros(len(layers)),
+    )
     state, total = jax.lax.fori_loop(0, steps, step, initial)
     return state.layers, total / steps
 
@@ -104,7 +152,7 @@ def train_pass(
 def score_rows(
     design: Design,
     numbers: Numbers,
-    codes: Float[Array, "classes code"],
+    codes: Codes,
     layers: tuple[Params, ...],
     x: Float[Array, "rows features"],
     num_seen: Int[Array, ""],
@@ -114,8 +162,8 @@ def score_rows(
     A score is the sum of the layers' logits. The activities of all layers are concatenated, under
     the label with the highest score.
     """
-    network = design.network(numbers, codes)
-    hidden = list(activities(network, NetworkParams(layers, Overlay(appended=codes)), x))
+    network = make_network(design, numbers, codes)
+    hidden = list(activities(network, NetworkParams(layers, Overlay(appended=codes.values)), x))
     logits = jnp.stack([network.rule.score(network.rule.logit(h)) for h in hidden])
     total = jnp.sum(logits, axis=0)
     scores = jnp.where(jnp.arange(network.num_classes)[None] < num_seen, total, -jnp.inf)
@@ -124,7 +172,12 @@ def score_rows(
     return scores, jnp.concatenate(predicted, axis=-1)
 
 
+def next_power(number: int) -> int:
+    """Return the smallest power of two that is not smaller."""
+    return 1 << (number - 1).bit_length()
+
+
 def pad_rows(array: np.ndarray, minimum: int) -> Array:
     """Append rows of zeros up to a power of two of at least `minimum`."""
-    length = max(minimum, 1 << (len(array) - 1).bit_length())
+    length = max(minimum, next_power(len(array)))
     return jnp.asarray(np.pad(array, [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1)))

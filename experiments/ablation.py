@@ -102,9 +102,8 @@ def make_plan(options: Options) -> Plan:
 
     for setting in settings:
         setting.recipe.check()
-        splits_of(setting.recipe).schedule(setting.recipe)
         for algorithm in options.algorithms:
-            splits_of(setting.recipe).learner(setting.recipe, algorithm)
+            splits_of(setting.recipe).check(setting.recipe, algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:

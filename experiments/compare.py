@@ -47,9 +47,8 @@ def check_networks(folder: RunFolder) -> None:
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
     splits = load_splits(options)
-    splits.schedule(options.recipe)
     for algorithm in options.algorithms:
-        splits.learner(options.recipe, algorithm)
+        splits.check(options.recipe, algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         if options.save_networks:

@@ -53,10 +53,9 @@ def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
     recipe, splits = options.recipe, load_splits(options)
     classes = splits.dataset.num_classes
-    splits.schedule(recipe)
     views: dict[str, View] = {}
     for algorithm in options.algorithms:
-        splits.learner(recipe, algorithm)
+        splits.check(recipe, algorithm)
         if algorithm == "bp":
             views["bp"] = backprop_view(recipe.layers("bp", splits.shape))
         else:

@@ -96,8 +96,7 @@ def make_plan(options: Options) -> Plan:
     for algorithm, settings in grids.items():
         for setting in settings:
             setting.recipe.check()
-            splits.learner(setting.recipe, algorithm)
-        splits.schedule(settings[0].recipe)
+            splits.check(setting.recipe, algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:

@@ -118,8 +118,7 @@ def make_plan(options: Options) -> Plan:
     splits = load_splits(options)
     cells = []
     for (algorithm, setting), recipe in recipes_of(options).items():
-        splits.schedule(recipe)
-        splits.learner(recipe, algorithm)
+        splits.check(recipe, algorithm)
         cells.append(Cell({"algorithm": algorithm, "setting": setting}, recipe))
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from experiments.config.options import check_names, flags
-from sffa_jax.checks import check_choice, check_integer, reject
+from experiments.config.sizes import MOST_LAYERS
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.training.fit import Schedule
 
@@ -101,6 +102,7 @@ def hidden_widths(network: str) -> tuple[int, ...]:
     if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width) > 1):
         got = repr(network)
         raise reject("options", "networks", "be written as DEPTHxWIDTH", got, "Try 2x1400.")
+    check_range("options", "networks", int(depth), at_most=MOST_LAYERS)
     if int(width) % 2:
         raise reject("options", "networks", "have an even width", repr(network))
     return (int(width),) * int(depth)

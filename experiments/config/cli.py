@@ -13,9 +13,12 @@ import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, get_type_hints
 
 import tyro
+
+from sffa_jax.checks import reject
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "data": (
@@ -97,8 +100,22 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
         raise ValueError(f"{message.rstrip('.')}. See --help.") from None
     values: dict[str, Any] = {}
     for group in dataclasses.fields(form):
-        values |= vars(getattr(form, group.name))
+        values |= {name: expanded(value) for name, value in vars(getattr(form, group.name)).items()}
     return with_values(default, values)
+
+
+def expanded(value: Any) -> Any:
+    """Returns paths with their `~` replaced by the home directory: a shell leaves --out=~/x alone.
+
+    Raises:
+      ValueError: if there is no such directory.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(expanded, value))
+    try:
+        return value.expanduser() if isinstance(value, Path) else value
+    except RuntimeError:
+        raise reject("options", "path", "lie in a known home directory", value) from None
 
 
 class OptionField(NamedTuple):

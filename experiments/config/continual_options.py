@@ -12,6 +12,7 @@ from experiments.config.continual_methods import METHODS, Setup, described
 from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
+from experiments.config.sizes import MOST_EPOCHS
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
 from sffa_jax.continual.problem import NEGATIVES
@@ -166,7 +167,7 @@ class Options(shared.Common):
         resolved = dataclasses.replace(self, **filled)
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
-        check_range("options", "epochs", resolved.epochs, above=0)
+        check_range("options", "epochs", resolved.epochs, above=0, at_most=MOST_EPOCHS)
         check_choice("options", "pool", resolved.pool, ("none", *POOLS))
         resolved.recipe("sffa", Scenario("class", self.tasks, 2)).check()
         if resolved.channels and str(resolved.overlay).startswith("appended"):

@@ -13,6 +13,7 @@ import tyro
 
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import ALGORITHMS, Recipe
+from experiments.config.sizes import check_seeds
 from sffa_jax import data
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.scale.mesh import make_mesh
@@ -130,6 +131,7 @@ class Common:
         check_choice("options", "parallel", self.parallel, ["auto", *MODES])
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)
+        check_seeds(self.seeds)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
         check_integer("options", "devices_per_run", self.devices_per_run, 1)

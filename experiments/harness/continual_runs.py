@@ -13,10 +13,12 @@ from rich.console import Console
 from experiments.config.continual_methods import METHODS, Setup
 from experiments.config.continual_options import OPTIMIZERS, Options
 from experiments.config.recipe import Recipe
+from experiments.config.sizes import check_size
 from experiments.harness.continual_stages import CompiledStages, PerRunInputs, RunHistory, test
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import make_splits
 from sffa_jax import data
+from sffa_jax.checks import check_range
 from sffa_jax.continual import runner
 from sffa_jax.continual.runner import ContinualConfig, TaskSchedule, make_task_schedule
 from sffa_jax.continual.scenarios import Scenario, make_scenario, make_task_stream
@@ -81,6 +83,9 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     """
     order = options.order(loaded.num_classes, 0)
     scenario = make_scenario(setting.scenario, order, options.tasks)
+    check_size(options.recipe(setting.algorithm, scenario), loaded.shape)
+    images = len(loaded.training.labels)
+    check_range("options", "batch_size", options.batch_size, at_most=images)
     labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
     make_task_stream(labels, test_labels, order, scenario)
     make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(1.0)

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.config.options import Common, Options
 from experiments.config.recipe import Recipe
+from experiments.config.sizes import check_size
 from sffa_jax import data
 from sffa_jax.scale.processes import main_process_first
 from sffa_jax.training.fit import Schedule
@@ -46,6 +47,13 @@ class Splits:
         """Returns the recipe's learner for these images."""
         classes, samples = self.dataset.num_classes, len(self.training.labels)
         return recipe.learner(algorithm, self.shape, classes, samples)
+
+    def check(self, recipe: Recipe, algorithm: str) -> None:
+        """Builds the parts of a run without training; raises ValueError if they do not fit the data
+        or the memory."""
+        check_size(recipe, self.shape)
+        self.schedule(recipe)
+        self.learner(recipe, algorithm)
 
     def schedule(self, recipe: Recipe) -> Schedule:
         """Returns the recipe's schedule for these images."""

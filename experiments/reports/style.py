@@ -5,6 +5,7 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 # Okabe and Ito's colors: color-blind readers can tell them apart, on light and on dark ground.
 # The markers serve print.
@@ -14,6 +15,7 @@ ALGORITHM_STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#
 FIGURE_SETTINGS: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 150,
+    "text.parse_math": False,  # a folder or a class may be called $x$
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -48,6 +50,13 @@ def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
     axes.set_title(title)
     axes.grid(axis="y")
     return figure, axes
+
+
+def log_axis(axes: Axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
 
 
 def within_percent(axes: Axes) -> None:

@@ -34,6 +34,11 @@ def memory_budget() -> int:
     return -negated
 
 
+def memory_limit() -> int:
+    """Bytes of memory that the first local device has; on a CPU, of the host within its limits."""
+    return _device_memory().total
+
+
 def _device_memory() -> Memory:
     """The memory of one local device."""
     stats = jax.local_devices()[0].memory_stats()

@@ -61,3 +61,17 @@ def test_known_options_are_accepted(words):
 def test_bad_words(words, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse(options_of("compare"), "compare", words)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "field", "expected"),
+    [
+        ("compare", ["--out=~/x"], "out", "/home/a/x"),
+        ("compare", ["--data-dir", "~"], "data_dir", "/home/a"),
+        ("report", ["~/x", "y", "--out", "z"], "folders", "/home/a/x"),
+    ],
+)
+def test_the_home_directory_is_expanded(monkeypatch, name, arguments, field, expected):
+    monkeypatch.setenv("HOME", "/home/a")
+    value = getattr(parse(options_of(name), name, arguments), field)
+    assert str(value[0] if field == "folders" else value) == expected

@@ -1,0 +1,40 @@
+"""Sizes that cannot work are refused before any work begins."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from experiments.config.recipe import Recipe
+from sffa_jax.checks import check_range, reject
+from sffa_jax.scale.sweep import memory_limit
+
+MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 10_000, 100_000, 300
+"""Largest numbers: more seeds do not narrow an interval, more layers compile for hours."""
+
+
+def check_seeds(number: int) -> None:
+    """Raises ValueError for more than `MOST_SEEDS`."""
+    check_range("options", "seeds", number, at_most=MOST_SEEDS)
+
+
+def check_size(recipe: Recipe, shape: Sequence[int]) -> None:
+    """Raises ValueError for too many epochs or layers, or a network larger than the memory.
+
+    Counts the dense weights and kernels with Adam's two moments, a lower bound of what a run needs.
+
+    Args:
+      recipe: of the runs.
+      shape: of one image.
+    """
+    check_range("options", "epochs", recipe.epochs, at_most=MOST_EPOCHS)
+    if recipe.depth > MOST_LAYERS:
+        got = f"{recipe.depth} layers"
+        raise reject("options", "hidden", f"hold at most {MOST_LAYERS} widths", got)
+    inputs = [math.prod(shape)] * (not recipe.channels)
+    weights = sum(a * b for a, b in itertools.pairwise([*inputs, *recipe.hidden]))
+    weights += recipe.kernel**2 * sum(a * b for a, b in itertools.pairwise(recipe.channels))
+    needed, exists = 3 * 4 * weights, memory_limit()
+    if needed > exists:
+        got = f"weights of {needed / 2**30:.0f} GiB, {exists / 2**30:.0f} GiB exist"
+        advice = "Choose smaller --hidden or --channels."
+        raise reject("options", "hidden", "fit into memory with Adam's moments", got, advice)

@@ -1,6 +1,6 @@
 """Running statistics against those of all samples at once, and scikit-learn's analysis."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestCentroid
 
 from sffa_jax.continual.statistics import add_samples, discriminant, empty_statistics, nearest_mean
 
+add = jax.jit(add_samples)
 RNG = np.random.default_rng(0)
 PLACES = np.arange(300) % 3
 Z = (RNG.normal(size=(300, 6)) @ RNG.normal(size=(6, 6)) + 4 * PLACES[:, None] + 50).astype(
@@ -31,7 +32,7 @@ def streamed(chunk, order=slice(None), padding=0):
             part = np.concatenate([part, np.full((padding, 6), 1e3, np.float32)])
             label = np.concatenate([label, np.zeros(padding, int)])
             weights = np.concatenate([weights, np.zeros(padding, np.float32)])
-        found = add_samples(found, jnp.asarray(part), jnp.asarray(label), jnp.asarray(weights))
+        found = add(found, part, label, weights)
     return found
 
 

@@ -16,7 +16,7 @@ from experiments.harness.experiment import execute, parse
 from sffa_jax import data
 from sffa_jax.training.saved import load
 
-TINY = ["--seeds", "2", "--epochs", "3", "--hidden", "32"]
+TINY = ["--seeds", "2", "--epochs", "8", "--hidden", "32"]
 
 
 def test_the_command(tmp_path):
@@ -29,7 +29,7 @@ def test_the_command(tmp_path):
         (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
     ]
     for record in records:
-        assert record["test_accuracy"] > 0.05
+        assert record["test_accuracy"] > 0.5, "chance is 0.1"
         assert record["history"]["loss"][1] < record["history"]["loss"][0]
         history = record["history"]
         assert record["validation_accuracy"] == max(history["validation_accuracy"])

@@ -30,7 +30,7 @@ def run_command(*arguments):
         return execute(continual.main, Options, "continual", [*arguments, "--parallel", "map"])
 
 
-def test_the_command_and_a_second_start(tmp_path, capsys):
+def test_the_command_and_a_second_start(tmp_path, capsys, monkeypatch):
     common = [*TINY, "--strategies", "replay", "--out", str(tmp_path)]
     first = ["--scenarios", "task", "--algorithms", "sffa", "--seeds", "1"]
     assert run_command(*common, *first) == 0
@@ -38,7 +38,12 @@ def test_the_command_and_a_second_start(tmp_path, capsys):
     second = ["--scenarios", "task", "class", "--algorithms", "sffa", "bp", "--seeds", "2"]
     assert run_command(*common, *second) == 0
     printed = capsys.readouterr().out
-    assert (tmp_path / "results.jsonl").read_text().startswith(before)
+    after = (tmp_path / "results.jsonl").read_text()
+    assert after.startswith(before)
+    # A third start has nothing to train.
+    monkeypatch.delattr(continual, "run_seeds")
+    assert run_command(*common, *second) == 0
+    assert (tmp_path / "results.jsonl").read_text() == after
     assert f"Report: {tmp_path}" in printed
     assert "SFFA - Backprop" in printed
     records = read(tmp_path)

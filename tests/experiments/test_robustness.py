@@ -2,9 +2,10 @@ from commands import read, run_command
 
 from experiments import robustness
 from experiments.config.grids import THRESHOLDS
+from experiments.harness import grid as training
 
 
-def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
+def test_the_command_runs_the_whole_grid_and_resumes(tmp_path, monkeypatch):
     arguments = ["--widths", "8", "--activations", "relu", "--shares", "0.5"]
     arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
     arguments += ["--parallel", "map", "--out", str(tmp_path)]
@@ -20,6 +21,11 @@ def test_the_command_runs_the_whole_grid_and_resumes(tmp_path):
     again = run_command("robustness", *arguments)
     assert again.status == 0, again.err
     assert len(read(tmp_path)) == 12
+    # A third start has nothing to train.
+    after = (tmp_path / "results.jsonl").read_text()
+    monkeypatch.delattr(training, "train_runs")
+    assert run_command("robustness", *arguments).status == 0
+    assert (tmp_path / "results.jsonl").read_text() == after
     assert {"distribution.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 

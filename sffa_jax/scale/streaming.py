@@ -31,7 +31,7 @@ from sffa_jax.training.fit import (
     update,
 )
 from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples, pixel_scale
+from sffa_jax.training.samples import Samples, check_samples, pixel_scale
 
 DEVICE_BUFFER = 2
 """Number of batches that are placed on the device in advance."""
@@ -188,8 +188,14 @@ class Position(struct.PyTreeNode):
 
 
 def start_streamed(learner: Learner, key: Key[Array, ""], samples: StreamedSamples) -> Progress:
-    """Returns the run before its first epoch; `fit.start` is the equivalent in memory."""
-    return samples.replicate(_start(learner, key, samples.first()))
+    """Returns the run before its first epoch; `fit.start` is the equivalent in memory.
+
+    Raises:
+      ValueError: if learner and samples have different numbers of classes.
+    """
+    first = samples.first()
+    check_samples("start_streamed", first, learner.num_classes)
+    return samples.replicate(_start(learner, key, first))
 
 
 def begin_epoch(

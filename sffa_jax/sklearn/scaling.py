@@ -18,6 +18,10 @@ OUTLIER = 1e6
 """Largest distance from the mean, in standard deviations: inputs of the network are clipped to it,
 and a batch of `partial_fit` with a larger one is rejected."""
 
+ALONE = 1e9
+"""Largest distance of a value from its column's median, in median absolute deviations: the others
+would differ by less than float32 resolves."""
+
 
 class Moments(NamedTuple):
     """Statistics of the samples so far. Attributes: mean, std: per feature; size: samples."""
@@ -88,12 +92,23 @@ def standardize(
 
 
 def check_outliers(where: str, moments: Moments, X: Float[np.ndarray, "samples features"]) -> None:
-    """Raise ValueError if a batch would ruin the statistics of the samples so far."""
+    """Raise ValueError if single values would hide the rest of a batch or of the samples so far."""
+    some = X[:: -(-len(X) // 1000)].astype(np.float64)
+    unit = np.frexp(np.abs(X).max(axis=0).astype(np.float64))[1]
+    some, rows = np.ldexp(some, -unit), np.ldexp(X.astype(np.float64), -unit)
+    middle = np.median(some, axis=0)
+    spread = np.median(np.abs(some - middle), axis=0)
+    alone = np.abs(rows - middle) > ALONE * np.where(spread > 0, spread, np.inf)
+    if alone.any():
+        rule = f"lie within {ALONE:g} median absolute deviations of its column"
+        _reject(where, X, alone, rule, "Correct the value, or take the column's logarithm.")
     varies = moments.std > CONSTANT * np.abs(moments.mean)
-    distances = np.where(varies, np.abs(_distances(moments, X)), 0)
-    if moments.size > 1 and distances.max() > OUTLIER:
-        row, feature = np.unravel_index(np.argmax(distances), distances.shape)
+    far = varies & (np.abs(_distances(moments, X)) > OUTLIER)
+    if moments.size > 1 and far.any():
         rule = f"lie within {OUTLIER:g} standard deviations of the samples so far"
-        advice = "Correct the values, or call `fit` to start anew."
-        got = f"{X[row, feature]:g} in column {feature}, whose mean is {moments.mean[feature]:g}"
-        raise reject(where, "X", rule, got, advice)
+        _reject(where, X, far, rule, "Correct the value, or call `fit` to start anew.")
+
+
+def _reject(where: str, X: np.ndarray, wrong: np.ndarray, rule: str, advice: str) -> None:
+    row, column = np.argwhere(wrong)[0]
+    raise reject(where, "X", rule, f"{X[row, column]:g} in row {row}, column {column}", advice)

@@ -188,3 +188,9 @@ def test_bad_arguments(records, kept):
             streaming.start_streamed(LEARNERS["bp"], jax.random.key(0), kept),
             kept,
         )
+
+
+def test_learner_and_samples_have_the_same_classes(kept):
+    learner = backprop_learner(dense_layers([8]), 11, optax.adam(1e-2))
+    with pytest.raises(ValueError, match="`samples` must have the learner's 11 classes, got 10"):
+        streaming.start_streamed(learner, jax.random.key(0), kept)

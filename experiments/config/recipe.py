@@ -65,7 +65,7 @@ class Recipe:
     initializer: str = "lecun_normal"
     """Initializer of weights: lecun_normal, or torch (uniform, as in PyTorch's linear layer)."""
     precision: str = "float32"
-    """Precision of matrix products: float32 or bfloat16 (all else stays float32)."""
+    """Type of matrix products, and of maps: float32 or bfloat16 (all else stays float32)."""
     winners: int | None = None
     """SFFA: units that stay active in each half of a layer; None keeps all."""
     ffa_winners: int | None = None

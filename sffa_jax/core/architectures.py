@@ -153,7 +153,9 @@ def conv_layers(
       padding: "SAME" or "VALID".
       pool: one of `POOLS`, a function that halves height and width of [samples, h, w, c], or None.
       pooled: numbers of the layers that pool, from 0; None: all.
-      activation, winners, initializer, precision, normalization, dropout: as in `dense_layers`.
+      precision: type in which convolutions are computed and maps are passed on, one of `DTYPES`;
+        parameters, statistics and logits keep the type of the input.
+      activation, winners, initializer, normalization, dropout: as in `dense_layers`.
 
     Raises:
       ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.

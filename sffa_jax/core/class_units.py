@@ -117,10 +117,8 @@ def _weigh_units(
     if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
         fractions = unflatten_maps(fractions, h.shape)
     rows = jnp.square(h).reshape(*h.shape[: -unit_axes - 1], units)
-    squares = (
-        jnp.matmul(rows, fractions.reshape(-1, units).T, preferred_element_type=params.dtype)
-        / units
-    )
+    weights = fractions.reshape(-1, units).T.astype(h.dtype)
+    squares = jnp.matmul(rows, weights, preferred_element_type=params.dtype) / units
     # Epsilon is inside the root because the gradient of a root at zero is infinite.
     neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, num_classes)
     return jnp.moveaxis(neurons, -2, -1)

@@ -241,8 +241,10 @@ def passed_on(layer: Layer, h: Array, key: Key[Array, ""] | None) -> Array:
     """
     if not layer.dropout or key is None:
         return h
-    kept = jax.random.bernoulli(jax.random.fold_in(key, 1), 1 - layer.dropout, h.shape)
-    return jnp.where(kept, h / (1 - layer.dropout), 0.0)
+    # 16 random bits for each unit take half the time of 32.
+    bits = jax.random.bits(jax.random.fold_in(key, 1), h.shape, jnp.uint16)
+    dropped = bits < round(layer.dropout * 2**16)
+    return jnp.where(dropped, jnp.zeros((), h.dtype), h / (1 - layer.dropout))
 
 
 def _forward(
@@ -264,7 +266,9 @@ def _forward(
         h = _pooled(layer, layer.activation(pre))
     if layer.winners is not None:
         h = keep_winners(h, layer.winners, h.ndim - 2)
-    return h, state
+    # Maps keep the type of the products: reading and writing them takes most of the time.
+    dtype = getattr(layer.body, "dtype", None) if layer.grid is not None else None
+    return h if dtype is None else h.astype(dtype), state
 
 
 _INCREASING = (jax.nn.relu, jax.nn.sigmoid, jnp.tanh)

@@ -223,11 +223,17 @@ def candidate_logits(
     candidates: Int[Array, "batch candidates"] | None,
 ) -> Float[Array, "batch labels"]:
     """One layer's logits of each sample's label candidates (None: all), from its activity."""
-    rule, class_units = network.rule, network.class_units
+    class_units = network.class_units
+
+    def logit(h: Array) -> Array:
+        # Maps may be of type bfloat16; sums over units need float32.
+        h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
+        return over_units(network.rule.logit, h, h.ndim - 2)
+
     if class_units is None:
-        return over_units(rule.logit, h, h.ndim - 2)
-    of_classes = over_units(partial(class_units.select, params.get(CLASS_UNITS)), h, h.ndim - 2)
-    logits = over_units(rule.logit, of_classes, of_classes.ndim - 2)
+        return logit(h)
+    select = partial(class_units.select, params.get(CLASS_UNITS))
+    logits = logit(over_units(select, h, h.ndim - 2))
     return logits if candidates is None else jnp.take_along_axis(logits, candidates, axis=-1)
 
 

@@ -21,11 +21,14 @@ from experiments.harness.signals import run_python
 TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
 """Arguments of pytest: tests that depend on the device."""
 
+DATA = "mnist"
+"""Data set of the accuracy run if `--data-dir` has it; otherwise scikit-learn's digits."""
+
 _TINY = "--features 30 --images 64 --batch-size 32 --score-images 64 --repeats 1"
 COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark": (
-        "benchmark --cases winners networks sweep --networks 1x1400 4x2000 --negatives uniform "
-        "--sweep-widths 1400 --sweep-seeds 1 4 16 64 --repeats 3",
+        "benchmark --cases winners networks sweep convolution photographs --networks 1x1400 4x2000 "
+        "--negatives uniform --sweep-widths 1400 --sweep-seeds 1 4 16 64 --repeats 3",
         f"--cases networks sweep --networks 1x40 --sweep-widths 40 --sweep-seeds 2 {_TINY}",
     ),
     "compare": ("compare --preset best_convolution --epochs 10 --seeds 3", "--epochs 1 --seeds 1"),
@@ -39,6 +42,8 @@ class Options:
 
     quick: bool = False
     """Use tiny sizes and skip the tests."""
+    data_dir: Path | None = None
+    """Folder with MNIST for the accuracy run, as for all experiments; digits if left out."""
     out: Path = Path("runs/check_device")
     """Folder for the results; a second start with the same folder resumes."""
 
@@ -53,12 +58,14 @@ class Options:
 
     def steps(self) -> dict[str, list[str]]:
         """Returns the arguments of Python for each step."""
-        steps = {} if self.quick else {"tests": ["-m", "pytest", *TESTS.split()]}
+        steps = {}
         for name, (command, quick) in COMMANDS.items():
             module, *arguments = command.split()
             arguments += quick.split() if self.quick else []
+            if name == "compare" and self.data_dir is not None:
+                arguments += ["--dataset", DATA, "--data-dir", str(self.data_dir)]
             steps[name] = ["-m", f"experiments.{module}", *arguments, "--out", f"{self.out}/{name}"]
-        return steps
+        return steps if self.quick else steps | {"tests": ["-m", "pytest", *TESTS.split()]}
 
 
 def main(options: Options) -> None:

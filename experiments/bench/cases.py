@@ -176,5 +176,6 @@ CASES: dict[str, Callable[[Options], Parts]] = {
     "sweep": sweep_parts,
     "memory": memory_parts,
     "pipeline": pipeline_parts,
+    "photographs": lambda options: convolution.parts_photographs(options.repeats),
 }
 """By the case's name, in `options.CASE_NAMES`: its measurements."""

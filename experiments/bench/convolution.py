@@ -7,11 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.bench.timing import Timed, compiled, ratios, seconds_in_turn, timed_records
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
+from sffa_jax.core.architectures import DTYPES
 from sffa_jax.core.conv_cpu import DIMENSIONS, convolve
+from sffa_jax.training.fit import update
+from sffa_jax.training.samples import Samples, make_samples
 
 SHAPE = (28, 28)
 CLASSES = 10
@@ -62,6 +66,19 @@ def measure_gradient(repeats: int) -> list[dict[str, Any]]:
     return timed_records(programs, repeats)
 
 
+PHOTOGRAPHS = dataclasses.replace(
+    BEST_CONVOLUTION,
+    channels=(128, 256, 256, 512, 512, 512),
+    pooled=(1, 3, 4, 5),
+    normalization="batch",
+    dropout=0.1,
+    batch_size=256,
+    shift=4,
+    flip=True,
+)
+"""Six convolutions for photographs of 32 x 32 pixels, with all that their training adds."""
+
+
 def lower_bound_updates(x: list[jax.Array], kernels: list[jax.Array]) -> list[jax.Array]:
     """Runs each layer's convolution and its kernel's gradient, several times."""
 
@@ -69,7 +86,7 @@ def lower_bound_updates(x: list[jax.Array], kernels: list[jax.Array]) -> list[ja
         updated = []
         for below, kernel in zip(x, kernels, strict=True):
             maps, pull = jax.vjp(
-                lambda k, below=below: by_matrix_products(below, k, (1, 1)), kernel
+                lambda k, x=below: by_matrix_products(x, k.astype(x.dtype), (1, 1)), kernel
             )
             # Without the barrier XLA would merge the convolution and its gradient.
             (gradient,) = pull(jax.lax.optimization_barrier(maps))
@@ -79,38 +96,56 @@ def lower_bound_updates(x: list[jax.Array], kernels: list[jax.Array]) -> list[ja
     return jax.lax.scan(step, kernels, None, length=STEPS)[0]
 
 
-def updates_of(recipe: Recipe, algorithm: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Returns a loop of whole updates of a recipe, and its arguments."""
-    learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
-    x = jax.random.normal(jax.random.key(0), (recipe.batch_size, SHAPE[0] * SHAPE[1]))
-    labels = jnp.arange(recipe.batch_size) % CLASSES
+def updates_of(
+    recipe: Recipe, algorithm: str, shape: tuple[int, ...] = SHAPE
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Returns a loop of whole updates of a recipe, augmentation included, and its arguments."""
+    learner = recipe.learner(algorithm, shape, CLASSES, 60_000)
+    schedule = recipe.schedule(shape)
+    images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *shape), np.uint8)
+    labels = np.arange(recipe.batch_size) % CLASSES
+    batch = make_samples(images, labels, num_classes=CLASSES, mean=0.5, std=0.3)
 
-    def updates(state: Any, x: jax.Array, labels: jax.Array) -> Any:
+    def updates(state: Any, batch: Samples) -> Any:
         def step(state: Any, key: jax.Array) -> tuple[Any, None]:
-            return learner.step(state, key, x, labels)[0], None
+            return update(learner, schedule, state, key, batch)[0], None
 
         return jax.lax.scan(step, state, jax.random.split(jax.random.key(1), STEPS))[0]
 
-    return updates, (learner.init(jax.random.key(2), x[:1]), x, labels)
+    first = jax.jit(lambda: learner.init(jax.random.key(2), batch.scaled(batch.images[:1])))
+    return updates, (first(), batch)
 
 
-def measure_update(repeats: int, recipe: Recipe = BEST_CONVOLUTION) -> list[dict[str, Any]]:
+def measure_update(
+    repeats: int, recipe: Recipe = BEST_CONVOLUTION, shape: tuple[int, ...] = SHAPE
+) -> list[dict[str, Any]]:
     """Times updates of a network of convolutions, and the convolutions alone."""
-    layers = recipe.layers("sffa", SHAPE)
+    layers, dtype = recipe.layers("sffa", shape), DTYPES[recipe.precision]
     keys = jax.random.split(jax.random.key(3), 2 * len(layers))
     below, kernels = [], []
     for i, layer in enumerate(layers):
         assert layer.grid is not None
         size = (layer.grid.height, layer.grid.width, layer.grid.channels)
-        below.append(jax.random.normal(keys[2 * i], (recipe.batch_size, *size)))
+        below.append(jax.random.normal(keys[2 * i], (recipe.batch_size, *size), dtype))
         kernel = (recipe.kernel, recipe.kernel, size[-1], recipe.channels[i])
         kernels.append(0.1 * jax.random.normal(keys[2 * i + 1], kernel))
     calls = {"the convolutions alone": compiled(lower_bound_updates, below, kernels)[0]}
     for algorithm in ("sffa", "ffa", "bp"):
-        updates, arguments = updates_of(recipe, algorithm)
+        updates, arguments = updates_of(recipe, algorithm, shape)
         calls[algorithm] = compiled(updates, *arguments)[0]
+    network = f"{recipe.channels} maps"
+    if shape != SHAPE:
+        network += f" of {'x'.join(map(str, shape))}, {recipe.precision}"
     programs = [
-        Timed({"case": "convolution", "algorithm": f"{recipe.channels} maps, {name}"}, call, {})
+        Timed(
+            {
+                "case": "convolution",
+                "algorithm": f"{network}, {name}",
+                "batch_size": recipe.batch_size,
+            },
+            call,
+            {},
+        )
         for name, call in calls.items()
     ]
     seconds = seconds_in_turn(programs, repeats)
@@ -129,11 +164,12 @@ def measure_memory() -> list[dict[str, Any]]:
         for depth in DEPTHS:
             maps: dict[str, Any] = {"channels": (32,) * depth, "pool": None, "first_scored": 0}
             recipe = dataclasses.replace(BEST_CONVOLUTION, **maps)
-            _, arguments = updates_of(recipe, algorithm)
+            _, arguments = updates_of(recipe, algorithm, SHAPE)
             learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
-            state, x, labels = arguments
+            state, batch = arguments
             step = jax.jit(learner.step, donate_argnums=0)
-            program = step.lower(state, jax.random.key(0), x, labels).compile()
+            x = batch.scaled(batch.images)
+            program = step.lower(state, jax.random.key(0), x, batch.labels).compile()
             analysis = program.memory_analysis()
             assert analysis is not None, "the backend does not report the memory of programs"
             records.append(
@@ -155,4 +191,17 @@ def parts(repeats: int) -> dict[str, Callable[[], list[dict[str, Any]]]]:
         "gradient": partial(measure_gradient, repeats),
         "update": partial(measure_update, repeats),
         "memory": measure_memory,
+    }
+
+
+def parts_photographs(repeats: int) -> dict[str, Callable[[], list[dict[str, Any]]]]:
+    """Returns the measurements of updates on photographs, in each type of products."""
+    return {
+        precision: partial(
+            measure_update,
+            repeats,
+            dataclasses.replace(PHOTOGRAPHS, precision=precision),
+            (32, 32, 3),
+        )
+        for precision in DTYPES
     }

@@ -14,7 +14,7 @@ from sffa_jax.training.fit import Schedule
 
 CASE_NAMES = (
     *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
-    *("pipeline",),
+    *("pipeline", "photographs"),
 )
 
 
@@ -22,10 +22,10 @@ CASE_NAMES = (
 class Options:
     """Time training, scoring and sweeps, and measure their memory."""
 
-    cases: tuple[str, ...] = CASE_NAMES
+    cases: tuple[str, ...] = CASE_NAMES[:-1]
     """Cases to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
     precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host
-    devices)."""
+    devices), photographs (six convolutions; if named: minutes on a CPU)."""
     networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
     """Networks, as depth x width."""
     winners: int = 15

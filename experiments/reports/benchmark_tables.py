@@ -111,7 +111,8 @@ def operation_and_method(record: Record) -> tuple[str, str] | None:
         return f"{operation}, {sizes}", method
     if record["case"] == "convolution":
         operation, _, method = algorithm.rpartition(", ")
-        return f"four updates in a loop, 128 images {operation}", NAMES.get(method, method)
+        images = record.get("batch_size", 128)
+        return f"four updates in a loop, {images} images {operation}", NAMES.get(method, method)
     if record["case"] == "precision":
         return "SFFA 1x1400, an epoch", record["precision"]
     return None

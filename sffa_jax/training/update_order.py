@@ -83,7 +83,9 @@ def simultaneous(
     inputs, updated, losses = updates.inputs, [], []
     for k, state in enumerate(states):
         state, info = updates.update(k, state, inputs)
-        inputs = updates.next_inputs(info.activity)
+        # One layer after another, so that the memory of an update does not grow with depth.
+        state, h = jax.lax.optimization_barrier((state, info.activity))
+        inputs = updates.next_inputs(h)
         updated.append(state)
         losses.append(jnp.mean(info.loss))
     return tuple(updated), jnp.stack(losses)

@@ -28,8 +28,18 @@ def test_an_update_of_convolutions_stands_beside_its_lower_bound():
     recipe = dataclasses.replace(BEST_CONVOLUTION, channels=(2, 2), batch_size=4)
     records = convolution.measure_update(1, recipe)
     _, least, *updates = benchmark_tables.kernels_table(records)
-    assert least[:2] == ["four updates in a loop, 128 images (2, 2) maps", "the convolutions alone"]
+    assert least[:2] == ["four updates in a loop, 4 images (2, 2) maps", "the convolutions alone"]
     assert [row[1] for row in updates] == ["SFFA", "FFA", "Backprop"]
+    assert all(record["floor_ratio"] > 0 for record in records[1:])
+
+
+def test_updates_on_photographs_include_augmentation(monkeypatch):
+    tiny = dataclasses.replace(convolution.PHOTOGRAPHS, channels=(2, 2), pooled=(1,), batch_size=4)
+    monkeypatch.setattr(convolution, "PHOTOGRAPHS", tiny)
+    records = convolution.parts_photographs(1)["bfloat16"]()
+    names = [record["algorithm"] for record in records]
+    network = "(2, 2) maps of 32x32x3, bfloat16"
+    assert names[1:] == [f"{network}, {name}" for name in ("sffa", "ffa", "bp")]
     assert all(record["floor_ratio"] > 0 for record in records[1:])
 
 

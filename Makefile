@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: compare paper check-device test lint docs wheel clean
+.PHONY: compare paper check-device test soak lint docs wheel clean
 
 compare: .venv/ready $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m experiments.compare $(ARGS)
@@ -20,6 +20,11 @@ check-device: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 
 test: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Random campaigns: kills, command lines, folders, data files, mirrors, estimators; about 30 minutes.
+# SFFA_SOAK=0.1: a tenth of the attempts. SFFA_SOAK_SEED=1: other attempts.
+soak: .venv/ready-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow -rP tests/soak $(ARGS)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def use_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Another process may delete an entry at the same time, and the disk may be full.
+    failed = "Error (reading|writing) persistent compilation cache"
+    warnings.filterwarnings("ignore", failed, UserWarning)
 
 
 @dataclass

@@ -351,10 +351,10 @@ def pages() -> dict[Path, str]:
 def main() -> None:
     """Rewrites every page whose tables changed."""
     for path, prefix in pages().items():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         new = filled(text, prefix)
         if new != text:
-            path.write_text(new)
+            path.write_text(new, encoding="utf-8")
             print(f"{path.relative_to(ROOT)}: tables renewed")
 
 

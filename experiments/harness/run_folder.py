@@ -256,7 +256,7 @@ class RunFolder:
         if not is_main_process():
             return
         temporary = self.path / f".{name}.new"
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -131,7 +131,7 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         manifest = {"version": VERSION, "leaves": _describe(tree), "info": dict(info)}
         manifest |= {"name": path.name, "files": _file_digests(new)}
         signed = {"digest": _digest(manifest), "manifest": manifest}
-        (new / MANIFEST).write_text(json.dumps(signed, indent=1))
+        (new / MANIFEST).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         _flush(new)
         if path.exists():
             shutil.rmtree(path)
@@ -155,7 +155,7 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder; None if the folder is damaged, renamed or of another version."""
     try:
-        signed = json.loads((folder / MANIFEST).read_text())
+        signed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest: dict[str, Any] = signed["manifest"]
         intact = signed["digest"] == _digest(manifest) and manifest["version"] == VERSION
         # A checkpoint under another number would be resumed from another step.

@@ -20,26 +20,23 @@ SFFA = ["--algorithms", "sffa", "--hidden", "32"]
 COMMANDS = {
     "compare": [*SFFA, *COMMON],
     "continual": [*SFFA, *COMMON, "--scenarios", "class", "--strategies", "replay", "ewc"],
-    "robustness": [
-        *("--algorithms", "sffa", "--widths", "8", "--activations", "relu", "--shares", "1"),
-        *("--densities", "0.3", "--learning-rates", "1e-3", *COMMON[:2], "--seeds", "1"),
-        *COMMON[4:],
-    ],
     "latents": ["--algorithms", "sffa", "--hidden", "16", *COMMON, "--probes", "60"],
     "symmetry": ["--hidden", "8", "--epochs", "2", "--seeds", "2"],
+    "report": ["{root}/compare"],
 }
 TIMES = ("train_seconds", "task_seconds")
 LONGEST = 240
 """Seconds until a start hangs."""
 
 
-def launch(name, folder):
+def launch(name, root, folder):
     def restored():  # a shell's background jobs ignore SIGINT
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
+    words = [word.format(root=root) for word in COMMANDS[name]]
     return subprocess.Popen(
-        [sys.executable, "-m", f"experiments.{name}", *COMMANDS[name], "--out", str(folder)],
+        [sys.executable, "-m", f"experiments.{name}", *words, "--out", str(folder)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -61,7 +58,10 @@ def handles_signals(process):
 
 
 def results(folder):
-    """The records without what is never twice the same."""
+    """The records without what is never twice the same; a report has none."""
+    assert (folder / "report.html").stat().st_size > 1000
+    if folder.name.startswith("report"):
+        return []
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     records = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
     return sorted(json.dumps(record, sort_keys=True) for record in records)
@@ -72,7 +72,7 @@ def test_random_kills_and_signals(tmp_path):
     expected, seconds = {}, {}
     for name in COMMANDS:
         began = time.monotonic()
-        process = launch(name, tmp_path / name)
+        process = launch(name, tmp_path, tmp_path / name)
         error = process.communicate(timeout=LONGEST)[1]
         assert process.returncode == 0, (name, error)
         expected[name], seconds[name] = results(tmp_path / name), time.monotonic() - began
@@ -97,7 +97,7 @@ def test_random_kills_and_signals(tmp_path):
         name = list(COMMANDS)[number % len(COMMANDS)]
         folder = tmp_path / f"{name}-{number}"
         for disturbance in range(3):
-            process = launch(name, folder)
+            process = launch(name, tmp_path, folder)
             sent = disturb(process, rng, seconds[name] * (1 if disturbance else 0.7))
             error = process.communicate(timeout=LONGEST)[1]
             status = process.returncode
@@ -114,7 +114,7 @@ def test_random_kills_and_signals(tmp_path):
             if status == 0:
                 break
         else:
-            process = launch(name, folder)
+            process = launch(name, tmp_path, folder)
             error = process.communicate(timeout=LONGEST)[1]
             assert (process.returncode, error) == (0, ""), (name, error[-3000:])
         assert results(folder) == expected[name], name

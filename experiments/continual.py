@@ -50,7 +50,7 @@ def make_plan(options: Options) -> Plan:
                 setting,
                 loaded,
                 seeds,
-                [strength or 0.0] * len(seeds),
+                [strength.value or 0.0] * len(seeds),
                 folder.checkpoints("run"),
                 console=console,
                 label=label,
@@ -62,7 +62,8 @@ def make_plan(options: Options) -> Plan:
                 for result in group:
                     seed = seeds[result.position]
                     order = options.order(loaded.num_classes, seed)
-                    run = {"seed": seed, "class_order": order, "strength": strength}
+                    run = {"seed": seed, "class_order": order, "strength": strength.value}
+                    run |= {"strength_at_edge": True} if strength.at_edge else {}
                     records.append({**cell.names, **run, **record_of(options, setting, result)})
                     seconds = result.seconds
                 accuracies += [record["test_accuracy"] for record in records]

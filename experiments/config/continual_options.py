@@ -43,6 +43,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     | {"kernel": 3, "stride": 1, "pool": "max"},
 }
 
+STRENGTHS: dict[str, dict[str, dict[str, float]]] = {"quick": {}}
+"""Strengths by preset, strategy and algorithm that differ from `METHODS`, which were chosen on
+MNIST."""
+
 OF_LEARNED_UNITS = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
 """Recipe values of `best_convolution` that networks with learned class units use."""
 
@@ -129,8 +133,12 @@ class Options(shared.Common):
     """Optimizer of each module: adam or adagrad."""
     reset_optimizer: bool = False
     """Start every task with a new optimizer state."""
+    strength: tuple[str, ...] = ()
+    """Strengths of regularizing strategies, as STRATEGY=NUMBER, e.g. ewc=1e3 si=10; the preset's if
+    left out."""
     tune: bool = False
-    """Choose each regularizing strategy's strength on held-out training images first."""
+    """Choose each regularizing strategy's strength on held-out training images first, unless
+    --strength sets it."""
     validation: float = 1 / 12
     """Fraction of the training images that --tune holds out."""
     parallel: str = "auto"
@@ -151,6 +159,7 @@ class Options(shared.Common):
         check_names("synthetic_negatives", self.synthetic_negatives, SYNTHETIC)
         check_choice("options", "optimizer", self.optimizer, OPTIMIZERS)
         self._check_strategies()
+        self.given_strengths()
         for name in ("axes", "features", "tasks", "patterns"):
             check_integer("options", name, getattr(self, name), 1)
         check_integer("options", "memory_shift", self.memory_shift, 0)
@@ -194,6 +203,30 @@ class Options(shared.Common):
                 "'bp'",
                 "These strategies need local losses.",
             )
+
+    def given_strengths(self) -> dict[str, float]:
+        """Returns the strengths of `--strength` by strategy.
+
+        Raises:
+          ValueError: for another form, an unknown strategy, or one without strength.
+        """
+        given = {}
+        with_strength = [name for name in self.strategies if METHODS[name].strengths]
+        for word in self.strength:
+            name, _, number = word.partition("=")
+            check_choice("options", "strength", name, with_strength)
+            try:
+                given[name] = float(number)
+            except ValueError:
+                rule = "be written as STRATEGY=NUMBER"
+                raise reject("options", "strength", rule, repr(word), "Try ewc=1e3.") from None
+            check_range("options", "strength", given[name], at_least=0)
+        return given
+
+    def default_strength(self, strategy: str, algorithm: str) -> float | None:
+        """Returns the preset's strength of a strategy; None for one without strength."""
+        by_preset = STRENGTHS.get(self.preset, {}).get(strategy, METHODS[strategy].strengths)
+        return by_preset.get(algorithm)
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
         """Returns the order of classes of one seed."""

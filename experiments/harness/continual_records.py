@@ -1,12 +1,12 @@
 """Records of continual-learning runs, and tuning of a strategy's strength."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from experiments.config.continual_methods import METHODS
 from experiments.config.continual_options import Options
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
 from experiments.harness.records import read_lines
@@ -69,19 +69,29 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
     }
 
 
+class Strength(NamedTuple):
+    """Attributes: value: of a setting's strategy, or None; at_edge: whether it is the smallest or
+    largest value that was tried."""
+
+    value: float | None
+    at_edge: bool = False
+
+
 def strength_of(
     options: Options, setting: Setting, dataset: data.Dataset, folder: RunFolder, label: str
-) -> float | None:
-    """Returns the strength of a setting's strategy: the default or, with `--tune`, the best on
-    held-out training images, stored in `tuning.jsonl`; None for a strategy without strength."""
-    default = METHODS[setting.strategy].strengths.get(setting.algorithm)
-    if default is None or not options.tune:
-        return default
+) -> Strength:
+    """Returns the strength of a setting's strategy: that of `--strength` or, with `--tune`, the
+    best on held-out training images, stored in `tuning.jsonl`, or the default."""
+    default = options.default_strength(setting.strategy, setting.algorithm)
+    given = options.given_strengths().get(setting.strategy)
+    if given is not None or default is None or not options.tune:
+        return Strength(default if given is None else given)
     file = folder.path / "tuning.jsonl"
     lines = read_lines(file, TUNED)
     for line in lines:
         if all(line[name] == value for name, value in setting._asdict().items()):
-            return float(line["strength"])
+            value = float(line["strength"])
+            return Strength(value, value in _ends(line.get("strengths", ())))
     strengths = [default * factor for factor in TUNING_FACTORS]
     groups = run_seeds(
         options,
@@ -101,4 +111,12 @@ def strength_of(
     tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
     lines.append(setting._asdict() | tried)
     folder.write(file.name, "".join(json.dumps(line) + "\n" for line in lines))
-    return best
+    chosen = Strength(best, best in _ends(strengths))
+    if chosen.at_edge:
+        advice = f"Try --strength {setting.strategy}=NUMBER beyond it."
+        print(f"{label}: the best strength, {best:g}, is at the edge of what was tried. {advice}")
+    return chosen
+
+
+def _ends(strengths: Sequence[float]) -> tuple[float, ...]:
+    return (min(strengths), max(strengths)) if strengths else ()

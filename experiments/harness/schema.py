@@ -114,6 +114,7 @@ ROWS: dict[str, Pattern] = {
         "strategy": TEXT,
         "class_order": [COUNT],
         "strength": Maybe(NUMBER),
+        "strength_at_edge?": FLAG,
         "accuracy_matrix": MATRIX,
         "layer_matrices": [MATRIX],
         "untrained_accuracies": Maybe([FRACTION]),

@@ -4,18 +4,31 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from experiments.config.continual_methods import METHODS
+from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DIVERGED
 from experiments.harness.results import Results
 from experiments.reports import continual_figures, continual_tables, unit_turnover
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import SCENARIO_NAMES
+from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 
 
 def notes(records: Sequence[Mapping[str, Any]]) -> str:
     """Returns the notes on the methods in the records, one sentence each."""
     methods = [METHODS[n] for n in continual_tables.present(records, "strategy") if n in METHODS]
     return "".join(f" {method.label}: {method.note}." for method in methods if method.note)
+
+
+def tuning_note(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a sentence about strengths at the edge of the grid of `--tune`, if there are any."""
+    cells = dict.fromkeys(
+        f"{SCENARIO_NAMES[r['scenario']]} {method_label(r['strategy'])} "
+        f"{algorithm_name(r['algorithm'])} ({r['strength']:g})"
+        for r in records
+        if r.get("strength_at_edge")
+    )
+    if not cells:
+        return ""
+    return f" Tuned strengths at the edge of the values that were tried: {', '.join(cells)}."
 
 
 def section(results: Results) -> Section:
@@ -79,7 +92,7 @@ def section(results: Results) -> Section:
             "the drop of a task from its best accuracy to its last. Backward transfer is the "
             "effect of later tasks on earlier ones, forward transfer that of earlier tasks on "
             "later ones (points). Stored: the size of a strategy's state, an image counting as its "
-            f"pixels. Time includes the evaluations.{notes(records)}"
+            f"pixels. Time includes the evaluations.{notes(records)}{tuning_note(records)}"
         ),
         tables=tables,
         pictures=pictures,

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,10 @@ def test_the_described_command_repeats_the_run():
     expected = "--seeds 3 --preset paper --hidden 8 6 --no-input-skip"
     assert command == f"python -m experiments.compare {expected}"
     assert parse(compare.Options, "compare", command.split()[3:]).recipe == recipe
+    spaced = dataclasses.replace(options, data_dir=Path("my data/$HOME"))
+    words = shlex.split(spaced.command("compare"))[3:]
+    assert words[:2] == ["--data-dir", "my data/$HOME"]
+    assert parse(compare.Options, "compare", words).data_dir == spaced.data_dir
 
 
 @pytest.mark.slow

@@ -12,11 +12,11 @@ from unchecked import no_shape_checks
 
 from experiments import continual
 from experiments.config.continual_methods import METHODS, Method
-from experiments.config.continual_options import Options
+from experiments.config.continual_options import STRENGTHS, Options
 from experiments.harness import continual_records, continual_runs
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
-from experiments.reports import continual_tables
+from experiments.reports import continual_report, continual_tables
 from sffa_jax import data
 from sffa_jax.continual import Strategy
 from sffa_jax.continual.scenarios import Scenario
@@ -128,7 +128,8 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     with RunFolder(tmp_path, "continual", config["options"], extra=extra) as folder:
         # Nothing is run again: the strength is read.
         strength = continual_records.strength_of(Options(tune=True), cell, dataset, folder, "")
-        assert strength == best
+        assert strength.value == best
+        assert strength.at_edge == (best in (min(tuned["strengths"]), max(tuned["strengths"])))
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
     loaded = continual_runs.load_data(Options(), dataset, held_out=True)
     images = {image.tobytes() for image in np.asarray(loaded.test.images)}
@@ -143,6 +144,12 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     [
         (["--batch-size", "2147483647"], "`batch_size` must be a number at most"),
         (["--epochs", "1e8"], "`epochs` must be a number above 0 and at most 100000"),
+        (
+            ["--strength", "ewk=1"],
+            "must be one of ewc, mas, si, got 'ewk'. Did you mean",
+        ),
+        (["--strength", "ewc"], "`strength` must be written as STRATEGY=NUMBER, got 'ewc'"),
+        (["--strength", "ewc=-1"], "`strength` must be a number at least 0, got -1"),
         (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),
         (["--strategies", "EWC"], "`strategies` must be one of agem, class_groups"),
         (["--algorithms"], "`algorithms` must name one of sffa, ffa, bp, got none"),
@@ -182,6 +189,27 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
+    monkeypatch.setitem(STRENGTHS, "quick", {"ewc": {"sffa": 7.0}})
+    given = Options(strength=("si=1e3",), tune=True)
+
+    def chosen(options, strategy):
+        setting = continual_runs.Setting("class", strategy, "sffa")
+        return continual_records.strength_of(options, setting, None, None, "").value
+
+    assert chosen(given, "si") == 1e3  # not tuned
+    assert chosen(given, "none") is None
+    assert chosen(Options(), "ewc") == 7
+    assert chosen(Options(preset="protocol"), "ewc") == METHODS["ewc"].strengths["sffa"]
+
+
+def test_a_tuned_strength_at_the_edge_is_named():
+    run = fake("class", "ewc", "sffa", 0, 0.5) | {"strength": 1e3}
+    assert continual_report.tuning_note([run]) == ""
+    note = continual_report.tuning_note([run | {"strength_at_edge": True}])
+    assert note.endswith("that were tried: class-incremental EWC SFFA (1000).")
 
 
 def test_the_described_command_repeats_the_run():

@@ -184,6 +184,22 @@ def _words(values: Sequence[Any]) -> str:
     return shown[0] if len(shown) == 1 else f"one of {', '.join(shown)}"
 
 
+def changed_options(
+    before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]
+) -> list[str]:
+    """Returns what differs between the options of a folder and those of a later start.
+
+    >>> changed_options({"epochs": 3, "seeds": 1}, {"epochs": 4, "seeds": 2}, ["seeds"])
+    ['epochs was 3 and is now 4']
+    """
+    missing = object()
+    return [
+        f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted({*before, *now} - {*free})
+        if before.get(key, missing) != now.get(key, missing)
+    ]
+
+
 def merged_grid(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options of a folder that two starts share: the grids of both.
 

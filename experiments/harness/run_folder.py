@@ -20,7 +20,13 @@ import filelock
 import jax
 
 from experiments.harness.outcomes import judged
-from experiments.harness.records import check_layout, merged_grid, read_config, read_records
+from experiments.harness.records import (
+    changed_options,
+    check_layout,
+    merged_grid,
+    read_config,
+    read_records,
+)
 from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement
@@ -203,13 +209,8 @@ class RunFolder:
             config = _environment() | new
             self.write("config.json", json.dumps(config, indent=2) + "\n")
             return config
-        before, now = _plain(absent) | old["options"], new["options"]
-        missing = object()
-        differ = [
-            f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
-            for key in sorted({*before, *now} - {*free})
-            if before.get(key, missing) != now.get(key, missing)
-        ]
+        now = new["options"]
+        differ = changed_options(_plain(absent) | old["options"], now, free)
         if new["experiment"] != old["experiment"]:
             differ.insert(0, f"experiment was {old['experiment']}")
         # By content, because the same pixels may have several sources.

@@ -1,14 +1,18 @@
 """Edited folders are refused in one sentence, by the commands and by their report."""
 
+import importlib
 import json
 import re
+import shlex
 import shutil
 
 import pytest
 from commands import run_command
 
 from experiments.claims.doc_tables import ROOT
-from experiments.harness.records import read_config, read_records
+from experiments.config.cli import parse
+from experiments.config.options import RESUMABLE_OPTIONS
+from experiments.harness.records import changed_options, read_config, read_records
 from experiments.harness.results import load_results
 
 FOLDER = ROOT / "results" / "compare" / "digits"
@@ -172,6 +176,23 @@ def test_a_command_refuses_an_edited_folder(folder, change, message):
     assert run.status == 2
     assert message in run.err
     assert run.err.count("\n") == 1
+
+
+def test_committed_folders_are_continued_by_their_own_commands():
+    """An option that a folder lacks means its default."""
+    for file in (ROOT / "results").glob("*/*/config.json"):
+        config = json.loads(file.read_text())
+        _, _, module, *arguments = shlex.split(config["command"])
+        if config["experiment"] == "benchmark":
+            continue
+        options = importlib.import_module(module).Options
+        given = parse(options, config["experiment"], arguments).resolve()
+        before = {**given.absent(), **config["options"]}
+        before, now = (json.loads(json.dumps(x, default=str)) for x in (before, given.flat()))
+        assert changed_options(before, now, RESUMABLE_OPTIONS) == [], file
+        # The command lists the whole grid.
+        grid = {name: now[name] for name in given.grid()}
+        assert grid == {name: config["options"][name] for name in grid}, file
 
 
 def test_committed_folders_pass():

@@ -33,11 +33,13 @@ class Body(NamedTuple):
         with the random `key`; otherwise `key` is None, the running statistics are used and the new
         state is ignored.
       has_modes: whether training differs from scoring; without, `key` is always None.
+      name: for tables.
     """
 
     init: Callable[[Array, Array], tuple[Params, BodyState]]
     apply: Callable[[Params, BodyState, Array, Array | None, bool], tuple[Array, BodyState]]
     has_modes: bool = True
+    name: str = "functions"
 
 
 _TRAINING_ARGUMENTS = {
@@ -81,7 +83,7 @@ def linen_body(module: nn.Module) -> Body:
         )
         return out, dict(new) or ()
 
-    return Body(init, apply, bool(flags))
+    return Body(init, apply, bool(flags), type(module).__name__)
 
 
 def function_body(
@@ -136,7 +138,8 @@ def nnx_body(make: Callable[[Any], Any]) -> Body:
         parts: Any = nnx.split(module, nnx.Param, ...)
         return out, parts[2]
 
-    return Body(init, apply, any(hasattr(node, mode) for node in nodes for mode in modes))
+    has_modes = any(hasattr(node, mode) for node in nodes for mode in modes)
+    return Body(init, apply, has_modes, type(abstract).__name__)
 
 
 def equinox_body(make: Callable[[Array], Any]) -> Body:
@@ -194,7 +197,8 @@ def equinox_body(make: Callable[[Array], Any]) -> Body:
         out, new = jax.vmap(one, in_axes, (0, None), axis_name="batch")(x, keys)
         return out, (constants, new)
 
-    return Body(init, apply, has_state or any(hasattr(leaf, "inference") for leaf in leaves))
+    has_modes = has_state or any(hasattr(leaf, "inference") for leaf in leaves)
+    return Body(init, apply, has_modes, type(module).__name__)
 
 
 def _is_array(leaf: Any) -> bool:

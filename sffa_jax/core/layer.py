@@ -73,6 +73,12 @@ class Layer:
         check_range("Layer", "dropout", self.dropout, at_least=0, at_most=0.99)
 
     @property
+    def name(self) -> str:
+        """Names of the body and the normalization, for tables."""
+        named = [self.body] if self.normalization is None else [self.body, self.normalization]
+        return ", ".join(of.name if isinstance(of, Body) else type(of).__name__ for of in named)
+
+    @property
     def has_modes(self) -> bool:
         """Whether training differs from scoring, as with batch normalization and dropout."""
         bodies = [self.body] if self.normalization is None else [self.body, self.normalization]

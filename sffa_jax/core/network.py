@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_integer, check_integers, reject
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.class_units import ClassUnits
 from sffa_jax.core.image_layout import flatten_maps, over_units, unflatten_maps
@@ -68,6 +68,53 @@ class Network:
         """Class units of this network; None if the label enters the input."""
         make = self.rule.class_units
         return None if make is None else make(self.num_classes, self.rule.polar)
+
+    def summary(self, input_shape: Sequence[int]) -> str:
+        """A table of the layers for inputs of this shape: bodies, outputs, numbers of parameters.
+
+        Nothing is drawn or computed. `state` counts the numbers that training updates without a
+        gradient, e.g. running statistics.
+
+        Raises:
+          TypeError, ValueError: for a shape that is none, or a layer that does not fit.
+
+        >>> from sffa_jax.core import architectures, overlays, rules
+        >>> layers = architectures.dense_layers([8, 6])
+        >>> network = Network(layers, rules.sffa(), overlays.corner_one_hot(), num_classes=3)
+        >>> print(network.summary((5,)))
+        layer  body   output  parameters  state  trained by
+            0  Dense  8               40      0  loss of layer 0
+            1  Dense  6               48      0  loss of layer 1
+        total                         88      0
+        No gradient crosses a layer; the body of a layer is trained as a whole by the layer's loss.
+        """
+        x = jax.ShapeDtypeStruct(
+            (1, *check_integers("summary", "input_shape", input_shape, 1)), float
+        )
+        params = jax.eval_shape(partial(init_network, self), jax.random.key(0), x)
+        outputs = jax.eval_shape(lambda p, x: list(activities(self, p, x)), params, x)
+        rows = [["layer", "body", "output", "parameters", "state", "trained by"]]
+        totals = [0, 0]
+        for k, (layer, h) in enumerate(zip(self.layers, outputs, strict=True)):
+            counts = [
+                sum(leaf.size for leaf in jax.tree.leaves(tree))
+                for tree in (params.layers[k], params.states[k])
+            ]
+            totals = [total + count for total, count in zip(totals, counts, strict=True)]
+            output = " x ".join(map(str, h.shape[2:]))
+            rows.append([str(k), layer.name, output, *map(str, counts), f"loss of layer {k}"])
+        rows.append(["total", "", "", *map(str, totals), ""])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        right = (0, 3, 4)  # columns of numbers
+        lines = [
+            "  ".join(
+                cell.rjust(width) if i in right and n else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for n, row in enumerate(rows)
+        ]
+        note = "No gradient crosses a layer; the body of a layer is trained as a whole by the"
+        return "\n".join([*lines, f"{note} layer's loss."])
 
 
 class NetworkParams(struct.PyTreeNode):

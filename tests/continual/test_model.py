@@ -150,3 +150,12 @@ def test_the_rules_own_loss_is_used():
 def test_a_rule_with_an_activity_factor_is_refused():
     with pytest.raises(ValueError, match="must have a rule without an activity factor"):
         forward_only(network(ffa(activity_rate=10.0)))
+
+
+@pytest.mark.parametrize("end", ["local", "end to end"])
+def test_layers_that_train_differently_than_they_score_are_refused(end):
+    layers = dense_layers([8], normalization="batch")
+    net = Network(layers, sffa(), overlays.appended_gaussian(size=4), 3)
+    model = forward_only(net) if end == "local" else end_to_end(layers, 3)
+    with pytest.raises(ValueError, match="have no dropout and no running statistics"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 5)))

@@ -19,14 +19,16 @@ RULES = {"ffa": rules.ffa(threshold=0.5), "sffa": rules.sffa(eps=0.1)}
 
 
 @pytest.mark.parametrize(
-    ("rule", "depth", "negatives", "input_skip", "augmentation"),
+    ("rule", "depth", "negatives", "input_skip", "augmentation", "options"),
     [
-        ("sffa", 2, "uniform", False, None),
-        ("ffa", 4, "all", True, augment.shift((5, 5), 1, -1.0)),
-        ("sffa", 3, "uniform", True, None),
+        ("sffa", 2, "uniform", False, None, {}),
+        ("ffa", 4, "all", True, augment.shift((5, 5), 1, -1.0), {}),
+        ("sffa", 3, "uniform", True, None, {"normalization": "batch", "dropout": 0.25}),
     ],
 )
-def test_the_updates_are_those_of_one_device(rule, depth, negatives, input_skip, augmentation):
+def test_the_updates_are_those_of_one_device(
+    rule, depth, negatives, input_skip, augmentation, options
+):
     random = np.random.default_rng(0)
     samples = make_samples(
         random.integers(0, 256, (100, 5, 5)).astype(np.uint8),
@@ -36,7 +38,7 @@ def test_the_updates_are_those_of_one_device(rule, depth, negatives, input_skip,
         std=0.3,
     )
     network = Network(
-        dense_layers((8,) * depth),
+        dense_layers((8,) * depth, **options),
         RULES[rule],
         overlays.appended_gaussian(size=4),
         3,

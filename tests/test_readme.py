@@ -159,7 +159,7 @@ def test_the_code_about_clusters_runs():
 
 
 def test_no_page_with_code_is_left_out():
-    names = ("how_to", "continual", "data", "clusters", "sklearn", "training")
+    names = ("how_to", "continual", "data", "clusters", "sklearn", "training", "predict")
     tested = {README, *(ROOT / f"docs/{name}.md" for name in names)}
     assert {path for path in PAGES if code(path)} <= tested
 

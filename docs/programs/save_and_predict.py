@@ -1,5 +1,8 @@
+import pathlib
+
 import jax
 import optax
+from jax import export
 
 import sffa_jax as sf
 
@@ -14,3 +17,7 @@ sf.save("digits.npz", learner, result.state, train)
 saved = sf.load("digits.npz")  # in another program
 labels = saved.predict(digits.test_images)  # raw pixels, uint8
 accuracy = (labels == digits.test_labels).mean()
+
+saved.export("digits.jax")  # a program that needs JAX only
+program = export.deserialize(pathlib.Path("digits.jax").read_bytes())
+same_labels, probabilities = program.call(digits.test_images.reshape(-1, 64))

@@ -79,8 +79,8 @@ def execute(
                 inside.enter_context(contextlib.redirect_stdout(io.StringIO()))
             clock = inside.enter_context(Clock())
             main(parsed)
-            if clock.programs:
-                print(clock.summary())
+            if clock.programs and is_main_process():
+                print(clock.summary(), file=sys.stderr)  # stdout is for results
     except KeyboardInterrupt as stopped:
         if from_shell:
             ignore_signals()

@@ -2,12 +2,15 @@
 
 import base64
 import io
+import math
 from typing import Any
 
+import jax
 import numpy as np
 
 from sffa_jax import data
 from sffa_jax.analysis.precision import Predictions, calibration_error
+from sffa_jax.training.learner import State
 
 NUM_WORST = 6
 """Number of images recorded for each run: those with the lowest probability of their label."""
@@ -77,3 +80,9 @@ def _png(image: np.ndarray) -> str | None:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def num_parameters(states: State) -> int:
+    """Returns the number of trained parameters of one of several stacked runs."""
+    layers = getattr(states.params, "layers", states.params)  # without the label overlay
+    return sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(layers))

@@ -232,3 +232,15 @@ class Watcher:
                 for step, scalars in points(run, unit):
                     self._files.add(run, step, scalars)
         self._files.flush()
+
+
+def scalars(
+    history: Mapping[str, np.ndarray], run: int, epoch: int
+) -> list[tuple[int, dict[str, float]]]:
+    """Returns a run's TensorBoard scalars after an epoch, counted from 0."""
+    points = by_layer("loss", history["loss"][epoch, run])
+    if "validation_accuracy" in history:
+        points["validation_accuracy/network"] = float(history["validation_accuracy"][epoch, run])
+        layers = history["validation_layer_accuracies"][epoch, run]
+        points |= by_layer("validation_accuracy", layers)
+    return [(epoch + 1, points)]

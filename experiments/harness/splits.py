@@ -43,6 +43,12 @@ class Splits:
         """Source, class names and content hash of the data, for `config.json`."""
         return data_record(self.dataset)
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """Names of the classes and shape of an image, which saved networks hold."""
+        names = list(self.dataset.class_names)
+        return {"class_names": names, "image_shape": list(self.shape)}
+
     def learner(self, recipe: Recipe, algorithm: str) -> Learner:
         """Returns the recipe's learner for these images."""
         classes, samples = self.dataset.num_classes, len(self.training.labels)

@@ -1,7 +1,6 @@
 """Trains many runs of one algorithm together: seeds, and recipes that differ in numbers."""
 
 import dataclasses
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.group import Group
-from experiments.harness.progress import Watcher, by_layer
+from experiments.harness.predictions import num_parameters
+from experiments.harness.progress import Watcher, scalars
 from experiments.harness.splits import Splits
 from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.scale.checkpoints import Checkpoints
@@ -244,6 +244,7 @@ class Trainer:
             numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
             recipe = dataclasses.replace(self.recipe, **numbers)
             info = {"algorithm": self.algorithm, "recipe": dataclasses.asdict(recipe)}
+            info |= self.splits.described
             learner = self.splits.learner(recipe, self.algorithm)
             state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
             path = self.networks / f"{self.algorithm}-{seed}.npz"
@@ -294,24 +295,6 @@ class Trainer:
             }
             records.append(record)
         return records
-
-
-def num_parameters(states: State) -> int:
-    """Returns the number of trained parameters of one of several stacked runs."""
-    layers = getattr(states.params, "layers", states.params)  # without the label overlay
-    return sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(layers))
-
-
-def scalars(
-    history: Mapping[str, np.ndarray], run: int, epoch: int
-) -> list[tuple[int, dict[str, float]]]:
-    """Returns a run's TensorBoard scalars after an epoch, counted from 0."""
-    points = by_layer("loss", history["loss"][epoch, run])
-    if "validation_accuracy" in history:
-        points["validation_accuracy/network"] = float(history["validation_accuracy"][epoch, run])
-        layers = history["validation_layer_accuracies"][epoch, run]
-        points |= by_layer("validation_accuracy", layers)
-    return [(epoch + 1, points)]
 
 
 def train_runs(

@@ -21,7 +21,13 @@ from sffa_jax.data.arrays import to_images, to_labels
 from sffa_jax.data.batches import AHEAD, Reading, batches
 from sffa_jax.data.dataset import DataError, Dataset, statistics, to_uint8
 from sffa_jax.data.formats.idx import read_idx
-from sffa_jax.data.formats.pictures import COLORS, check_image_size, read_picture, unify
+from sffa_jax.data.formats.pictures import (
+    COLORS,
+    SUFFIXES,
+    check_image_size,
+    read_picture,
+    unify,
+)
 from sffa_jax.data.images import resize, to_gray, to_rgb
 from sffa_jax.data.load import NAMES, check_name, load, open_on_disk
 from sffa_jax.data.own import (
@@ -38,6 +44,7 @@ __all__ = [
     "AHEAD",
     "COLORS",
     "NAMES",
+    "SUFFIXES",
     "DataError",
     "Dataset",
     "OnDisk",

@@ -2,6 +2,6 @@
 
 Reading order: `learner` (the interface), `update_order` and `local` (layer-local learning),
 `backprop` (the baseline), `adversarial` and `augment` (changed images), `samples`, `fit`,
-`evaluate` (accuracy and predictions), `saved` (networks on disk), `sharding` (a batch on several
-devices).
+`evaluate` (accuracy and predictions), `descriptions` and `saved` (networks on disk), `sharding` (a
+batch on several devices).
 """

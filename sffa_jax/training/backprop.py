@@ -193,4 +193,8 @@ def backprop_learner(
         label_smoothing=label_smoothing,
         adversarial=adversarial,
     )
-    return Learner(init, step, scores, num_classes, build=build)
+
+    def latents(state: BackpropState, x: Array) -> list[Array]:
+        return hidden_activities(hidden_layers, state.params, x, state.body_states)
+
+    return Learner(init, step, scores, num_classes, build=build, latents=latents)

@@ -35,6 +35,30 @@ def score_samples(
     return _score(learner, state, samples.images, samples)
 
 
+def score_images(
+    learner: Learner, state: State, images: Any, *, where: str = "score_images"
+) -> Float[Array, "layers images classes"]:
+    """Like `score_samples`, of scaled images [images, features].
+
+    Args:
+      learner, state, images: as in `predict`.
+      where: name of the function in error messages.
+
+    Raises:
+      TypeError: for images that are not scaled.
+      ValueError: for images of another size, or NaN among them.
+    """
+    x = images if isinstance(images, jax.Array) else to_images(images, where=where)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        advice = "Call `train.scaled_images(images)` with the training samples."
+        raise reject_type(where, "images", "be scaled", x.dtype, advice)
+    if not x.size:
+        raise reject(where, "images", "contain at least one image", f"shape {x.shape}")
+    if not isinstance(x, np.ndarray | jax.core.Tracer) and not jnp.isfinite(x).all():
+        raise reject(where, "images", "be finite", "NaN or infinite values")
+    return _score(learner, state, jnp.asarray(x), None)
+
+
 def _score(
     learner: Learner, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:
@@ -147,13 +171,5 @@ def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples
     if isinstance(images, Samples):
         scores = score_samples(learner, state, images)
     else:
-        x = images if isinstance(images, jax.Array) else to_images(images, where="predict")
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            advice = "Call `train.scaled_images(images)` with the training samples."
-            raise reject_type("predict", "images", "be scaled", x.dtype, advice)
-        if not x.size:
-            raise reject("predict", "images", "contain at least one image", f"shape {x.shape}")
-        if not isinstance(x, np.ndarray | jax.core.Tracer) and not jnp.isfinite(x).all():
-            raise reject("predict", "images", "be finite", "NaN or infinite values")
-        scores = _score(learner, state, jnp.asarray(x), None)
+        scores = score_images(learner, state, images, where="predict")
     return jnp.argmax(jnp.sum(scores[learner.first_scored :], axis=0), axis=-1)

@@ -27,6 +27,8 @@ class Learner(NamedTuple):
       first_scored: index of the first layer whose score counts in the prediction.
       build: (optimizer=...) -> this learner with another optimizer, described in saved files. None:
         a saved state can be loaded only by passing the learner to `saved.load`.
+      latents: (state, x [batch, *input]) -> activity of each hidden layer, [batch, units]; the
+        input of a forward-only network contains the label that it predicts. None: not defined.
     """
 
     init: Callable[[Array, Array], State]
@@ -35,6 +37,7 @@ class Learner(NamedTuple):
     num_classes: int
     first_scored: int = 0
     build: Callable[..., "Learner"] | None = None
+    latents: Callable[[State, Array], list[Array]] | None = None
 
 
 def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:

@@ -18,8 +18,10 @@ from sffa_jax.core.network import (
     Network,
     NetworkParams,
     candidate_logits,
+    hidden_activities,
     init_network,
     layer_scores,
+    predict_labels,
 )
 from sffa_jax.core.overlays import Overlay, Part, parts
 from sffa_jax.training.adversarial import perturb
@@ -254,4 +256,9 @@ def local_learner(
         update_order=order,
         adversarial=adversarial,
     )
-    return Learner(init, step, scores, network.num_classes, network.first_scored, build)
+
+    def latents(state: LocalState, x: Array) -> list[Array]:
+        labels = predict_labels(network, state.params, x)
+        return hidden_activities(network, state.params, x, labels)
+
+    return Learner(init, step, scores, network.num_classes, network.first_scored, build, latents)

@@ -3,18 +3,15 @@
 `save` writes a learner's state, the scale of its images and a description of how the learner was
 built; `load` builds the learner again and predicts from raw images. A file contains no code: the
 description names functions of this library, of JAX and of Flax, and `load` accepts only the names
-listed in `_ALLOWED`. Custom functions cannot be described; pass the learner to `load` then.
+listed in `descriptions`. Custom functions cannot be described; pass the learner to `load` then.
 """
 
-import dataclasses
 import errno
-import importlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,60 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
-from sffa_jax.core.image_layout import Grid
-from sffa_jax.core.layer import Layer
-from sffa_jax.core.network import Network
-from sffa_jax.core.rules import LocalRule
-from sffa_jax.training.evaluate import predict
+from sffa_jax.training.descriptions import Undescribed, build, describe
+from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
-from sffa_jax.training.update_order import UpdateOrder
 
 VERSION = 2
 """Version of the file's layout; files of another version are not read."""
-
-_ALLOWED: dict[str, tuple[str, ...]] = {
-    "jax.nn": (
-        *("relu", "relu6", "sigmoid", "log_sigmoid", "softplus", "silu", "swish", "gelu", "elu"),
-        *("selu", "celu", "leaky_relu", "soft_sign", "hard_tanh", "tanh", "identity"),
-    ),
-    "jax.numpy": ("tanh", "abs", "square", "bfloat16", "float16", "float32", "float64"),
-    "sffa_jax.core.class_units": ("_make_groups", "_make_learned"),
-    "sffa_jax.core.conv_cpu": ("convolve",),
-    "sffa_jax.core.goodness": ("energy", "polar_ratio"),
-    "sffa_jax.core.losses": (
-        *("binary_cross_entropy", "softmax_cross_entropy", "symba", "activity_factor"),
-    ),
-    "sffa_jax.core.negatives": ("uniform", "hard", "every"),
-    "sffa_jax.core.overlays": (
-        *("_draw_corner_one_hot", "_draw_appended_pattern", "_draw_appended_gaussian"),
-        *("_draw_image_wave", "_draw_none"),
-    ),
-    "sffa_jax.core.rules": ("_clipped", "identity", "unit_length", "unit_length_halves"),
-    "sffa_jax.training.backprop": ("backprop_learner",),
-    "sffa_jax.training.local": ("local_learner",),
-    "sffa_jax.training.update_order": (
-        *("simultaneous", "sequential", "_update_greedily", "_started"),
-    ),
-}
-"""Functions and types that a description may name, by module."""
-
-_RECORDS: dict[str, Any] = {
-    record.__name__: record for record in (Grid, Layer, LocalRule, Network, UpdateOrder)
-}
-_BODIES: dict[str, Any] = {
-    body.__name__: body for body in (nn.Dense, nn.Conv, nn.BatchNorm, nn.GroupNorm)
-}
-_NO_DATA = ("parent", "name", "kernel_init", "bias_init", "scale_init")
-"""Fields of a Flax module that its trained parameters do not depend on."""
-
-
-class _Undescribed(Exception):
-    """A value that cannot be described."""
 
 
 class Saved(NamedTuple):
@@ -101,11 +54,19 @@ class Saved(NamedTuple):
 
     def scaled_images(self, images: Any) -> Float[Array, "samples features"]:
         """Scales raw images like the training images; see `Samples.scaled_images`."""
-        dtype = jnp.uint8 if self.pixels else jnp.float32
-        empty = jnp.zeros((0, self.num_features), dtype)
+        return self._empty().scaled_images(images)
+
+    def _empty(self) -> Samples:
+        """Samples without images, which hold the scale."""
+        empty = jnp.zeros((0, self.num_features), jnp.uint8 if self.pixels else jnp.float32)
         labels = jnp.zeros(0, jnp.int32)
-        samples = Samples(empty, labels, self.mean, self.std, self.learner.num_classes)
-        return samples.scaled_images(images)
+        return Samples(empty, labels, self.mean, self.std, self.learner.num_classes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, if `info` has them; else their numbers."""
+        names = self.info.get("class_names") or map(str, range(self.learner.num_classes))
+        return tuple(map(str, names))
 
     def predict(self, images: Any) -> Int[np.ndarray, " samples"]:
         """Predicts the label of each raw image; see `Samples.scaled_images` for what is accepted.
@@ -114,7 +75,70 @@ class Saved(NamedTuple):
           TypeError: for what is no array of numbers, or pixels if it was trained on floats.
           ValueError: for images of another number of pixels.
         """
-        return np.asarray(predict(self.learner, self.state, self.scaled_images(images)))
+        return np.asarray(jnp.argmax(self._summed(images), axis=-1))
+
+    def predict_proba(self, images: Any) -> Float[np.ndarray, "samples classes"]:
+        """Returns the probability of each label: the softmax of the layers' summed scores.
+
+        Raises:
+          TypeError, ValueError: as in `predict`.
+        """
+        return np.asarray(jax.nn.softmax(self._summed(images), axis=-1))
+
+    def scores(self, images: Any) -> Float[np.ndarray, "layers samples classes"]:
+        """Returns the contribution of each layer to the score of each label.
+
+        Raises:
+          TypeError, ValueError: as in `predict`.
+        """
+        return np.asarray(score_images(self.learner, self.state, self.scaled_images(images)))
+
+    def latents(self, images: Any) -> list[Float[np.ndarray, "samples units"]]:
+        """Returns the activity of each hidden layer under the predicted label.
+
+        Raises:
+          TypeError, ValueError: as in `predict`, or for a learner without latents.
+        """
+        if self.learner.latents is None:
+            raise reject("latents", "learner", "define `latents`", "a learner without")
+        x, of_layers = self.scaled_images(images), jax.jit(self.learner.latents)
+        parts = [
+            of_layers(self.state, x[start : start + EVALUATION_CHUNK])
+            for start in range(0, len(x), EVALUATION_CHUNK)
+        ]
+        return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+
+    def export(self, path: Path | str) -> None:
+        """Writes the network as one program that needs JAX, but not this library.
+
+        `jax.export.deserialize(Path(path).read_bytes()).call(rows)` returns the labels [samples]
+        and the probabilities [samples, classes] of raw rows [samples, features], of the training
+        images' type (uint8 or float32), for any number of samples. The program runs on the
+        platform that wrote it: a CPU or a GPU.
+
+        Args:
+          path: the file; an existing one is replaced.
+
+        Raises:
+          OSError: if the disk is full or cannot be written.
+        """
+        # Imported here: only this method needs it.
+        from jax import export
+
+        def program(rows: Array) -> tuple[Array, Array]:
+            samples = self._empty()
+            scores = self.learner.scores(self.state, samples.scaled(rows))
+            summed = jnp.sum(scores[self.learner.first_scored :], axis=0)
+            return jnp.argmax(summed, axis=-1).astype(jnp.int32), jax.nn.softmax(summed)
+
+        shape = export.symbolic_shape(f"samples, {self.num_features}")
+        dtype = jnp.uint8 if self.pixels else jnp.float32
+        exported = export.export(jax.jit(program))(jax.ShapeDtypeStruct(shape, dtype))
+        write_file(path, lambda file: file.write(exported.serialize()))
+
+    def _summed(self, images: Any) -> Float[Array, "samples classes"]:
+        scores = score_images(self.learner, self.state, self.scaled_images(images))
+        return jnp.sum(scores[self.learner.first_scored :], axis=0)
 
 
 def save(
@@ -150,11 +174,10 @@ def save(
     ...     load(f"{folder}/network").predict(images).shape
     (8,)
     """
-    final = Path(path).resolve()
     try:
-        description = None if learner.build is None else _describe(learner.build)
+        description = None if learner.build is None else describe(learner.build)
         undescribed = "the learner" if learner.build is None else None
-    except _Undescribed as error:
+    except Undescribed as error:
         description, undescribed = None, str(error)
     header = {
         "version": VERSION,
@@ -167,11 +190,21 @@ def save(
     arrays = {f"state{name}": np.asarray(_plain(leaf)) for name, leaf in _leaves(state)}
     arrays |= {"mean": np.asarray(samples.mean), "std": np.asarray(samples.std)}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def write_file(path: Path | str, write: Callable[[Any], Any]) -> None:
+    """Writes a file atomically; an existing one is untouched if this fails.
+
+    Raises:
+      OSError: if the disk is full or cannot be written.
+    """
+    final = Path(path).resolve()
     new = final.with_name(f".{final.name}.new")
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
         with new.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, final)
@@ -185,21 +218,24 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
     """Loads a network that `save` wrote, under either float width.
 
     Args:
-      path: the file.
+      path: the file; or a folder with one network, or with one in its sub-folder `networks`, where
+        `experiments.compare --save-networks` writes them.
       learner: a learner built like the saved one. It restores custom functions and the optimizer
         state, so that training can continue; None builds the learner from the file.
 
     Raises:
-      ValueError: if there is no such file, it is damaged or of another version, it uses custom
-        functions and no learner is passed, or the learner differs from the saved one.
+      ValueError: if there is no such file, the folder has none or several, the file is damaged or
+        of another version, it uses custom functions and no learner is passed, or the learner
+        differs from the saved one.
 
     >>> load("nothing")
     Traceback (most recent call last):
     ...
     ValueError: load: `path` must be a file that `save` wrote, got 'nothing'.
     """
+    path = _network_file(Path(path))
     try:
-        content = io.BytesIO(Path(path).read_bytes())
+        content = io.BytesIO(path.read_bytes())
         with np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes())
@@ -213,11 +249,23 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
             raise reject(
                 "load", "learner", f"be given, since {header['undescribed']} is not described", None
             )
-        learner = _build(header["learner"])(optimizer=optax.identity())
+        learner = build(header["learner"])(optimizer=optax.identity())
     state = _restore_state(learner, header["num_features"], arrays)
     scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     pixels = header.get("pixels", True)
     return Saved(learner, state, *scale, pixels, header["num_features"], header["info"])
+
+
+def _network_file(path: Path) -> Path:
+    """The network's file: `path`, or the only one in it or in its sub-folder `networks`."""
+    if not path.is_dir():
+        return path
+    files = sorted((path / "networks").glob("*.npz")) or sorted(path.glob("*.npz"))
+    if len(files) != 1:
+        names = ", ".join(str(file.relative_to(path)) for file in files[:5]) or "none"
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        raise reject("load", "path", f"contain one network: {path}", f"{names}{more}")
+    return files[0]
 
 
 def _leaves(tree: State) -> list[tuple[str, Any]]:
@@ -260,70 +308,3 @@ def _restore(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Array:
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(array))
     return jnp.asarray(array, like.dtype)
-
-
-def _names() -> dict[int, str]:
-    """Name of each allowed function, by identity."""
-    return {
-        id(getattr(importlib.import_module(module), name)): f"{module}:{name}"
-        for module, names in _ALLOWED.items()
-        for name in names
-        if hasattr(importlib.import_module(module), name)
-    }
-
-
-def _describe(value: Any) -> Any:
-    """Returns JSON for a value that consists of allowed functions, records and plain values."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray | np.generic | jax.Array) and value.shape == ():
-        return value.item()
-    name = _names().get(id(value))
-    if name is not None:
-        return {"function": name}
-    if isinstance(value, partial):
-        arguments = [_describe(argument) for argument in value.args]
-        keywords = {key: _describe(of_key) for key, of_key in value.keywords.items()}
-        return {"partial": _describe(value.func), "arguments": arguments, "keywords": keywords}
-    if type(value).__name__ in _RECORDS and type(value) is _RECORDS[type(value).__name__]:
-        names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
-        fields = {field: _describe(getattr(value, field)) for field in names}
-        return {"record": type(value).__name__, "fields": fields}
-    if type(value) in _BODIES.values():
-        fields = {
-            field.name: _describe(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.name not in _NO_DATA
-            and getattr(value, field.name) is not field.default
-            and getattr(value, field.name) != field.default
-        }
-        return {"body": type(value).__name__, "fields": fields}
-    if isinstance(value, tuple | list):
-        return [_describe(item) for item in value]
-    raise _Undescribed(repr(value))
-
-
-def _build(description: Any) -> Any:
-    """Rebuilds a value from its description; looks up allowed names only."""
-    if isinstance(description, list):
-        return tuple(_build(item) for item in description)
-    if not isinstance(description, dict):
-        return description
-    if "function" in description:
-        module, _, name = str(description["function"]).partition(":")
-        if name not in _ALLOWED.get(module, ()):
-            raise reject("load", "path", "name known functions only", description["function"])
-        return getattr(importlib.import_module(module), name)
-    if "partial" in description:
-        arguments = [_build(argument) for argument in description["arguments"]]
-        keywords = {key: _build(value) for key, value in description["keywords"].items()}
-        return partial(_build(description["partial"]), *arguments, **keywords)
-    fields = {key: _build(value) for key, value in description["fields"].items()}
-    table, name = (
-        (_RECORDS, description["record"])
-        if "record" in description
-        else (_BODIES, description["body"])
-    )
-    if name not in table:
-        raise reject("load", "path", "name known types only", name)
-    return table[name](**fields)

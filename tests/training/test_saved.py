@@ -1,6 +1,10 @@
 """A saved network comes back and predicts the same, from raw pixels."""
 
+import functools
 import json
+import subprocess
+import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from unchecked import no_shape_checks
 
 from sffa_jax import (
     Layer,
@@ -28,6 +33,8 @@ from sffa_jax import (
     sffa,
     with_class_units,
 )
+from sffa_jax.core.network import hidden_activities
+from sffa_jax.training.evaluate import score_samples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4)).astype(np.uint8)
 LABELS = np.arange(12) % 3
@@ -76,6 +83,16 @@ def trained(learner):
     return state
 
 
+@functools.cache
+def learned(name):
+    """A learner, its state, and what `load` returns for both."""
+    learner = LEARNERS[name]()
+    state = trained(learner)
+    with tempfile.TemporaryDirectory() as folder:
+        save(f"{folder}/network", learner, state, SAMPLES, info={"note": "x"})
+        return learner, state, load(f"{folder}/network")
+
+
 def same(a, b):
     for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(left, right)
@@ -83,10 +100,8 @@ def same(a, b):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_saved_network_predicts_the_same(tmp_path, name):
-    learner = LEARNERS[name]()
-    state = trained(learner)
-    save(tmp_path / "network", learner, state, SAMPLES, info={"note": "x"})
-    saved = load(tmp_path / "network")
+    learner, state, saved = learned(name)
+    save(tmp_path / "network", learner, state, SAMPLES)
     assert saved.info == {"note": "x"}
     np.testing.assert_array_equal(saved.predict(IMAGES), predict(learner, state, SAMPLES))
     x = SAMPLES.scaled(SAMPLES.images)
@@ -168,3 +183,73 @@ def test_a_disk_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypat
         save(path, learner, trained(learner), SAMPLES)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["sffa", "wave", "bp"])
+def test_scores_probabilities_and_latents_of_raw_images(name):
+    learner, state, saved = learned(name)
+    scores = saved.scores(IMAGES)
+    np.testing.assert_array_equal(scores, score_samples(learner, state, SAMPLES))
+    probabilities = saved.predict_proba(IMAGES)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    labels = saved.predict(IMAGES)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), labels)
+    latents = saved.latents(IMAGES)
+    assert all(len(layer) == len(IMAGES) for layer in latents)
+    if name == "sffa":
+        x, params = saved.scaled_images(IMAGES), state.params
+        network = learner.build.keywords["network"]
+        expected = hidden_activities(network, params, x, jnp.asarray(labels))
+        for ours, of_layer in zip(latents, expected, strict=True):
+            np.testing.assert_allclose(ours, of_layer, rtol=1e-6)
+
+
+PROGRAM = """
+import sys
+sys.modules["sffa_jax"] = None  # an import of it fails
+from pathlib import Path
+import jax.export
+import numpy as np
+for name in sys.argv[2:]:
+    program = jax.export.deserialize(Path(sys.argv[1], name).read_bytes())
+    rows = np.load(Path(sys.argv[1], "rows.npy"))
+    labels, probabilities = program.call(rows)
+    again, _ = program.call(rows[:5])  # another number of samples
+    assert (np.asarray(again) == np.asarray(labels)[:5]).all()
+    np.savez(Path(sys.argv[1], name + ".npz"), labels=labels, probabilities=probabilities)
+"""
+
+
+def test_an_exported_network_runs_without_this_library(tmp_path):
+    """In a process that cannot import it."""
+    names = ["sffa", "wave", "bp"]
+    with no_shape_checks():  # the number of samples is a symbol
+        for name in names:
+            learned(name)[2].export(tmp_path / name)
+    np.save(tmp_path / "rows.npy", IMAGES.reshape(len(IMAGES), -1))
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path, *names],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for name in names:
+        saved = learned(name)[2]
+        with np.load(tmp_path / f"{name}.npz") as exported:
+            np.testing.assert_array_equal(exported["labels"], saved.predict(IMAGES))
+            np.testing.assert_allclose(
+                exported["probabilities"], saved.predict_proba(IMAGES), rtol=1e-5, atol=1e-7
+            )
+
+
+def test_a_folder_with_one_network_is_loaded(tmp_path):
+    learner, state, _ = learned("bp")
+    save(tmp_path / "networks" / "bp-0.npz", learner, state, SAMPLES, info={"class_names": "abc"})
+    assert load(tmp_path).class_names == ("a", "b", "c")
+    assert load(tmp_path / "networks").predict(IMAGES).shape == (12,)
+    save(tmp_path / "networks" / "bp-1.npz", learner, state, SAMPLES)
+    with pytest.raises(
+        ValueError, match=r"contain one network: .*, got networks/bp-0.npz, networks/"
+    ):
+        load(tmp_path)

@@ -1,0 +1,105 @@
+"""Predicting pictures from the command line, with networks that `save` wrote."""
+
+import csv
+import io
+
+import jax
+import numpy as np
+import optax
+import pytest
+from commands import run_command
+from PIL import Image
+
+from sffa_jax import backprop_learner, dense_layers, make_samples, save
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run's folder with two networks, and pictures."""
+    folder = tmp_path_factory.mktemp("run")
+    samples = make_samples(PICTURES, np.arange(6) % 3, mean=0.5, std=0.3)
+    learner = backprop_learner(dense_layers([4]), 3, optax.identity())
+    info = {"class_names": ["cat", "dog", "eel"], "image_shape": [4, 4]}
+    for seed in (0, 1):
+        state = learner.init(jax.random.key(seed), samples.scaled(samples.images))
+        save(folder / "networks" / f"bp-{seed}.npz", learner, state, samples, info=info)
+    for i, picture in enumerate(PICTURES):
+        (folder / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / "pictures" / f"{i}.png")
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(folder / "large.png")
+    save(
+        folder / "table.npz",
+        learner,
+        state,
+        make_samples(PICTURES / 255, [0, 1, 2] * 2, mean=0, std=1),
+    )
+    return folder
+
+
+def read_table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_each_picture_has_a_line(folder, monkeypatch):
+    from sffa_jax import load
+
+    monkeypatch.setattr("experiments.predict.CHUNK", 4)
+    network = folder / "networks" / "bp-1.npz"
+    run = run_command("predict", network, folder / "pictures")
+    assert run.status == 0
+    table = read_table(run.out)
+    assert [row["file"] for row in table] == [str(folder / f"pictures/{i}.png") for i in range(6)]
+    saved = load(network)
+    expected = [saved.class_names[label] for label in saved.predict(PICTURES)]
+    assert [row["label"] for row in table] == expected
+    assert [row["layer_1"] for row in table] == expected  # one layer: the network
+    np.testing.assert_allclose(
+        [float(row["probability"]) for row in table],
+        saved.predict_proba(PICTURES).max(axis=1),
+        atol=1e-6,
+    )
+
+
+def test_the_best_network_on_validation_data_is_chosen(folder, tmp_path, monkeypatch):
+    class Run:
+        records = [  # noqa: RUF012
+            {"algorithm": "bp", "seed": seed, "validation_accuracy": accuracy}
+            for seed, accuracy in ((0, 0.8), (1, 0.9))
+        ]
+
+    monkeypatch.setattr("experiments.predict.load_results", lambda path: Run)
+    for arguments, chosen in (([], "bp-1"), (["--network", "bp-0"], "bp-0")):
+        out = tmp_path / "new" / f"{chosen}.csv"
+        large = [folder / "large.png", "--resize", "--out", out]
+        run = run_command("predict", folder, *large, *arguments)
+        assert run.status == 0
+        assert f"Network: {folder / 'networks' / chosen}.npz" in run.err
+        assert len(read_table(out.read_text())) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "rest", "message"),
+    [
+        ("none", ["pictures"], "`run` must exist, got"),
+        ("pictures", ["pictures"], "`run` must contain networks, got none"),
+        ("networks/bp-0.npz", ["pictures", "--network", "x"], "`network` must be left out for"),
+        (".", ["pictures", "--network", "x"], "`network` must be one of bp-0, bp-1, got 'x'"),
+        ("networks/bp-0.npz", ["none.png"], "`images` must exist, got"),
+        ("networks/bp-0.npz", ["networks"], "`images` must contain pictures, got none in"),
+        (
+            "networks/bp-0.npz",
+            ["large.png"],
+            "must be 4x4 pixels, like the training images, got 9x9",
+        ),
+        ("networks/bp-0.npz", ["networks/bp-0.npz"], "bp-0.npz cannot be read"),
+        ("table.npz", ["pictures"], "must be a network for pictures, got one for other data"),
+    ],
+)
+def test_bad_input_is_one_line(folder, run, rest, message):
+    paths = [word if word[0] == "-" or word == "x" else folder / word for word in rest]
+    result = run_command("predict", folder / run, *paths)
+    assert result.status == 2
+    assert message in result.err
+    assert result.out == ""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.config.options import Common, Options
@@ -59,7 +60,12 @@ class Splits:
         or the memory."""
         check_size(recipe, self.shape)
         self.schedule(recipe)
-        self.learner(recipe, algorithm)
+        learner, first = self.learner(recipe, algorithm), self.training.images[:1]
+
+        def leaves() -> list[jax.Array]:
+            return jax.tree.leaves(learner.init(jax.random.key(0), self.training.scaled(first)))
+
+        jax.eval_shape(leaves)  # widths are checked where parameters are made
 
     def schedule(self, recipe: Recipe) -> Schedule:
         """Returns the recipe's schedule for these images."""

@@ -57,10 +57,6 @@ def test_the_command(tmp_path):
     assert {"summary.csv", "report.html", "accuracy.png", "learning_curves.png"} <= names
 
 
-def execute_compare(*arguments):
-    return execute(compare.main, compare.Options, "compare", arguments)
-
-
 def test_a_second_start_adds_only_what_is_missing(tmp_path):
     common = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path)]
     assert run_command("compare", *common, "--seeds", "1", "--algorithms", "bp").status == 0
@@ -104,14 +100,13 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
         (["--preset", "bset"], "got 'bset'. Did you mean 'best'?"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
+def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
     out = tmp_path / "out"
-    status = execute_compare(*arguments, "--out", str(out))
-    error = capsys.readouterr().err
-    assert status == 2
-    assert message in error
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
+    run = run_command("compare", *arguments, "--out", out)
+    assert run.status == 2
+    assert message in run.err
+    assert run.err.startswith("error: ")
+    assert run.err.count("\n") == 1
     assert not out.exists()
 
 

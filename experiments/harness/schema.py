@@ -83,8 +83,8 @@ HISTORY = {
 MATRIX = [[Maybe(FRACTION)]]
 
 PREDICTIONS = {
-    "nll?": NUMBER,
-    "ece?": NUMBER,
+    "nll?": Maybe(NUMBER),
+    "ece?": Maybe(NUMBER),
     "class_accuracies?": [Maybe(FRACTION)],
     "reliability?": [[Maybe(NUMBER)]],
     "confusion?": [[COUNT]],

@@ -42,6 +42,10 @@ def class_names(config: Mapping[str, Any], number: int) -> list[str]:
     return list(names) if len(names) == number else [str(label) for label in range(number)]
 
 
+def _name(names: Sequence[str], label: int) -> str:
+    return names[label] if label < len(names) else str(label)
+
+
 def class_accuracies(records: Records) -> dict[str, np.ndarray]:
     """Returns the mean accuracy of each class over seeds, by algorithm; NaN without test images."""
     return {
@@ -108,7 +112,9 @@ def calibration_table(records: Records) -> list[list[str]]:
     errors = recorded(records, "ece")
     for algorithm, values in recorded(records, "nll").items():
         nll = intervals.with_bounds(values, ".3f", 1.0, None)
-        table.append([ALGORITHM_NAMES[algorithm], nll, intervals.with_bounds(errors[algorithm])])
+        table.append(
+            [ALGORITHM_NAMES[algorithm], nll, intervals.with_bounds(errors.get(algorithm, []))]
+        )
     return table
 
 
@@ -158,7 +164,8 @@ def images(records: Records, config: Mapping[str, Any]) -> dict[str, list[Thumbn
             by_heading[f"{ALGORITHM_NAMES[algorithm]}: the most wrong test images"] = [
                 Thumbnail(
                     image["png"],
-                    f"{names[image['label']]}, predicted as {names[image['predicted']]} "
+                    f"{_name(names, image['label'])}, predicted as "
+                    f"{_name(names, image['predicted'])} "
                     f"({100 * image['probability']:.0f} %)",
                 )
                 for image in [*once.values()][:NUM_IMAGES]

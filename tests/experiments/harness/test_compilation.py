@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from commands import read, run_program
 
-from experiments.harness.compilation import Clock, use_cache
+from experiments.harness.compilation import Clock, delete_oldest, use_cache
 
 
 @pytest.fixture
@@ -44,6 +44,17 @@ def test_no_folder_means_no_cache(cache_settings, monkeypatch, tmp_path):
     before = jax.config.jax_compilation_cache_dir
     use_cache()
     assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_the_oldest_programs_are_deleted(tmp_path):
+    for age in range(4):
+        file = tmp_path / f"program-{age}"
+        file.write_bytes(bytes(10))
+        os.utime(file, (1000 - age, 1000 - age))
+    delete_oldest(tmp_path, 25)
+    assert sorted(os.listdir(tmp_path)) == ["program-0", "program-1"]
+    delete_oldest(tmp_path, 25)
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_the_clock_counts_what_is_compiled_within_it():

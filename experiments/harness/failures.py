@@ -36,6 +36,8 @@ def describe(error: BaseException) -> Failure | None:
         return Failure(1, f"memory is exhausted{_amount(text)}. {SMALLER} {SAVED}.")
     if isinstance(error, RuntimeError) and "can't start new thread" in text:
         return Failure(1, f"the system allows no further thread (ulimit -u, ulimit -v). {SAVED}.")
+    if isinstance(error, RuntimeError) and "home directory" in text:  # pathlib, for "~"
+        return Failure(2, "There is no home directory that ~ could stand for. Set HOME.")
     if isinstance(error, ValueError | TypeError) and _is_ours(error):
         return Failure(2, text)
     return None

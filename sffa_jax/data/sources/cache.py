@@ -16,8 +16,18 @@ from sffa_jax.data.sources.registry import BUILDER, PUBLISHED, VERSION
 
 
 def tfds_folder() -> Path:
-    """Return TFDS's data directory: TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    """Return TFDS's data directory: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+
+    Raises:
+      DataError: if there is no home directory.
+    """
+    try:
+        return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    except RuntimeError:
+        raise DataError(
+            "load: data sets are stored in the home directory, and there is none. Set "
+            "TFDS_DATA_DIR to a folder, or pass --data-dir DIR with the published files."
+        ) from None
 
 
 def open_published(name: str) -> Any:

@@ -3,13 +3,16 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from experiments.harness import failures
+from sffa_jax import data
 from sffa_jax.checks import reject
+from sffa_jax.data.sources.cache import tfds_folder
 
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory allocating 25600000000 bytes.\nMore\nlines"
 
@@ -67,3 +70,11 @@ def test_memory_that_ends_in_a_thread_ends_the_process(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: memory is exhausted.")
     assert error.count("\n") == 1
+
+
+def test_without_a_home_directory(monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    assert failures.describe(raised(Path("~/x").expanduser)).status == 2
+    with pytest.raises(data.DataError, match="home directory, and there is none"):
+        tfds_folder()

@@ -178,6 +178,7 @@ def test_a_command_refuses_an_edited_folder(folder, change, message):
     assert run.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_committed_folders_are_continued_by_their_own_commands():
     """An option that a folder lacks means its default."""
     for file in (ROOT / "results").glob("*/*/config.json"):

@@ -50,7 +50,7 @@ STRENGTHS: dict[str, dict[str, dict[str, float]]] = {
     }
 }
 """Strengths by preset, strategy and algorithm that differ from `METHODS`, which were chosen on
-MNIST: the best powers of ten from 1 on held-out training images of digits, class scenario, two seeds."""
+MNIST: the best powers of ten on held-out training images of digits, class scenario, two seeds."""
 
 OF_LEARNED_UNITS = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
 """Recipe values of `best_convolution` that networks with learned class units use."""

@@ -1,6 +1,6 @@
 """Methods that overwrite nothing: class groups, class subspaces, read-outs, usage gating."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -87,8 +87,16 @@ def closed_form(name, kind, *, online=False):
     return run_all(kind, features.pixels(), CLOSED_FORM[name](online=online), steps=3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", [{}, {"slots": 12}], ids=["alone", "buffer"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("class", {}),
+        *((kind, {"slots": 12}) for kind in KINDS),
+        # The same groups learn, of fewer samples.
+        pytest.param("domain", {}, marks=pytest.mark.slow),
+        pytest.param("task", {}, marks=pytest.mark.slow),
+    ],
+)
 def test_groups_of_earlier_classes_are_never_touched_again(kind, options):
     """Bit for bit, although the optimizer has momentum."""
     states, accuracies = run_all(kind, model(), groups(**options))
@@ -104,10 +112,12 @@ def test_groups_of_earlier_classes_are_never_touched_again(kind, options):
 
 
 def test_a_group_sees_its_own_class_below_and_no_other():
-    modules, _ = model().init(KEY, jnp.zeros((1, 16)))
+    modules, _ = jax.jit(model().init)(KEY, np.zeros((1, 16), np.float32))
     x = SAMPLES.scaled(SAMPLES.images[:5])
-    other = jax.tree.map(lambda w: w.at[1:].add(1.0), modules)
-    for before, after in zip(group_activities(modules, x), group_activities(other, x), strict=True):
+    other = jax.tree.map(lambda w: np.r_[w[:1], np.asarray(w)[1:] + 1], modules)
+    activities = jax.jit(lambda modules: list(group_activities(modules, x)))
+    for before, after in zip(activities(modules), activities(other), strict=True):
+        before, after = np.asarray(before), np.asarray(after)
         np.testing.assert_array_equal(before[0], after[0])
         assert not np.allclose(before[1], after[1])
 
@@ -222,24 +232,29 @@ def test_usage_by_hand():
     network = sparse()
     scenario = Scenario("class", 3, 2)
     stream = make_task_stream(LABELS, LABELS, range(6), scenario)
-    modules, overlay = network.init(KEY, SAMPLES.scaled(SAMPLES.images[:1]))
+    modules, overlay = jax.jit(network.init)(KEY, SAMPLES.scaled(SAMPLES.images[:1]))
     problem = Problem(scenario, network, overlay, SAMPLES, stream)
     strategy = strategies.usage_gating(strength=2.0)
-    state = strategy.init(problem, modules)
-    state = strategy.after_task(problem, state, jax.random.key(1), modules, jnp.int32(1))
-    indices = problem.draw(jax.random.key(1), jnp.int32(1), 1000)
-    x, labels = SAMPLES.scaled(SAMPLES.images[indices]), LABELS[indices]
-    layers = network.hidden(modules, overlay, x, jnp.asarray(labels))
+
+    @jax.jit
+    def after_a_task():
+        state = strategy.init(problem, modules)
+        state = strategy.after_task(problem, state, jax.random.key(1), modules, jnp.int32(1))
+        indices = problem.draw(jax.random.key(1), jnp.int32(1), 1000)
+        batch = problem.batch(indices, jnp.int32(2))
+        return state, network.hidden(modules, overlay, batch.x, batch.class_index), batch
+
+    state, layers, batch = after_a_task()
+    labels = np.asarray(batch.class_index)  # classes arrive in the order of their numbers
     for used, h in zip(state.fractions, layers, strict=True):
         active = np.array(h > 0)
         expected = np.maximum(active[labels == 2].mean(0), active[labels == 3].mean(0))
         np.testing.assert_allclose(used, expected, rtol=1e-5)
-    ones = jax.tree.map(jnp.ones_like, modules)
-    batch = problem.batch(indices[:5], jnp.int32(2))
-    updates = strategy.updates(problem, state, ones, batch)
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), modules)
+    updates = jax.jit(partial(strategy.updates, problem))(state, ones, batch)
     for used, module in zip(state.fractions, updates, strict=True):
         for leaf in jax.tree.leaves(module):
-            expected = np.broadcast_to((1 - used) ** 2, leaf.shape)
+            expected = np.broadcast_to((1 - np.asarray(used)) ** 2, leaf.shape)
             np.testing.assert_allclose(leaf, expected, rtol=1e-5)
 
 

@@ -204,15 +204,18 @@ def test_accuracy_counts_every_test_sample_of_a_task_once():
     scenario, both = streams("class")
     stream = first_of(both)
     model = make_model("bp", scenario)
-    modules, overlay = model.init(jax.random.key(0), TRAINING.scaled(TRAINING.images[:1]))
+    first = TRAINING.scaled(TRAINING.images[:1])
+    modules, overlay = jax.jit(model.init)(jax.random.key(0), first)
     problem = Problem(scenario, model, overlay, TRAINING, stream)
-    accuracy = evaluate_tasks(problem, modules, TEST, jnp.int32(1))
-    logits = np.asarray(model.logits(modules, overlay, TEST.scaled(TEST.images), None))[0]
+    evaluate = jax.jit(functools.partial(evaluate_tasks, problem))
+    accuracy = evaluate(modules, TEST, jnp.int32(1))
+    images = TEST.scaled(TEST.images)
+    logits = np.asarray(jax.jit(lambda x: model.logits(modules, overlay, x, None))(images))[0]
     right = logits.argmax(axis=1) == LABELS["test"]
     for task in (0, 1):
         of_task = np.isin(LABELS["test"], ORDERS[0][2 * task : 2 * task + 2])
         assert accuracy[0, task] == pytest.approx(right[of_task].mean(), abs=1e-6)
-    early = evaluate_tasks(problem, modules, TEST, jnp.int32(0))
+    early = evaluate(modules, TEST, jnp.int32(0))
     right = logits[:, :2].argmax(axis=1) == LABELS["test"]
     of_task = np.isin(LABELS["test"], ORDERS[0][:2])
     assert early[0, 0] == pytest.approx(right[of_task].mean(), abs=1e-6)
@@ -222,7 +225,9 @@ def test_accuracy_counts_every_test_sample_of_a_task_once():
 def test_a_diverged_network_is_never_right():
     scenario, both = streams("domain")
     model = make_model("sffa", scenario)
-    modules, overlay = model.init(jax.random.key(0), TRAINING.scaled(TRAINING.images[:1]))
-    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, modules)
+    first = TRAINING.scaled(TRAINING.images[:1])
+    modules, overlay = jax.jit(model.init)(jax.random.key(0), first)
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), modules)
     problem = Problem(scenario, model, overlay, TRAINING, first_of(both))
-    assert jnp.all(evaluate_tasks(problem, broken, TEST, jnp.int32(1)) == 0)
+    evaluate = jax.jit(functools.partial(evaluate_tasks, problem))
+    assert np.all(np.asarray(evaluate(broken, TEST, jnp.int32(1))) == 0)

@@ -13,6 +13,8 @@ if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag 
     # The older code for fused loops compiles a fit in 0.8 s instead of 2.2.
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", flags)
+# On a GPU products are rounded to TF32 otherwise, and tests compare them with exact ones.
+os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What one process compiled, others and the next run of the suite read, in other checkouts too.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",

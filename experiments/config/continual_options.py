@@ -47,6 +47,7 @@ STRENGTHS: dict[str, dict[str, dict[str, float]]] = {
     "quick": {
         "ewc": {"sffa": 1e3, "ffa": 1e3, "bp": 1e5},
         "si": {"sffa": 1e2, "ffa": 1e2, "bp": 1e2},
+        "mas": {"sffa": 0.1, "ffa": 1.0, "bp": 1.0},
     }
 }
 """Strengths by preset, strategy and algorithm that differ from `METHODS`, which were chosen on

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -105,6 +106,12 @@ def test_pages_show_the_programs_as_they_are():
     assert shown == {path.stem: path.read_text() for path in PROGRAMS}
 
 
+def test_the_code_about_layers_prints_its_table(capsys):
+    exec(code(ROOT / "docs/layers.md"), {})
+    table = textwrap.indent(capsys.readouterr().out, "    ")
+    assert table in (ROOT / "docs/layers.md").read_text()
+
+
 def test_the_code_about_continual_learning_runs():
     """The page's own, without its program."""
     text = (ROOT / "docs/continual.md").read_text()
@@ -159,7 +166,7 @@ def test_the_code_about_clusters_runs():
 
 
 def test_no_page_with_code_is_left_out():
-    names = ("how_to", "continual", "data", "clusters", "sklearn", "training", "predict")
+    names = ("how_to", "layers", "continual", "data", "clusters", "sklearn", "training", "predict")
     tested = {README, *(ROOT / f"docs/{name}.md" for name in names)}
     assert {path for path in PAGES if code(path)} <= tested
 

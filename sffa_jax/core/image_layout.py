@@ -103,8 +103,25 @@ def _in_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 t
 
 Pool = Callable[[Array], Array]
 
+
+def _max_of_fours(maps: Float[Array, "samples h w c"]) -> Float[Array, "samples h2 w2 c"]:
+    """The maximum of each 2 x 2 block; its gradient goes to one of them.
+
+    The gradient of `jnp.max` compares each number with the maximum. If XLA computes the numbers
+    anew for it, with another rounding, none is equal, and the gradient is 0 / 0.
+    """
+
+    def larger(a: Array, b: Array) -> Array:
+        return jnp.where(a < b, b, a)
+
+    x = _in_fours(maps)
+    upper = larger(x[:, :, 0, :, 0], x[:, :, 0, :, 1])
+    lower = larger(x[:, :, 1, :, 0], x[:, :, 1, :, 1])
+    return larger(upper, lower)
+
+
 POOLS: dict[str, Pool] = {
-    "max": lambda maps: jnp.max(_in_fours(maps), axis=(2, 4)),
+    "max": _max_of_fours,
     "mean": lambda maps: jnp.mean(_in_fours(maps), axis=(2, 4)),
 }
 """Pooling by name: [samples, h, w, c] -> [samples, h // 2, w // 2, c]."""

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from sffa_jax.core import class_units, goodness, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.image_layout import Grid, flatten_maps, over_units, unflatten_maps
+from sffa_jax.core.image_layout import POOLS, Grid, flatten_maps, over_units, unflatten_maps
 from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import Part
 from sffa_jax.core.rules import sffa
@@ -363,3 +363,10 @@ def test_a_convolution_takes_no_appended_label():
             jax.random.key(0),
             (Part("input", IMAGES, "sample"), Part("label", jnp.zeros((4, 7)), "class")),
         )
+
+
+def test_the_gradient_of_the_maximum_of_a_block_goes_to_one_of_its_numbers():
+    maps = jnp.arange(16.0).reshape(1, 4, 4, 1).at[0, 0, 0, 0].set(5.0)  # a tie
+    gradient = jax.grad(lambda x: POOLS["max"](x).sum())(maps)[0, :, :, 0]
+    assert np.asarray(gradient).sum() == 4
+    np.testing.assert_array_equal(np.sort(np.unique(gradient)), [0, 1])

@@ -140,7 +140,6 @@ def growing_state(params, state, x, key, train):
         (Body(lambda key, x: {}, growing_state), r"`init` that does not return"),
         (Body(lambda key, x: ({}, jnp.zeros(1)), growing_state), "a state that changes"),
     ],
-    ids=str,
 )
 def test_a_wrong_body_is_refused_by_the_name_of_its_layer(body, got):
     layers = (*dense_layers([4]), Layer(body))

@@ -5,7 +5,6 @@ loop of plain products, and one loop per host device is usually fastest, because
 leave cores idle. `fastest` measures it.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -133,7 +132,7 @@ def fastest(
     placements: Sequence[Placement] | None = None,
     repeats: int = 3,
     min_seconds: float = 0.5,
-    calls: float = math.inf,
+    calls: float | None = None,
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
@@ -147,7 +146,7 @@ def fastest(
       placements: candidates; None: `available()`.
       repeats: minimum number of timings of each.
       min_seconds: minimum duration of the trial; short timings vary more.
-      calls: length of the real work, in calls of `function`.
+      calls: length of the real work, in calls of `function`; None: endless.
 
     Raises:
       ValueError: for no repeats, an endless trial, or no placements.
@@ -157,6 +156,8 @@ def fastest(
     """
     check_integer("fastest", "repeats", repeats, 1)
     check_range("fastest", "min_seconds", min_seconds, at_least=0)
+    if calls is not None:
+        check_range("fastest", "calls", calls, above=0)
     placements = available() if placements is None else placements
     if not placements:
         raise reject("fastest", "placements", "hold at least one placement", "none")
@@ -172,7 +173,7 @@ def fastest(
             continue
         placed = placement.place_runs(runs), *placement.place_shared(shared, number)
         programs[placement] = program, placed
-        if calls < math.inf and calls * _seconds(program, placed) < compiling:
+        if calls is not None and calls * _seconds(program, placed) < compiling:
             break
     if len(programs) < 2:
         return Choice(next(iter(programs), Placement("map")), {})
@@ -242,6 +243,15 @@ def sweep(
         check_choice("sweep", "parallel", parallel, ["auto", *MODES])
     if keys.ndim != 1 or not keys.shape[0]:
         raise reject("sweep", "keys", "be a vector of at least one key", f"shape {keys.shape}")
+    mode = parallel.mode if isinstance(parallel, Placement) else parallel
+    if mode != "map" and "rbg" in str(jax.random.key_impl(keys)):
+        raise reject(
+            "sweep",
+            "keys",
+            "be independent of each other in a batch",
+            f"keys of {jax.random.key_impl(keys)}",
+            "Make them with `seed_keys`, or use parallel='map'.",
+        )
     for leaf in jax.tree.leaves(hyperparameters):
         if jnp.ndim(leaf) < 1 or len(leaf) != len(keys):
             raise reject(

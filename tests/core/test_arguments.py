@@ -151,6 +151,7 @@ EXEMPT = {
         "shapes are those of an activity",
     ),
     "core.bodies.init_body": "the name is for messages",
+    "core.bodies.Body": "the name is for messages",
     "core.layer.init_layer": "the name is for messages",
     "core.class_units.ClassUnits": "made by the functions of its module",
     "core.conv_cpu.convolve": "replaces XLA's convolution in Flax, which passes the arguments",

@@ -144,6 +144,7 @@ CASES = [
 
 EXEMPT = {
     "training.evaluate.chunk_size": "sizes of arrays",
+    "training.evaluate.score_images": "the name is for messages",
     "training.learner.check_batch": "a check",
     "training.learner.check_label_array": "a check",
     "training.samples.check_samples": "a check",

@@ -23,7 +23,8 @@ import sffa_jax  # noqa: E402  (after the repository is out of reach)
 assert "site-packages" in sffa_jax.__file__, sffa_jax.__file__
 accuracy = names["accuracy"]
 assert isinstance(accuracy, float), type(accuracy)
-assert accuracy > 0.9, accuracy
+stated = float(re.findall(r"# (0\.\d+)", estimator)[0])
+assert abs(accuracy - stated) < 0.004, (accuracy, stated)  # platforms differ by an image
 
 printed = io.StringIO()
 names = {}

@@ -75,12 +75,12 @@ def results(folder):
     return sorted(json.dumps(record, sort_keys=True) for record in records)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def without_time(error):
     """What a command wrote to stderr, without the line of its time, which ends a whole run."""
     return "".join(line for line in error.splitlines(True) if not line.startswith("Time: "))
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_random_kills_and_signals(tmp_path):
     expected, seconds = {}, {}
     for name in COMMANDS:

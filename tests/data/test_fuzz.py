@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from published_files import (
     cifar_files,
+    damage,
     emnist_files,
     emnist_zip,
     idx_files,
@@ -37,32 +38,6 @@ SETS = {
 SHAPES = {"mnist": (5, 4), "emnist_letters": (5, 4), "cifar10": (32, 32, 3)}
 MEMORY = 64 << 20
 """Bytes that no reader of these files, of 40 kB at most, may hold at once."""
-
-
-def damage(content, rng):
-    """A few random changes: bytes set, a stretch removed, doubled, zeroed or filled with ones."""
-    content = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        if not content:
-            break
-        # Half of the changes fall where headers are.
-        limit = len(content) if rng.random() < 0.5 else min(len(content), 600)
-        begin = int(rng.integers(limit))
-        end = begin + int(rng.integers(1, 20))
-        change = rng.integers(6)
-        if change == 0:
-            content[begin] = int(rng.integers(256))
-        elif change == 1:
-            content[begin] ^= 1 << int(rng.integers(8))
-        elif change == 2:
-            del content[begin:end]
-        elif change == 3:
-            content[begin:begin] = content[begin:end]
-        elif change == 4:
-            content[begin:end] = rng.choice([b"\0", b"\xff"]) * (end - begin)
-        else:
-            del content[begin:]
-    return bytes(content)
 
 
 def fuzz(folder, key, count):

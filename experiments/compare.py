@@ -48,7 +48,7 @@ def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
     splits = load_splits(options)
     for algorithm in options.algorithms:
-        splits.check(options.recipe, algorithm)
+        splits.check(options.recipe_of(algorithm), algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         if options.save_networks:
@@ -57,7 +57,7 @@ def make_plan(options: Options) -> Plan:
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
             for records in train_runs(
-                options.recipe,
+                options.recipe_of(algorithm),
                 algorithm,
                 seeds,
                 splits,

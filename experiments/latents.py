@@ -51,10 +51,11 @@ class Options(shared.Options):
 
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
-    recipe, splits = options.recipe, load_splits(options)
+    splits = load_splits(options)
     classes = splits.dataset.num_classes
     views: dict[str, View] = {}
     for algorithm in options.algorithms:
+        recipe = options.recipe_of(algorithm)
         splits.check(recipe, algorithm)
         if algorithm == "bp":
             views["bp"] = backprop_view(recipe.layers("bp", splits.shape))
@@ -63,7 +64,7 @@ def make_plan(options: Options) -> Plan:
     train, test = first(splits.training, options.probes), first(splits.test, options.probes)
 
     def saved_state(networks: Path, algorithm: str, seed: int) -> State:
-        learner = splits.learner(recipe, algorithm)
+        learner = splits.learner(options.recipe_of(algorithm), algorithm)
         return load(networks / f"{algorithm}-{seed}.npz", learner=learner).state
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
@@ -71,7 +72,7 @@ def make_plan(options: Options) -> Plan:
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
             for records in train_runs(
-                recipe,
+                options.recipe_of(algorithm),
                 algorithm,
                 seeds,
                 splits,

@@ -65,7 +65,7 @@ class Options(shared.Options):
 def grid(options: Options, algorithm: str) -> list[Setting]:
     """Returns every combination of the grid's values."""
     field, thresholds = THRESHOLDS[algorithm]
-    settings = []
+    base, settings = options.recipe_of(algorithm), []
     for width, activation, fraction, rate, density, threshold in itertools.product(
         options.widths,
         options.activations,
@@ -76,14 +76,14 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
     ):
         winners = None if fraction == 1 else max(1, round(fraction * width / 2))
         changes: dict[str, Any] = {
-            "hidden": (width,) * len(options.recipe.hidden),
+            "hidden": (width,) * len(base.hidden),
             "activation": activation,
             "winners" if algorithm == "sffa" else "ffa_winners": winners,
             "learning_rate": rate,
             "overlay_density": density,
             field: threshold,
         }
-        recipe = dataclasses.replace(options.recipe, overlay="appended_pattern", **changes)
+        recipe = dataclasses.replace(base, overlay="appended_pattern", **changes)
         name = ", ".join(f"{key} {value}" for key, value in changes.items())
         settings.append(Setting(name, recipe, changes))
     return settings

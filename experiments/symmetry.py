@@ -63,15 +63,14 @@ class Options(shared.Options):
 
 def recipes_of(options: Options) -> dict[tuple[str, str], Recipe]:
     """Returns the recipe of each algorithm and setting."""
-    published = dataclasses.replace(options.recipe, **PUBLISHED)
     recipes = {
-        (algorithm, setting): recipe
-        for setting, recipe in (("published", published), (options.preset, options.recipe))
+        (algorithm, setting): dataclasses.replace(options.recipe_of(algorithm), **changes)
+        for setting, changes in (("published", PUBLISHED), (options.preset, {}))
         for algorithm in options.algorithms
     }
     if options.sizes and "sffa" in options.algorithms:
         for name, changes in GRADIENT_SETTINGS.items():
-            recipes["sffa", name] = dataclasses.replace(options.recipe, **changes)
+            recipes["sffa", name] = dataclasses.replace(options.recipe_of("sffa"), **changes)
     return recipes
 
 

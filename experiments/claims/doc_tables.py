@@ -42,7 +42,7 @@ def load(name: str) -> Results:
     results = load_results(ROOT / "results" / name)
     options = results.options
     if results.experiment in ("compare", "latents", "robustness", "symmetry"):
-        options = shared.Options.defaults([f"--preset={options['preset']}"]).flat() | options
+        options = shared.Options(preset=options["preset"]).absent() | options
     return replace(results, config=results.config | {"options": options})
 
 
@@ -59,7 +59,8 @@ def accuracies(run: Results, algorithm: str) -> list[float]:
 def changed_options(run: Results) -> str:
     """Returns the options of a run that differ from the command's defaults, as they are typed."""
     defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
-    ignored = {*shared.RESUMABLE_OPTIONS} - {"seeds"}
+    defaults |= {"algorithms": run.options["algorithms"]}  # the columns show them
+    ignored = {*shared.RESUMABLE_OPTIONS} - {"seeds", "algorithms"}
     options = {name: value for name, value in run.options.items() if name not in ignored}
     words = shared.flags(options, defaults)
     return f"`{' '.join(words)}`" if words else "no option"

@@ -78,16 +78,82 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     fields = {field.name: field for field in option_fields(options)}
-    check_flags(given, fields)
     default = options.defaults(given)
+    of_preset: Mapping[str, Mapping[str, Any]] | None = getattr(default, "by_algorithm", None)
+    shared, own_words = (given, {}) if of_preset is None else split_by_algorithm(given)
+    check_flags(shared, fields)
+    parsed = with_values(default, read_words(options, name, fields, flat_values(default), shared))
+    if of_preset is None:
+        return parsed
+    # What is typed for all algorithms replaces the preset's value for one.
+    typed = typed_options(shared)
+    own = {
+        algorithm: {option: v for option, v in values.items() if option not in typed}
+        for algorithm, values in of_preset.items()
+    }
+    fields = {field.name: field for field in option_fields(get_type_hints(options)["recipe"])}
+    common = flat_values(parsed)
+    for algorithm, words in own_words.items():
+        check_flags(words, fields, f"{algorithm}.")
+        values = read_words(options, name, fields, common, words)
+        new = {option: values[option] for option in typed_options(words)}
+        own[algorithm] = own.get(algorithm, {}) | new
+    differing = {
+        algorithm: {option: v for option, v in values.items() if v != common[option]}
+        for algorithm, values in own.items()
+    }
+    kept = {algorithm: values for algorithm, values in differing.items() if values}
+    return with_values(parsed, {"by_algorithm": kept})
+
+
+def split_by_algorithm(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Separates the options of one algorithm (`--bp.epochs 3`) from those of all.
+
+    Returns:
+      The words for all, and for each algorithm its words without the prefix.
+
+    >>> split_by_algorithm(["--seeds", "3", "--bp.hidden", "8", "6", "--flip"])
+    (['--seeds', '3', '--flip'], {'bp': ['--hidden', '8', '6']})
+    """
+    shared: list[str] = []
+    own: dict[str, list[str]] = {}
+    current = shared
+    for word in words:
+        prefixed = re.match(r"--([a-z]+)\.(.*)", word, re.DOTALL)
+        if prefixed:
+            current, word = own.setdefault(prefixed[1], []), f"--{prefixed[2]}"
+        elif re.match(r"--[a-z]", word):
+            current = shared
+        current.append(word)
+    return shared, own
+
+
+def typed_options(words: Sequence[str]) -> set[str]:
+    """Returns the names of the options in the words of a command line.
+
+    >>> sorted(typed_options(["--no-flip", "--hidden", "8", "--learning-rate=1"]))
+    ['flip', 'hidden', 'learning_rate']
+    """
+    flags = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
+    return {re.sub(r"^--(no-)?", "", flag).replace("-", "_") for flag in flags}
+
+
+def read_words(
+    options: type[Any],
+    name: str,
+    fields: Mapping[str, "OptionField"],
+    defaults: Mapping[str, Any],
+    words: Sequence[str],
+) -> dict[str, Any]:
+    """Returns the value of each option after the words of a command line are read."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             form = tyro.cli(
-                make_form(fields, flat_values(default)),
+                make_form(fields, defaults),
                 prog=f"python -m experiments.{name}",
                 description=description_of(options, name),
-                args=given,
+                args=words,
                 config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
     except SystemExit as end:
@@ -101,7 +167,7 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     values: dict[str, Any] = {}
     for group in dataclasses.fields(form):
         values |= {name: expanded(value) for name, value in vars(getattr(form, group.name)).items()}
-    return with_values(default, values)
+    return values
 
 
 def expanded(value: Any) -> Any:
@@ -127,12 +193,13 @@ class OptionField(NamedTuple):
 
 
 def option_fields(options: type[Any]) -> Iterator[OptionField]:
-    """Yields the options of a dataclass; a field `recipe` is replaced by its fields."""
+    """Yields the options of a dataclass; a field `recipe` is replaced by its fields. The values of
+    one algorithm are set by the recipe's options (see `split_by_algorithm`)."""
     types, help_texts = get_type_hints(options, include_extras=True), docstrings(options)
     for field in dataclasses.fields(options):
         if field.name == "recipe":
             yield from option_fields(get_type_hints(options)["recipe"])
-        else:
+        elif field.name != "by_algorithm":
             text = field.metadata.get("help") or help_texts[field.name]
             yield OptionField(field.name, types[field.name], text)
 
@@ -150,15 +217,18 @@ def docstrings(options: type[Any]) -> dict[str, str]:
     return texts
 
 
-def check_flags(arguments: Sequence[str], known: Collection[str]) -> None:
-    """Raises ValueError for the first unknown option and suggests the closest known one."""
+def check_flags(arguments: Sequence[str], known: Collection[str], prefix: str = "") -> None:
+    """Raises ValueError for the first unknown option and suggests the closest known one; `prefix`
+    is the algorithm's, as in `bp.`."""
     flags = {f"--{word}{name.replace('_', '-')}" for name in known for word in ("", "no-")}
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if re.match(r"--[a-z]", flag) and flag not in {*flags, "--help"}:
             close = difflib.get_close_matches(flag, sorted(flags), n=1)
-            advice = f" Did you mean {close[0]}?" if close else ""
-            raise ValueError(f"Unknown option {flag}.{advice} See --help.")
+            near = [f"--{prefix}{name.removeprefix('--')}" for name in close]
+            advice = f" Did you mean {near[0]}?" if near else ""
+            unknown = f"--{prefix}{flag.removeprefix('--')}"
+            raise ValueError(f"Unknown option {unknown}.{advice} See --help.")
 
 
 def flat_values(options: Any) -> dict[str, Any]:
@@ -209,4 +279,6 @@ def description_of(options: type[Any], name: str) -> str:
         module = importlib.import_module(f"experiments.{name}")
     example = re.search(r"^ {4}((?:python|make) .*)$", module.__doc__ or "", flags=re.MULTILINE)
     text = inspect.cleandoc(options.__doc__ or "")
+    if any(field.name == "by_algorithm" for field in dataclasses.fields(options)):
+        text += f"\n\n{docstrings(options)['by_algorithm']}"
     return f"{text}\n\nExample: {example[1]}" if example else text

@@ -11,7 +11,13 @@ from typing import Annotated, Any, Self, TypeVar
 import jax
 import tyro
 
-from experiments.config.presets import PRESETS
+from experiments.config.by_algorithm import (
+    ByAlgorithm,
+    check_own_values,
+    own_flags,
+    recipe_for,
+)
+from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import ALGORITHMS, Recipe
 from experiments.config.sizes import check_seeds
 from sffa_jax import data
@@ -52,17 +58,31 @@ def flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """
     words = []
     for option, value in values.items():
-        several = list(value) if isinstance(value, list | tuple) else value
-        default = defaults[option]
-        if several == (list(default) if isinstance(default, tuple) else default):
+        if option == "by_algorithm":
+            for algorithm, own in own_flags(values, defaults).items():
+                words += [flag_of(name, own[name], f"{algorithm}.") for name in own]
             continue
-        flag = option.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            shown = several if isinstance(several, list) else [several]
-            words.append(f"--{flag} {shlex.join(map(str, shown))}".rstrip())
+        default = defaults[option]
+        if _listed(value) != _listed(default):
+            words.append(flag_of(option, value))
     return words
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def flag_of(option: str, value: Any, prefix: str = "") -> str:
+    """Returns an option with its value, as command-line words.
+
+    >>> flag_of("hidden", (8, 6)), flag_of("learning_rate", 0.003, "bp."), flag_of("flip", False)
+    ('--hidden 8 6', '--bp.learning-rate 0.003', '--no-flip')
+    """
+    flag = option.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{prefix}{flag}" if value else f"--{prefix}no-{flag}"
+    shown = value if isinstance(value, list | tuple) else [value]
+    return f"--{prefix}{flag} {shlex.join(map(str, shown))}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -237,6 +257,8 @@ class Options(Common):
     """Recipe that other options change: default, best, paper, released, best_convolution or
     released_convolution."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["default"]
+    by_algorithm: ByAlgorithm = dataclasses.field(default_factory=dict)
+    """Any option of the recipe may be set for one algorithm: --bp.learning-rate 3e-3."""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
@@ -251,19 +273,26 @@ class Options(Common):
             if name == "--preset":
                 preset = value or (arguments[i + 1] if i + 1 < len(arguments) else preset)
         check_choice("options", "preset", preset, PRESETS)
-        return cls(preset=preset, recipe=PRESETS[preset])
+        own = OWN_VALUES.get(preset, {})
+        return cls(preset=preset, recipe=PRESETS[preset], by_algorithm=own)
 
     def resolve(self) -> Self:
         resolved = super().resolve()
         resolved.recipe.check()
+        check_own_values(resolved.recipe, resolved.by_algorithm)
         return resolved
+
+    def recipe_of(self, algorithm: str) -> Recipe:
+        """Returns the recipe of one algorithm."""
+        return recipe_for(self.recipe, self.by_algorithm.get(algorithm, {}))
 
     def flat(self) -> dict[str, Any]:
         values = super().flat()
         return values | dataclasses.asdict(values.pop("recipe"))
 
     def absent(self) -> dict[str, Any]:
-        return type(self).defaults(["--preset", self.preset]).flat()
+        # Before algorithms had own values, the recipe's were those of all.
+        return type(self).defaults(["--preset", self.preset]).flat() | {"by_algorithm": {}}
 
     def usual(self) -> dict[str, Any]:
         preset = type(self)().preset

@@ -167,7 +167,8 @@ def _differences(
     allowed |= {field: options[name] for field, name in GRID.items() if name in options}
     allowed["seed"] = range(options["seeds"])
     if "epochs" in options:
-        allowed["epochs"] = [options["epochs"]]
+        own = options.get("by_algorithm", {}).get(record["algorithm"], {})
+        allowed["epochs"] = [own.get("epochs", options["epochs"])]
     if record["algorithm"] in settings:
         allowed["setting"] = list(settings[record["algorithm"]])
     for field, values in allowed.items():
@@ -193,10 +194,18 @@ def changed_options(
     ['epochs was 3 and is now 4']
     """
     missing = object()
+
+    def shown(options: Mapping[str, Any], key: str) -> Any:
+        if key != "by_algorithm":
+            return options.get(key, missing)
+        # An algorithm that is new in the grid brings its own values.
+        names = before.get("algorithms", ())
+        return {name: own for name, own in options.get(key, {}).items() if name in names}
+
     return [
         f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted({*before, *now} - {*free})
-        if before.get(key, missing) != now.get(key, missing)
+        if shown(before, key) != shown(now, key)
     ]
 
 
@@ -207,6 +216,9 @@ def merged_grid(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     {'seeds': 5, 'algorithms': ['ffa', 'bp']}
     """
     merged = dict(before)
+    if now.get("by_algorithm"):
+        own = {k: v for k, v in now["by_algorithm"].items() if k not in before["algorithms"]}
+        merged["by_algorithm"] = before.get("by_algorithm", {}) | own
     for name in (option for option in GRID_OPTIONS if option in before):
         if name == "seeds":
             merged[name] = max(before[name], now[name])

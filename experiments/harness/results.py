@@ -49,6 +49,7 @@ def restore_options(options: type[Any], recorded: dict[str, Any]) -> Any:
     value."""
     preset = [f"--preset={recorded['preset']}"] if "preset" in recorded else []
     default = options.defaults(preset)
+    recorded = {"by_algorithm": {}} | recorded
     # JSON has no tuples.
     values = {n: tuple(v) if isinstance(v, list) else v for n, v in recorded.items()}
 

@@ -154,6 +154,7 @@ COMMON_OPTIONS = {
     "algorithms": [ALGORITHM],
     "seeds": COUNT,
     "epochs?": POSITIVE,
+    "by_algorithm?": {"ffa?": OBJECT, "sffa?": OBJECT, "bp?": OBJECT},
 }
 WIDTHS = {"hidden": (COUNT,), "channels?": (COUNT,)}
 OPTIONS: dict[str, Pattern] = {

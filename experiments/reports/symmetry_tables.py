@@ -169,11 +169,14 @@ def size_table(records: Records) -> list[list[str]]:
 def section(results: Results) -> Section:
     """Makes the report of a symmetry experiment."""
     options: shared.Options = restore_options(shared.Options, results.options)
-    published = dataclasses.replace(options.recipe, **PUBLISHED)
     balance = [r for r in results.records if r["setting"] not in GRADIENT_SETTINGS]
     sizes = [r for r in results.records if r["setting"] in GRADIENT_SETTINGS]
     landscapes = {
-        name: landscape(published.rule(name)._replace(activity_factor=None))
+        name: landscape(
+            dataclasses.replace(options.recipe_of(name), **PUBLISHED)
+            .rule(name)
+            ._replace(activity_factor=None)
+        )
         for name in options.algorithms
     }
     pictures = [

@@ -3,10 +3,12 @@
 import dataclasses
 import importlib
 import re
+import shlex
 
 import pytest
 
 from experiments.config.cli import GROUPS, description_of, make_form, option_fields, parse
+from experiments.harness.records import changed_options, merged_grid
 
 COMMANDS = (
     *("ablation", "benchmark", "compare", "continual", "latents", "merge", "paper", "report"),
@@ -41,7 +43,7 @@ def test_options_stand_in_groups():
     assert list(groups) == ["experiment", *GROUPS]
     assert groups["experiment"] == {"algorithms", "seeds", "preset"}
     assert {"hidden", "winners"} <= groups["architecture"]
-    assert set().union(*groups.values()) == {*options().flat()}
+    assert set().union(*groups.values()) == {*options().flat()} - {"by_algorithm"}
 
 
 @pytest.mark.parametrize("words", [["--hidden", "8", "6"], ["--hidden=8", "6"], ["--flip"]])
@@ -75,3 +77,70 @@ def test_the_home_directory_is_expanded(monkeypatch, name, arguments, field, exp
     monkeypatch.setenv("HOME", "/home/a")
     value = getattr(parse(options_of(name), name, arguments), field)
     assert str(value[0] if field == "folders" else value) == expected
+
+
+CONVOLUTION = ["--preset", "best_convolution"]
+
+
+@pytest.mark.parametrize(
+    ("words", "by_algorithm"),
+    [
+        ([], {}),
+        (["--bp.learning-rate", "3e-3"], {"bp": {"learning_rate": 3e-3}}),
+        (["--bp.learning_rate=3e-3"], {"bp": {"learning_rate": 3e-3}}),
+        (["--bp.learning-rate", "1e-3"], {}),  # that of all
+        (
+            ["--ffa.hidden", "8", "6", "--seeds", "3", "--sffa.flip", "--sffa.adversarial", "None"],
+            {"ffa": {"hidden": (8, 6)}, "sffa": {"flip": True}},
+        ),
+        (
+            ["--sffa.winners", "3", "--winners", "4", "--sffa.winners", "5"],
+            {"sffa": {"winners": 5}},
+        ),
+        (CONVOLUTION, {"bp": {"learning_rate": 1e-3}}),
+        # What is typed for all is for all.
+        ([*CONVOLUTION, "--learning-rate", "1"], {}),
+        ([*CONVOLUTION, "--bp.epochs", "2"], {"bp": {"learning_rate": 1e-3, "epochs": 2}}),
+    ],
+)
+def test_values_of_one_algorithm(words, by_algorithm):
+    options = parse(options_of("compare"), "compare", words)
+    assert options.by_algorithm == by_algorithm
+    for algorithm in ("ffa", "sffa", "bp"):
+        own = by_algorithm.get(algorithm, {})
+        assert options.recipe_of(algorithm) == dataclasses.replace(options.recipe, **own)
+    # The printed command says the same.
+    again = parse(options_of("compare"), "compare", shlex.split(options.command("compare"))[3:])
+    assert (again.recipe, again.by_algorithm) == (options.recipe, options.by_algorithm)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--bp.winners", "3"], "`bp.winners` must be left out, because it has no effect on bp"),
+        (["--ffa.eps", "3"], "`ffa.eps` must be left out, because it has no effect on ffa"),
+        (["--sffa.label-smoothing", "0.1"], "`sffa.label_smoothing` must be left out"),
+        (["--bp.scaling", "mnist"], "`bp.scaling` must be the same for all algorithms"),
+        (["--bp.learning-rate", "-1"], "`learning_rate` must be a number above 0"),
+        (["--bp.learning-rat", "1"], "Unknown option --bp.learning-rat. Did you mean --bp.learn"),
+        (["--bp.seeds", "1"], "Unknown option --bp.seeds."),
+        (["--pb.epochs", "1"], "`by_algorithm` must be one of bp, ffa, sffa, got 'pb'"),
+        (["--bp.epochs", "many"], "--epochs"),
+    ],
+)
+def test_bad_values_of_one_algorithm(words, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse(options_of("compare"), "compare", words).resolve()
+
+
+def test_a_new_algorithm_brings_its_own_values():
+    rate, slower = {"bp": {"learning_rate": 3e-3}}, {"bp": {"learning_rate": 1e-4}}
+    before = {"algorithms": ["sffa"], "seeds": 3}
+    now = {"algorithms": ["sffa", "bp"], "seeds": 3, "by_algorithm": rate}
+    assert changed_options(before | {"by_algorithm": {}}, now, ["algorithms"]) == []
+    merged = merged_grid(before, now)
+    assert merged == now
+    refused = changed_options(merged, now | {"by_algorithm": slower}, ["algorithms"])
+    assert len(refused) == 1
+    assert "by_algorithm" in refused[0]
+    assert merged_grid(merged, now | {"by_algorithm": slower}) == now

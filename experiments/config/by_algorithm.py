@@ -1,0 +1,73 @@
+"""Values of a recipe that only one algorithm has, set by e.g. `--bp.learning-rate 3e-3`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.config.recipe import ALGORITHMS, Recipe
+from sffa_jax.checks import check_choice, reject
+
+ByAlgorithm = Mapping[str, Mapping[str, Any]]
+"""Values of fields of the recipe, by algorithm and field."""
+
+OF_DATA = ("selection", "scaling")
+"""Fields that all algorithms share: they train and are tested on the same images."""
+
+OF_SFFA = ("winners", "logit_scale", "eps", "measure")
+OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
+OF_LOCAL_LOSSES = (
+    *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "class_units"),
+    *("normalize", "negatives", "loss", "activity_rate", "clip", "score", "first_scored"),
+    "update_order",
+)
+
+UNUSED = {"sffa": OF_FFA, "ffa": OF_SFFA, "bp": (*OF_LOCAL_LOSSES, *OF_SFFA, *OF_FFA)}
+"""Fields without effect on an algorithm."""
+
+
+def is_used(recipe: Recipe, algorithm: str, field: str) -> bool:
+    """Returns whether a field of the recipe has an effect on an algorithm."""
+    if field == "label_smoothing" and algorithm != "bp":
+        return recipe.loss == "softmax"
+    return field not in UNUSED[algorithm]
+
+
+def recipe_for(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe with an algorithm's own values; JSON has lists for tuples."""
+    changes: dict[str, Any] = dict(values)
+    for name, value in values.items():
+        changes[name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(recipe, **changes)
+
+
+def check_own_values(recipe: Recipe, by_algorithm: ByAlgorithm) -> None:
+    """Raises ValueError for an unknown algorithm, and for a value that is invalid or unused."""
+    for algorithm, values in by_algorithm.items():
+        check_choice("options", "by_algorithm", algorithm, ALGORITHMS)
+        changed = recipe_for(recipe, values)
+        for field, value in values.items():
+            name, flag = f"{algorithm}.{field}", f"--{field.replace('_', '-')}"
+            if field in OF_DATA:
+                rule = "be the same for all algorithms, which share the data"
+                raise reject("options", name, rule, repr(value), f"Use {flag}.")
+            if not is_used(changed, algorithm, field):
+                rule = f"be left out, because it has no effect on {algorithm}"
+                raise reject("options", name, rule, repr(value))
+        changed.check()
+
+
+def own_flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the own values that differ from those of default options, by algorithm.
+
+    Args:
+      values, defaults: all options by name, with `algorithms` and `by_algorithm`.
+    """
+    differing: dict[str, dict[str, Any]] = {}
+    for algorithm in values["algorithms"]:
+        own, usual = (v.get("by_algorithm", {}).get(algorithm, {}) for v in (values, defaults))
+        for field in dict.fromkeys([*own, *usual]):
+            # What is not an own value is the recipe's.
+            value = own.get(field, values[field])
+            if value != usual.get(field, values[field]):
+                differing.setdefault(algorithm, {})[field] = value
+    return differing

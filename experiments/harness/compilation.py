@@ -1,5 +1,6 @@
 """Compiled programs: kept in the user's cache folder, and timed."""
 
+import contextlib
 import os
 import time
 import warnings
@@ -43,9 +44,13 @@ def delete_oldest(folder: Path, limit: int) -> None:
     JAX's own limit would make it read the age of every program whenever it adds one: 0.3 s for each
     program at 3000 programs.
     """
-    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.iterdir())
+    files = []
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process has deleted it
+            status = file.stat()
+            files.append((status.st_mtime, status.st_size, file))
     excess = sum(size for _, size, _ in files) - limit
-    for _, size, file in files:
+    for _, size, file in sorted(files):
         if excess <= 0:
             break
         file.unlink(missing_ok=True)

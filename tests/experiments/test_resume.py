@@ -1,16 +1,11 @@
 """Interrupted at any moment, a command resumes and ends as an uninterrupted one, bit for bit."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 from unittest import mock
 
 import numpy as np
 import pytest
-from commands import ROOT, read, run_command, start
+from commands import read, run_command
 from tensorboard_events import curves
 
 from experiments import robustness
@@ -179,48 +174,3 @@ def test_every_setting_has_events_of_its_own_even_if_it_diverges(tmp_path):
         assert np.isfinite(loss) == (record["status"] != "diverged")
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"]["tensorboard"] is True
-
-
-EXPERIMENTS = {
-    "compare": ["--hidden", "32", "--epochs", "12", "--seeds", "2", "--parallel", "map"],
-    "continual": [
-        *("--hidden", "32", "16", "--epochs", "4", "--seeds", "2", "--parallel", "map"),
-        *("--scenarios", "class", "--strategies", "replay", "ewc", "--memory", "50"),
-    ],
-}
-TIMES = ("train_seconds", "task_seconds")
-
-
-def results(folder):
-    """The records without what is never twice the same."""
-    records = [{k: v for k, v in record.items() if k not in TIMES} for record in read(folder)]
-    return sorted(json.dumps(record, sort_keys=True) for record in records)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_random_kills(tmp_path, experiment):
-    """SFFA_KILLS (10 if not set) endings, each of a run that was killed once or more."""
-    common = [*EXPERIMENTS[experiment], "--checkpoint-seconds", "0"]
-    began = start(experiment, *common, "--out", str(tmp_path / "undisturbed"))
-    assert began.returncode == 0, began.stderr
-    expected = results(tmp_path / "undisturbed")
-    random = np.random.default_rng(0)
-    for number in range(int(os.environ.get("SFFA_KILLS", "10"))):
-        folder = tmp_path / str(number)
-        command = [sys.executable, "-m", f"experiments.{experiment}", *common, "--out", folder]
-        code, kills = -signal.SIGKILL, 0
-        while code == -signal.SIGKILL:
-            with subprocess.Popen(
-                command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            ) as process:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    # After the first kill it is left more and more time.
-                    process.wait(timeout=random.uniform(2, 12) * (1 + kills))
-                if process.poll() is None:
-                    process.kill()
-                    kills += 1
-                code = process.wait()
-                assert code in (0, -signal.SIGKILL), process.stderr.read().decode()
-        assert results(folder) == expected, (number, kills)
-        assert not (folder / "checkpoints").exists()

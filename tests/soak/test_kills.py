@@ -1,42 +1,67 @@
 """Commands that are killed or get signals at random: the last checkpoint stays whole, each end has
 the right status and one line, and the results are those of an undisturbed run."""
 
+import collections
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from commands import ROOT
+from commands import ROOT, run_command
+from PIL import Image
 
 from experiments.harness.signals import SIGNALS
-from soak.campaign import campaign
+from sffa_jax import data
+from soak.campaign import SEED, campaign
 
 pytestmark = pytest.mark.slow
-COMMON = ["--epochs", "6", "--seeds", "2", "--checkpoint-seconds", "0", "--parallel", "map"]
-SFFA = ["--algorithms", "sffa", "--hidden", "32"]
+GIVEN = ["--epochs", "4", "--hidden", "16", "--seeds", "2"]
+COMMON = [*GIVEN, "--algorithms", "sffa", "--parallel", "map", "--checkpoint-seconds", "0"]
+COMPARE = ["compare", *COMMON, "--save-networks"]
+PARTS = ["compare", *COMMON, "--shard"]
+GRID = ["--learning-rates", "1e-3", "--densities", "0.1", "--shares", "1", "--widths", "16"]
 COMMANDS = {
-    "compare": [*SFFA, *COMMON],
-    "continual": [*SFFA, *COMMON, "--scenarios", "class", "--strategies", "replay", "ewc"],
-    "latents": ["--algorithms", "sffa", "--hidden", "16", *COMMON, "--probes", "60"],
-    "symmetry": ["--hidden", "8", "--epochs", "2", "--seeds", "2"],
-    "report": ["{root}/compare"],
+    "compare": COMPARE,
+    # Nothing is saved before a kill, but the placement that was measured first.
+    "compare-auto": ["compare", *GIVEN, "--algorithms", "sffa", "--checkpoint-seconds", "9999"],
+    "continual": [
+        *("continual", *COMMON, "--scenarios", "class", "--tasks", "2"),
+        *("--strategies", "replay", "ewc"),
+    ],
+    "latents": ["latents", *COMMON, "--probes", "60", "--embedded", "20"],
+    "symmetry": ["symmetry", "--hidden", "8", "--epochs", "2", "--seeds", "2", "--no-sizes"],
+    "ablation": ["ablation", *COMMON, "--start", "default", "--end", "default"],
+    "robustness": ["robustness", *COMMON, *GRID, "--activations", "relu", "sigmoid"],
+    "benchmark": [
+        *("benchmark", "--cases", "networks", "--networks", "1x16", "--images", "128"),
+        *("--score-images", "150", "--batch-size", "64", "--features", "12", "--repeats", "1"),
+        *("--winners", "0", "--negatives", "uniform"),
+    ],
+    "report": ["report", "{root}/compare"],
+    "merge": ["merge", "--parts", "{root}/parts"],
+    "predict": ["predict", "{root}/compare", "{root}/pictures"],
 }
-TIMES = ("train_seconds", "task_seconds")
+NEEDS = {"report": ["compare"], "merge": ["parts"], "predict": ["compare", "pictures"]}
+MEASURED = {"train_seconds", "task_seconds", "seconds", "floor_ratio", "floor_ratios", "peak_mib"}
+"""Fields that are never twice the same."""
+
+KILLS = 4
+"""Kills and signals that a run survives before its results are compared."""
 LONGEST = 900
 """Seconds after which a start counts as hanging, on a busy machine, too."""
 
 
-def launch(name, root, folder):
+def launch(words, out):
     def restored():  # a shell's background jobs ignore SIGINT
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
-    words = [word.format(root=root) for word in COMMANDS[name]]
     return subprocess.Popen(
-        [sys.executable, "-m", f"experiments.{name}", *words, "--out", str(folder)],
+        [sys.executable, "-m", f"experiments.{words[0]}", *words[1:], "--out", str(out)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -47,11 +72,12 @@ def launch(name, root, folder):
 
 
 def finish(process):
-    """What a command printed to stderr until its end."""
+    """What a command printed to stderr, without the line of its time, which ends a whole run."""
     try:
-        return process.communicate(timeout=LONGEST)[1]
+        error = process.communicate(timeout=LONGEST)[1]
     finally:
         process.kill()
+    return "".join(line for line in error.splitlines(True) if not line.startswith("Time: "))
 
 
 def handles_signals(process):
@@ -65,53 +91,89 @@ def handles_signals(process):
     return False
 
 
-def results(folder):
-    """The records without what is never twice the same; a report has none."""
-    assert (folder / "report.html").stat().st_size > 1000
-    if folder.name.startswith("report"):
+def disturb(process, rng, life):
+    """Kills a command at any moment of its life, or sends signals; returns them."""
+    pause = rng.uniform(0, life)
+    if rng.random() < 0.4:
+        time.sleep(pause)
+        process.kill()
+        return [signal.SIGKILL]
+    if not handles_signals(process):
         return []
-    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+    time.sleep(pause)
+    sent = []
+    for _ in range(rng.integers(1, 6)):
+        sent.append(SIGNALS[rng.integers(len(SIGNALS))])
+        process.send_signal(sent[-1])
+        time.sleep(rng.choice([0, 0.002, 0.02, 0.15]))
+    return sent
+
+
+def results(out):
+    """What a command wrote, without what is never twice the same; a report is only looked at."""
+    if out.is_file():
+        return out.read_text(encoding="utf-8")
+    assert not (out / "checkpoints").exists()
+    if not out.name.startswith("merge"):
+        assert (out / "report.html").stat().st_size > 1000
+    if out.name.startswith("report"):
+        return []
+    lines = (out / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [{k: v for k, v in json.loads(line).items() if k not in MEASURED} for line in lines]
     return sorted(json.dumps(record, sort_keys=True) for record in records)
-
-
-def without_time(error):
-    """What a command wrote to stderr, without the line of its time, which ends a whole run."""
-    return "".join(line for line in error.splitlines(True) if not line.startswith("Time: "))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_random_kills_and_signals(tmp_path):
-    expected, seconds = {}, {}
-    for name in COMMANDS:
-        began = time.monotonic()
-        process = launch(name, tmp_path, tmp_path / name)
-        error = finish(process)
-        assert process.returncode == 0, (name, error)
-        expected[name], seconds[name] = results(tmp_path / name), time.monotonic() - began
-    ends = {"killed": 0, "signaled": 0, "ended": 0}
+    expected, life, ends = {}, {}, collections.Counter()
 
-    def disturb(process, rng, longest):
-        """Returns the signals that were sent."""
-        if not handles_signals(process):
-            return []
-        time.sleep(rng.uniform(0, longest))
-        if rng.random() < 0.4:
-            process.kill()
-            return [signal.SIGKILL]
-        sent = []
-        for _ in range(rng.integers(1, 6)):
-            sent.append(SIGNALS[rng.integers(len(SIGNALS))])
-            process.send_signal(sent[-1])
-            time.sleep(rng.choice([0, 0.002, 0.02, 0.15]))
-        return sent
+    def run_whole(name, words, out):
+        """The results of an undisturbed run; its duration is the command's life."""
+        began = time.monotonic()
+        process = launch(words, out)
+        error = finish(process)
+        assert (process.returncode, error) == (0, ""), (name, error[-3000:])
+        life[name] = time.monotonic() - began
+        expected[name] = results(out)
+
+    def need(name):
+        """Makes a command's input, and the results that it must have."""
+        if name in expected:
+            return
+        for needed in NEEDS.get(name, ()):
+            need(needed)
+        if name == "parts":
+            for part in ("1/2", "2/2"):
+                run = run_command(*PARTS, part, "--out", tmp_path / "parts")
+                assert run.status == 0, run.err
+        elif name == "pictures":
+            (tmp_path / "pictures").mkdir()
+            for i, image in enumerate(data.load("digits").test_images[:20]):
+                Image.fromarray(image).save(tmp_path / "pictures" / f"{i}.png")
+        elif name != "compare-auto":  # its results depend on the measured placement
+            run_whole(name, words_of(name), tmp_path / name)
+            return
+        expected[name], life[name] = None, 10.0
+
+    def words_of(name):
+        return [word.format(root=tmp_path) for word in COMMANDS[name]]
+
+    def compare(name, out):
+        key, words = name, words_of(name)
+        if name == "compare-auto":
+            (mode,) = json.loads((out / "config.json").read_text())["placements"].values()
+            key, words = f"compare-{mode}", [*words, "--parallel", mode]
+        if key not in expected:
+            run_whole(key, words, tmp_path / key)
+        assert results(out) == expected[key], key
 
     def attempt(rng, number):
-        name = list(COMMANDS)[number % len(COMMANDS)]
-        folder = tmp_path / f"{name}-{number}"
-        for disturbance in range(3):
-            process = launch(name, tmp_path, folder)
-            sent = disturb(process, rng, seconds[name] * (1 if disturbance else 0.7))
+        name = list(COMMANDS)[(SEED + number) % len(COMMANDS)]
+        need(name)
+        out, disturbed = tmp_path / f"{name}-{number}", 0
+        while True:
+            process = launch(words_of(name), out)
+            sent = disturb(process, rng, life[name]) if disturbed < KILLS else []
             error = finish(process)
             status = process.returncode
             if status == -signal.SIGKILL:
@@ -120,19 +182,17 @@ def test_random_kills_and_signals(tmp_path):
                 ends["signaled"] += 1
                 assert status in {128 + number for number in sent}, (name, status, sent)
                 assert error.count("\n") == 1, (name, sent, error[-3000:])
-                assert error.startswith("Interrupted. "), error[-3000:]
+                assert error.startswith("Interrupted. "), (name, sent, error[-3000:])
             else:
-                ends["ended"] += 1
-                assert (status, without_time(error)) == (0, ""), (name, sent, status, error[-3000:])
-            if status == 0:
-                break
-        else:
-            process = launch(name, tmp_path, folder)
-            error = finish(process)
-            assert (process.returncode, without_time(error)) == (0, ""), (name, error[-3000:])
-        assert results(folder) == expected[name], name
-        assert not (folder / "checkpoints").exists()
-        return name
+                assert (status, error) == (0, ""), (name, sent, status, error[-3000:])
+                compare(name, out)
+                (shutil.rmtree if out.is_dir() else os.remove)(out)
+                if disturbed == KILLS:
+                    return name
+                ends["too late"] += 1  # the next one is a new run
+                life[name] *= 0.8
+                continue
+            disturbed += 1
 
-    campaign("kills", 40, attempt, seconds=4 * LONGEST)
-    print(f"SOAK kills: {ends}")
+    campaign("kills", len(COMMANDS), attempt, seconds=4 * LONGEST)
+    print(f"SOAK kills: {dict(ends)}")

@@ -57,6 +57,13 @@ def test_the_oldest_programs_are_deleted(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+def test_another_process_deletes_a_program_at_the_same_time(tmp_path):
+    (tmp_path / "listed").symlink_to("deleted")
+    (tmp_path / "program").write_bytes(bytes(10))
+    delete_oldest(tmp_path, 5)
+    assert os.listdir(tmp_path) == ["listed"]
+
+
 def test_the_clock_counts_what_is_compiled_within_it():
     with Clock() as clock:
         jax.jit(lambda x: x + 1)(jnp.ones(3)).block_until_ready()

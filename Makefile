@@ -21,7 +21,7 @@ check-device: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 test: .venv/ready-dev $(EXTRA:%=.venv/ready-%)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-# Random campaigns: kills, command lines, folders, data files, mirrors, estimators; about 30 minutes.
+# Random campaigns: kills, command lines, folders, data files, mirrors, estimators; about 40 minutes.
 # SFFA_SOAK=0.1: a tenth of the attempts. SFFA_SOAK_SEED=1: other attempts.
 soak: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow -rP tests/soak $(ARGS)

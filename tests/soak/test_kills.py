@@ -56,28 +56,31 @@ LONGEST = 900
 
 
 def launch(words, out):
-    def restored():  # a shell's background jobs ignore SIGINT
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-
-    return subprocess.Popen(
+    # A child would inherit that a shell's background job ignores SIGINT, or SIGHUP under nohup.
+    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    process = subprocess.Popen(
         [sys.executable, "-m", f"experiments.{words[0]}", *words[1:], "--out", str(out)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=restored,
     )
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    return process
 
 
 def finish(process):
-    """What a command printed to stderr, without the line of its time, which ends a whole run."""
+    """What a command printed to stderr, without what a whole run prints there."""
     try:
         error = process.communicate(timeout=LONGEST)[1]
     finally:
         process.kill()
-    return "".join(line for line in error.splitlines(True) if not line.startswith("Time: "))
+    told = ("Time: ", "Network: ")
+    return "".join(line for line in error.splitlines(True) if not line.startswith(told))
 
 
 def handles_signals(process):

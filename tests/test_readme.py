@@ -268,7 +268,7 @@ def test_targets_of_make_are_there_and_start_what_is_understood(line):
             understand(match["name"], arguments)
 
 
-OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+OPTION = re.compile(r"(?<![\w-])--(?:(?:ffa|sffa|bp)\.)?([a-z][a-z-]+)")
 OTHERS = {
     *("help", "logdir", "array", "nodes", "ntasks-per-node", "gpus-per-node", "time", "signal"),
     *("requeue", "worker", "command", "xla"),

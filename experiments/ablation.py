@@ -15,14 +15,11 @@ from functools import cache
 from itertools import product
 from typing import Any, Self
 
+from experiments.config.cli import answer_usage
 from experiments.config.grids import DEEP_ONLY, START, STEPS, WITHOUT
 from experiments.config.options import Common
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import Recipe, Setting
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.grid import train_settings
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, load_dataset, make_splits
 from sffa_jax.checks import check_choice, reject
 
 
@@ -59,6 +56,15 @@ class Options(Common):
         given: dict[str, Any] = {name: v for name, v in values.items() if v is not None}
         start, end = (dataclasses.replace(PRESETS[n], **given) for n in (self.start, self.end))
         return start, end
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "ablation")
+
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.grid import train_settings
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits, load_dataset, make_splits
 
 
 def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting]:

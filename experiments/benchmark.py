@@ -15,15 +15,20 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+from experiments.bench.options import Options
+from experiments.config.cli import answer_usage
+from sffa_jax.checks import reject
+
+if __name__ == "__main__":
+    answer_usage(Options, "benchmark")
+
 import jax
 from rich.console import Console
 
 from experiments.bench.cases import CASES
-from experiments.bench.options import Options
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
 from experiments.reports.sections import write_report
-from sffa_jax.checks import reject
 
 EMPTY_RECORD: dict[str, Any] = dict.fromkeys(
     (

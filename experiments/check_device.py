@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
-
-from experiments.harness.experiment import execute
-from experiments.harness.signals import run_python
+from experiments.config.cli import answer_usage
 
 TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
 """Arguments of pytest: tests that depend on the device."""
@@ -66,6 +63,15 @@ class Options:
                 arguments += ["--dataset", DATA, "--data-dir", str(self.data_dir)]
             steps[name] = ["-m", f"experiments.{module}", *arguments, "--out", f"{self.out}/{name}"]
         return steps if self.quick else steps | {"tests": ["-m", "pytest", *TESTS.split()]}
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "check_device")
+
+from rich.console import Console
+
+from experiments.harness.experiment import execute
+from experiments.harness.signals import run_python
 
 
 def main(options: Options) -> None:

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rich.console import Console
-
 from experiments.config import options as shared
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.predictions import describe
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
-from experiments.harness.trainer import train_runs
+from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import reject
 
@@ -30,6 +24,18 @@ class Options(shared.Options):
 
     save_networks: bool = False
     """Save the network of every run under --out."""
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "compare")
+
+from rich.console import Console
+
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.predictions import describe
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
+from experiments.harness.trainer import train_runs
 
 
 def check_networks(folder: RunFolder) -> None:

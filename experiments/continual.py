@@ -11,16 +11,21 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from experiments.config.cli import answer_usage
+from experiments.config.continual_options import Options
+from experiments.reports.names import algorithm_name
+
+if __name__ == "__main__":
+    answer_usage(Options, "continual")
+
 import numpy as np
 from rich.console import Console
 
-from experiments.config.continual_options import Options
 from experiments.harness.continual_records import record_of, strength_of
 from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import data_record, load_dataset
-from experiments.reports.names import algorithm_name
 from sffa_jax.training import augment
 
 

@@ -14,21 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from rich.console import Console
-
 from experiments.config import options as shared
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.layer_measurements import first, gather, measure, watch
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
-from experiments.harness.trainer import train_runs
+from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
-from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
 from sffa_jax.checks import check_integer
-from sffa_jax.scale.processes import is_main_process
-from sffa_jax.training.learner import State
-from sffa_jax.training.saved import load
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,23 @@ class Options(shared.Options):
         for name in ("probes", "embedded"):
             check_integer("options", name, getattr(self, name), 50)
         return super().resolve()
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "latents")
+
+import numpy as np
+from rich.console import Console
+
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.layer_measurements import first, gather, measure, watch
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
+from experiments.harness.trainer import train_runs
+from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
+from sffa_jax.scale.processes import is_main_process
+from sffa_jax.training.learner import State
+from sffa_jax.training.saved import load
 
 
 def make_plan(options: Options) -> Plan:

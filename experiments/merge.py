@@ -16,11 +16,8 @@ from typing import Any, Self
 
 import tyro
 
+from experiments.config.cli import answer_usage
 from experiments.config.options import RUNTIME_OPTIONS
-from experiments.harness.experiment import execute
-from experiments.harness.records import IDENTITY, run_of
-from experiments.harness.results import Results, load_results
-from experiments.harness.run_folder import RunFolder
 from sffa_jax.checks import reject
 
 
@@ -38,6 +35,15 @@ class Options:
         """The options before the command line is read."""
         del arguments
         return cls(tyro.MISSING, tyro.MISSING)
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "merge")
+
+from experiments.harness.experiment import execute
+from experiments.harness.records import IDENTITY, run_of
+from experiments.harness.results import Results, load_results
+from experiments.harness.run_folder import RunFolder
 
 
 def find_parts(folder: Path) -> list[Path]:

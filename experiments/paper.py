@@ -13,12 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from rich.console import Console
-
-from experiments.claims import machine_time, verdicts
-from experiments.claims.doc_tables import markdown
-from experiments.harness.experiment import execute
-from experiments.harness.signals import run_python
+from experiments.config.cli import answer_usage
 from sffa_jax.checks import check_choice, check_integer, reject
 
 
@@ -121,6 +116,16 @@ class Options:
             words += ["--data-dir", str(self.data_dir)]
         return [*words, "--out", str(self.out / step)]
 
+
+if __name__ == "__main__":
+    answer_usage(Options, "paper")
+
+from rich.console import Console
+
+from experiments.claims import machine_time, verdicts
+from experiments.claims.doc_tables import markdown
+from experiments.harness.experiment import execute
+from experiments.harness.signals import run_python
 
 TITLES = {
     "classification": "Classification",

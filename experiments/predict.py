@@ -15,14 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TextIO
 
-import numpy as np
 import tyro
 
-from experiments.harness.experiment import execute
-from experiments.harness.results import load_results
-from sffa_jax import data
+from experiments.config.cli import answer_usage
 from sffa_jax.checks import reject
-from sffa_jax.training.saved import Saved, load
 
 CHUNK = 500
 """Number of pictures read at once."""
@@ -49,6 +45,17 @@ class Options:
         """Returns the options before the command line is read."""
         del arguments
         return cls(tyro.MISSING, tyro.MISSING)
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "predict")
+
+import numpy as np
+
+from experiments.harness.experiment import execute
+from experiments.harness.results import load_results
+from sffa_jax import data
+from sffa_jax.training.saved import Saved, load
 
 
 def find_network(run: Path, name: str | None) -> Path:

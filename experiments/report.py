@@ -14,11 +14,7 @@ from typing import Annotated, Self
 
 import tyro
 
-from experiments.harness.experiment import execute
-from experiments.harness.results import load_results
-from experiments.reports import overview
-from experiments.reports.html_report import html_report
-from experiments.reports.sections import SECTIONS, section_of
+from experiments.config.cli import answer_usage
 from sffa_jax.checks import check_choice, reject
 
 
@@ -36,6 +32,16 @@ class Options:
         """Returns the options before the command line is read."""
         del arguments
         return cls(tyro.MISSING)
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "report")
+
+from experiments.harness.experiment import execute
+from experiments.harness.results import load_results
+from experiments.reports import overview
+from experiments.reports.html_report import html_report
+from experiments.reports.sections import SECTIONS, section_of
 
 
 def main(options: Options) -> None:

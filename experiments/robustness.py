@@ -16,12 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from experiments.config import options as shared
+from experiments.config.cli import answer_usage
 from experiments.config.grids import THRESHOLDS
 from experiments.config.recipe import Setting
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.grid import train_settings
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
 from sffa_jax.checks import check_choice, check_integer, check_range
 
 
@@ -60,6 +57,15 @@ class Options(shared.Options):
         for fraction in self.shares:
             check_range("robustness", "shares", fraction, above=0, at_most=1)
         return super().resolve()
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "robustness")
+
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.grid import train_settings
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
 
 
 def grid(options: Options, algorithm: str) -> list[Setting]:

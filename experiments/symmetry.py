@@ -15,23 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from experiments.config import options as shared
+from experiments.config.cli import answer_usage
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
 from experiments.config.recipe import Recipe
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, load_splits
 from experiments.reports.names import ALGORITHM_NAMES
-from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.checks import check_choice, reject
-from sffa_jax.scale.sweep import seed_keys, sweep
-from sffa_jax.training.evaluate import evaluate
-from sffa_jax.training.fit import Progress, start, train_epoch
-from sffa_jax.training.local import LocalState
 
 NUM_PROBES = 500
 """Maximum number of validation images on which gradients are measured."""
@@ -59,6 +48,23 @@ class Options(shared.Options):
         if self.recipe.update_order == "greedy":
             raise reject("symmetry", "update_order", "train all layers at once", "'greedy'")
         return super().resolve()
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "symmetry")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits, load_splits
+from sffa_jax.analysis.symmetry import gradient_norms
+from sffa_jax.scale.sweep import seed_keys, sweep
+from sffa_jax.training.evaluate import evaluate
+from sffa_jax.training.fit import Progress, start, train_epoch
+from sffa_jax.training.local import LocalState
 
 
 def recipes_of(options: Options) -> dict[tuple[str, str], Recipe]:

@@ -6,30 +6,28 @@ of trained networks, `data` the data sets, `sklearn` the estimators. Each packag
 its modules in reading order.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sffa_jax.core import bodies, class_units, goodness, losses, negatives, overlays, rules
-from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.image_layout import Grid
-from sffa_jax.core.layer import Layer
-from sffa_jax.core.network import Network, init_network, label_scores
-from sffa_jax.core.rules import LocalRule, ffa, make_rule, sffa, with_class_units
-from sffa_jax.training.backprop import backprop_learner
-from sffa_jax.training.evaluate import Accuracy, evaluate, predict
-from sffa_jax.training.fit import FitResult, Schedule, fit, start, train_epoch
-from sffa_jax.training.learner import Learner
-from sffa_jax.training.local import local_learner
-from sffa_jax.training.samples import Samples, make_samples, samples_from
-from sffa_jax.training.saved import load, save
-from sffa_jax.training.update_order import greedy
+from sffa_jax._lazy import lazy
 
 if TYPE_CHECKING:
     from sffa_jax import analysis, continual, core, data, scale, sklearn, training
+    from sffa_jax.core import bodies, class_units, goodness, losses, negatives, overlays, rules
+    from sffa_jax.core.architectures import conv_layers, dense_layers
+    from sffa_jax.core.image_layout import Grid
+    from sffa_jax.core.layer import Layer
+    from sffa_jax.core.network import Network, init_network, label_scores
+    from sffa_jax.core.rules import LocalRule, ffa, make_rule, sffa, with_class_units
+    from sffa_jax.training.backprop import backprop_learner
+    from sffa_jax.training.evaluate import Accuracy, evaluate, predict
+    from sffa_jax.training.fit import FitResult, Schedule, fit, start, train_epoch
+    from sffa_jax.training.learner import Learner
+    from sffa_jax.training.local import local_learner
+    from sffa_jax.training.samples import Samples, make_samples, samples_from
+    from sffa_jax.training.saved import load, save
+    from sffa_jax.training.update_order import greedy
 
 __version__ = "0.1.0"
-
-_PACKAGES = ("analysis", "continual", "core", "data", "scale", "sklearn", "training")
 
 __all__ = [
     "Accuracy",
@@ -77,13 +75,23 @@ __all__ = [
     "with_class_units",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Imports a sub-package when it is first used, so that `import sffa_jax` stays fast."""
-    if name in _PACKAGES:
-        return importlib.import_module(f"sffa_jax.{name}")
-    raise AttributeError(f"module 'sffa_jax' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        **dict.fromkeys(("analysis", "continual", "data", "scale", "sklearn", "training"), ()),
+        "core": ("bodies", "class_units", "goodness", "losses", "negatives", "overlays", "rules"),
+        "core.architectures": ("conv_layers", "dense_layers"),
+        "core.image_layout": ("Grid",),
+        "core.layer": ("Layer",),
+        "core.network": ("Network", "init_network", "label_scores"),
+        "core.rules": ("LocalRule", "ffa", "make_rule", "sffa", "with_class_units"),
+        "training.backprop": ("backprop_learner",),
+        "training.evaluate": ("Accuracy", "evaluate", "predict"),
+        "training.fit": ("FitResult", "Schedule", "fit", "start", "train_epoch"),
+        "training.learner": ("Learner",),
+        "training.local": ("local_learner",),
+        "training.samples": ("Samples", "make_samples", "samples_from"),
+        "training.saved": ("load", "save"),
+        "training.update_order": ("greedy",),
+    },
+)

@@ -10,16 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST = 2**31 - 1
 """Largest integer argument; integers in JAX have 32 bits."""
 
-FINITE = float(np.finfo(np.float32).max)
+FINITE = (2 - 2**-23) * 2.0**127
 """Largest finite number in float32."""
 
 
@@ -114,6 +110,8 @@ def _is_number(value: Any) -> bool:
         return not isinstance(value, bool)
     if getattr(value, "shape", None) != ():
         return False
+    import jax.numpy as jnp
+
     return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
@@ -132,8 +130,11 @@ def check_range(
 
     A traced value passes, because its number is unknown; sweeps trace hyperparameters.
     """
-    if isinstance(value, jax.core.Tracer):
-        return
+    if not isinstance(value, Real):
+        import jax  # not above: a command's help needs no JAX, which takes a second to import
+
+        if isinstance(value, jax.core.Tracer):
+            return
     if not _is_number(value):
         raise reject_type(where, argument, "be a number", repr(value), advice)
     number: Any = value if isinstance(value, Real) else float(value)

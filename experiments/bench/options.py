@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import sffa_jax
 from experiments.config.options import check_names, flags
 from experiments.config.sizes import MOST_LAYERS
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
-from sffa_jax.core.negatives import NEGATIVES
-from sffa_jax.training.fit import Schedule
 
 CASE_NAMES = (
     *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
@@ -74,7 +73,7 @@ class Options:
           ValueError: naming the first invalid option.
         """
         check_names("cases", self.cases, CASE_NAMES)
-        check_names("negatives", self.negatives, list(NEGATIVES))
+        check_names("negatives", self.negatives, list(sffa_jax.negatives.NEGATIVES))
         for network in self.networks:
             hidden_widths(network)
         for name in ("winners", "images", "score_images", "features", "memory_width", "repeats"):
@@ -84,7 +83,7 @@ class Options:
         for name in ("sweep_widths", "sweep_seeds"):
             for value in getattr(self, name):
                 check_integer("options", name, value, 1)
-        Schedule(1, self.batch_size).steps_per_epoch(self.images)
+        sffa_jax.Schedule(1, self.batch_size).steps_per_epoch(self.images)
         if self.device is not None:
             check_choice("options", "device", self.device, ("cpu", "gpu", "tpu"))
 

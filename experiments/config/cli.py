@@ -170,6 +170,21 @@ def read_words(
     return values
 
 
+def answer_usage(options: type[HasDefaults], name: str) -> None:
+    """Ends the process if its command line asks for help or is invalid; otherwise returns.
+
+    Each command calls this below its options, before it imports JAX and what trains and draws.
+
+    Raises:
+      SystemExit: after `--help` with status 0, after an error with status 2.
+    """
+    try:
+        parse(options, name, None)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 def expanded(value: Any) -> Any:
     """Returns paths with their `~` replaced by the home directory: a shell leaves --out=~/x alone.
 

@@ -3,25 +3,20 @@
 A new method is one line in `METHODS`; `docs/continual.md` shows an example.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
+import sffa_jax
+from sffa_jax import continual, training
 
-from sffa_jax.continual import features, strategies
-from sffa_jax.continual.class_groups import grouped_model
-from sffa_jax.continual.model import Model
-from sffa_jax.continual.scenarios import Scenario
-from sffa_jax.continual.strategy import Strategy
-from sffa_jax.core.rules import LocalRule, ffa, sffa
-from sffa_jax.training import augment
+if TYPE_CHECKING:
+    import jax
 
-GROUP_RULES: dict[str, LocalRule] = {
-    "sffa": sffa(logit_scale=1.0, eps=1e-6),
-    "ffa": ffa(threshold=1.0, logit_scale=2.0),
-}
-"""Rules whose logit scores class groups and class subspaces, for images of mean square 1."""
+    from sffa_jax import LocalRule
+    from sffa_jax.continual import Model, Scenario, Strategy
 
 
 class Setup(NamedTuple):
@@ -72,31 +67,38 @@ class Method(NamedTuple):
 
 def _pixels(setup: Setup) -> Model:
     del setup
-    return features.pixels()
+    return continual.features.pixels()
 
 
 def _random_features(setup: Setup) -> Model:
-    return features.random_features(setup.options.features)
+    return continual.features.random_features(setup.options.features)
 
 
 def _maps(setup: Setup) -> Model:
-    return features.maps(setup.shape, setup.options.features)[0]
+    return continual.features.maps(setup.shape, setup.options.features)[0]
+
+
+def _rule(algorithm: str) -> LocalRule:
+    """The rule whose logit scores class groups and class subspaces, for images of mean square 1."""
+    if algorithm == "ffa":
+        return sffa_jax.ffa(threshold=1.0, logit_scale=2.0)
+    return sffa_jax.sffa(logit_scale=1.0, eps=1e-6)
 
 
 def _groups(setup: Setup) -> Model:
-    rule = GROUP_RULES[setup.algorithm]
+    rule = _rule(setup.algorithm)
     classes = setup.scenario.num_classes
-    return grouped_model(setup.options.hidden, classes, rule.logit, polar=rule.polar)
+    return continual.grouped_model(setup.options.hidden, classes, rule.logit, polar=rule.polar)
 
 
 def _class_groups(setup: Setup, slots: int = 0) -> Strategy:
     negatives = setup.options.synthetic_negatives
-    return strategies.class_groups(shape=setup.shape, negatives=negatives, slots=slots)
+    return continual.strategies.class_groups(shape=setup.shape, negatives=negatives, slots=slots)
 
 
 def _class_subspaces(setup: Setup) -> Strategy:
-    rule, options = GROUP_RULES[setup.algorithm], setup.options
-    return strategies.class_subspaces(
+    rule, options = _rule(setup.algorithm), setup.options
+    return continual.strategies.class_subspaces(
         logit=rule.logit, polar=rule.polar, axes=options.axes, online=options.online
     )
 
@@ -104,16 +106,18 @@ def _class_subspaces(setup: Setup) -> Strategy:
 def _replay(setup: Setup) -> Strategy:
     moved = None
     if setup.options.memory_shift:
-        moved = augment.shift(setup.shape, setup.options.memory_shift, setup.background)
-    return strategies.replay(slots=setup.options.memory, augment=moved)
+        moved = training.augment.shift(setup.shape, setup.options.memory_shift, setup.background)
+    return continual.strategies.replay(slots=setup.options.memory, augment=moved)
 
 
 def _slda(setup: Setup) -> Strategy:
-    return strategies.slda(online=setup.options.online)
+    return continual.strategies.slda(online=setup.options.online)
 
 
 def _slda_maps(setup: Setup) -> Strategy:
-    return strategies.slda(feature_loss=features.maps(setup.shape, setup.options.features)[1])
+    return continual.strategies.slda(
+        feature_loss=continual.features.maps(setup.shape, setup.options.features)[1]
+    )
 
 
 def _all(strength: float) -> dict[str, float]:
@@ -121,18 +125,22 @@ def _all(strength: float) -> dict[str, float]:
 
 
 METHODS: dict[str, Method] = {
-    "none": Method("none", lambda _: strategies.none(), note="lower bound"),
-    "ewc": Method("EWC", lambda s: strategies.ewc(strength=s.strength), _all(1e5)),
-    "si": Method("SI", lambda s: strategies.si(strength=s.strength), _all(1e4) | {"bp": 1e3}),
-    "mas": Method("MAS", lambda s: strategies.mas(strength=s.strength), _all(1.0)),
-    "lwf": Method("LwF", lambda s: strategies.lwf(strength=s.strength), _all(1.0)),
-    "gem": Method("GEM", lambda s: strategies.gem(patterns=s.options.patterns)),
-    "agem": Method("A-GEM", lambda s: strategies.agem(slots=s.options.memory)),
+    "none": Method("none", lambda _: continual.strategies.none(), note="lower bound"),
+    "ewc": Method("EWC", lambda s: continual.strategies.ewc(strength=s.strength), _all(1e5)),
+    "si": Method(
+        "SI", lambda s: continual.strategies.si(strength=s.strength), _all(1e4) | {"bp": 1e3}
+    ),
+    "mas": Method("MAS", lambda s: continual.strategies.mas(strength=s.strength), _all(1.0)),
+    "lwf": Method("LwF", lambda s: continual.strategies.lwf(strength=s.strength), _all(1.0)),
+    "gem": Method("GEM", lambda s: continual.strategies.gem(patterns=s.options.patterns)),
+    "agem": Method("A-GEM", lambda s: continual.strategies.agem(slots=s.options.memory)),
     "replay": Method("Replay", _replay),
-    "derpp": Method("DER++", lambda s: strategies.derpp(slots=s.options.memory)),
-    "gdumb": Method("GDumb", lambda s: strategies.gdumb(slots=s.options.memory)),
+    "derpp": Method("DER++", lambda s: continual.strategies.derpp(slots=s.options.memory)),
+    "gdumb": Method("GDumb", lambda s: continual.strategies.gdumb(slots=s.options.memory)),
     "joint": Method(
-        "joint (upper bound)", lambda _: strategies.joint(), note="upper bound: stores every image"
+        "joint (upper bound)",
+        lambda _: continual.strategies.joint(),
+        note="upper bound: stores every image",
     ),
     "class_subspaces": Method(
         "Class subspaces (CLAFIC)",
@@ -151,13 +159,13 @@ METHODS: dict[str, Method] = {
     ),
     "usage_gating": Method(
         "Usage gating",
-        lambda s: strategies.usage_gating(strength=s.strength),
+        lambda s: continual.strategies.usage_gating(strength=s.strength),
         {"sffa": 1.0, "ffa": 1.0},
         forward_only=True,
     ),
     "ncm": Method(
         "Nearest class mean, pixels",
-        lambda s: strategies.ncm(online=s.options.online),
+        lambda s: continual.strategies.ncm(online=s.options.online),
         model=_pixels,
         readout=True,
         online=True,

@@ -1,11 +1,11 @@
 """Options of the continual-learning experiment, and the networks that they define."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-
-import optax
 
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, Setup, described
@@ -13,12 +13,8 @@ from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import MOST_EPOCHS
+from sffa_jax import continual, core
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
-from sffa_jax.continual.model import COUPLINGS, Model, end_to_end, forward_only
-from sffa_jax.continual.problem import NEGATIVES
-from sffa_jax.continual.scenarios import SCENARIOS, Scenario, class_order
-from sffa_jax.continual.strategies.class_groups import NEGATIVES as SYNTHETIC
-from sffa_jax.core.image_layout import POOLS
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
@@ -60,7 +56,8 @@ OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
 """Size of the appended label code. With one label per class, a strong code separates the units of
 different tasks; with the same labels in all tasks, it only hides the image."""
 
-OPTIMIZERS = {"adam": optax.adam, "adagrad": optax.adagrad}
+OPTIMIZERS = ("adam", "adagrad")
+"""Names of optimizers in optax."""
 
 LOSS = {"sffa": "softmax", "ffa": "bce"}
 """Local loss of each algorithm, chosen on held-out training images."""
@@ -70,7 +67,7 @@ LOSS = {"sffa": "softmax", "ffa": "bce"}
 class Options(shared.Common):
     """Learn a data set's classes a few at a time and measure forgetting."""
 
-    scenarios: tuple[str, ...] = SCENARIOS
+    scenarios: tuple[str, ...] = ("class", "domain", "task")
     """Question at test time: class (which of all classes so far), domain (which of a task's, task
     unknown), task (the same, task known)."""
     strategies: tuple[str, ...] = dataclasses.field(
@@ -158,11 +155,12 @@ class Options(shared.Common):
         """
         self.check(ALGORITHMS)
         check_choice("options", "preset", self.preset, PRESETS)
-        check_choice("options", "coupling", self.coupling, COUPLINGS)
-        check_choice("options", "negatives", self.negatives, NEGATIVES)
-        check_names("scenarios", self.scenarios, SCENARIOS)
+        check_choice("options", "coupling", self.coupling, continual.model.COUPLINGS)
+        check_choice("options", "negatives", self.negatives, continual.problem.NEGATIVES)
+        check_names("scenarios", self.scenarios, continual.SCENARIOS)
         check_names("strategies", self.strategies, METHODS)
-        check_names("synthetic_negatives", self.synthetic_negatives, SYNTHETIC)
+        kinds = (*continual.synthetic_negatives.SYNTHETIC_NEGATIVES, "other")
+        check_names("synthetic_negatives", self.synthetic_negatives, kinds)
         check_choice("options", "optimizer", self.optimizer, OPTIMIZERS)
         self._check_strategies()
         self.given_strengths()
@@ -183,8 +181,8 @@ class Options(shared.Common):
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0, at_most=MOST_EPOCHS)
-        check_choice("options", "pool", resolved.pool, ("none", *POOLS))
-        resolved.recipe("sffa", Scenario("class", self.tasks, 2)).check()
+        check_choice("options", "pool", resolved.pool, ("none", *core.image_layout.POOLS))
+        resolved.recipe("sffa", continual.Scenario("class", self.tasks, 2)).check()
         if resolved.channels and str(resolved.overlay).startswith("appended"):
             raise reject(
                 "options", "overlay", "be image_wave or none with convolutions", resolved.overlay
@@ -236,9 +234,9 @@ class Options(shared.Common):
 
     def order(self, num_classes: int, seed: int) -> tuple[int, ...]:
         """Returns the order of classes of one seed."""
-        return self.class_order or class_order(num_classes, self.tasks, seed)
+        return self.class_order or continual.scenarios.class_order(num_classes, self.tasks, seed)
 
-    def recipe(self, algorithm: str, scenario: Scenario) -> Recipe:
+    def recipe(self, algorithm: str, scenario: continual.Scenario) -> Recipe:
         """Returns the recipe of an algorithm's network, for resolved options."""
         assert self.channels is not None
         assert self.hidden is not None
@@ -263,15 +261,17 @@ class Options(shared.Common):
             **(learned if self.class_units == "learned" else {}),
         )
 
-    def model(self, algorithm: str, scenario: Scenario, shape: Sequence[int]) -> Model:
+    def model(
+        self, algorithm: str, scenario: continual.Scenario, shape: Sequence[int]
+    ) -> continual.Model:
         """Returns the network of "sffa", "ffa" or "bp" for images of this shape."""
         recipe = self.recipe(algorithm, scenario)
         if algorithm == "bp":
-            return end_to_end(recipe.layers("bp", shape), scenario.num_labels)
+            return continual.end_to_end(recipe.layers("bp", shape), scenario.num_labels)
         network = recipe.network(algorithm, shape, scenario.num_labels)
-        return forward_only(network, coupling=self.coupling)
+        return continual.forward_only(network, coupling=self.coupling)
 
-    def model_for(self, strategy: str, setup: Setup) -> Model:
+    def model_for(self, strategy: str, setup: Setup) -> continual.Model:
         """Returns the network of a strategy: `model`, or that of the method."""
         method = METHODS[strategy]
         if method.model is not None:

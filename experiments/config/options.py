@@ -1,5 +1,7 @@
 """Command-line options of all training experiments."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 import shlex
@@ -8,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-import jax
 import tyro
 
 from experiments.config.by_algorithm import (
@@ -20,10 +21,8 @@ from experiments.config.by_algorithm import (
 from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import ALGORITHMS, Recipe
 from experiments.config.sizes import check_seeds
-from sffa_jax import data
+from sffa_jax import scale
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
-from sffa_jax.scale.mesh import make_mesh
-from sffa_jax.scale.placement import MODES, Placement, available
 
 Cell = TypeVar("Cell")
 
@@ -144,20 +143,24 @@ class Common:
         Raises:
           ValueError: for the first invalid option.
         """
+        import jax  # not above: the help needs neither JAX nor data
+
+        from sffa_jax import data
+
         data.check_name(self.dataset)
         data.check_image_size("options", self.image_size)
         check_choice("options", "color", self.color, data.COLORS)
         data.check_test_fraction("options", self.test_fraction)
-        check_choice("options", "parallel", self.parallel, ["auto", *MODES])
+        check_choice("options", "parallel", self.parallel, ["auto", *scale.placement.MODES])
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)
         check_seeds(self.seeds)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
         check_integer("options", "devices_per_run", self.devices_per_run, 1)
-        make_mesh(1, self.devices_per_run)
+        scale.mesh.make_mesh(1, self.devices_per_run)
         if jax.process_count() > 1:
-            modes = [placement.mode for placement in available()]
+            modes = [placement.mode for placement in scale.placement.available()]
             check_choice("options", "parallel", self.parallel, ["auto", *modes])
         _ = self.placement
         self.part()
@@ -172,15 +175,16 @@ class Common:
         return dataclasses.replace(self, algorithms=tuple(dict.fromkeys(self.algorithms)))
 
     @property
-    def placement(self) -> Placement | None:
+    def placement(self) -> scale.placement.Placement | None:
         """Placement of the runs on the devices; None: the fastest mode, to be measured.
 
         Raises:
           ValueError: for several devices per run in a mode other than "devices".
         """
+        make = scale.placement.Placement
         if self.parallel == "auto":
-            return Placement("devices", self.devices_per_run) if self.devices_per_run > 1 else None
-        return Placement(self.parallel, self.devices_per_run)
+            return make("devices", self.devices_per_run) if self.devices_per_run > 1 else None
+        return make(self.parallel, self.devices_per_run)
 
     def part(self) -> tuple[int, int]:
         """Returns (number of this part, number of parts), both from 1; (1, 1) is all runs.

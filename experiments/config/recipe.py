@@ -1,37 +1,30 @@
 """A recipe: all choices of a training run, by name.
 
-A recipe contains only plain values, so that files and command lines can represent it.
+A recipe contains only plain values, so that files and command lines can represent it. Names of the
+library are written in full (`sffa_jax.fit`): each is imported when it is first used, so that
+commands print their help without JAX.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optax
-
+import sffa_jax
+from sffa_jax import core, training
 from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
-from sffa_jax.core import class_units, overlays, rules
-from sffa_jax.core.architectures import NORMALIZATIONS, PADDINGS, conv_layers, dense_layers
-from sffa_jax.core.goodness import MEASURES
-from sffa_jax.core.image_layout import POOLS
-from sffa_jax.core.layer import Layer
-from sffa_jax.core.losses import LOSSES, softmax_cross_entropy
-from sffa_jax.core.negatives import NEGATIVES
-from sffa_jax.core.network import Network
-from sffa_jax.core.overlays import MakeOverlay
-from sffa_jax.training import augment
-from sffa_jax.training.backprop import backprop_learner
-from sffa_jax.training.fit import Schedule
-from sffa_jax.training.learner import Learner
-from sffa_jax.training.local import local_learner
-from sffa_jax.training.update_order import greedy
+
+if TYPE_CHECKING:
+    import optax
+
+    from sffa_jax.core.overlays import MakeOverlay
 
 ALGORITHMS = ("ffa", "sffa", "bp")
 OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
 CLASS_UNITS = ("none", "groups", "learned")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
-SCORES = tuple(rules.SCORES)
 LR_SCHEDULES = ("constant", "cosine", "one_cycle")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
@@ -162,17 +155,17 @@ class Recipe:
             ("overlay", OVERLAYS),
             ("class_units", CLASS_UNITS),
             ("update_order", UPDATE_ORDERS),
-            ("score", SCORES),
+            ("score", core.rules.SCORES),
             ("lr_schedule", LR_SCHEDULES),
             ("selection", SELECTIONS),
             ("scaling", SCALINGS),
             ("precision", PRECISIONS),
-            ("ffa_measure", MEASURES),
-            ("padding", PADDINGS),
-            ("edges", augment.EDGES),
-            ("loss", LOSSES),
-            ("negatives", NEGATIVES),
-            ("measure", MEASURES),
+            ("ffa_measure", core.goodness.MEASURES),
+            ("padding", core.architectures.PADDINGS),
+            ("edges", training.augment.EDGES),
+            ("loss", core.losses.LOSSES),
+            ("negatives", core.negatives.NEGATIVES),
+            ("measure", core.goodness.MEASURES),
         ):
             check_choice("options", name, getattr(self, name), choices)
         if (self.overlay == "none") != (self.class_units != "none"):
@@ -189,9 +182,10 @@ class Recipe:
         for name in ("kernel", "stride", "overlay_size"):
             check_integer("options", name, getattr(self, name), 1)
         if self.pool is not None:
-            check_choice("options", "pool", self.pool, POOLS)
+            check_choice("options", "pool", self.pool, core.image_layout.POOLS)
         if self.normalization is not None:
-            check_choice("options", "normalization", self.normalization, NORMALIZATIONS)
+            known = core.architectures.NORMALIZATIONS
+            check_choice("options", "normalization", self.normalization, known)
         check_range("options", "dropout", self.dropout, at_least=0, at_most=0.99)
         check_integers("options", "pooled", self.pooled, 0)
         check_integer("options", "shift", self.shift, 0)
@@ -201,20 +195,21 @@ class Recipe:
         if self.ffa_winners is not None:
             check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
 
-    def rule(self, algorithm: str) -> rules.LocalRule:
+    def rule(self, algorithm: str) -> sffa_jax.LocalRule:
         """Returns the local rule of "ffa" or "sffa"."""
         names = ("loss", "normalize", "score", "activity_rate", "clip")
         choices: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.loss == "softmax":
-            choices["loss"] = partial(softmax_cross_entropy, label_smoothing=self.label_smoothing)
+            loss = core.losses.softmax_cross_entropy
+            choices["loss"] = partial(loss, label_smoothing=self.label_smoothing)
         if algorithm == "ffa":
-            return rules.ffa(
+            return sffa_jax.ffa(
                 threshold=self.ffa_threshold,
                 logit_scale=self.ffa_logit_scale,
                 measure=self.ffa_measure,
                 **choices,
             )
-        return rules.sffa(
+        return sffa_jax.sffa(
             logit_scale=self.logit_scale, eps=self.eps, measure=self.measure, **choices
         )
 
@@ -222,21 +217,22 @@ class Recipe:
         """Returns the function that draws the overlay for images of this shape."""
         size, value = self.overlay_size, self.overlay_value
         if self.overlay == "corner":
-            return overlays.corner_one_hot(value=value)
+            return core.overlays.corner_one_hot(value=value)
         if self.overlay == "none":
-            return overlays.none()
+            return core.overlays.none()
         if self.overlay == "image_wave":
-            return overlays.image_wave(shape)
+            return core.overlays.image_wave(shape)
         if self.overlay == "appended_pattern":
-            return overlays.appended_pattern(size=size, density=self.overlay_density, value=value)
-        return overlays.appended_gaussian(size=size, value=value)
+            density = self.overlay_density
+            return core.overlays.appended_pattern(size=size, density=density, value=value)
+        return core.overlays.appended_gaussian(size=size, value=value)
 
     @property
     def depth(self) -> int:
         """Number of hidden layers."""
         return len(self.channels) + len(self.hidden)
 
-    def layers(self, algorithm: str, shape: Sequence[int]) -> tuple[Layer, ...]:
+    def layers(self, algorithm: str, shape: Sequence[int]) -> tuple[sffa_jax.Layer, ...]:
         """Returns the hidden layers of one algorithm for images of this shape.
 
         Layers that are trained end to end have no winners.
@@ -250,8 +246,8 @@ class Recipe:
             "dropout": self.dropout,
         }
         if not self.channels:
-            return dense_layers(self.hidden, **common)
-        convolutions = conv_layers(
+            return sffa_jax.dense_layers(self.hidden, **common)
+        convolutions = sffa_jax.conv_layers(
             shape,
             self.channels,
             kernel=self.kernel,
@@ -261,16 +257,16 @@ class Recipe:
             pooled=self.pooled or None,
             **common,
         )
-        return convolutions + (dense_layers(self.hidden, **common) if self.hidden else ())
+        return convolutions + (sffa_jax.dense_layers(self.hidden, **common) if self.hidden else ())
 
-    def network(self, algorithm: str, shape: Sequence[int], classes: int) -> Network:
+    def network(self, algorithm: str, shape: Sequence[int], classes: int) -> sffa_jax.Network:
         """Returns the forward-only network of "ffa" or "sffa" for images of this shape."""
         rule = self.rule(algorithm)
         if self.class_units == "groups":
-            rule = rules.with_class_units(rule, class_units.groups())
+            rule = sffa_jax.with_class_units(rule, core.class_units.groups())
         elif self.class_units == "learned":
-            rule = rules.with_class_units(rule, class_units.learned())
-        return Network(
+            rule = sffa_jax.with_class_units(rule, core.class_units.learned())
+        return sffa_jax.Network(
             layers=self.layers(algorithm, shape),
             rule=rule,
             make_overlay=self.make_overlay(shape),
@@ -279,29 +275,32 @@ class Recipe:
             input_skip=self.input_skip,
         )
 
-    def schedule(self, shape: Sequence[int], background: Any = 0.0) -> Schedule:
+    def schedule(self, shape: Sequence[int], background: Any = 0.0) -> sffa_jax.Schedule:
         """Returns the schedule; `background` is the scaled value of a black pixel."""
         steps = []
         if self.rotation or self.zoom:
-            steps.append(augment.affine(shape, self.rotation, self.zoom, background))
+            steps.append(training.augment.affine(shape, self.rotation, self.zoom, background))
         if self.shift:
-            steps.append(augment.shift(shape, self.shift, background, edges=self.edges))
+            steps.append(training.augment.shift(shape, self.shift, background, edges=self.edges))
         if self.flip:
-            steps.append(augment.flip(shape))
+            steps.append(training.augment.flip(shape))
         if self.cutout:
-            steps.append(augment.cutout(shape, self.cutout, background))
+            steps.append(training.augment.cutout(shape, self.cutout, background))
         if self.input_dropout:
-            steps.append(augment.input_dropout(self.input_dropout))
-        return Schedule(self.epochs, self.batch_size, augment.chain(steps))
+            steps.append(training.augment.input_dropout(self.input_dropout))
+        return sffa_jax.Schedule(self.epochs, self.batch_size, training.augment.chain(steps))
 
     def steps(self, algorithm: str, num_samples: int) -> int:
         """Returns the number of updates of each layer in a training run."""
-        steps = self.epochs * Schedule(self.epochs, self.batch_size).steps_per_epoch(num_samples)
+        schedule = sffa_jax.Schedule(self.epochs, self.batch_size)
+        steps = self.epochs * schedule.steps_per_epoch(num_samples)
         one_by_one = self.update_order == "greedy" and algorithm != "bp"
         return -(-steps // self.depth) if one_by_one else steps
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Returns AdamW with the recipe's learning rate for `steps` updates."""
+        import optax
+
         rate = self.learning_rate
         if self.lr_schedule == "cosine":
             rate = optax.cosine_decay_schedule(rate, steps)
@@ -311,7 +310,7 @@ class Recipe:
 
     def learner(
         self, algorithm: str, shape: Sequence[int], classes: int, num_samples: int
-    ) -> Learner:
+    ) -> sffa_jax.Learner:
         """Returns the learner of one algorithm.
 
         Args:
@@ -326,7 +325,7 @@ class Recipe:
         steps = self.steps(algorithm, num_samples)
         optimizer = self.optimizer(steps)
         if algorithm == "bp":
-            return backprop_learner(
+            return sffa_jax.backprop_learner(
                 self.layers("bp", shape),
                 classes,
                 optimizer,
@@ -334,11 +333,12 @@ class Recipe:
                 adversarial=self.adversarial,
             )
         network = self.network(algorithm, shape, classes)
-        return local_learner(
+        greedy = self.update_order == "greedy"
+        return sffa_jax.local_learner(
             network,
             optimizer,
             negatives=self.negatives,
-            update_order=greedy(steps) if self.update_order == "greedy" else self.update_order,
+            update_order=sffa_jax.greedy(steps) if greedy else self.update_order,
             adversarial=self.adversarial,
         )
 

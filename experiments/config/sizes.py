@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 
 from experiments.config.recipe import Recipe
+from sffa_jax import scale
 from sffa_jax.checks import check_range, reject
-from sffa_jax.scale.sweep import memory_limit
 
 MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 10_000, 100_000, 300
 """Largest numbers: more seeds do not narrow an interval, more layers compile for hours."""
@@ -33,7 +33,7 @@ def check_size(recipe: Recipe, shape: Sequence[int]) -> None:
     inputs = [math.prod(shape)] * (not recipe.channels)
     weights = sum(a * b for a, b in itertools.pairwise([*inputs, *recipe.hidden]))
     weights += recipe.kernel**2 * sum(a * b for a, b in itertools.pairwise(recipe.channels))
-    needed, exists = 3 * 4 * weights, memory_limit()
+    needed, exists = 3 * 4 * weights, scale.sweep.memory_limit()
     if needed > exists:
         got = f"weights of {needed / 2**30:.0f} GiB, {exists / 2**30:.0f} GiB exist"
         advice = "Choose smaller --hidden or --channels."

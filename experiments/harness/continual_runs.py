@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from rich.console import Console
 
 from experiments.config.continual_methods import METHODS, Setup
-from experiments.config.continual_options import OPTIMIZERS, Options
+from experiments.config.continual_options import Options
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_size
 from experiments.harness.continual_stages import CompiledStages, PerRunInputs, RunHistory, test
@@ -102,7 +103,7 @@ def make_config(
     background = -loaded.training.mean / loaded.training.std
     setup = Setup(options, setting.algorithm, scenario, loaded.shape, background)
     model = options.model_for(setting.strategy, setup)
-    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
+    optimizer = getattr(optax, options.optimizer)(options.learning_rate)
     # The released code scores all classes seen so far; backprop scores all in one pass.
     scores_all = options.coupling == "released" or setting.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives

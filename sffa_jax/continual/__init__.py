@@ -1,26 +1,39 @@
 """Continual learning: scenarios, strategies against forgetting, and runs over a stream of tasks."""
 
-from sffa_jax.continual import features, metrics, strategies
-from sffa_jax.continual.class_groups import grouped_model
-from sffa_jax.continual.model import Model, end_to_end, forward_only
-from sffa_jax.continual.problem import Batch, Problem
-from sffa_jax.continual.runner import (
-    ContinualConfig,
-    ContinualResult,
-    TaskSchedule,
-    make_task_schedule,
-    run_tasks,
-)
-from sffa_jax.continual.scenarios import (
-    SCENARIOS,
-    Scenario,
-    TaskData,
-    TaskStream,
-    make_scenario,
-    make_task_stream,
-    split_tasks,
-)
-from sffa_jax.continual.strategy import Strategy, stored_floats
+from typing import TYPE_CHECKING
+
+from sffa_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from sffa_jax.continual import (
+        features,
+        metrics,
+        model,
+        problem,
+        scenarios,
+        strategies,
+        synthetic_negatives,
+    )
+    from sffa_jax.continual.class_groups import grouped_model
+    from sffa_jax.continual.model import Model, end_to_end, forward_only
+    from sffa_jax.continual.problem import Batch, Problem
+    from sffa_jax.continual.runner import (
+        ContinualConfig,
+        ContinualResult,
+        TaskSchedule,
+        make_task_schedule,
+        run_tasks,
+    )
+    from sffa_jax.continual.scenarios import (
+        SCENARIOS,
+        Scenario,
+        TaskData,
+        TaskStream,
+        make_scenario,
+        make_task_stream,
+        split_tasks,
+    )
+    from sffa_jax.continual.strategy import Strategy, stored_floats
 
 __all__ = [
     "SCENARIOS",
@@ -42,8 +55,31 @@ __all__ = [
     "make_task_schedule",
     "make_task_stream",
     "metrics",
+    "model",
+    "problem",
     "run_tasks",
+    "scenarios",
     "split_tasks",
     "stored_floats",
     "strategies",
+    "synthetic_negatives",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        **dict.fromkeys(("features", "metrics", "strategies", "synthetic_negatives"), ()),
+        "class_groups": ("grouped_model",),
+        "model": ("Model", "end_to_end", "forward_only"),
+        "problem": ("Batch", "Problem"),
+        "runner": (
+            *("ContinualConfig", "ContinualResult", "TaskSchedule", "make_task_schedule"),
+            "run_tasks",
+        ),
+        "scenarios": (
+            *("SCENARIOS", "Scenario", "TaskData", "TaskStream", "make_scenario"),
+            *("make_task_stream", "split_tasks"),
+        ),
+        "strategy": ("Strategy", "stored_floats"),
+    },
+)

@@ -5,3 +5,34 @@ and SFFA), `negatives` (wrong labels), `overlays` (how a label enters an image),
 activity), `class_units` (no label in the input), `bodies` (modules and functions with parameters),
 `layer`, `architectures` (stacks of layers), `conv_cpu` (a faster convolution on CPUs), `network`.
 """
+
+from typing import TYPE_CHECKING
+
+from sffa_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from sffa_jax.core import (
+        architectures,
+        bodies,
+        class_units,
+        goodness,
+        image_layout,
+        losses,
+        negatives,
+        overlays,
+        rules,
+    )
+
+__all__ = [
+    "architectures",
+    "bodies",
+    "class_units",
+    "goodness",
+    "image_layout",
+    "losses",
+    "negatives",
+    "overlays",
+    "rules",
+]
+
+__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -1,0 +1,12 @@
+"""Many runs, devices and processes; a program for one run needs none of it."""
+
+from typing import TYPE_CHECKING
+
+from sffa_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from sffa_jax.scale import limits, mesh, placement, sweep
+
+__all__ = ["limits", "mesh", "placement", "sweep"]
+
+__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -5,3 +5,14 @@ Reading order: `learner` (the interface), `update_order` and `local` (layer-loca
 `evaluate` (accuracy and predictions), `descriptions` and `saved` (networks on disk), `sharding` (a
 batch on several devices).
 """
+
+from typing import TYPE_CHECKING
+
+from sffa_jax._lazy import lazy
+
+if TYPE_CHECKING:
+    from sffa_jax.training import augment
+
+__all__ = ["augment"]
+
+__getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -9,7 +9,7 @@ from experiments.config import recipe
 from sffa_jax.core import architectures, goodness, image_layout
 from sffa_jax.core.losses import LOSSES
 from sffa_jax.core.negatives import NEGATIVES
-from sffa_jax.core.rules import NORMALIZE
+from sffa_jax.core.rules import NORMALIZE, SCORES
 from sffa_jax.training import augment
 
 __all__ = ["users_settings"]
@@ -48,7 +48,7 @@ CASES = [
             "label_smoothing": number(at_least=0, at_most=1),
             "activity_rate": number(above=0, none=True),
             "clip": number(above=0, at_most=0.4, none=True),
-            "score": choice(recipe.SCORES),
+            "score": choice(tuple(SCORES)),
             "logit_scale": number(above=0),
             "measure": choice(goodness.MEASURES),
             "normalize": choice(NORMALIZE, none=True),

@@ -38,3 +38,21 @@ def check_size(recipe: Recipe, shape: Sequence[int]) -> None:
         got = f"weights of {needed / 2**30:.0f} GiB, {exists / 2**30:.0f} GiB exist"
         advice = "Choose smaller --hidden or --channels."
         raise reject("options", "hidden", "fit into memory with Adam's moments", got, advice)
+
+
+def check_images(name: str, num_bytes: int) -> None:
+    """Raises ValueError for a data set larger than the memory: commands hold all images.
+
+    Args:
+      name: of the data set.
+      num_bytes: of all images, which are read into the host's memory and copied to the device.
+    """
+    allowed = min(scale.limits.host_memory().free // 2, scale.sweep.memory_limit())
+    if num_bytes > allowed:
+        got = f"{num_bytes / 2**30:.1f} GiB in {name} where {allowed / 2**30:.1f} GiB are allowed"
+        advice = (
+            "Choose a smaller --image-size, or train from disk in Python with "
+            "sffa_jax.scale.streaming (docs/data.md)."
+        )
+        rule = "fit into memory twice, read and on the device"
+        raise reject("options", "dataset", rule, got, advice)

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.config.options import Common, Options
 from experiments.config.recipe import Recipe
-from experiments.config.sizes import check_size
+from experiments.config.sizes import check_images, check_size
 from sffa_jax import data
 from sffa_jax.scale.processes import main_process_first
 from sffa_jax.training.fit import Schedule
@@ -107,16 +107,26 @@ def data_record(dataset: data.Dataset) -> dict[str, Any]:
 
 
 def load_dataset(options: Common) -> data.Dataset:
-    """Loads the options' data set; the main process downloads it, then all processes read it."""
-    return main_process_first(
-        lambda: data.load(
-            options.dataset,
-            options.data_dir,
-            image_size=options.image_size,
-            color=options.color,
-            test_fraction=options.test_fraction,
-        )
-    )
+    """Loads the options' data set; the main process downloads it, then all processes read it.
+
+    Raises:
+      DataError: see `data.load`.
+      ValueError: for pictures that do not fit into memory, before they are read.
+    """
+    conversion: dict[str, Any] = {
+        "image_size": options.image_size,
+        "color": options.color,
+        "test_fraction": options.test_fraction,
+    }
+
+    def load() -> data.Dataset:
+        name = options.dataset
+        if name.startswith(("folder:", "tfds:")):  # the sets of any size
+            stored = data.open_on_disk(name, **(conversion if name.startswith("folder:") else {}))
+            check_images(name, stored.num_bytes)
+        return data.load(name, options.data_dir, **conversion)
+
+    return main_process_first(load)
 
 
 def load_splits(options: Options) -> Splits:

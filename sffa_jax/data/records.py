@@ -1,5 +1,6 @@
 """Data sets whose images stay on disk: splits that are read by index."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -69,6 +70,11 @@ class OnDisk(NamedTuple):
     class_names: tuple[str, ...]
     source: str
     sha256: dict[str, str]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that all images take in memory."""
+        return sum(len(part) * math.prod(part.image_shape) for part in (self.train, self.test))
 
 
 def in_memory(stored: OnDisk) -> Dataset:

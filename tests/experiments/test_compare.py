@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import read, run_command, start
+from PIL import Image
 
 from experiments import compare
 from experiments.config.presets import PRESETS
@@ -108,6 +109,20 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
     assert run.err.startswith("error: ")
     assert run.err.count("\n") == 1
     assert not out.exists()
+
+
+def test_pictures_that_do_not_fit_into_memory_are_refused_unread(tmp_path):
+    """Each would take 15 TiB; three of the files are no pictures, and are never read."""
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "pictures" / name / "1.png").write_bytes(b"")
+    Image.new("L", (2, 2)).save(tmp_path / "pictures" / "train" / "a" / "1.png")
+    dataset = ["--dataset", f"folder:{tmp_path / 'pictures'}", "--image-size", "4000000"]
+    run = run_command("compare", *dataset, "--out", tmp_path / "out")
+    assert (run.status, run.err.count("\n")) == (2, 1)
+    assert "must fit into memory twice, read and on the device, got 59604.6 GiB" in run.err
+    assert "sffa_jax.scale.streaming" in run.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_as_a_command():

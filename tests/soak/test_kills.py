@@ -39,7 +39,7 @@ COMMANDS = {
     "benchmark": [
         *("benchmark", "--cases", "networks", "--networks", "1x16", "--images", "128"),
         *("--score-images", "150", "--batch-size", "64", "--features", "12", "--repeats", "1"),
-        *("--winners", "0", "--negatives", "uniform"),
+        *("--winners", "3", "--negatives", "uniform"),
     ],
     "report": ["report", "{root}/compare"],
     "merge": ["merge", "--parts", "{root}/parts"],

@@ -45,7 +45,8 @@ class PictureRecords(Records):
         first = read_picture(like)
         # A gray picture among colored ones loses nothing as RGB; the reverse would.
         self.color = "rgb" if color == "auto" and first.ndim == 3 else color
-        self.image_shape = unify(first[None], image_size, self.color).shape[1:]
+        shape = unify(first[None], (), self.color).shape[1:]
+        self.image_shape = (*image_size, *shape[2:]) if image_size else shape
 
     def __len__(self) -> int:
         return len(self.files)

@@ -1,37 +1,35 @@
-"""Predicts the class of pictures with a trained network.
+"""Predicts the class of pictures, or of the rows of a table, with a trained network.
 
     python -m experiments.predict runs/digits picture.png more_pictures --out labels.csv
 
 `runs/digits` is the --out of `compare --save-networks`, or one of the files in its `networks`. Each
-line of the result holds the file, its label, the label's probability, and the label that each layer
-alone would predict.
+line of the result holds the sample's file, its label, the label's probability, and the label that
+each layer alone would predict.
 """
 
-import contextlib
 import csv
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TextIO
+from typing import Annotated, Any, Self
 
 import tyro
 
 from experiments.config.cli import answer_usage
 from sffa_jax.checks import reject
 
-CHUNK = 500
-"""Number of pictures read at once."""
-
 
 @dataclass(frozen=True)
 class Options:
-    """Predict the class of pictures with a trained network."""
+    """Predict the class of pictures, or of the rows of a table, with a trained network."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Output folder of compare --save-networks, or a file of a network."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Pictures, or folders of pictures."""
+    """Pictures, folders of pictures, or tables: .npz with `features` or `images`, .csv of features,
+    with a header or without."""
     network: str | None = None
     """Name of a file in the run's networks, e.g. sffa-0; None: the one with the highest validation
     accuracy."""
@@ -53,9 +51,9 @@ if __name__ == "__main__":
 import numpy as np
 
 from experiments.harness.experiment import execute
+from experiments.harness.prediction_inputs import find_files, read_chunks
 from experiments.harness.results import load_results
-from sffa_jax import data
-from sffa_jax.training.saved import Saved, load
+from sffa_jax.training.saved import Saved, load, write_file
 
 
 def find_network(run: Path, name: str | None) -> Path:
@@ -85,81 +83,35 @@ def find_network(run: Path, name: str | None) -> Path:
     return files[max(files, key=lambda stem: accuracies.get(stem, 0.0))]
 
 
-def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """Returns the pictures that the paths name; those of a folder are sorted by name.
-
-    Raises:
-      ValueError: if a path does not exist, or a folder has no pictures.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in data.SUFFIXES)
-            if not inside:
-                raise reject("predict", "images", "contain pictures", f"none in {path}")
-            files += inside
-        elif path.exists():
-            files.append(path)
-        else:
-            raise reject("predict", "images", "exist", str(path))
-    if not files:
-        raise reject("predict", "images", "name at least one picture", "none")
-    return files
-
-
-def read_pictures(files: Sequence[Path], shape: Sequence[int], resize: bool) -> np.ndarray:
-    """Returns pictures as images of the training images' shape.
-
-    Raises:
-      ValueError: for a damaged picture, or one of another size without `resize`.
-    """
-    height, width = shape[:2]
-    color = "rgb" if len(shape) == 3 and shape[2] == 3 else "gray"
-    images = []
-    for file in files:
-        image = data.read_picture(file)
-        if image.shape[:2] != (height, width) and not resize:
-            got = f"{image.shape[0]}x{image.shape[1]} in {file}"
-            rule = f"be {height}x{width} pixels, like the training images"
-            raise reject("predict", "images", rule, got, "--resize stretches pictures.")
-        images.append(data.unify(image[None], (height, width), color)[0])
-    return np.stack(images)
-
-
 def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any]]:
-    """Yields the header and a row for each picture."""
-    names, shape = saved.class_names, saved.info.get("image_shape")
-    if not saved.pixels or not shape or len(shape) not in (2, 3):
-        advice = "In Python, `load(file).predict(rows)` takes arrays."
-        raise reject("predict", "run", "be a network for pictures", "one for other data", advice)
-    first = saved.learner.first_scored
-    for start in range(0, len(files), CHUNK):
-        chunk = files[start : start + CHUNK]
-        scores = saved.scores(read_pictures(chunk, shape, resize))
-        if not start:
+    """Yields the header and a row for each sample."""
+    names, first = saved.class_names, saved.learner.first_scored
+    for number, chunk in enumerate(read_chunks(files, saved, resize)):
+        scores = saved.scores(chunk.images)
+        if not number:
             votes = [f"layer_{layer}" for layer in range(1, len(scores) + 1)]
             yield ["file", "label", "probability", *votes]
         summed = scores[first:].sum(axis=0)
         exponentials = np.exp(summed - summed.max(axis=-1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
-        for i, file in enumerate(chunk):
+        for i, sample in enumerate(chunk.names):
             label = int(probabilities[i].argmax())
             votes = [names[int(layer[i].argmax())] for layer in scores]
-            yield [str(file), names[label], f"{probabilities[i, label]:.6f}", *votes]
+            yield [sample, names[label], f"{probabilities[i, label]:.6f}", *votes]
 
 
 def main(options: Options) -> None:
-    """Reads the pictures, chunk by chunk, and writes their predictions."""
-    files = find_pictures(options.images)
+    """Reads the samples, chunk by chunk, and writes their predictions."""
+    files = find_files(options.images)
     network = find_network(options.run, options.network)
     saved = load(network)
     print(f"Network: {network}", file=sys.stderr)
-    with contextlib.ExitStack() as inside:
-        target: TextIO = sys.stdout
-        if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            target = inside.enter_context(options.out.open("w", newline="", encoding="utf-8"))
-        csv.writer(target, lineterminator="\n").writerows(rows(saved, files, options.resize))
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows(saved, files, options.resize))
+    if options.out is None:
+        sys.stdout.write(table.getvalue())
+    else:  # a file is whole, or not there
+        write_file(options.out, lambda file: file.write(table.getvalue().encode()))
 
 
 if __name__ == "__main__":

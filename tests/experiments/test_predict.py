@@ -1,4 +1,4 @@
-"""Predicting pictures from the command line, with networks that `save` wrote."""
+"""Predicting pictures and tables from the command line, with networks that `save` wrote."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import io
 import jax
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 from commands import run_command
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 from sffa_jax import backprop_learner, dense_layers, make_samples, save
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 4, 4)).astype(np.uint8)
+FEATURES = np.float32(PICTURES.reshape(6, 16) / 255)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,18 @@ def folder(tmp_path_factory):
         folder / "table.npz",
         learner,
         state,
-        make_samples(PICTURES / 255, [0, 1, 2] * 2, mean=0, std=1),
+        make_samples(FEATURES, [0, 1, 2] * 2, mean=0, std=1),
     )
+    frame = pd.DataFrame(FEATURES)
+    frame.to_csv(folder / "header.csv", index=False, header=[f"size {i}" for i in range(16)])
+    frame.to_csv(folder / "rows.csv", index=False, header=False)
+    np.savez(folder / "rows.npz", features=FEATURES)
+    np.savez(folder / "pictures.npz", images=PICTURES)
+    frame.iloc[:, 1:].to_csv(folder / "narrow.csv", index=False)
+    frame.replace(FEATURES[2, 3], "x").to_csv(folder / "text.csv", index=False)
+    (folder / "empty.csv").write_text("length,width\n")
+    np.savez(folder / "labels.npz", labels=[1, 2])
+    (folder / "text").write_text("no picture")
     return folder
 
 
@@ -45,7 +57,7 @@ def read_table(text):
 def test_each_picture_has_a_line(folder, monkeypatch):
     from sffa_jax import load
 
-    monkeypatch.setattr("experiments.predict.CHUNK", 4)
+    monkeypatch.setattr("experiments.harness.prediction_inputs.CHUNK", 4)
     network = folder / "networks" / "bp-1.npz"
     run = run_command("predict", network, folder / "pictures")
     assert run.status == 0
@@ -79,6 +91,24 @@ def test_the_best_network_on_validation_data_is_chosen(folder, tmp_path, monkeyp
         assert len(read_table(out.read_text())) == 1
 
 
+def test_each_row_of_a_table_has_a_line(folder, monkeypatch):
+    """A header, an archive and chunks change nothing; the samples of pictures may lie in one."""
+    from sffa_jax import load
+
+    monkeypatch.setattr("experiments.harness.prediction_inputs.CHUNK", 4)
+    for network, files, samples in (
+        ("table.npz", ["header.csv", "rows.csv", "rows.npz"], FEATURES),
+        ("networks/bp-1.npz", ["pictures.npz"], PICTURES),
+    ):
+        run = run_command("predict", folder / network, *(folder / file for file in files))
+        assert run.status == 0, run.err
+        table, saved = read_table(run.out), load(folder / network)
+        expected = [(f"{folder / file}:{i}") for file in files for i in range(1, 7)]
+        assert [row["file"] for row in table] == expected
+        names = [saved.class_names[label] for label in saved.predict(samples)]
+        assert [row["label"] for row in table] == names * len(files)
+
+
 @pytest.mark.parametrize(
     ("run", "rest", "message"),
     [
@@ -93,7 +123,13 @@ def test_the_best_network_on_validation_data_is_chosen(folder, tmp_path, monkeyp
             ["large.png"],
             "must be 4x4 pixels, like the training images, got 9x9",
         ),
-        ("networks/bp-0.npz", ["networks/bp-0.npz"], "bp-0.npz cannot be read"),
+        ("networks/bp-0.npz", ["text"], "text cannot be read"),
+        ("networks/bp-0.npz", ["labels.npz"], "an array `features` or `images`, got neither in"),
+        ("networks/bp-0.npz", ["networks/bp-0.npz"], "an array `features` or `images`, got"),
+        ("table.npz", ["narrow.csv"], "must have 16 features, like the training data, got 15 in"),
+        ("table.npz", ["text.csv"], "finite numbers as features, got 'x' in row 4, column 4 of"),
+        ("table.npz", ["empty.csv"], "must contain samples, got none in"),
+        ("table.npz", ["pictures.npz"], "must be floats of the training images' units"),
         ("table.npz", ["pictures"], "must be a network for pictures, got one for other data"),
     ],
 )

@@ -32,7 +32,7 @@ COMMANDS = {
         *("continual", *COMMON, "--scenarios", "class", "--tasks", "2"),
         *("--strategies", "replay", "ewc"),
     ],
-    "latents": ["latents", *COMMON, "--probes", "60", "--embedded", "20"],
+    "latents": ["latents", *COMMON, "--probes", "60", "--embedded", "50"],
     "symmetry": ["symmetry", "--hidden", "8", "--epochs", "2", "--seeds", "2", "--no-sizes"],
     "ablation": ["ablation", *COMMON, "--start", "default", "--end", "default"],
     "robustness": ["robustness", *COMMON, *GRID, "--activations", "relu", "sigmoid"],

@@ -13,7 +13,7 @@ from experiments.harness import outcomes
 from experiments.harness.results import Results
 from experiments.reports import intervals, prediction_tables
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, TRAINED
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
 
 Records = Sequence[Mapping[str, Any]]
@@ -76,6 +76,7 @@ def results_table(records: Records) -> list[list[str]]:
     sizes = prediction_tables.recorded(records, "num_parameters")
     if sizes:
         table[0].append("Parameters")
+    table[0].append("Trained")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
         runs = [record for record in records if record["algorithm"] == algorithm]
@@ -88,6 +89,7 @@ def results_table(records: Records) -> list[list[str]]:
                 outcomes.marked(str(row["seeds"]), runs),
                 f"{row['seconds_per_epoch']:.3g}",
                 *([f"{sizes[algorithm][0]}" if algorithm in sizes else "-"] if sizes else []),
+                TRAINED[algorithm],
             ]
         )
     return table

@@ -2,6 +2,9 @@
 
 ALGORITHM_NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
 
+TRAINED = {"ffa": "each layer by itself", "sffa": "each layer by itself", "bp": "end to end"}
+"""The part of the network that a gradient reaches."""
+
 SCENARIO_NAMES = {
     "class": "class-incremental",
     "domain": "domain-incremental",

@@ -101,14 +101,15 @@ def product_loss(
 
 def _refuse_modes(where: str, layers: tuple[Layer, ...], states: tuple[BodyState, ...]) -> None:
     """Raises ValueError for layers that train differently than they score, or have a state."""
-    if any(layer.has_modes for layer in layers) or jax.tree.leaves(states):
-        raise reject(
-            where,
-            "layers",
-            "have no dropout and no running statistics",
-            "some",
-            "Continual learning does not support them; group normalization has neither.",
-        )
+    for k, layer in enumerate(layers):
+        if layer.has_modes or jax.tree.leaves(states[k : k + 1]):
+            raise reject(
+                where,
+                "layers",
+                "have no dropout and no running statistics",
+                f"layer {k} ({layer.name})",
+                "Continual learning does not support them; group normalization has neither.",
+            )
 
 
 def forward_only(network: Network, *, coupling: str = "local") -> Model:

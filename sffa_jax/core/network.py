@@ -73,7 +73,8 @@ class Network:
         """A table of the layers for inputs of this shape: bodies, outputs, numbers of parameters.
 
         Nothing is drawn or computed. `state` counts the numbers that training updates without a
-        gradient, e.g. running statistics.
+        gradient, e.g. running statistics. A body of several modules is a block: gradients cross the
+        modules, and the loss is local to the block.
 
         Raises:
           TypeError, ValueError: for a shape that is none, or a layer that does not fit.
@@ -102,7 +103,9 @@ class Network:
             ]
             totals = [total + count for total, count in zip(totals, counts, strict=True)]
             output = " x ".join(map(str, h.shape[2:]))
-            rows.append([str(k), layer.name, output, *map(str, counts), f"loss of layer {k}"])
+            modules = _num_modules(params.layers[k])
+            trained = f"loss of layer {k}" + f", a block of {modules} modules" * (modules > 1)
+            rows.append([str(k), layer.name, output, *map(str, counts), trained])
         rows.append(["total", "", "", *map(str, totals), ""])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         right = (0, 3, 4)  # columns of numbers
@@ -115,6 +118,14 @@ class Network:
         ]
         note = "No gradient crosses a layer; the body of a layer is trained as a whole by the"
         return "\n".join([*lines, f"{note} layer's loss."])
+
+
+def _num_modules(params: Params) -> int:
+    """The number of modules in a layer's body that have parameters of their own."""
+    paths = jax.tree_util.tree_leaves_with_path(params.get("body", ()))
+    # The last key is the parameter's name; NNX adds the attribute of its variable.
+    inside = [[key for key in path if str(key) != ".value"] for path, _ in paths]
+    return len({tuple(keys[:-1]) for keys in inside})
 
 
 class NetworkParams(struct.PyTreeNode):

@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 from linen_bodies import Normalized
+from unchecked import no_shape_checks
 
 from sffa_jax.core import network, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
@@ -199,6 +200,13 @@ ADAPTED = {
     "nnx": (lambda: nnx_body(NnxNormalized), lambda p: np.asarray(p["linear"]["kernel"][...])),
     "equinox": (equinox_normalized, lambda p: np.asarray(p.linear.weight).T),
 }
+
+
+@pytest.mark.parametrize("make", [lambda: Normalized(4), *(make for make, _ in ADAPTED.values())])
+def test_the_summary_names_blocks(make):
+    net = network.Network((Layer(make()),), rules.ffa(), overlays.corner_one_hot(), 3)
+    with no_shape_checks():
+        assert "loss of layer 0, a block of 2 modules\n" in net.summary((5,))
 
 
 @pytest.mark.parametrize("name", ADAPTED)

@@ -41,9 +41,9 @@ def test_the_section_holds_every_number(tmp_path):
     )
     section = section_of([*RECORDS, diverged])
     assert section.tables["Results"][1:] == [
-        ["FFA", "82.00 [80.04, 83.96]", "82.00", "5", "1.5"],
-        ["SFFA", "92.00 [89.68, 94.32]", "92.00", "5", "1.5"],
-        ["Backprop", "-", "-", "0 (diverged in 1 of 1 runs)", "1.5"],
+        ["FFA", "82.00 [80.04, 83.96]", "82.00", "5", "1.5", "each layer by itself"],
+        ["SFFA", "92.00 [89.68, 94.32]", "92.00", "5", "1.5", "each layer by itself"],
+        ["Backprop", "-", "-", "0 (diverged in 1 of 1 runs)", "1.5", "end to end"],
     ]
     ((difference, points, p),) = section.tables["Paired tests"][1:]
     assert difference == "FFA - SFFA"

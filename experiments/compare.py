@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from experiments.config import options as shared
+from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
-from sffa_jax.checks import reject
+from sffa_jax.checks import check_integer, reject
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,24 @@ class Options(shared.Options):
 
     save_networks: bool = False
     """Save the network of every run under --out."""
+    tune: int = 0
+    """Search each algorithm's learning rate and further numbers first, with so many trials each, on
+    the validation split; 0: no search."""
+    tune_seeds: int = 2
+    """Number of seeds of each trial; the seeds are 1000 .. 1000 + N-1."""
+    tune_epochs: int | None = None
+    """Passes over the training split in each trial; those of the runs if left out."""
+
+    def resolve(self) -> Self:
+        """Checks every option."""
+        check_integer("options", "tune", self.tune, 0)
+        check_integer("options", "tune_seeds", self.tune_seeds, 1)
+        if self.tune_epochs is not None:
+            check_integer("options", "tune_epochs", self.tune_epochs, 1)
+        if self.tune and self.shard is not None:
+            advice = "Tune first, with experiments.tune, and give each part the tuned values."
+            raise reject("options", "tune", "be 0 with --shard", self.tune, advice)
+        return super().resolve()
 
 
 if __name__ == "__main__":
@@ -36,6 +55,7 @@ from experiments.harness.predictions import describe
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.trainer import train_runs
+from experiments.harness.tuning import Budget, tune, validation_splits
 
 
 def check_networks(folder: RunFolder) -> None:
@@ -59,11 +79,22 @@ def make_plan(options: Options) -> Plan:
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         if options.save_networks:
             check_networks(folder)
+        recipes = {name: options.recipe_of(name) for name in options.algorithms}
+        if options.tune and missing:
+            best = tune(
+                folder,
+                recipes,
+                Budget(options.tune, options.tune_seeds, options.tune_epochs),
+                validation_splits(splits, options.recipe, options.validation),
+                options.placement,
+                options.checkpoint_seconds,
+            )
+            recipes = {name: recipe_for(recipe, best[name]) for name, recipe in recipes.items()}
         console = Console()
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
             for records in train_runs(
-                options.recipe_of(algorithm),
+                recipes[algorithm],
                 algorithm,
                 seeds,
                 splits,

@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("update_order", "adversarial"),
     ),
     "augmentation": ("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),
+    "tuning": ("tune", "tune_seeds", "tune_epochs"),
     "output": (*("out", "tensorboard", "save_networks", "checkpoint_seconds"),),
     "device": (
         *("parallel", "devices_per_run", "shard", "coordinator", "num_processes", "process_id"),

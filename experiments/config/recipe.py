@@ -8,7 +8,7 @@ commands print their help without JAX.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -286,7 +286,8 @@ class Recipe:
             steps.append(training.augment.flip(shape))
         if self.cutout:
             steps.append(training.augment.cutout(shape, self.cutout, background))
-        if self.input_dropout:
+        traced = not isinstance(self.input_dropout, int | float)
+        if traced or self.input_dropout:
             steps.append(training.augment.input_dropout(self.input_dropout))
         return sffa_jax.Schedule(self.epochs, self.batch_size, training.augment.chain(steps))
 
@@ -344,10 +345,18 @@ class Recipe:
 
 
 CONTINUOUS = (
-    *("learning_rate", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
-    *("overlay_density", "overlay_value", "label_smoothing"),
+    *("learning_rate", "weight_decay", "logit_scale", "eps", "ffa_threshold", "ffa_logit_scale"),
+    *("overlay_density", "overlay_value", "label_smoothing", "input_dropout"),
 )
 """Numbers that may be traced; runs that differ only in them share one compiled program."""
+
+
+def structure(recipe: Recipe) -> Recipe:
+    """Returns a recipe that is the same for all recipes that share a program: those that differ
+    only in `CONTINUOUS` numbers. A program without input dropout draws no random numbers for it."""
+    numbers: dict[str, Any] = {name: getattr(Recipe, name) for name in CONTINUOUS}
+    numbers["input_dropout"] = 0.5 if recipe.input_dropout else 0.0
+    return replace(recipe, **numbers)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Trains the settings of a grid; settings that differ only in numbers share a program."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from experiments.config.recipe import CONTINUOUS, Recipe, Setting
+from experiments.config.recipe import CONTINUOUS, Recipe, Setting, structure
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits
 from experiments.harness.trainer import train_runs
@@ -21,6 +20,7 @@ def train_settings(
     placement: Placement | None,
     at_once: int,
     every_seconds: float = 60.0,
+    varied: Sequence[str] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains every setting on each of its seeds.
 
@@ -33,19 +33,18 @@ def train_settings(
       folder: holds checkpoints and events of unfinished runs.
       placement, every_seconds: as in `train_runs`.
       at_once: maximum number of runs in one program.
+      varied: numbers that are traced; None: those that differ between the settings.
 
     Yields:
       For each group that trained together one record per run, with `setting` and `changes`.
     """
-    console, default = Console(), Recipe()
-    default_numbers = {name: getattr(default, name) for name in CONTINUOUS}
+    console = Console()
     groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
     for setting, seeds in settings:
-        discrete = dataclasses.replace(setting.recipe, **default_numbers)
-        groups.setdefault(discrete, []).append((setting, seeds))
+        groups.setdefault(structure(setting.recipe), []).append((setting, seeds))
     for group in groups.values():
         recipe = group[0][0].recipe
-        varied = [
+        traced = varied or [
             name
             for name in CONTINUOUS
             if len({getattr(setting.recipe, name) for setting, _ in group}) > 1
@@ -62,7 +61,7 @@ def train_settings(
                 placement,
                 console,
                 f"{algorithm}, {first}" + (f" and {others} more" if others else ""),
-                {name: [getattr(setting.recipe, name) for setting, _ in runs] for name in varied},
+                {name: [getattr(setting.recipe, name) for setting, _ in runs] for name in traced},
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=every_seconds,
                 events=folder.events(

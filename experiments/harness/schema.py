@@ -130,6 +130,11 @@ ROWS: dict[str, Pattern] = {
         "neurons?": {name: [[Maybe(NUMBER)]] for name in MEASURES}
         | {"turnover": {name: [[Maybe(NUMBER)]] for name in TURNOVER}},
     },
+    "tune": {
+        **{"algorithm": ALGORITHM, "setting": TEXT, "changes": {ANY: NUMBER}, "seed": COUNT},
+        **{"status": one_of(DONE, DIVERGED), "validation_accuracy": Maybe(FRACTION)},
+        **{"selected_epoch": COUNT, "epochs": POSITIVE, "train_seconds": TIME, "parallel": TEXT},
+    },
     "benchmark": {
         "group": TEXT,
         "last": FLAG,
@@ -164,6 +169,7 @@ OPTIONS: dict[str, Pattern] = {
     "robustness": COMMON_OPTIONS | WIDTHS | {"preset": TEXT, "failed_below": NUMBER},
     "symmetry": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "continual": COMMON_OPTIONS | {"scenarios": [one_of(*SCENARIOS)], "strategies": [TEXT]},
+    "tune": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "benchmark": {},
 }
 """The options that reports and the gate read, by experiment."""
@@ -180,6 +186,7 @@ CONFIG = {
     "schema?": COUNT,
     "part?": {"number": COUNT, "of": COUNT, "runs": COUNT},
     "placements?": {ANY: one_of(*MODES)},
+    "tuned?": {ANY: {ANY: NUMBER}},
 }
 
 

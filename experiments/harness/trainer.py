@@ -88,9 +88,13 @@ class Trainer:
     measure: Measure | None = None
     describe: Describe | None = None
 
+    def recipe_of(self, numbers: Mapping[str, Any]) -> Recipe:
+        """Returns the recipe of one run."""
+        return dataclasses.replace(self.recipe, **numbers)
+
     def learner(self, numbers: Mapping[str, Any]) -> Learner:
         """Returns the learner of one run."""
-        return self.splits.learner(dataclasses.replace(self.recipe, **numbers), self.algorithm)
+        return self.splits.learner(self.recipe_of(numbers), self.algorithm)
 
     # Functions of one run. They take and return the complete run state, so that buffers can be
     # donated.
@@ -103,8 +107,8 @@ class Trainer:
     def epoch(self, run: Any, samples: Samples) -> Any:
         """Trains one epoch; also returns the mean loss of each layer."""
         progress, numbers = run
-        learner, schedule = self.learner(numbers), self.splits.schedule(self.recipe)
-        progress, loss = train_epoch(learner, schedule, progress, samples)
+        schedule = self.splits.schedule(self.recipe_of(numbers))
+        progress, loss = train_epoch(self.learner(numbers), schedule, progress, samples)
         return (progress, numbers), loss
 
     def assess(self, run: Any, samples: Samples) -> Any:
@@ -242,7 +246,7 @@ class Trainer:
         states, training = to_host(self.selected(progress)), self.splits.training
         for i, seed in enumerate(group.seeds):
             numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
-            recipe = dataclasses.replace(self.recipe, **numbers)
+            recipe = self.recipe_of(numbers)
             info = {"algorithm": self.algorithm, "recipe": dataclasses.asdict(recipe)}
             info |= self.splits.described
             learner = self.splits.learner(recipe, self.algorithm)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.harness import outcomes
 from experiments.harness.results import Results
-from experiments.reports import intervals, prediction_tables
+from experiments.reports import intervals, prediction_tables, tuning_tables
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, TRAINED
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
@@ -259,6 +259,18 @@ def section(results: Results) -> Section:
     if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
         tables["Test accuracy by layer, %"] = layers_table(records)
     tables["Calibration"] = prediction_tables.calibration_table(records)
+    tables |= tuning_tables.tables(results)
+    rows = summary(records)
+    tuned = results.config.get("tuned", {})
+    lead = ""
+    if tuned:
+        flags = {name: tuning_tables.tuned_flags(name, tuned[name]) for name in tuned}
+        rows["tuned"] = rows["algorithm"].map(flags)
+        lead = (
+            " Each algorithm's numbers were searched first, with the same budget, on the "
+            "validation split. The same runs without the search: "
+            f"{tuning_tables.command_without_tuning(results)}"
+        )
     dataset = records[0]["dataset"]
     selection = results.config.get("options", {}).get("selection", "validation")
     names = [ALGORITHM_NAMES[a] for a in dict.fromkeys(r["algorithm"] for r in records)]
@@ -268,7 +280,7 @@ def section(results: Results) -> Section:
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
             f"A paired test compares two algorithms on the same seeds, at least "
-            f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer."
+            f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer.{lead}"
         ),
         tables={title: table for title, table in tables.items() if len(table) > 1},
         pictures=pictures,
@@ -276,7 +288,7 @@ def section(results: Results) -> Section:
         matrices=prediction_tables.matrices(records, results.config),
         images=prediction_tables.images(records, results.config),
         records=records,
-        summary=summary(records),
+        summary=rows,
         config=results.config,
         command=results.command,
     )

@@ -17,6 +17,7 @@ SECTIONS = {
     "robustness": "robustness_tables",
     "continual": "continual_report",
     "benchmark": "benchmark_tables",
+    "tune": "tuning_tables",
 }
 """By the experiment's name: the module whose function `section` makes its report."""
 

@@ -12,7 +12,7 @@ from experiments.harness.records import changed_options, merged_grid
 
 COMMANDS = (
     *("ablation", "benchmark", "compare", "continual", "latents", "merge", "paper", "report"),
-    *("robustness", "symmetry"),
+    *("robustness", "symmetry", "tune"),
 )
 
 

@@ -56,8 +56,10 @@ def test_continuous_choices_may_be_traced(name):
     def loss(value):
         changed = dataclasses.replace(recipe, **{name: value})
         learner = changed.learner(algorithm, (3, 3), 3, num_samples=8)
-        state, _ = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), x, labels)
-        return learner.step(state, jax.random.key(3), x, labels)[1][0]
+        augment = changed.schedule((3, 3)).augment
+        seen = x if augment is None else augment(jax.random.key(0), x)
+        state, _ = learner.step(learner.init(jax.random.key(1), x), jax.random.key(2), seen, labels)
+        return learner.step(state, jax.random.key(3), seen, labels)[1][0]
 
     # Traced values, and the same values as numbers, as users write them: one program.
     traced, *typed = jax.jit(lambda v: (jax.vmap(loss)(v), loss(0.2), loss(0.7)))(

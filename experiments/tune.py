@@ -1,0 +1,78 @@
+"""Searches each algorithm's own numbers, with the same budget for all.
+
+    python -m experiments.tune --dataset mnist --hidden 1400 --trials 32 --epochs 10
+
+tries points of a Sobol sequence over learning rate, weight decay, input dropout, label smoothing
+and each rule's own numbers, and chooses by the mean validation accuracy; no trial sees the test
+split. It prints the chosen values as options of the other commands. `compare --tune N` searches,
+then compares.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Self
+
+from experiments.config import options as shared
+from experiments.config.cli import answer_usage
+from sffa_jax.checks import check_integer, reject
+
+
+@dataclass(frozen=True)
+class Options(shared.Options):
+    """Search the settings of FFA, SFFA and backprop with the same budget."""
+
+    seeds: int = 2
+    """Number of seeds of each trial; the seeds are 1000 .. 1000 + N-1."""
+    trials: int = 16
+    """Number of trials of each algorithm."""
+
+    def resolve(self) -> Self:
+        """Checks every option."""
+        check_integer("options", "trials", self.trials, 1)
+        if self.shard is not None:
+            raise reject("options", "shard", "be left out: the trials are one sweep", self.shard)
+        return super().resolve()
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "tune")
+
+from experiments.harness.experiment import execute
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import load_splits
+from experiments.harness.tuning import Budget, tune, validation_splits
+from experiments.reports.sections import write_report
+from sffa_jax.scale.processes import is_main_process
+
+
+def main(options: Options) -> None:
+    """Runs the trials that the output folder lacks and writes its report."""
+    given, options = options, options.resolve()
+    splits = load_splits(options)
+    recipes = {algorithm: options.recipe_of(algorithm) for algorithm in options.algorithms}
+    for algorithm, recipe in recipes.items():
+        splits.check(recipe, algorithm)
+    with RunFolder(
+        options.out,
+        "tune",
+        options.flat(),
+        extra={"command": given.command("tune"), "data": splits.record},
+        free=shared.RESUMABLE_OPTIONS,
+        absent=options.absent(),
+        tensorboard=options.tensorboard,
+    ) as folder:
+        tune(
+            folder,
+            recipes,
+            Budget(options.trials, options.seeds),
+            validation_splits(splits, options.recipe, options.validation),
+            options.placement,
+            options.checkpoint_seconds,
+        )
+        grid = {option: folder.config["options"][option] for option in options.grid()}
+        if is_main_process():
+            write_report(folder, given.command("tune", grid))
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "tune"))

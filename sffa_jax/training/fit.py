@@ -248,8 +248,9 @@ def fit(
         "last"; None: "best" with a validation split and "last" without.
 
     Raises:
-      ValueError: if a batch is larger than the training split, numbers of classes differ, `select`
-        is unknown, or it is "best" without a validation split.
+      ValueError: if a batch is larger than the training split, numbers of classes differ, labels
+        are out of range (unseen under `jax.jit`: `make_samples` checks them), `select` is unknown,
+        or it is "best" without a validation split.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers

@@ -52,15 +52,19 @@ def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         advice = "Call `train.scaled_images(images)` with the training samples."
         raise reject_type(where, "x", "be scaled images, floats", x.dtype, advice)
-    check_label_array(where, labels, x.shape[0])
-    if not isinstance(labels, jax.core.Tracer):
-        to_labels(labels, num_classes, where=where)
+    check_label_array(where, labels, x.shape[0], num_classes)
 
 
-def check_label_array(where: str, labels: Array, num_samples: int) -> None:
-    """Raises unless labels are integers of shape [num_samples]; works while tracing."""
+def check_label_array(where: str, labels: Array, num_samples: int, num_classes: int) -> None:
+    """Raises unless labels are integers of shape [num_samples] in [0, num_classes).
+
+    Under `jit` and `vmap` and across processes, values are unknown and the range is not checked.
+    """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise reject_type(where, "labels", "be integers", labels.dtype, "Use `data.to_labels`.")
     if labels.shape != (num_samples,):
         rule, advice = f"have shape ({num_samples},)", "Use `data.to_labels`."
         raise reject(where, "labels", rule, f"shape {labels.shape}", advice)
+    traced = isinstance(labels, jax.core.Tracer)
+    if not traced and getattr(labels, "is_fully_addressable", True):  # NumPy's arrays are
+        to_labels(labels, num_classes, where=where)

@@ -72,14 +72,16 @@ class Samples(struct.PyTreeNode):
 
 
 def check_samples(where: str, samples: Any, num_classes: int) -> None:
-    """Raises unless these are whole `Samples` of this number of classes; works while tracing."""
+    """Raises unless these are whole `Samples` of this number of classes.
+
+    The range of labels is checked only outside of `jit` and `vmap`.
+    """
     if not isinstance(samples, Samples):
         advice = "`make_samples(images, labels, mean=..., std=...)` makes them."
         raise reject_type(where, "samples", "be `Samples`", type(samples).__name__, advice)
     images, labels = samples.images, samples.labels
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise reject_type(where, "images", "be uint8 or float", images.dtype, "Use `make_samples`.")
-    check_label_array(where, labels, images.shape[0])
     if samples.num_classes != num_classes:
         raise reject(
             where,
@@ -88,6 +90,7 @@ def check_samples(where: str, samples: Any, num_classes: int) -> None:
             samples.num_classes,
             "Build the network and the samples for the same number of classes.",
         )
+    check_label_array(where, labels, images.shape[0], num_classes)
 
 
 def samples_from(

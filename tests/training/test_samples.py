@@ -131,6 +131,7 @@ def test_evaluate_and_predict_check_what_they_are_given():
         (column, r"`labels` must have shape \(60,\), got shape \(60, 1\)"),
         (SAMPLES.replace(images=jnp.zeros((60, 16), int)), "`images` must be uint8 or float"),
         (SAMPLES.replace(num_classes=4), "must have the learner's 3 classes, got 4"),
+        (SAMPLES.replace(labels=SAMPLES.labels + 1), r"must lie in \[0, 3\), got min 1, max 3"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):
             evaluate(learner, state, samples)

@@ -1,11 +1,15 @@
-"""Compiled programs: kept in the user's cache folder, and timed."""
+"""Compiled programs and measured placements: kept in the user's cache folder, and timed."""
 
 import contextlib
+import hashlib
+import json
 import os
 import time
 import warnings
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -55,6 +59,36 @@ def delete_oldest(folder: Path, limit: int) -> None:
             break
         file.unlink(missing_ok=True)
         excess -= size
+
+
+def fastest_known(
+    work: Mapping[str, Any], modes: Collection[str], measure: Callable[[], str]
+) -> tuple[str, bool]:
+    """Returns the mode that was the fastest on an earlier start, or measures it and keeps it.
+
+    The result is a file among the compiled programs, so that it is deleted together with them.
+
+    Args:
+      work: JSON that identifies the work and the device.
+      modes: the possible results.
+      measure: returns the fastest mode.
+
+    Returns:
+      The mode, and whether it is of an earlier start.
+    """
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if folder is None or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+        return measure(), False
+    text = json.dumps(work, sort_keys=True)
+    file = Path(folder) / f"placement-{hashlib.sha256(text.encode()).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        mode = json.loads(file.read_text())["fastest"]
+        if mode in modes:
+            return mode, True
+    mode = measure()
+    with contextlib.suppress(OSError):
+        file.write_text(json.dumps({"fastest": mode, "work": work}, indent=2))
+    return mode, False
 
 
 @dataclass

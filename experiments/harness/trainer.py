@@ -1,11 +1,12 @@
 """Trains many runs of one algorithm together: seeds, and recipes that differ in numbers."""
 
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.recipe import Recipe
+from experiments.harness.compilation import fastest_known
 from experiments.harness.group import Group
 from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
@@ -149,13 +151,42 @@ class Trainer:
 
     def start_all(self, group: Group) -> Any:
         """Returns all runs before their first epoch."""
-        start_runs = jax.jit(Placement("map").lift(self.start))
-        return start_runs(group.keys_and_numbers(), self.splits.training)
+        return self.start_runs(group.keys_and_numbers(), self.splits.training)
+
+    @cached_property
+    def start_runs(self) -> Callable[..., Any]:
+        """`start` for several runs, traced once."""
+        return jax.jit(Placement("map").lift(self.start))
 
     def fastest(self, group: Group) -> Placement:
-        """Returns the fastest placement, measured on a few updates."""
-        if len(available()) == 1:
+        """Returns the fastest placement, measured on a few updates by this start or an earlier
+        one."""
+        modes = {placement.mode: placement for placement in available()}
+        if len(modes) == 1 or len(group.seeds) == 1:
             return available()[0]
+        measure = partial(self.try_placements, group)
+        mode, known = fastest_known(self.work(group), modes, measure)
+        if known:
+            line = f"{self.label}: runs by {mode} (the fastest on an earlier start)"
+            self.console.print(line, highlight=False)
+        return modes[mode]
+
+    def work(self, group: Group) -> dict[str, Any]:
+        """Returns JSON that identifies the programs of a group and the devices they run on."""
+        images = self.splits.training.images
+        return {
+            "recipe": dataclasses.asdict(self.recipe),
+            "algorithm": self.algorithm,
+            "images": [*images.shape, str(images.dtype)],
+            "classes": self.splits.dataset.num_classes,
+            "runs": len(group.seeds),
+            "varied": sorted(group.varied),
+            "devices": [jax.device_count(), jax.devices()[0].device_kind, os.cpu_count()],
+            "jax": jax.__version__,
+        }
+
+    def try_placements(self, group: Group) -> str:
+        """Measures all placements on a few updates and returns the fastest mode."""
         training, schedule = self.splits.training, self.splits.schedule(self.recipe)
         steps = min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
         few = schedule.batch_size * steps
@@ -166,7 +197,7 @@ class Trainer:
         if seconds:
             line = f"{self.label}: runs by {choice.placement.mode} (trial: {seconds})"
             self.console.print(line, highlight=False)
-        return choice.placement
+        return choice.placement.mode
 
     def info(self, group: Group, placement: Placement) -> dict[str, Any]:
         """Returns JSON that identifies the checkpoints of a group."""

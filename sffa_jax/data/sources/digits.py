@@ -1,5 +1,8 @@
 """scikit-learn's 1797 handwritten digits, 8x8 pixels; no download."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 
 from sffa_jax.data.dataset import Dataset
@@ -8,10 +11,7 @@ from sffa_jax.data.splits import stratified_split
 
 def load_digits() -> Dataset:
     """Return the digits; a fixed fifth of every class is the test split."""
-    # Imported here: scikit-learn is slow to import and only this data set needs it.
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    pixels, labels = sklearn_digits(return_X_y=True)
+    pixels, labels = _pixels_and_labels()
     images = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     labels = labels.astype(np.int32)
     train, test = stratified_split(labels, fraction=0.2, seed=0)
@@ -24,3 +24,17 @@ def load_digits() -> Dataset:
         class_names=tuple(str(digit) for digit in range(10)),
         source="scikit-learn load_digits",
     )
+
+
+def _pixels_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """Reads scikit-learn's file without its package, which takes seconds to import."""
+    package = find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.exists():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    pixels, labels = sklearn_digits(return_X_y=True)
+    return pixels, labels

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from commands import read, run_program
 
-from experiments.harness.compilation import Clock, delete_oldest, use_cache
+from experiments.harness.compilation import Clock, delete_oldest, fastest_known, use_cache
 
 
 @pytest.fixture
@@ -112,3 +112,17 @@ def test_a_second_start_compiles_nothing(tmp_path, monkeypatch):
     assert {name for name in programs[0] if name.endswith("-cache")} == {
         name for name in programs[1] if name.endswith("-cache")
     }
+
+
+def test_the_fastest_mode_is_measured_once(cache_settings, tmp_path):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    modes, work = ("map", "vmap"), {"width": 8}
+    assert fastest_known(work, modes, lambda: "vmap") == ("vmap", False)
+    assert fastest_known(work, modes, lambda: "map") == ("vmap", True)
+    assert fastest_known({"width": 9}, modes, lambda: "map") == ("map", False)
+    for path in tmp_path.iterdir():
+        path.write_text("{")
+    assert fastest_known(work, modes, lambda: "map") == ("map", False)
+    assert fastest_known(work, ("vmap",), lambda: "vmap") == ("vmap", False)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "missing"))
+    assert fastest_known(work, modes, lambda: "map") == ("map", False)

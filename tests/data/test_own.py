@@ -95,6 +95,31 @@ def test_pairs_tensors_and_rows_give_the_same_set(whole):
         data.from_hugging_face({"all": rows})
 
 
+def test_a_real_torch_set_gives_the_same_set(whole):
+    torch = pytest.importorskip("torch", reason="only where PyTorch is installed")
+    from torch.utils.data import TensorDataset
+
+    pictures = torch.from_numpy(PICTURES).permute(0, 3, 1, 2)
+    real = TensorDataset(pictures, torch.from_numpy(LABELS))
+    assert equal(data.from_torch(real, class_names=["0", "1"], test_fraction=0.4), whole)
+    assert equal(
+        data.from_arrays(torch.from_numpy(PICTURES), real.tensors[1]),
+        data.from_arrays(PICTURES, LABELS),
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # its own pickling warns
+def test_a_real_hugging_face_set_gives_the_same_set(whole):
+    datasets = pytest.importorskip("datasets", reason="only where Hugging Face's is installed")
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["0", "1"])}
+    rows = {"image": list(map(Image.fromarray, PICTURES)), "label": LABELS.tolist()}
+    real = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    assert equal(data.from_hugging_face(real, test_fraction=0.4), whole)
+    both = datasets.DatasetDict(train=real, validation=real.select([0, 1]))
+    split = data.from_hugging_face(both)
+    assert (len(split.train_labels), len(split.test_labels)) == (20, 2)
+
+
 def test_pictures_of_pairs_are_unified():
     sizes = [(4, 4, 3), (6, 6, 3), (5, 5)] * 4
     pairs = [(np.full(size, 9, np.uint8), i % 2) for i, size in enumerate(sizes)]

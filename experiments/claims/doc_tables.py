@@ -151,12 +151,22 @@ def duration(minutes: float) -> str:
 
 
 def tests(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes a row for each paired test of runs of `compare`."""
-    table = [["Run", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    for run in runs:
-        for row in comparison_tables.tests_table(run.records)[1:]:
-            table.append([name_of(run), *row])
-    return table
+    """Makes a row for each paired test of runs of `compare`; Holm's correction is over all rows."""
+    rows = [
+        (name_of(run), test)
+        for run in runs
+        for test in intervals.paired_tests(
+            comparison_tables.accuracies(run.records), failures(run.records), corrected=False
+        )
+    ]
+    corrected = intervals.holm_corrected([test for _, test in rows])
+    return [
+        ["Run", *comparison_tables.TESTS],
+        *(
+            [name, *comparison_tables.test_row(test)]
+            for (name, _), test in zip(rows, corrected, strict=True)
+        ),
+    ]
 
 
 def depth(runs: Sequence[Results]) -> list[list[str]]:

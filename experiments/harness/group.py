@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sffa_jax.scale.sweep import seed_keys
 
@@ -39,3 +40,18 @@ class Group:
         """Random key and numbers of each run, stacked."""
         numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
         return seed_keys(self.seeds), numbers
+
+
+class Carry(NamedTuple):
+    """A group between two epochs: the content of its checkpoints.
+
+    Attributes:
+      runs: `Progress` and numbers of each run, stacked.
+      history: measurements by name, [epochs, runs, ...]; NaN for epochs to come. "loss" is
+        [epochs, runs, layers] in nats.
+      seconds: training time so far.
+    """
+
+    runs: Any
+    history: dict[str, np.ndarray]
+    seconds: np.ndarray

@@ -40,15 +40,17 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a record with its `status`: "did not learn" instead of "done" if an accuracy or a
     loss is no better than a guess.
 
-    A classifier is judged by its test accuracy, and backprop by its training loss, too: above
-    log(classes) nats it is worse than a guess. (Local losses have other units.) A continual run is
+    A classifier is judged by its accuracy on training images (of records without it, on test
+    images), and by its training loss if that is a cross-entropy of the classes (backprop, and local
+    layers with softmax): above log(classes) nats it is worse than a guess. A continual run is
     judged by the mean accuracy on each task right after that task, so that forgetting does not
     count.
     """
     record, classes = dict(record), num_classes(config)
     if record.get("status") != DONE or classes is None or classes < 2:
         return record
-    accuracy, least = record["test_accuracy"], least_accuracy(classes)
+    accuracy = record.get("training_accuracy", record["test_accuracy"])
+    least = least_accuracy(classes)
     if "accuracy_matrix" in record:
         rows = [[x for x in row if x is not None] for row in record["accuracy_matrix"]]
         of_task = max(2, classes // len(rows))
@@ -60,7 +62,10 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
         accuracy = float(np.mean([row[-1] for row in rows]))
         least = float(np.mean([least_accuracy(number) for number in seen]))
     losses = record.get("history", {}).get("loss") or [0.0]
-    lost = record["algorithm"] == "bp" and (losses[-1] or 0.0) > math.log(classes)
+    options = config["options"]
+    own = options.get("by_algorithm", {}).get(record["algorithm"], {})
+    of_classes = record["algorithm"] == "bp" or (options | own).get("loss") == "softmax"
+    lost = of_classes and (losses[-1] or 0.0) > math.log(classes)
     if accuracy < least or lost:
         record["status"] = DID_NOT_LEARN
     return record

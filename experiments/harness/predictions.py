@@ -28,8 +28,8 @@ def describe(predicted: Predictions, dataset: data.Dataset) -> dict[str, Any]:
     `nll` in nats and `ece` as a fraction; `class_accuracies` [classes], null for a class without
     test images; `confusion` [true label, predicted label] counts, if there are at most
     `MOST_CLASSES` classes; `reliability` [bins, (mean confidence, accuracy, fraction of the
-    images)]; `worst`: the most wrong images with index, labels, probability of the predicted label
-    and a PNG in base64.
+    images)]; `correct`: one bit for each test image, see `unpack_bits`; `worst`: the most wrong
+    images with index, labels, probability of the predicted label and a PNG in base64.
 
     Args:
       predicted: for the test images, as NumPy arrays.
@@ -47,12 +47,29 @@ def describe(predicted: Predictions, dataset: data.Dataset) -> dict[str, Any]:
             float(r / n) if n else None for r, n in zip(right, totals, strict=True)
         ],
         "reliability": bins.astype(float).round(6).tolist(),
+        "correct": pack_bits(np.asarray(predicted.labels) == labels),
         "worst": [_wrong_image(predicted, dataset, int(index)) for index in worst],
     }
     if classes <= MOST_CLASSES:
         pairs = np.bincount(labels * classes + predicted.labels, minlength=classes**2)
         record["confusion"] = pairs.reshape(classes, classes).tolist()
     return record
+
+
+def pack_bits(flags: np.ndarray) -> str:
+    """Returns booleans as text: their number, and their bits in base64."""
+    return f"{len(flags)}:{base64.b64encode(np.packbits(flags).tobytes()).decode()}"
+
+
+def unpack_bits(text: str) -> np.ndarray:
+    """Returns the booleans of `pack_bits`.
+
+    >>> unpack_bits(pack_bits(np.array([True, False, True]))).tolist()
+    [True, False, True]
+    """
+    number, _, bits = text.partition(":")
+    packed = np.frombuffer(base64.b64decode(bits), np.uint8)
+    return np.unpackbits(packed, count=int(number)).astype(bool)
 
 
 def _wrong_image(predicted: Predictions, dataset: data.Dataset, index: int) -> dict[str, Any]:

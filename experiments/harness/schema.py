@@ -6,6 +6,7 @@ the key `ANY` stands for all others.
 """
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -72,6 +73,9 @@ OUTCOME = RUN | {
 }
 TRAINED = OUTCOME | {
     "cumulated_accuracies?": Maybe([FRACTION]),
+    "training_accuracy?": Maybe(FRACTION),
+    "updates?": COUNT,
+    "flops_per_update?": Maybe(POSITIVE),
     "selected_epoch": COUNT,
     "parallel": TEXT,
 }
@@ -88,6 +92,10 @@ PREDICTIONS = {
     "class_accuracies?": [Maybe(FRACTION)],
     "reliability?": [[Maybe(NUMBER)]],
     "confusion?": [[COUNT]],
+    "correct?": Rule(
+        "be a number, a colon and base64",
+        lambda v: isinstance(v, str) and re.fullmatch(r"\d{1,9}:[\w+/]+={0,2}", v) is not None,
+    ),
     "worst?": (
         {
             **{"index": COUNT, "label": COUNT, "predicted": COUNT},

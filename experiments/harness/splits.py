@@ -74,6 +74,10 @@ class Splits:
         schedule.steps_per_epoch(len(self.training.labels))
         return schedule
 
+    def steps_per_epoch(self, recipe: Recipe) -> int:
+        """Returns the number of updates of one epoch."""
+        return self.schedule(recipe).steps_per_epoch(len(self.training.labels))
+
 
 def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
     """Splits and scales a data set by a recipe; all seeds have the same validation split.

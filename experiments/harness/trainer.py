@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
-from experiments.harness.group import Group
+from experiments.harness.cost import flops_per_update, spread
+from experiments.harness.group import Carry, Group
 from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.splits import Splits
@@ -38,7 +39,8 @@ TRIAL_STEPS = 8
 """Updates in the trial that finds the fastest placement."""
 
 ACCURACIES = (
-    *("test_accuracy", "validation_accuracy", "layer_accuracies", "cumulated_accuracies"),
+    *("test_accuracy", "training_accuracy", "validation_accuracy"),
+    *("layer_accuracies", "cumulated_accuracies"),
 )
 """Entries of a record that are null if the run diverged."""
 
@@ -47,21 +49,6 @@ Describe = Callable[[Predictions], dict[str, Any]]
 
 Choose = Callable[[str, int, Callable[[], Placement]], Placement]
 """(label, number of runs, measurement) -> the placement of these runs."""
-
-
-class Carry(NamedTuple):
-    """A group between two epochs: the content of its checkpoints.
-
-    Attributes:
-      runs: `Progress` and numbers of each run, stacked.
-      history: measurements by name, [epochs, runs, ...]; NaN for epochs to come. "loss" is
-        [epochs, runs, layers] in nats.
-      seconds: training time so far.
-    """
-
-    runs: Any
-    history: dict[str, np.ndarray]
-    seconds: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -187,11 +174,11 @@ class Trainer:
 
     def try_placements(self, group: Group) -> str:
         """Measures all placements on a few updates and returns the fastest mode."""
-        training, schedule = self.splits.training, self.splits.schedule(self.recipe)
-        steps = min(TRIAL_STEPS, schedule.steps_per_epoch(len(training.labels)))
-        few = schedule.batch_size * steps
+        training, in_epoch = self.splits.training, self.splits.steps_per_epoch(self.recipe)
+        steps = min(TRIAL_STEPS, in_epoch)
+        few = self.recipe.batch_size * steps
         samples = training.replace(images=training.images[:few], labels=training.labels[:few])
-        calls = schedule.epochs * schedule.steps_per_epoch(len(training.labels)) / steps
+        calls = self.recipe.epochs * in_epoch / steps
         choice = fastest(self.epoch, self.start_all(group), samples, calls=calls)
         seconds = ", ".join(f"{mode} {value:.3g} s" for mode, value in choice.seconds.items())
         if seconds:
@@ -222,7 +209,9 @@ class Trainer:
         """Trains and tests a group, from its last checkpoint; returns one record per run."""
         number, epochs = len(group.seeds), self.recipe.epochs
         splits = (self.splits.training, self.splits.validation, self.splits.test)
-        training, validation, test = placement.place_shared(splits, number)
+        # As many training images as test images, so that both accuracies share a program.
+        seen = spread(self.splits.training, len(self.splits.test.labels))
+        training, validation, test, seen = placement.place_shared((*splits, seen), number)
         samples = training if validation is None else validation
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
         lifted = placement.lift(self.assess)
@@ -265,10 +254,14 @@ class Trainer:
                 every_seconds=every_seconds,
                 like=carry_of(runs),
             )
-        tested = jax.jit(placement.lift(self.test))(carry.runs, test)
+        test_all = jax.jit(placement.lift(self.test))
+        tested, learned = test_all(carry.runs, test), test_all(carry.runs, seen)[0].network
         finite = to_host(jax.jit(placement.lift(self.finite))(carry.runs))
         self.save_networks(group, carry.runs[0])
-        return self.records(group, placement, carry, finite, *to_host(tested))
+        costs = {"flops_per_update": flops_per_update(epoch, placement, number)}
+        (accuracy, predicted), learned = to_host((tested, learned))
+        records = self.records(group, placement, carry, finite, accuracy, predicted, learned)
+        return [record | costs for record in records]
 
     def save_networks(self, group: Group, progress: Progress) -> None:
         """Saves each run's selected network if `networks` is given."""
@@ -293,6 +286,7 @@ class Trainer:
         finite: np.ndarray,
         accuracy: Accuracy,
         predicted: Predictions | None,
+        learned: np.ndarray,
     ) -> list[dict[str, Any]]:
         """Returns one record per run, without the names of data set, algorithm and setting."""
         # Everything but the weights.
@@ -308,6 +302,7 @@ class Trainer:
             if done:
                 record |= {
                     "test_accuracy": float(accuracy.network[i]),
+                    "training_accuracy": float(learned[i]),
                     "validation_accuracy": float(progress.best_accuracy[i]) if validated else None,
                     "layer_accuracies": np.asarray(accuracy.layers[i]).tolist(),
                     "cumulated_accuracies": np.asarray(accuracy.cumulated[i]).tolist(),
@@ -322,6 +317,7 @@ class Trainer:
             record |= {
                 "selected_epoch": int(progress.best_epoch[i]) if validated else self.recipe.epochs,
                 "epochs": self.recipe.epochs,
+                "updates": self.recipe.epochs * self.splits.steps_per_epoch(self.recipe),
                 "num_parameters": num_parameters(carry.runs[0].state),
                 "train_seconds": float(carry.seconds) / len(group.seeds),
                 "parallel": placement.mode,

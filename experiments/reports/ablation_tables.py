@@ -39,9 +39,11 @@ def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, floa
 
 
 def effects_table(records: Records, algorithm: str) -> list[list[str]]:
-    """Makes a row for each setting: its accuracy, and the effect of its change, paired by seed."""
+    """Makes a row for each setting: its accuracy, and the effect of its change, paired by seed;
+    Holm's correction is over all rows."""
     path, undone = ordered_settings(records)
-    table = [["Step", "Test accuracy, %", "Effect of the change, points", "p (paired t)"]]
+    head = ["Step", "Test accuracy, %", "Effect of the change, points", "p (paired t, Holm)"]
+    rows, all_tests = [], []
     for setting in [*path, *undone]:
         values = accuracies(records, setting, algorithm)
         if setting in undone:
@@ -59,18 +61,18 @@ def effects_table(records: Records, algorithm: str) -> list[list[str]]:
                 if (words := outcomes.failure(runs_of(records, of, algorithm)))
             },
         )
-        table.append(
-            [
-                setting,
-                outcomes.marked(
-                    intervals.with_bounds(list(values.values())),
-                    runs_of(records, setting, algorithm),
-                ),
-                tests[0].difference.with_bounds() if tests else "-",
-                tests[0].cell if tests else "-",
-            ]
-        )
-    return table
+        mean = intervals.with_bounds(list(values.values()))
+        rows.append([setting, outcomes.marked(mean, runs_of(records, setting, algorithm))])
+        all_tests.append(tests)
+    corrected = iter(intervals.holm_corrected([test for tests in all_tests for test in tests]))
+    effects = [next(corrected) if tests else None for tests in all_tests]
+    return [
+        head,
+        *(
+            [*row, test.difference.with_bounds() if test else "-", test.cell if test else "-"]
+            for row, test in zip(rows, effects, strict=True)
+        ),
+    ]
 
 
 def path_figure(records: Records, algorithms: Sequence[str]) -> Figure:

@@ -11,7 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.harness import outcomes
 from experiments.harness.results import Results
-from experiments.reports import intervals, prediction_tables, tuning_tables
+from experiments.reports import (
+    bootstrap,
+    cost_tables,
+    intervals,
+    prediction_tables,
+    tuning_tables,
+)
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, TRAINED
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
@@ -76,6 +82,9 @@ def results_table(records: Records) -> list[list[str]]:
     sizes = prediction_tables.recorded(records, "num_parameters")
     if sizes:
         table[0].append("Parameters")
+    correct = bootstrap.correct_images(records)
+    if correct:
+        table[0].append("Over seeds and images")
     table[0].append("Trained")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
@@ -89,6 +98,7 @@ def results_table(records: Records) -> list[list[str]]:
                 outcomes.marked(str(row["seeds"]), runs),
                 f"{row['seconds_per_epoch']:.3g}",
                 *([f"{sizes[algorithm][0]}" if algorithm in sizes else "-"] if sizes else []),
+                *([bootstrap.accuracy_cell(correct, algorithm)] if correct else []),
                 TRAINED[algorithm],
             ]
         )
@@ -123,7 +133,8 @@ def conclusion(records: Records) -> str:
         points = f"{100 * abs(test.difference.mean):.2f} points above {ALGORITHM_NAMES[other]}"
         reason = test.cell
         if test.p is not None:
-            reason = f"p = {test.cell}" + (", not significant" if test.p > 0.05 else "")
+            verdict = {"level": ", level", "undecided": ", not significant"}
+            reason = f"p = {test.cell}{verdict.get(test.verdict, '')}"
         differences.append(f"{points} ({reason})")
     return (
         f"{ALGORITHM_NAMES[best]} has the highest mean test accuracy on {dataset}, {reached}"
@@ -131,13 +142,23 @@ def conclusion(records: Records) -> str:
     )
 
 
+TESTS = ("Difference", "Points [95 % interval]", "p (paired t, Holm)", "Verdict")
+"""The header of a table of paired tests."""
+
+
+def test_row(test: intervals.PairedTest) -> list[str]:
+    """Makes the row of a paired test."""
+    names = " - ".join(ALGORITHM_NAMES[name] for name in (test.first, test.second))
+    return [names, test.difference.with_bounds(), test.cell, test.verdict]
+
+
 def tests_table(records: Records) -> list[list[str]]:
     """Makes a row for each paired test; only a header if no two algorithms share a seed."""
-    table = [["Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    correct = bootstrap.correct_images(records)
+    table = [[*TESTS, *["Over seeds and images"] * bool(correct)]]
     for test in intervals.paired_tests(accuracies(records), outcomes.failures(records)):
-        names = (ALGORITHM_NAMES[name] for name in (test.first, test.second))
-        difference = test.difference.with_bounds()
-        table.append([" - ".join(names), difference, test.cell])
+        over_images = [bootstrap.difference_cell(correct, test.first, test.second)]
+        table.append([*test_row(test), *over_images * bool(correct)])
     return table
 
 
@@ -254,10 +275,15 @@ def section(results: Results) -> Section:
         caption = "Validation accuracy during training."
         draw = partial(learning_figure, records)
         pictures.append(Picture("learning_curves.png", caption, draw))
+    if any(record.get("updates") for record in records) and cost_tables.by_algorithm(records):
+        caption = "Validation accuracy against updates, seconds of training (without compilation, "
+        caption += "a run's part of its group) and floating-point operations; mean over seeds."
+        pictures.append(Picture("cost.png", caption, partial(cost_tables.cost_figure, records)))
     pictures += prediction_tables.pictures(records)
     tables = {"Results": results_table(records), "Paired tests": tests_table(records)}
     if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
         tables["Test accuracy by layer, %"] = layers_table(records)
+    tables["Validation accuracy against cost"] = cost_tables.cost_table(records)
     tables["Calibration"] = prediction_tables.calibration_table(records)
     tables |= tuning_tables.tables(results)
     rows = summary(records)
@@ -280,7 +306,10 @@ def section(results: Results) -> Section:
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "
             f"A paired test compares two algorithms on the same seeds, at least "
-            f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer.{lead}"
+            f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer. Two algorithms are "
+            f"level if the interval of their difference lies within "
+            f"{100 * intervals.MARGIN:g} points. The last column resamples seeds and test images "
+            f"together (bootstrap).{lead}"
         ),
         tables={title: table for title, table in tables.items() if len(table) > 1},
         pictures=pictures,

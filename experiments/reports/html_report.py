@@ -159,7 +159,8 @@ def records_table(records: Sequence[Mapping[str, Any]]) -> Table:
     columns = [
         name
         for name in names
-        if all(is_short(record.get(name)) for record in records)
+        if name != "correct"  # bits
+        and all(is_short(record.get(name)) for record in records)
         and any(record.get(name) is not None for record in records)
     ]
     return [

@@ -16,6 +16,9 @@ multiplies the standard error by 12.7 for two seeds, by 2.8 for five."""
 UNIT = (0.0, 1.0)
 """Bounds of an accuracy; a difference of two accuracies has (-1, 1)."""
 
+MARGIN = 0.002
+"""Accuracies that differ by less are level; a fraction."""
+
 EDGE = 1e-4
 """Distance from its bounds at which a value is clipped before its log-odds are taken, as a fraction
 of their distance: one test image of 10,000."""
@@ -193,11 +196,25 @@ class PairedTest:
         """The p-value with two digits, or "not tested: " and the reason."""
         return f"not tested: {self.reason}" if self.p is None else f"{self.p:.2g}"
 
+    @property
+    def verdict(self) -> str:
+        """Which accuracy is higher; "level" if the interval lies within `MARGIN`, whatever p is;
+        "undecided"; or "-" without a test."""
+        if self.p is None:
+            return "-"
+        if max(map(abs, self.difference.ends)) <= MARGIN:
+            return "level"
+        if self.p > 0.05:
+            return "undecided"
+        return f"{algorithm_name(self.first if self.difference.mean > 0 else self.second)} higher"
+
 
 def paired_tests(
     values: Mapping[str, Mapping[int, float]],
     failures: Mapping[str, str] | None = None,
     bounds: tuple[float, float] | None = (-1.0, 1.0),
+    *,
+    corrected: bool = True,
 ) -> list[PairedTest]:
     """Tests every pair of algorithms on their common seeds.
 
@@ -205,10 +222,11 @@ def paired_tests(
       values: for each algorithm, each seed's value.
       failures: why an algorithm cannot be tested, see `outcomes.failures`.
       bounds: of a difference; None: unbounded.
+      corrected: whether the p-values are corrected for the number of pairs (Holm 1979); no: for a
+        table of more pairs, see `holm_corrected`.
 
     Returns:
-      One test for each pair that has common seeds, in the order of `values`. The p-values are
-      corrected for the number of pairs (Holm 1979).
+      One test for each pair that has common seeds, in the order of `values`.
     """
     tests = []
     for first, second in itertools.combinations(values, 2):
@@ -230,7 +248,7 @@ def paired_tests(
             reason, p = "", 2 * float(special.stdtr(len(seeds) - 1, -abs(t)))
         interval = mean_interval(differences.tolist(), bounds)
         tests.append(PairedTest(first, second, interval, p, reason))
-    return holm_corrected(tests)
+    return holm_corrected(tests) if corrected else tests
 
 
 def holm_corrected(tests: Sequence[PairedTest]) -> list[PairedTest]:

@@ -32,6 +32,7 @@ def test_the_command(tmp_path):
     ]
     for record in records:
         assert record["test_accuracy"] > 0.5, "chance is 0.1"
+        assert record["training_accuracy"] > 0.5
         assert record["history"]["loss"][1] < record["history"]["loss"][0]
         history = record["history"]
         assert record["validation_accuracy"] == max(history["validation_accuracy"])

@@ -51,6 +51,27 @@ def test_a_run_is_judged(algorithm, accuracy, loss, status):
     assert judged({"group": "x"}, DIGITS) == {"group": "x"}
 
 
+def test_a_run_is_judged_by_its_training_images():
+    run = trained("ffa", 0, 0.15)
+    assert judged(run | {"training_accuracy": 0.9}, DIGITS)["status"] == "done"
+    assert judged(run | {"training_accuracy": 0.19}, DIGITS)["status"] == "did not learn"
+    assert judged(run, DIGITS)["status"] == "did not learn"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"loss": "softmax"}, "did not learn"),
+        ({"loss": "bce"}, "done"),
+        ({"loss": "bce", "by_algorithm": {"ffa": {"loss": "softmax"}}}, "did not learn"),
+        ({"loss": "softmax", "by_algorithm": {"ffa": {"loss": "bce"}}}, "done"),
+    ],
+)
+def test_a_local_loss_over_the_classes_is_judged(options, status):
+    run = trained("ffa", 0, 0.5, history={"loss": [2.4]})
+    assert judged(run, {"options": {"dataset": "digits"} | options})["status"] == status
+
+
 @pytest.mark.parametrize(
     ("scenario", "after_each", "status"),
     [
@@ -75,7 +96,7 @@ def test_failures_are_named_in_every_table():
     assert marked("3", records[5:]) == f"3 ({words})"
     assert marked("3", records[:5]) == "3"
     assert comparison_tables.results_table(records)[2][3] == f"5 ({words})"
-    ((_, _, p),) = comparison_tables.tests_table(records)[1:]
+    ((_, _, p, _),) = comparison_tables.tests_table(records)[1:]
     assert p == f"not tested: Backprop {words}"
     assert f"Backprop {words}." in comparison_tables.conclusion(records)
     assert comparison_tables.summary(records)["did_not_learn"].tolist() == [0, 5]

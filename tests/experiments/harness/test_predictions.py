@@ -36,6 +36,7 @@ def test_measures_by_hand(record):
     # One image in each bin: confidence minus accuracy.
     assert record["ece"] == pytest.approx((0.3 + 0.2 + 0.9 + 0.6) / 4, abs=1e-5)
     assert record["class_accuracies"] == [0.5, 0.5, None]
+    assert harness.unpack_bits(record["correct"]).tolist() == [True, True, False, False]
     assert record["confusion"] == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
     bins = np.array(record["reliability"])
     np.testing.assert_allclose(

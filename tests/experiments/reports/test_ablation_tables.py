@@ -32,8 +32,8 @@ def test_effects_are_paired_by_seed():
     table = ablation_tables.effects_table(records, "sffa")
     assert [row[0] for row in table[1:]] == ["start", LOSS, f"{WITHOUT}{LOSS}"]
     assert table[1][2:] == ["-", "-"]
-    # 10, 20, 15, 14 and 16 points: half-width 2.776 * 3.606 / sqrt(5).
-    assert table[2][1:] == ["75.00 [61.80, 88.20]", "15.00 [10.52, 19.48]", "0.00074"]
+    # 10, 20, 15, 14 and 16 points: half-width 2.776 * 3.606 / sqrt(5); p is 0.00074, of two tests.
+    assert table[2][1:] == ["75.00 [61.80, 88.20]", "15.00 [10.52, 19.48]", "0.0015"]
     assert table[3][1:3] == ["65.00 [56.18, 73.82]", "10.00 [5.27, 14.73]"]
 
 

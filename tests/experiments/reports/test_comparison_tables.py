@@ -32,7 +32,8 @@ def test_layers_by_hand():
     ]
     _, row = section_of(deep).tables["Test accuracy by layer, %"]
     assert row == ["SFFA", "85.00 (80.00 to 90.00, 2 seeds)", "60.00 / 80.00", "60.00 / 85.00"]
-    assert list(section_of(RECORDS).tables) == ["Results", "Paired tests"]
+    costs = "Validation accuracy against cost"
+    assert list(section_of(RECORDS).tables) == ["Results", "Paired tests", costs]
 
 
 def test_the_section_holds_every_number(tmp_path):
@@ -45,10 +46,11 @@ def test_the_section_holds_every_number(tmp_path):
         ["SFFA", "92.00 [89.68, 94.32]", "92.00", "5", "1.5", "each layer by itself"],
         ["Backprop", "-", "-", "0 (diverged in 1 of 1 runs)", "1.5", "end to end"],
     ]
-    ((difference, points, p),) = section.tables["Paired tests"][1:]
+    ((difference, points, p, verdict),) = section.tables["Paired tests"][1:]
     assert difference == "FFA - SFFA"
     assert points.startswith("-10.00 [")
     assert p == f"{P:.2g}"
+    assert verdict == "SFFA higher"
     html_report(tmp_path, [section])
     page = parse(tmp_path / "report.html")
     # Two pictures, each for light and for dark.

@@ -1,5 +1,6 @@
 """Intervals, paired tests and their format."""
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -89,3 +90,33 @@ def test_formats_in_other_units():
     assert mean.plus_minus(".1f", 1.0) == "3.0 ± 2.0"
     assert mean.with_bounds("+.1f", 1.0) == "+3.0 [+1.0, +5.0]"
     assert mean.errors(10) == [[pytest.approx(19.633, abs=1e-3)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([0.0010, 0.0012, 0.0011, 0.0010, 0.0012], "level"),  # significant, yet within the margin
+        ([0.010, 0.012, 0.011, 0.010, 0.012], "SFFA higher"),
+        ([-0.010, -0.012, -0.011, -0.010, -0.012], "Backprop higher"),
+        ([-0.01, 0.01, 0.02, -0.02, 0.001], "undecided"),
+        ([0.01, 0.02], "-"),
+    ],
+)
+def test_verdicts(differences, verdict):
+    values = {"sffa": {}, "bp": {}}
+    for seed, difference in enumerate(differences):
+        values["sffa"][seed], values["bp"][seed] = 0.9 + difference, 0.9
+    (test,) = intervals.paired_tests(values)
+    assert test.verdict == verdict
+    failed = intervals.paired_tests(values, {"bp": "did not learn"})
+    assert failed[0].verdict == "-"
+
+
+def test_p_values_may_be_left_uncorrected():
+    rng = np.random.default_rng(0)
+    values = {name: dict(enumerate(rng.uniform(0.5, 1, 6))) for name in "abc"}
+    raw = intervals.paired_tests(values, corrected=False)
+    assert [test.p for test in intervals.holm_corrected(raw)] == [
+        test.p for test in intervals.paired_tests(values)
+    ]
+    assert [test.p for test in raw] != [test.p for test in intervals.paired_tests(values)]

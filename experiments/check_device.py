@@ -15,8 +15,17 @@ from typing import Self
 
 from experiments.config.cli import answer_usage
 
-TESTS = "-q -n 0 tests/core tests/training/test_fit.py tests/scale/test_sweep.py"
-"""Arguments of pytest: tests that depend on the device."""
+TESTS = (
+    "tests/core/test_winners_gpu.py",
+    "tests/core/test_layer.py::test_factored_equals_plain",
+    "tests/core/test_layer.py::test_a_factored_convolution_is_the_plain_one",
+    "tests/core/test_layer.py::test_pooling_by_hand",
+    "tests/training/test_local.py::test_one_adam_update_matches_numpy",
+    "tests/training/test_local.py::test_convolutions_learn_and_no_gradient_crosses_them",
+    "tests/scale/test_sweep.py::test_modes_and_chunks_agree",
+)
+"""Tests that depend on the device: kernels, products, convolutions, an update, a sweep. A GPU
+compiles each of their programs for about a second, and hundreds of them in the whole suite."""
 
 DATA = "mnist"
 """Data set of the accuracy run if `--data-dir` has it; otherwise scikit-learn's digits."""
@@ -62,7 +71,8 @@ class Options:
             if name == "compare" and self.data_dir is not None:
                 arguments += ["--dataset", DATA, "--data-dir", str(self.data_dir)]
             steps[name] = ["-m", f"experiments.{module}", *arguments, "--out", f"{self.out}/{name}"]
-        return steps if self.quick else steps | {"tests": ["-m", "pytest", *TESTS.split()]}
+        tests = ["-m", "pytest", "-q", "-n", "0", *TESTS]
+        return steps if self.quick else steps | {"tests": tests}
 
 
 if __name__ == "__main__":

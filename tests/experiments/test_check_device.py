@@ -15,6 +15,13 @@ def test_the_commands_exist(step, quick):
     assert options.out == Path("x") / step
 
 
+def test_the_tests_exist():
+    root = Path(__file__).parents[2]
+    for test in check_device.TESTS:
+        file, _, name = test.partition("::")
+        assert f"def {name or 'test_'}" in (root / file).read_text()
+
+
 def test_failing_steps_are_named(monkeypatch, capsys):
     monkeypatch.setattr(check_device, "run_python", lambda *_: 1)
     with pytest.raises(SystemExit):

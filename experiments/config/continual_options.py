@@ -139,9 +139,9 @@ class Options(shared.Common):
     strength: tuple[str, ...] = ()
     """Strengths of regularizing strategies, as STRATEGY=NUMBER, e.g. ewc=1e3 si=10; the preset's if
     left out."""
-    tune: bool = False
-    """Choose each regularizing strategy's strength on held-out training images first, unless
-    --strength sets it."""
+    tune: int = 0
+    """Choose each regularizing strategy's strength from so many, 0.01 to 100 times the preset's, on
+    held-out training images first, unless --strength sets it; 0: the preset's."""
     validation: float = 1 / 12
     """Fraction of the training images that --tune holds out."""
     parallel: str = "auto"
@@ -166,7 +166,8 @@ class Options(shared.Common):
         self.given_strengths()
         for name in ("axes", "features", "tasks", "patterns"):
             check_integer("options", name, getattr(self, name), 1)
-        check_integer("options", "memory_shift", self.memory_shift, 0)
+        for name in ("memory_shift", "tune"):
+            check_integer("options", name, getattr(self, name), 0)
         if self.winners is not None:
             check_integer("options", "winners", self.winners, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.continual_options import Options
+from experiments.config.search_space import FIRST_SEED
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
 from experiments.harness.records import read_lines
 from experiments.harness.run_folder import RunFolder
@@ -16,14 +17,14 @@ from sffa_jax import data
 from sffa_jax.analysis import unit_turnover
 from sffa_jax.continual import metrics
 
-TUNING_FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""Factors on the default strength that `--tune` tries."""
+TUNING_RANGE = 100.0
+"""`--tune` tries strengths up to so many times smaller and larger than the default."""
 
 TUNED = dict.fromkeys(Setting._fields, TEXT) | {"strength": NUMBER}
 """Fields of a line of `tuning.jsonl`."""
 
-TUNING_SEED = 10_000
-"""Seed of weights and class order in tuning runs; no reported run uses it."""
+TUNING_SEEDS = (FIRST_SEED, FIRST_SEED + 1)
+"""Seeds of weights and class order in tuning runs; no reported run uses them."""
 
 
 def _learned(matrix: np.ndarray) -> list[list[float | None]]:
@@ -92,21 +93,23 @@ def strength_of(
         if all(line[name] == value for name, value in setting._asdict().items()):
             value = float(line["strength"])
             return Strength(value, value in _ends(line.get("strengths", ())))
-    strengths = [default * factor for factor in TUNING_FACTORS]
+    places = np.linspace(-1, 1, options.tune) if options.tune > 1 else [0.0]
+    strengths = [float(f"{default * TUNING_RANGE**place:.3g}") for place in places]
     groups = run_seeds(
         options,
         setting,
         load_data(options, dataset, held_out=True),
-        [TUNING_SEED] * len(strengths),
-        strengths,
+        [seed for _ in strengths for seed in TUNING_SEEDS],
+        [strength for strength in strengths for _ in TUNING_SEEDS],
         console=Console(),
         label=f"{label}, tuning",
     )
-    accuracies = [
-        metrics.average_accuracy(run.accuracy[1:, 0]) if np.isfinite(run.losses).all() else -1.0
+    of_runs = [
+        metrics.average_accuracy(run.accuracy[1:, 0]) if np.isfinite(run.losses).all() else 0.0
         for group in groups
         for run in group
     ]
+    accuracies = np.reshape(of_runs, (len(strengths), -1)).mean(axis=1).tolist()
     best = strengths[int(np.argmax(accuracies))]
     tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
     lines.append(setting._asdict() | tried)
@@ -119,4 +122,4 @@ def strength_of(
 
 
 def _ends(strengths: Sequence[float]) -> tuple[float, ...]:
-    return (min(strengths), max(strengths)) if strengths else ()
+    return (min(strengths), max(strengths)) if len(strengths) > 1 else ()

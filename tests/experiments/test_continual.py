@@ -114,10 +114,12 @@ def test_an_own_strategy_reaches_the_report_by_one_line(tmp_path, monkeypatch, c
 
 @pytest.mark.slow
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
-    common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp", "--tune"]
+    common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp"]
+    common += ["--tune", "5"]
     assert run_command(*common, "--seeds", "1", "--out", str(tmp_path)) == 0
     (line,) = (tmp_path / "tuning.jsonl").read_text().splitlines()
     tuned = json.loads(line)
+    assert tuned["strengths"] == [1e3, 1e4, 1e5, 1e6, 1e7]
     best = tuned["strengths"][int(np.argmax(tuned["validation_accuracies"]))]
     (record,) = read(tmp_path)
     assert record["strength"] == tuned["strength"] == best
@@ -127,7 +129,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     extra = {"data": config["data"]}
     with RunFolder(tmp_path, "continual", config["options"], extra=extra) as folder:
         # Nothing is run again: the strength is read.
-        strength = continual_records.strength_of(Options(tune=True), cell, dataset, folder, "")
+        strength = continual_records.strength_of(Options(tune=5), cell, dataset, folder, "")
         assert strength.value == best
         assert strength.at_edge == (best in (min(tuned["strengths"]), max(tuned["strengths"])))
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
@@ -193,7 +195,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
 
 def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
     monkeypatch.setitem(STRENGTHS, "quick", {"ewc": {"sffa": 7.0}})
-    given = Options(strength=("si=1e3",), tune=True)
+    given = Options(strength=("si=1e3",), tune=5)
 
     def chosen(options, strategy):
         setting = continual_runs.Setting("class", strategy, "sffa")
@@ -213,8 +215,8 @@ def test_a_tuned_strength_at_the_edge_is_named():
 
 
 def test_the_described_command_repeats_the_run():
-    options = Options(scenarios=("task",), tune=True, out=Path("x"))
-    words = "python -m experiments.continual --scenarios task --tune"
+    options = Options(scenarios=("task",), tune=5, out=Path("x"))
+    words = "python -m experiments.continual --scenarios task --tune 5"
     assert options.command("continual") == words
 
 

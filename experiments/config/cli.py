@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import io
@@ -12,7 +13,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, get_type_hints
 
@@ -220,6 +220,7 @@ def option_fields(options: type[Any]) -> Iterator[OptionField]:
             yield OptionField(field.name, types[field.name], text)
 
 
+@functools.cache
 def docstrings(options: type[Any]) -> dict[str, str]:
     """Returns the string under each field of a dataclass and of the classes it extends."""
     texts = {}
@@ -282,9 +283,10 @@ def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> t
             ],
         )
         default = group_class(**{field.name: values[field.name] for field in members})
-        shown.append(
-            (group, group_class, dataclasses.field(default_factory=partial(lambda d: d, default)))
-        )
+        made = dataclasses.field(default_factory=functools.partial(lambda d: d, default))
+        # Without a help of its own, tyro searches the sources of the class for one.
+        section = Annotated[group_class, tyro.conf.arg(help="")]
+        shown.append((group, section, made))
     return dataclasses.make_dataclass("form", shown)
 
 

@@ -220,17 +220,22 @@ def option_fields(options: type[Any]) -> Iterator[OptionField]:
             yield OptionField(field.name, types[field.name], text)
 
 
-@functools.cache
 def docstrings(options: type[Any]) -> dict[str, str]:
     """Returns the string under each field of a dataclass and of the classes it extends."""
+    bases = reversed(options.__mro__[:-1])
+    return {name: text for base in bases for name, text in own_docstrings(base).items()}
+
+
+@functools.cache
+def own_docstrings(base: type) -> dict[str, str]:
+    """Returns the string under each field that a class itself declares."""
     texts = {}
-    for base in reversed(options.__mro__[:-1]):
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        assert isinstance(tree, ast.ClassDef)
-        for statement, following in itertools.pairwise(tree.body):
-            if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-                text = ast.literal_eval(following.value)
-                texts[ast.unparse(statement.target)] = " ".join(text.split())
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+    assert isinstance(tree, ast.ClassDef)
+    for statement, following in itertools.pairwise(tree.body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            text = ast.literal_eval(following.value)
+            texts[ast.unparse(statement.target)] = " ".join(text.split())
     return texts
 
 
@@ -285,7 +290,7 @@ def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> t
         default = group_class(**{field.name: values[field.name] for field in members})
         made = dataclasses.field(default_factory=functools.partial(lambda d: d, default))
         # Without a help of its own, tyro searches the sources of the class for one.
-        section = Annotated[group_class, tyro.conf.arg(help="")]
+        section: Any = Annotated[group_class, tyro.conf.arg(help="")]
         shown.append((group, section, made))
     return dataclasses.make_dataclass("form", shown)
 

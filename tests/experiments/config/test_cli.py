@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import re
 import shlex
+from typing import get_type_hints
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_options_stand_in_groups():
     fields = {field.name: field for field in option_fields(options)}
     form = make_form(fields, options().flat())
     groups = {
-        f.name: {o.name for o in dataclasses.fields(f.type)} for f in dataclasses.fields(form)
+        name: {option.name for option in dataclasses.fields(group)}
+        for name, group in get_type_hints(form).items()
     }
     assert list(groups) == ["experiment", *GROUPS]
     assert groups["experiment"] == {"algorithms", "seeds", "preset"}

@@ -19,6 +19,9 @@ IDENTITY = ("dataset", "scenario", "strategy", "algorithm", "setting", "seed")
 GRID = {"algorithm": "algorithms", "scenario": "scenarios", "strategy": "strategies"}
 """Fields of a record whose values an option lists."""
 
+TRIALS = "tuning.jsonl"
+"""File of the trials of `tune`, and of `compare --tune`."""
+
 FILES = (".json", ".jsonl", ".html", ".csv", ".png", ".npz", ".lock")
 FOLDERS = ("checkpoints", "networks", "tensorboard")
 
@@ -138,6 +141,8 @@ def read_records(
       ValueError: for the first line that is no record of the grid, or repeats one.
     """
     file, experiment = folder / "results.jsonl", config["experiment"]
+    if experiment == "tune":  # it has only trials
+        return read_lines(folder / TRIALS, ROWS["tune"])
     records = read_lines(file, ROWS[experiment])
     if experiment == "benchmark":  # a group that was interrupted is measured again
         return records

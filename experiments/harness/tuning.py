@@ -21,7 +21,7 @@ from experiments.config.options import flag_of
 from experiments.config.recipe import Recipe, Setting
 from experiments.config.search_space import FIRST_SEED, draw_trials
 from experiments.harness.grid import train_settings
-from experiments.harness.records import read_lines
+from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.schema import ROWS
 from experiments.harness.splits import Splits, make_splits
@@ -29,8 +29,6 @@ from experiments.reports.names import algorithm_name
 from sffa_jax.checks import reject
 from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main
-
-FILE = "tuning.jsonl"
 
 KEPT = (
     *("algorithm", "setting", "changes", "seed", "status", "validation_accuracy"),
@@ -62,7 +60,7 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     Raises:
       ValueError: for a damaged file.
     """
-    return read_lines(folder / FILE, ROWS["tune"])
+    return read_lines(folder / TRIALS, ROWS["tune"])
 
 
 def settings_of(recipe: Recipe, algorithm: str, budget: Budget) -> list[Setting]:
@@ -150,7 +148,7 @@ def tune(
         for (name, _), trial in done.items():
             if expected.get(name) != trial["changes"]:
                 raise ValueError(
-                    f"{folder.path / FILE} holds a trial of other values: {algorithm}, {name}. "
+                    f"{folder.path / TRIALS} holds a trial of other values: {algorithm}, {name}. "
                     "Delete the file, or choose another --out."
                 )
         seeds = range(FIRST_SEED, FIRST_SEED + budget.seeds)
@@ -168,7 +166,7 @@ def tune(
         ):
             trials += [{name: record[name] for name in KEPT} for record in records]
             lines = "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials)
-            broadcast_from_main(partial(folder.write, FILE, lines))
+            broadcast_from_main(partial(folder.write, TRIALS, lines))
         best[algorithm], accuracy = best_trial(trials, algorithm)
         Console(soft_wrap=True, highlight=False).print(
             f"{algorithm_name(algorithm)}, best of {budget.trials} trials: "

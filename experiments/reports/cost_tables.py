@@ -114,6 +114,8 @@ def cost_figure(records: Records) -> Figure:
                 axes.plot(total * done, accuracy, marker=marker, label=label, **style)
     for axes in panels:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.grid(axis="y")
     # The low accuracies of the first epochs would squeeze all differences into a thin line.
     panels[0].set_ylim(bottom=max(0.0, lowest - 5), top=100.5)

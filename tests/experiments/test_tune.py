@@ -173,6 +173,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert len(read_trials(out)) == 2 * 4 * 3
     assert json.loads((out / "config.json").read_text())["tuned"].keys() == {"sffa", "bp"}
     assert "Backprop" in (out / "report.html").read_text()
+    assert run_command("report", out, "--out", tmp_path / "report").status == 0
     refused = run_command("tune", *TUNE, "--learning-rate", "1", "--out", out)
     assert refused.status == 2
     assert "learning_rate was 0.001 and is now 1.0" in refused.err

@@ -99,10 +99,10 @@ CONVOLUTION = ["--preset", "best_convolution"]
             ["--sffa.winners", "3", "--winners", "4", "--sffa.winners", "5"],
             {"sffa": {"winners": 5}},
         ),
-        (CONVOLUTION, {"bp": {"learning_rate": 1e-3}}),
+        (CONVOLUTION, {"bp": {"learning_rate": 3e-3}}),
         # What is typed for all is for all.
         ([*CONVOLUTION, "--learning-rate", "1"], {}),
-        ([*CONVOLUTION, "--bp.epochs", "2"], {"bp": {"learning_rate": 1e-3, "epochs": 2}}),
+        ([*CONVOLUTION, "--bp.epochs", "2"], {"bp": {"learning_rate": 3e-3, "epochs": 2}}),
     ],
 )
 def test_values_of_one_algorithm(words, by_algorithm):

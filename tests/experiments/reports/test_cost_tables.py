@@ -49,6 +49,7 @@ def test_the_figure_has_a_panel_for_each_cost():
     figure = cost_tables.cost_figure(RECORDS)
     assert [axes.get_xlabel() for axes in figure.axes] == ["Updates", "Seconds", "FLOPs"]
     for axes, total in zip(figure.axes, (40, 4, 4e7), strict=True):
+        assert axes.xaxis.get_major_formatter()(100.0, 0) == "100"  # no formula
         ffa, bp = axes.get_lines()
         assert ffa.get_xdata()[-1] == bp.get_xdata()[-1] == pytest.approx(total)
         np.testing.assert_allclose(ffa.get_ydata(), [50, 85.5, 85.5, 95])

@@ -94,6 +94,9 @@ def execute(
         if from_shell and failure.status == 1 and jax.process_count() == 1:
             os._exit(1)  # threads of libraries that met the same error print tracebacks at exit
         return failure.status
+    finally:
+        if from_shell:  # else they would kill Python while it ends: it restores their default
+            ignore_signals()
     return 0
 
 

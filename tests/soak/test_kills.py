@@ -36,6 +36,7 @@ COMMANDS = {
     "symmetry": ["symmetry", "--hidden", "8", "--epochs", "2", "--seeds", "2", "--no-sizes"],
     "ablation": ["ablation", *COMMON, "--start", "default", "--end", "default"],
     "robustness": ["robustness", *COMMON, *GRID, "--activations", "relu", "sigmoid"],
+    "tune": ["tune", *COMMON, "--trials", "2"],
     "benchmark": [
         *("benchmark", "--cases", "networks", "--networks", "1x16", "--images", "128"),
         *("--score-images", "150", "--batch-size", "64", "--features", "12", "--repeats", "1"),
@@ -121,7 +122,8 @@ def results(out):
         assert (out / "report.html").stat().st_size > 1000
     if out.name.startswith("report"):
         return []
-    lines = (out / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    name = "tuning.jsonl" if out.name.startswith("tune") else "results.jsonl"
+    lines = (out / name).read_text(encoding="utf-8").splitlines()
     records = [{k: v for k, v in json.loads(line).items() if k not in MEASURED} for line in lines]
     return sorted(json.dumps(record, sort_keys=True) for record in records)
 

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from experiments.harness import signals
+from experiments import compare
+from experiments.harness import experiment, signals
 from sffa_jax.scale import resumable
 
 
@@ -43,6 +44,14 @@ def test_a_signal_ends_the_process_with_one_line(monkeypatch, number):
     for further in signals.SIGNALS:
         signal.raise_signal(further)
     assert len(lines) == 1
+
+
+def test_signals_are_ignored_when_a_command_has_ended(monkeypatch):
+    """Python restores their default action while it ends, but not that of ignored ones."""
+    monkeypatch.setattr(experiment, "set_up", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["compare"])
+    assert experiment.execute(lambda _: None, compare.Options, "compare") == 0
+    assert {signal.getsignal(number) for number in signals.SIGNALS} == {signal.SIG_IGN}
 
 
 def test_ignored_signals_stay_ignored():

@@ -17,8 +17,10 @@ from experiments.config.recipe import Recipe
 from experiments.config.search_space import Range, draw_trials, search_space
 from experiments.harness import tuning
 from experiments.harness.results import load_results
+from experiments.harness.splits import make_splits
 from experiments.harness.tuning import best_trial, read_trials
 from experiments.reports import tuning_tables
+from sffa_jax import data
 from sffa_jax.scale.checkpoints import Checkpoints
 
 BACKPROP = ["--algorithms", "bp", "--seeds", "1", "--hidden", "8", "--epochs", "2"]
@@ -108,6 +110,17 @@ def test_every_trial_is_a_recipe_of_its_space(preset, algorithm):
         assert (setting.recipe.selection, setting.recipe.epochs) == ("validation", 3)
         assert setting.changes.keys() == space.keys()
         assert all(0 <= space[name].place(value) <= 1 for name, value in setting.changes.items())
+
+
+@pytest.mark.parametrize("selection", ["validation", "last", "test"])
+def test_no_trial_sees_the_test_split(selection):
+    digits, recipe = data.load("digits"), Recipe(selection=selection)
+    splits = make_splits(digits, recipe, 1 / 12)
+    of_trials = tuning.validation_splits(splits, recipe, 1 / 12)
+    assert of_trials.test is of_trials.validation is not splits.test
+    images = np.concatenate([of_trials.training.images, of_trials.test.images])
+    expected = digits.train_images.reshape(len(digits.train_labels), -1)
+    np.testing.assert_array_equal(np.sort(images, axis=0), np.sort(expected, axis=0))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -43,7 +43,9 @@ def empty_buffer(slots: int) -> Buffer:
     """
     check_integer("empty_buffer", "slots", slots, 1)
     return Buffer(
-        jnp.zeros(slots, jnp.int32), jnp.full(slots, EMPTY, jnp.int32), jnp.full(slots, -jnp.inf)
+        jnp.zeros(slots, jnp.int32),
+        jnp.full(slots, EMPTY, jnp.int32),
+        jnp.full(slots, -jnp.inf, float),
     )
 
 

@@ -13,13 +13,14 @@ import pytest
 from sffa_jax import Network, data, dense_layers, ffa, sffa
 from sffa_jax.continual import strategies
 from sffa_jax.continual.model import end_to_end, forward_only
-from sffa_jax.continual.problem import Problem
 from sffa_jax.continual.runner import (
     ContinualConfig,
+    ContinualResult,
+    RunState,
     TaskSchedule,
+    TrainState,
     end_task,
     evaluate_run,
-    evaluate_tasks,
     make_task_schedule,
     run_tasks,
     start_run,
@@ -64,6 +65,12 @@ STRATEGIES = {
 }
 
 
+# These two learn to the end of the tasks.
+LEARN = ("none", "replay")
+STEPS = 3
+"""Steps of a call; three calls are an epoch."""
+
+
 def make_model(algorithm, scenario, hidden=(24, 16)):
     if algorithm == "bp":
         return end_to_end(dense_layers(hidden), scenario.num_labels)
@@ -75,37 +82,82 @@ def make_model(algorithm, scenario, hidden=(24, 16)):
 def streams(kind):
     scenario = make_scenario(kind, ORDERS[0], 2)
     many = [make_task_stream(LABELS["train"], LABELS["test"], order, scenario) for order in ORDERS]
-    return scenario, jax.tree.map(lambda *leaves: jnp.stack(leaves), *many)
+    return scenario, jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *many)
+
+
+def stream_of(many, order=0):
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[order]), many)
+
+
+def make_config(algorithm, kind, strategy, hidden=(24, 16)):
+    """Tasks of one epoch, and orders of samples for eight."""
+    scenario, both = streams(kind)
+    schedule = make_task_schedule(both, epochs=8, batch_size=32)
+    schedule = TaskSchedule(schedule.num_steps // 8, 32, schedule.passes)
+    assert schedule.num_steps == 3 * STEPS
+    model = make_model(algorithm, scenario, hidden)
+    optimizer = optax.adam(3e-3)
+    negatives = "hard" if strategy in LEARN else "all"
+    return ContinualConfig(model, scenario, STRATEGIES[strategy], optimizer, schedule, negatives)
 
 
 @functools.cache
-def compiled(algorithm, kind, strategy, epochs=1, negatives="all"):
-    """One program for every order of classes, shared by the tests: (key, stream) -> result."""
-    scenario, both = streams(kind)
-    schedule = make_task_schedule(both, epochs=epochs, batch_size=32)
-    model = make_model(algorithm, scenario)
-    config = ContinualConfig(
-        model, scenario, STRATEGIES[strategy], optax.adam(3e-3), schedule, negatives
+def evaluation(algorithm, kind, *hidden):
+    """One program for all strategies, as none of them has `scores`."""
+    assert all(strategy.scores is None for strategy in STRATEGIES.values())
+    evaluate = jax.jit(
+        functools.partial(evaluate_run, make_config(algorithm, kind, "none", *hidden))
     )
 
-    def run(key, stream):
-        return run_tasks(config, key, TaskData(stream, TRAINING, TEST))
+    def accuracy(run, task, data):
+        modules = TrainState(run.train.modules, (), ())
+        return np.asarray(evaluate(run.replace(train=modules), np.int32(task), data))
 
-    return jax.jit(run), run, both
+    return accuracy
 
 
-def first_of(many):
-    return jax.tree.map(lambda leaf: leaf[0], many)
+@functools.cache
+def compiled(algorithm, kind, strategy, *hidden):
+    """Programs of a run's stages, shared by the tests: (key, epochs, order) -> result."""
+    config = make_config(algorithm, kind, strategy, *hidden)
+    start, begin, end = (
+        jax.jit(functools.partial(stage, config)) for stage in (start_run, start_task, end_task)
+    )
+    traces = []
+
+    @jax.jit
+    def train(*arguments):
+        traces.append(arguments)
+        return train_steps(config, *arguments)
+
+    accuracy = evaluation(algorithm, kind, *hidden)
+    _, both = streams(kind)
+
+    def result(key, epochs=1, order=0):
+        data = TaskData(stream_of(both, order), TRAINING, TEST)
+        run, losses = start(key, data), []
+        accuracies = [accuracy(run, -1, data)]
+        for task in map(np.int32, range(2)):
+            run = begin(run, task, data)
+            for steps in np.arange(epochs * config.schedule.num_steps).reshape(-1, STEPS):
+                run, some_losses = train(run, task, steps, data)
+                losses.append(some_losses)
+            run = end(run, task, data)
+            accuracies.append(accuracy(run, task, data))
+        assert len(traces) == 1, "one program serves every task and order"
+        losses = np.concatenate(losses).reshape(2, -1, len(run.train.modules))
+        return ContinualResult(np.stack(accuracies), losses, run.train)
+
+    return result
 
 
 @pytest.mark.parametrize("algorithm", ["sffa", "bp"])
 def test_replay_remembers_what_plain_training_forgets(algorithm):
     final = {}
     for strategy in ("none", "replay"):
-        run, _, both = compiled(algorithm, "class", strategy, epochs=8, negatives="hard")
-        result = run(jax.random.key(0), first_of(both))
-        assert jnp.all(jnp.isfinite(result.losses))
-        accuracy = np.asarray(result.accuracy[:, 0])
+        result = compiled(algorithm, "class", strategy)(jax.random.key(0), epochs=8)
+        assert np.all(np.isfinite(result.losses))
+        accuracy = result.accuracy[:, 0]
         assert accuracy.shape == (3, 2)
         assert accuracy[1, 0] > 0.95, "the first task is learned"
         assert np.all(accuracy[:2, 1] == 0), "unseen classes cannot be named"
@@ -116,78 +168,56 @@ def test_replay_remembers_what_plain_training_forgets(algorithm):
 
 
 # Each strategy in one scenario: how a strategy asks its questions is tested by itself.
-CASES = list(zip(STRATEGIES, itertools.cycle(["class", "domain", "task"])))
-CASE_OF = {strategy: (kind, strategy) for strategy, kind in CASES}
+OTHERS = [strategy for strategy in STRATEGIES if strategy not in LEARN]
+CASE_OF = dict.fromkeys(LEARN, "class")
+CASE_OF |= dict(zip(OTHERS, itertools.cycle(["domain", "task", "class"])))
 
 
-@pytest.mark.parametrize(("strategy", "kind"), CASES)
-def test_every_strategy_runs_layer_by_layer(strategy, kind):
-    run, _, both = compiled("sffa", kind, strategy)
-    result = run(jax.random.key(0), first_of(both))
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_runs_layer_by_layer(strategy):
+    result = compiled("sffa", CASE_OF[strategy], strategy)(jax.random.key(0))
     assert result.accuracy.shape == (3, 3, 2)
     assert result.losses.shape == (2, 9, 2)
-    assert jnp.all(jnp.isfinite(result.losses))
-    assert jnp.all((result.accuracy >= 0) & (result.accuracy <= 1))
+    assert np.all(np.isfinite(result.losses))
+    assert np.all((result.accuracy >= 0) & (result.accuracy <= 1))
     # A task is learned at least in part while it is under way.
     assert result.losses[0, -3:].mean() < result.losses[0, :3].mean()
 
 
-def test_one_program_serves_every_order_and_repeats_itself():
-    run, traceable, both = compiled("sffa", *CASE_OF["replay"])
-    keys = jax.random.split(jax.random.key(0), 2)
-    alone = [run(key, jax.tree.map(lambda leaf, i=i: leaf[i], both)) for i, key in enumerate(keys)]
-    again = run(keys[0], first_of(both))
-    assert run._cache_size() == 1
-    np.testing.assert_array_equal(alone[0].losses, again.losses)
-    chex.assert_trees_all_equal(alone[0].state.modules, again.state.modules)
-    for mode in ("map", "vmap"):
-        lifted = Placement(mode).lift(lambda one: traceable(*one))
-        together = jax.jit(lifted)((keys, both))
-        for i, one in enumerate(alone):
-            np.testing.assert_allclose(together.losses[i], one.losses, rtol=1e-2, atol=1e-3)
+@pytest.mark.parametrize(("strategy", "mode"), [("replay", "map"), ("gdumb", "vmap")])
+def test_a_run_stage_by_stage_is_the_run_at_once(strategy, mode):
+    """One program of both orders, which repeats itself."""
+    kind, keys = CASE_OF[strategy], jax.random.split(jax.random.key(0), 2)
+    config, (_, both) = make_config("sffa", kind, strategy), streams(kind)
+
+    def run(one):
+        key, stream = one
+        return run_tasks(config, key, TaskData(stream, TRAINING, TEST))
+
+    runs = jax.jit(Placement(mode).lift(run))
+    at_once, again = runs((keys, both)), runs((keys, both))
+    chex.assert_trees_all_equal(at_once.losses, again.losses)
+    chex.assert_trees_all_equal(at_once.state.modules, again.state.modules)
+    for order, key in enumerate(keys):
+        alone = compiled("sffa", kind, strategy)(key, order=order)
+        together = jax.tree.map(
+            lambda leaf, i=order: np.asarray(leaf)[i], at_once._replace(state=at_once.state.modules)
+        )
+        np.testing.assert_allclose(alone.losses, together.losses, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone.accuracy, together.accuracy, atol=0.01)
+        chex.assert_trees_all_close(alone.state.modules, together.state, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("strategy", ["replay", "gdumb"])
-def test_a_run_stage_by_stage_is_the_run_at_once(strategy):
-    scenario, both = streams("class")
-    schedule = TaskSchedule(num_steps=4, batch_size=16, passes=1)
-    model = make_model("sffa", scenario, (12,))
-    config = ContinualConfig(model, scenario, STRATEGIES[strategy], optax.adam(3e-3), schedule)
-    data = TaskData(first_of(both), TRAINING, TEST)
-    key = jax.random.key(4)
-    whole = jax.jit(functools.partial(run_tasks, config))(key, data)
-    stages = {
-        stage.__name__: jax.jit(functools.partial(stage, config))
-        for stage in (start_run, start_task, train_steps, end_task, evaluate_run)
-    }
-    run, losses, accuracies = stages["start_run"](key, data), [], []
-    for task in map(jnp.int32, range(2)):
-        run = stages["start_task"](run, task, data)
-        for steps in (jnp.arange(2), jnp.arange(2, 4)):
-            run, some_losses = stages["train_steps"](run, task, steps, data)
-            losses.append(some_losses)
-        run = stages["end_task"](run, task, data)
-        accuracies.append(stages["evaluate_run"](run, task, data))
-    np.testing.assert_allclose(
-        np.concatenate(losses), np.concatenate(whole.losses), rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(accuracies, whole.accuracy[1:], atol=0.01)
-    chex.assert_trees_all_close(run.train.modules, whole.state.modules, rtol=1e-3, atol=1e-4)
-
-
-def test_a_layer_learns_the_same_whatever_is_on_top_of_it():
+@pytest.mark.parametrize("strategy", ["gem", "ewc"])
+def test_a_layer_learns_the_same_whatever_is_on_top_of_it(strategy):
     """Locality through a whole run with a projection or a penalty in play."""
-    scenario, both = streams("task")
-    schedule = TaskSchedule(num_steps=6, batch_size=16, passes=2)
-    for name in ("gem", "ewc"):
-        kernels = []
-        for hidden in ((24,), (24, 16)):
-            model = make_model("sffa", scenario, hidden)
-            config = ContinualConfig(model, scenario, STRATEGIES[name], optax.sgd(0.1), schedule)
-            run = jax.jit(functools.partial(run_tasks, config))
-            result = run(jax.random.key(0), TaskData(first_of(both), TRAINING, TEST))
-            kernels.append(result.state.modules[0]["kernels"]["input"])
-        np.testing.assert_allclose(kernels[0], kernels[1], rtol=1e-5, atol=1e-6)
+    alone, below = (
+        compiled("sffa", CASE_OF[strategy], strategy, *hidden)(jax.random.key(0)).state.modules[0]
+        for hidden in ([(24,)], [])
+    )
+    np.testing.assert_allclose(
+        alone["kernels"]["input"], below["kernels"]["input"], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_task_has_the_steps_that_its_epochs_take():
@@ -199,23 +229,25 @@ def test_a_task_has_the_steps_that_its_epochs_take():
     assert make_task_schedule(both, epochs=0.001, batch_size=32).num_steps == 1
 
 
+def untrained(algorithm, kind):
+    """A run with the state of no optimizer or strategy."""
+    model = make_config(algorithm, kind, "none").model
+    modules, overlay = jax.jit(model.init)(jax.random.key(0), TRAINING.scaled(TRAINING.images[:1]))
+    return model, RunState(TrainState(modules, (), ()), overlay, jax.random.key(0))
+
+
 def test_accuracy_counts_every_test_sample_of_a_task_once():
     """A model that knows the answers for the first image of each class only."""
-    scenario, both = streams("class")
-    stream = first_of(both)
-    model = make_model("bp", scenario)
-    first = TRAINING.scaled(TRAINING.images[:1])
-    modules, overlay = jax.jit(model.init)(jax.random.key(0), first)
-    problem = Problem(scenario, model, overlay, TRAINING, stream)
-    evaluate = jax.jit(functools.partial(evaluate_tasks, problem))
-    accuracy = evaluate(modules, TEST, jnp.int32(1))
-    images = TEST.scaled(TEST.images)
-    logits = np.asarray(jax.jit(lambda x: model.logits(modules, overlay, x, None))(images))[0]
+    model, run = untrained("bp", "class")
+    data = TaskData(stream_of(streams("class")[1]), TRAINING, TEST)
+    accuracy = evaluation("bp", "class")(run, 1, data)
+    images, modules = TEST.scaled(TEST.images), run.train.modules
+    logits = np.asarray(jax.jit(lambda x: model.logits(modules, run.overlay, x, None))(images))[0]
     right = logits.argmax(axis=1) == LABELS["test"]
     for task in (0, 1):
         of_task = np.isin(LABELS["test"], ORDERS[0][2 * task : 2 * task + 2])
         assert accuracy[0, task] == pytest.approx(right[of_task].mean(), abs=1e-6)
-    early = evaluate(modules, TEST, jnp.int32(0))
+    early = evaluation("bp", "class")(run, 0, data)
     right = logits[:, :2].argmax(axis=1) == LABELS["test"]
     of_task = np.isin(LABELS["test"], ORDERS[0][:2])
     assert early[0, 0] == pytest.approx(right[of_task].mean(), abs=1e-6)
@@ -223,11 +255,8 @@ def test_accuracy_counts_every_test_sample_of_a_task_once():
 
 
 def test_a_diverged_network_is_never_right():
-    scenario, both = streams("domain")
-    model = make_model("sffa", scenario)
-    first = TRAINING.scaled(TRAINING.images[:1])
-    modules, overlay = jax.jit(model.init)(jax.random.key(0), first)
-    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), modules)
-    problem = Problem(scenario, model, overlay, TRAINING, first_of(both))
-    evaluate = jax.jit(functools.partial(evaluate_tasks, problem))
-    assert np.all(np.asarray(evaluate(broken, TEST, jnp.int32(1))) == 0)
+    _, run = untrained("sffa", "domain")
+    modules = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), run.train.modules)
+    data = TaskData(stream_of(streams("domain")[1]), TRAINING, TEST)
+    accuracy = evaluation("sffa", "domain")(run.replace(train=TrainState(modules, (), ())), 1, data)
+    assert np.all(accuracy == 0)

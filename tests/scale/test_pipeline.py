@@ -21,8 +21,7 @@ RULES = {"ffa": rules.ffa(threshold=0.5), "sffa": rules.sffa(eps=0.1)}
 @pytest.mark.parametrize(
     ("rule", "depth", "negatives", "input_skip", "augmentation", "options"),
     [
-        ("sffa", 2, "uniform", False, None, {}),
-        ("ffa", 4, "all", True, augment.shift((5, 5), 1, -1.0), {}),
+        ("ffa", 2, "all", False, augment.shift((5, 5), 1, -1.0), {}),
         ("sffa", 3, "uniform", True, None, {"normalization": "batch", "dropout": 0.25}),
     ],
 )
@@ -47,7 +46,7 @@ def test_the_updates_are_those_of_one_device(
     optimizer, schedule = optax.adam(1e-2), Schedule(2, 16, augmentation)
     learner = local_learner(network, optimizer, negatives=negatives)
     pipelined = jax.jit(pipeline.pipelined_epoch(network, optimizer, schedule, negatives=negatives))
-    first = start(learner, jax.random.key(0), samples)
+    first = jax.jit(start, static_argnums=0)(learner, jax.random.key(0), samples)
     with no_shape_checks():
         # The second epoch starts where the first ended, with the whole state.
         progress, _ = pipelined(first, samples)

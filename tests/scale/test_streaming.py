@@ -1,5 +1,6 @@
 """Training from disk is training in memory, step for step and bit for bit."""
 
+import functools
 import threading
 import time
 from pathlib import Path
@@ -52,6 +53,13 @@ def in_memory(indices):
     return make_samples(IMAGES[indices], LABELS[indices], **SCALE)
 
 
+@functools.cache
+def fitted(name):
+    """A fit in memory."""
+    run = jax.jit(fit, static_argnums=(0, 1))
+    return run(LEARNERS[name], SCHEDULE, jax.random.key(5), in_memory(KEPT), in_memory(HELD))
+
+
 def assert_same(found, expected):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -61,12 +69,9 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_fit_from_disk_is_the_fit_in_memory(records, kept, name):
-    learner, key = LEARNERS[name], jax.random.key(5)
-    expected = jax.jit(fit, static_argnums=(0, 1))(
-        learner, SCHEDULE, key, in_memory(KEPT), in_memory(HELD)
-    )
     held = streaming.make_streamed_samples(records, HELD, **SCALE)
-    assert_same(streaming.fit_streamed(learner, SCHEDULE, key, kept, held), expected)
+    streamed = streaming.fit_streamed(LEARNERS[name], SCHEDULE, jax.random.key(5), kept, held)
+    assert_same(streamed, fitted(name))
 
 
 def test_a_fit_goes_on_from_the_exact_step(kept):
@@ -90,10 +95,12 @@ def test_every_sample_is_scored_once(kept, monkeypatch, chunk):
     """Whole chunks and a remainder; a split smaller than a chunk."""
     monkeypatch.setattr("sffa_jax.training.evaluate.EVALUATION_CHUNK", chunk)
     learner, samples = LEARNERS["sffa"], in_memory(KEPT)
-    state = start(learner, jax.random.key(0), samples).state
+    state = jax.jit(start, static_argnums=0)(learner, jax.random.key(0), samples).state
     found = streaming.evaluate_streamed(learner, state, kept)
     # Counts are exact; only the last division may round otherwise.
-    for a, b in zip(found, evaluate(learner, state, samples), strict=True):
+    # A new function, so that the chunk above counts.
+    expected = jax.jit(lambda state: evaluate(learner, state, samples))(state)
+    for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
@@ -128,13 +135,12 @@ def test_threads_end_when_a_stream_is_left(kept):
 def test_batches_spread_over_devices(records):
     """One device is a mesh too; the program below has four, in two processes."""
     mesh = Mesh(jax.devices()[:1], "batch")
-    stream = streaming.make_streamed_samples(records, KEPT, **SCALE, mesh=mesh)
-    learner = LEARNERS["sffa"]
-    plain = streaming.make_streamed_samples(records, KEPT, **SCALE)
-    results = [
-        streaming.fit_streamed(learner, SCHEDULE, jax.random.key(2), s, s) for s in (stream, plain)
-    ]
-    assert_same(*results)
+    kept, held = (
+        streaming.make_streamed_samples(records, indices, **SCALE, mesh=mesh)
+        for indices in (KEPT, HELD)
+    )
+    spread = streaming.fit_streamed(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), kept, held)
+    assert_same(spread, fitted("sffa"))
 
 
 PROGRAM = """
@@ -172,8 +178,8 @@ def test_two_processes_train_one_network(records, monkeypatch):
     ended = end(jobs)
     assert [status for status, *_ in ended] == [0, 0], ended
     words = next(line for line in ended[0][1].splitlines() if line.startswith("loss")).split()
-    alone = fit(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), in_memory(KEPT), in_memory(HELD))
-    np.testing.assert_allclose(np.array(words[1:], float), alone.history.loss[-1], rtol=1e-4)
+    losses = fitted("sffa").history.loss
+    np.testing.assert_allclose(np.array(words[1:], float), losses[-1], rtol=1e-4)
 
 
 def test_bad_arguments(records, kept):

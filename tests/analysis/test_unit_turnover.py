@@ -40,8 +40,13 @@ def measured(gain):
     model = Model(*[lambda *_: None] * 4, hidden=hidden)
     schedule = TaskSchedule(1, 1, 1)
     config = ContinualConfig(model, SCENARIO, strategies.none(), optax.sgd(1.0), schedule)
-    run = RunState(TrainState((jnp.float32(gain),), (), ()), None, jax.random.key(0))
-    return measure_units(config, run, TaskData(STREAM, samples, samples))
+
+    @jax.jit
+    def measure(gain):
+        run = RunState(TrainState((gain,), (), ()), None, jax.random.key(0))
+        return measure_units(config, run, TaskData(STREAM, samples, samples))
+
+    return jax.tree.map(np.asarray, measure(np.float32(gain)))
 
 
 def test_owners_and_measures_of_known_units():

@@ -15,11 +15,15 @@ from sffa_jax.continual.model import (
 )
 from sffa_jax.core import losses, overlays
 
-binary_loss = by_module(losses.binary_cross_entropy)
-X = jax.random.normal(jax.random.key(0), (5, 12))
-OUTPUTS = 3 * jax.random.normal(jax.random.key(1), (2, 5, 4))
-TARGETS = jnp.arange(4)[None] == jnp.array([0, 1, 0, 2, 1])[:, None]
-ALLOWED = jnp.broadcast_to(jnp.arange(4)[None] < 3, (5, 4))
+softmax_loss, product_loss, binary_loss = map(
+    jax.jit, (softmax_loss, product_loss, by_module(losses.binary_cross_entropy))
+)
+RNG = np.random.default_rng(0)
+X = jnp.asarray(RNG.normal(size=(5, 12)), jnp.float32)
+OUTPUTS = jnp.asarray(3 * RNG.normal(size=(2, 5, 4)), jnp.float32)
+TARGETS = jnp.asarray(np.arange(4) == np.array([0, 1, 0, 2, 1])[:, None])
+ALLOWED = jnp.asarray(np.broadcast_to(np.arange(4) < 3, (5, 4)))
+CANDIDATES = jnp.asarray(np.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]], np.int32))
 
 
 def network(rule, hidden=(8, 6)):
@@ -35,100 +39,121 @@ def sigmoid(z):
 
 def test_losses_by_hand():
     z, right = np.float64(OUTPUTS)[:, :, :3], np.array([0, 1, 0, 2, 1])
+    softmax, binary, by_product = (
+        np.asarray(loss(OUTPUTS, TARGETS, ALLOWED))
+        for loss in (softmax_loss, binary_loss, product_loss)
+    )
     for module in range(2):
         for i in range(5):
             row = z[module, i]
             share = np.exp(row) / np.exp(row).sum()
-            softmax = softmax_loss(OUTPUTS, TARGETS, ALLOWED)[module, i]
-            assert softmax == pytest.approx(-np.log(share[right[i]]), rel=1e-5)
+            assert softmax[module, i] == pytest.approx(-np.log(share[right[i]]), rel=1e-5)
             wrong = np.delete(row, right[i])
             expected = -np.log(sigmoid(row[right[i]])) / 2
             expected -= np.mean(np.log(1 - sigmoid(wrong))) / 2
-            binary = binary_loss(OUTPUTS, TARGETS, ALLOWED)[module, i]
-            assert binary == pytest.approx(expected, rel=1e-5)
+            assert binary[module, i] == pytest.approx(expected, rel=1e-5)
     product = np.prod(sigmoid(z), axis=0)
     for i in range(5):
         terms = [-np.log(p if c == right[i] else 1 - p) for c, p in enumerate(product[i].tolist())]
-        found = product_loss(OUTPUTS, TARGETS, ALLOWED)[0, i]
-        assert found == pytest.approx(np.mean(terms), rel=1e-4)
+        assert by_product[0, i] == pytest.approx(np.mean(terms), rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", [softmax_loss, binary_loss, product_loss])
 def test_labels_that_do_not_compete_have_no_part(loss):
-    other = OUTPUTS.at[:, :, 3].set(1e4)
+    other = np.array(OUTPUTS)
+    other[:, :, 3] = 1e4
+    other = jnp.asarray(other)
     np.testing.assert_array_equal(loss(OUTPUTS, TARGETS, ALLOWED), loss(other, TARGETS, ALLOWED))
-    gradient = jax.grad(lambda z: loss(z, TARGETS, ALLOWED).sum())(other)
-    assert jnp.all(gradient[:, :, 3] == 0)
-    assert jnp.all(jnp.isfinite(gradient))
+    gradient = np.asarray(jax.jit(jax.grad(lambda z: loss(z, TARGETS, ALLOWED).sum()))(other))
+    assert np.all(gradient[:, :, 3] == 0)
+    assert np.all(np.isfinite(gradient))
 
 
 @pytest.mark.parametrize("loss", [softmax_loss, binary_loss, product_loss])
-@pytest.mark.parametrize("size", [0.0, 30.0, -30.0, 1e3])
-def test_extreme_outputs_have_finite_losses_and_gradients(loss, size):
-    z = jnp.full((2, 5, 4), size)
+def test_extreme_outputs_have_finite_losses_and_gradients(loss):
     total = jax.jit(jax.value_and_grad(lambda z: loss(z, TARGETS, ALLOWED).sum()))
-    value, gradient = total(z)
-    assert jnp.isfinite(value)
-    assert jnp.all(jnp.isfinite(gradient))
+    for size in (0.0, 30.0, -30.0, 1e3):
+        value, gradient = total(jnp.asarray(np.full((2, 5, 4), size, np.float32)))
+        assert np.isfinite(value)
+        assert np.all(np.isfinite(gradient))
 
 
 def gradients_of_each_loss(model):
-    modules, overlay = jax.jit(model.init)(jax.random.key(2), X)
+    """Sizes of each module's gradients of the losses; their leaves in a row."""
 
-    def losses(modules):
-        return model.loss(model.logits(modules, overlay, X, None), TARGETS, ALLOWED).mean(axis=-1)
+    @jax.jit
+    def sizes(key):
+        modules, overlay = model.init(key, X)
 
-    return jax.jit(jax.jacrev(losses))(modules)
+        def losses(modules):
+            logits = model.logits(modules, overlay, X, None)
+            return model.loss(logits, TARGETS, ALLOWED).mean(axis=-1)
+
+        gradients = jax.jacrev(losses)(modules)
+        return [
+            [jnp.abs(leaf.reshape(leaf.shape[0], -1)).sum(axis=-1) for leaf in jax.tree.leaves(one)]
+            for one in gradients
+        ]
+
+    return sizes(jax.random.key(2))
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_layers_loss_moves_that_layer_alone(rule):
-    for k, gradient in enumerate(gradients_of_each_loss(forward_only(network(rule)))):
-        for leaf in jax.tree.leaves(gradient):
-            sizes = jnp.abs(leaf.reshape(2, -1)).sum(axis=-1)
+    for k, leaves in enumerate(gradients_of_each_loss(forward_only(network(rule)))):
+        for sizes in map(np.asarray, leaves):
             assert sizes[k] > 0
             assert sizes[1 - k] == 0
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_the_released_coupling_scales_a_layers_gradient_by_the_others(rule):
-    """One loss; with the other layer's log-odds far up it is the layer's own product."""
+def test_the_released_coupling_is_one_loss_of_all_layers(rule):
     model = forward_only(network(rule), coupling="released")
-    assert all(
-        jnp.abs(leaf).sum() > 0
-        for gradient in gradients_of_each_loss(model)
-        for leaf in jax.tree.leaves(gradient)
-    )
+    assert all(np.sum(sizes) > 0 for leaves in gradients_of_each_loss(model) for sizes in leaves)
 
-    def loss(first, second):
-        return product_loss(jnp.stack([first, second]), TARGETS, ALLOWED).sum()
 
-    sure = jnp.full((5, 4), 40.0)
-    alone = jax.grad(lambda z: product_loss(z[None], TARGETS, ALLOWED).sum())(OUTPUTS[0])
-    np.testing.assert_allclose(jax.grad(loss)(OUTPUTS[0], sure), alone, rtol=1e-4, atol=1e-6)
-    scaled = jax.grad(loss)(OUTPUTS[0], OUTPUTS[1])
+def test_the_released_coupling_scales_a_layers_gradient_by_the_others():
+    """With the other layer's log-odds far up the loss is the layer's own product."""
+
+    @jax.jit
+    def gradients():
+        def loss(first, second):
+            return product_loss(jnp.stack([first, second]), TARGETS, ALLOWED).sum()
+
+        sure = jnp.full((5, 4), 40.0)
+        alone = jax.grad(lambda z: product_loss(z[None], TARGETS, ALLOWED).sum())(OUTPUTS[0])
+        return alone, jax.grad(loss)(OUTPUTS[0], sure), jax.grad(loss)(OUTPUTS[0], OUTPUTS[1])
+
+    alone, beside_sure, scaled = gradients()
+    np.testing.assert_allclose(beside_sure, alone, rtol=1e-4, atol=1e-6)
     assert not np.allclose(scaled, alone, rtol=1e-2)
+
+
+def logits_of(model):
+    """The parameters, and the logits of all labels and of `CANDIDATES`."""
+
+    @jax.jit
+    def run(key):
+        modules, overlay = model.init(key, X)
+        return modules, *(model.logits(modules, overlay, X, some) for some in (None, CANDIDATES))
+
+    modules, *logits = run(jax.random.key(0))
+    return modules, *map(np.asarray, logits)
 
 
 def test_end_to_end_is_one_module_with_a_head_for_any_labels():
     model = end_to_end(dense_layers((8,)), 4)
-    modules, overlay = model.init(jax.random.key(0), X)
+    modules, every, some = logits_of(model)
     assert len(modules) == 1
-    every = model.logits(modules, overlay, X, None)
-    candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
-    some = model.logits(modules, overlay, X, candidates)
     assert every.shape == (1, 5, 4)
-    np.testing.assert_array_equal(some[0], np.take_along_axis(every[0], candidates, axis=1))
+    np.testing.assert_array_equal(some[0], np.take_along_axis(every[0], CANDIDATES, axis=1))
 
 
 def test_candidates_select_from_the_labels_of_a_forward_only_network():
     model = forward_only(network(RULES["sffa"]))
-    modules, overlay = model.init(jax.random.key(0), X)
-    every = model.logits(modules, overlay, X, None)
-    candidates = jnp.array([[0, 1], [2, 3], [2, 3], [0, 1], [3, 0]])
-    some = model.logits(modules, overlay, X, candidates)
+    _, every, some = logits_of(model)
     for module in range(2):
-        expected = np.take_along_axis(every[module], candidates, axis=1)
+        expected = np.take_along_axis(every[module], CANDIDATES, axis=1)
         np.testing.assert_allclose(some[module], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -144,8 +169,13 @@ def test_the_rules_own_loss_is_used():
         return jnp.sum(jnp.maximum(0, jnp.where(targets, 1 - logits, 1 + logits)) * allowed, -1)
 
     model = forward_only(network(RULES["sffa"]._replace(loss=hinge)))
-    expected = [hinge(logits, TARGETS, allowed=ALLOWED) for logits in OUTPUTS]
-    np.testing.assert_allclose(model.loss(OUTPUTS, TARGETS, ALLOWED), expected, rtol=1e-5)
+    found, expected = jax.jit(
+        lambda: (
+            model.loss(OUTPUTS, TARGETS, ALLOWED),
+            [hinge(logits, TARGETS, allowed=ALLOWED) for logits in OUTPUTS],
+        )
+    )()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_rule_with_an_activity_factor_is_refused():

@@ -5,24 +5,39 @@ import pytest
 
 from sffa_jax.core import class_units, rules
 
+RNG = np.random.default_rng(0)
+
+
+def logits_and_found(own, rule, h):
+    """The first logits of the units' shares, and the rule's logits of the activity `h`."""
+
+    @jax.jit
+    def both(key, h):
+        logits = own.init(key, h.shape[-1])
+        return logits, rule.logit(own.select(logits, h))
+
+    return map(np.asarray, both(jax.random.key(0), h))
+
 
 @pytest.mark.parametrize("polar", [True, False])
 def test_groups_by_hand(polar):
     """Each class's logit is that of its own units, half by half."""
     rule = rules.sffa(eps=0.1) if polar else rules.ffa()
-    h = jax.random.uniform(jax.random.key(0), (5, 1, 12))
-    found = rule.logit(class_units.groups()(3, polar).select(None, h))
+    h = RNG.uniform(size=(5, 1, 12)).astype(np.float32)
+    logit, select = jax.jit(rule.logit), class_units.groups()(3, polar).select
+    found = np.asarray(jax.jit(lambda h: rule.logit(select(None, h)))(h))
     assert found.shape == (5, 3)
     for c in range(3):
         own = [2 * c, 2 * c + 1, 6 + 2 * c, 7 + 2 * c] if polar else list(range(4 * c, 4 * c + 4))
-        np.testing.assert_allclose(found[:, c], rule.logit(h[:, 0, jnp.array(own)]), rtol=1e-5)
+        np.testing.assert_allclose(found[:, c], logit(h[:, 0, own]), rtol=1e-5)
 
 
 def test_a_unit_of_a_group_moves_its_own_class_alone():
     rule, own = rules.sffa(eps=0.1), class_units.groups()(3, True)
-    slopes = jax.jacobian(lambda h: rule.logit(own.select(None, h[None, None]))[0])(
-        jnp.arange(1.0, 13.0)
+    slopes = jax.jit(jax.jacobian(lambda h: rule.logit(own.select(None, h[None, None]))[0]))(
+        np.arange(1.0, 13.0, dtype=np.float32)
     )
+    slopes = np.asarray(slopes)
     owner = np.tile(np.repeat(np.arange(3), 2), 2)
     np.testing.assert_array_equal(slopes != 0, np.arange(3)[:, None] == owner)
 
@@ -30,10 +45,9 @@ def test_a_unit_of_a_group_moves_its_own_class_alone():
 def test_learned_polarity_by_hand():
     """SFFA's goodness, every unit split between a class's positive and its negative half."""
     own = class_units.learned()(3, True)
-    logits = own.init(jax.random.key(0), 8)
+    h = RNG.normal(size=(5, 1, 8)).astype(np.float32)
+    logits, found = logits_and_found(own, rules.sffa(logit_scale=2.0, eps=1e-3), h)
     assert logits.shape == (2, 3, 8)
-    h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.sffa(logit_scale=2.0, eps=1e-3).logit(own.select(logits, h))
     p = np.exp(logits) / np.exp(logits).sum(0)
     squares = np.square(h[:, 0])
     for c in range(3):
@@ -45,9 +59,8 @@ def test_learned_polarity_by_hand():
 def test_learned_shares_without_halves_by_hand():
     """FFA's goodness; a unit's shares add up to the number of classes."""
     own = class_units.learned()(3, False)
-    logits = own.init(jax.random.key(0), 8)
-    h = jax.random.normal(jax.random.key(1), (5, 1, 8))
-    found = rules.ffa(threshold=0.5, logit_scale=2.0).logit(own.select(logits, h))
+    h = RNG.normal(size=(5, 1, 8)).astype(np.float32)
+    logits, found = logits_and_found(own, rules.ffa(threshold=0.5, logit_scale=2.0), h)
     shares = 3 * np.exp(logits[0]) / np.exp(logits[0]).sum(0)
     expected = 2 * ((np.square(h) * shares).mean(2) - 0.5)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -55,18 +68,25 @@ def test_learned_shares_without_halves_by_hand():
 
 def test_certain_shares_are_groups():
     """Shares near 0 and 1 give what fixed groups of one class each give."""
-    h = jax.random.uniform(jax.random.key(0), (5, 1, 6))
+    h = RNG.uniform(size=(5, 1, 6)).astype(np.float32)
     owner = np.repeat(np.arange(3), 2)
-    logits = 50.0 * (np.arange(3)[:, None] == owner)[None]
-    found = class_units.learned()(3, False).select(jnp.array(logits), h)
-    by_group = class_units.groups()(3, False).select(None, h)
+    logits = np.float32(50.0 * (np.arange(3)[:, None] == owner)[None])
+    select = class_units.learned()(3, False).select, class_units.groups()(3, False).select
+    found, by_group = map(
+        np.asarray, jax.jit(lambda h: (select[0](jnp.asarray(logits), h), select[1](None, h)))(h)
+    )
     np.testing.assert_allclose(found[..., 0], np.sqrt(np.square(by_group).mean(-1)), rtol=1e-4)
 
 
 def test_slopes_are_finite_at_rest():
     own, rule = class_units.learned()(2, True), rules.sffa(eps=1e-6)
-    logits = own.init(jax.random.key(0), 4)
-    slopes = jax.grad(lambda h: rule.logit(own.select(logits, h)).sum())(jnp.zeros((1, 1, 4)))
+
+    @jax.jit
+    def slopes_at(h):
+        logits = own.init(jax.random.key(0), 4)
+        return jax.grad(lambda h: rule.logit(own.select(logits, h)).sum())(h)
+
+    slopes = slopes_at(np.zeros((1, 1, 4), np.float32))
     assert np.isfinite(slopes).all()
 
 
@@ -74,16 +94,21 @@ def test_slopes_are_finite_at_rest():
     ("make", "message"),
     [
         (
-            lambda: class_units.groups()(3, True).select(None, jnp.ones((2, 1, 8))),
+            lambda: class_units.groups()(3, True).select(
+                None, jnp.asarray(np.ones((2, 1, 8), np.float32))
+            ),
             "3 classes can share in each half, got shape .* multiple of 6",
         ),
         (
-            lambda: class_units.groups()(2, False).select(None, jnp.ones((2, 3, 8))),
+            lambda: class_units.groups()(2, False).select(
+                None, jnp.asarray(np.ones((2, 3, 8), np.float32))
+            ),
             "must contain no label: one candidate",
         ),
         (
             lambda: class_units.learned()(2, False).select(
-                jnp.ones((1, 2, 8)), jnp.ones((2, 3, 8))
+                jnp.asarray(np.ones((1, 2, 8), np.float32)),
+                jnp.asarray(np.ones((2, 3, 8), np.float32)),
             ),
             "must contain no label: one candidate",
         ),

@@ -1,6 +1,6 @@
 """A factored layer is the plain layer: same values, same gradients."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +15,41 @@ from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import Part
 from sffa_jax.core.rules import sffa
 
-X = jax.random.normal(jax.random.key(0), (5, 12))
-CANDIDATES = jnp.array([[0, 1], [3, 2], [1, 0], [2, 3], [0, 3]])
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+X = normal(5, 12)
+CANDIDATES = jnp.asarray(np.int32([[0, 1], [3, 2], [1, 0], [2, 3], [0, 3]]))
 OVERLAYS = {
     "corner": overlays.corner_one_hot(),
     "pattern": overlays.appended_pattern(size=7, density=0.4),
     "gaussian": overlays.appended_gaussian(size=3),
 }
-OVERLAYS = {name: make(jax.random.key(1), (12,), 4) for name, make in OVERLAYS.items()}
+OVERLAYS = {
+    name: jax.jit(lambda key, make=make: make(key, (12,), 4))(jax.random.key(1))
+    for name, make in OVERLAYS.items()
+}
+
+
+def initialized(layer, inputs):
+    """A layer's parameters; one program, in place of one for each operation."""
+    return jax.jit(lambda key: init_layer(layer, key, inputs)[0])(jax.random.key(2))
+
+
+def activity_of(layer, params, inputs, candidates=None):
+    return np.asarray(jax.jit(lambda p: activity(layer, p, inputs, candidates))(params))
 
 
 @partial(jax.jit, static_argnums=0)
 def value_and_gradient(function, params):
     """A function's value, and the gradient of its product with random weights, as one program."""
     out, pull = jax.vjp(function, params)
-    return out, pull(jax.random.normal(jax.random.key(3), out.shape))[0]
+    weights = np.random.default_rng(3).normal(size=out.shape)
+    return out, pull(jnp.asarray(weights, out.dtype))[0]
 
 
 def plain_kernel(params):
@@ -41,8 +61,10 @@ def plain_kernel(params):
 def test_factored_equals_plain(name, candidates):
     overlay = OVERLAYS[name]
     layer = Layer(nn.Dense(6, bias_init=nn.initializers.normal()))
-    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(overlay, X))
-    tried = jnp.broadcast_to(jnp.arange(4), (5, 4)) if candidates is None else candidates
+    params = initialized(layer, overlays.parts(overlay, X))
+    tried = jnp.asarray(
+        np.tile(np.int32([0, 1, 2, 3]), (5, 1)) if candidates is None else candidates
+    )
 
     def factored(params):
         return activity(layer, params, overlays.parts(overlay, X), candidates)
@@ -75,7 +97,7 @@ def test_the_image_meets_the_kernel_once():
     """One product over the batch's rows, however many candidates there are."""
     layer = dense_layers([6])[0]
     inputs = overlays.parts(OVERLAYS["pattern"], X)
-    params, _ = init_layer(layer, jax.random.key(2), inputs)
+    params = initialized(layer, inputs)
     jaxpr = jax.make_jaxpr(lambda p: activity(layer, p, inputs))(params)
     shapes = [
         sorted(tuple(v.aval.shape) for v in eqn.invars)
@@ -98,25 +120,28 @@ class TwoLinear(nn.Module):
 def test_any_flax_module_is_a_body():
     layer, overlay = Layer(TwoLinear()), OVERLAYS["pattern"]
     inputs = overlays.parts(overlay, X)
-    params, _ = init_layer(layer, jax.random.key(2), inputs)
-    h = activity(layer, params, inputs, CANDIDATES)
-    for i in range(2):
-        x = overlays.overlay_inputs(overlay, X, CANDIDATES[:, i])
-        expected = nn.relu(layer.body.apply({"params": params["body"]}, x))
-        np.testing.assert_allclose(h[:, i], expected, rtol=1e-5, atol=1e-6)
+    params = initialized(layer, inputs)
+    h = activity_of(layer, params, inputs, CANDIDATES)
+
+    @jax.jit
+    def plain(params, labels):
+        x = overlays.overlay_inputs(overlay, X, labels)
+        return nn.relu(layer.body.apply({"params": params["body"]}, x))
+
+    for i, labels in enumerate(np.asarray(CANDIDATES).T):
+        np.testing.assert_allclose(h[:, i], plain(params, labels), rtol=1e-5, atol=1e-6)
 
 
 def test_a_convolution_factors_too():
-    images = jax.random.normal(jax.random.key(4), (3, 6, 6, 2))
-    patterns = jax.random.normal(jax.random.key(5), (4, 6, 6, 2))
+    images, patterns = normal(3, 6, 6, 2), normal(4, 6, 6, 2)
     layer = Layer(nn.Conv(4, (3, 3), strides=2), grid=Grid(6, 6, 2))
     inputs = (Part("input", images, "sample"), Part("input", patterns, "class"))
-    params, _ = init_layer(layer, jax.random.key(6), inputs)
-    h = activity(layer, params, inputs)
+    params = initialized(layer, inputs)
+    h = activity_of(layer, params, inputs)
     whole = {"params": {"kernel": params["kernels"]["input"], "bias": params["bias"]}}
-    for label in range(4):
-        expected = nn.relu(layer.body.apply(whole, images + patterns[label][None]))
-        np.testing.assert_allclose(h[:, label], expected, rtol=1e-4, atol=1e-5)
+    plain = jax.jit(lambda pattern: nn.relu(layer.body.apply(whole, images + pattern[None])))
+    for label, pattern in enumerate(np.asarray(patterns)):
+        np.testing.assert_allclose(h[:, label], plain(pattern), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -135,21 +160,21 @@ def test_bad_arguments(arguments, message):
 
 def test_input_of_another_shape():
     layer = dense_layers([6])[0]
-    params, _ = init_layer(layer, jax.random.key(0), (Part("input", X, "sample"),))
+    params = initialized(layer, (Part("input", X, "sample"),))
     with pytest.raises(ValueError, match=r"12 features, .* got shape \(5, 9\)"):
-        activity(layer, params, (Part("input", X[:, :9], "sample"),))
+        activity(layer, params, (Part("input", normal(5, 9), "sample"),))
 
 
 def test_torchs_initializer_is_uniform_within_one_over_root_inputs():
     (layer,) = dense_layers([200], initializer="torch")
-    inputs = (Part("input", jnp.zeros((1, 400)), "sample"),)
-    kernel = np.array(init_layer(layer, jax.random.key(0), inputs)[0]["kernels"]["input"])
+    inputs = (Part("input", normal(1, 400), "sample"),)
+    kernel = np.array(initialized(layer, inputs)["kernels"]["input"])
     bound = 1 / np.sqrt(400)
     assert 0.99 * bound < np.abs(kernel).max() <= bound
     np.testing.assert_allclose(kernel.std(), bound / np.sqrt(3), rtol=0.02)
 
 
-IMAGES = jax.random.normal(jax.random.key(4), (3, 6 * 5 * 2))
+IMAGES = normal(3, 6 * 5 * 2)
 GRID = Grid(6, 5, 2)
 
 
@@ -157,16 +182,22 @@ def conv(channels=(4, 6), **options):
     return conv_layers((6, 5, 2), channels, **{"pool": None, "kernel": 3} | options)
 
 
+@cache
 def waves():
     return overlays.image_wave((6, 5, 2))(jax.random.key(5), (60,), 4)
 
 
-@pytest.mark.parametrize("candidates", [CANDIDATES[:3], None], ids=["two", "all"])
+SOME = jnp.asarray(np.asarray(CANDIDATES)[:3])
+
+
+@pytest.mark.parametrize("candidates", [SOME, None], ids=["two", "all"])
 def test_a_factored_convolution_is_the_plain_one(candidates):
     """Of each overlaid image by itself, through Flax's own convolution."""
     layer = conv()[0]
-    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
-    tried = jnp.broadcast_to(jnp.arange(4), (3, 4)) if candidates is None else candidates
+    params = initialized(layer, overlays.parts(waves(), IMAGES))
+    tried = jnp.asarray(
+        np.tile(np.int32([0, 1, 2, 3]), (3, 1)) if candidates is None else candidates
+    )
     plain = nn.Conv(4, (3, 3), use_bias=False)
 
     def factored(params):
@@ -191,10 +222,10 @@ def test_a_factored_convolution_is_the_plain_one(candidates):
 
 def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
     layer = conv()[0]
-    params, _ = init_layer(layer, jax.random.key(2), overlays.parts(waves(), IMAGES))
-    traced = jax.make_jaxpr(
-        lambda p, x: activity(layer, p, overlays.parts(waves(), x), CANDIDATES[:3])
-    )(params, IMAGES)
+    params = initialized(layer, overlays.parts(waves(), IMAGES))
+    traced = jax.make_jaxpr(lambda p, x: activity(layer, p, overlays.parts(waves(), x), SOME))(
+        params, IMAGES
+    )
 
     def rows(jaxpr):
         for equation in jaxpr.eqns:
@@ -208,51 +239,69 @@ def test_class_patterns_are_convolved_once_a_step_and_not_once_a_sample():
 
 
 def test_the_first_half_of_a_row_of_maps_is_the_first_half_of_the_maps():
-    maps = jax.random.normal(jax.random.key(0), (2, 3, 4, 6))
-    row = flatten_maps(maps)
-    np.testing.assert_array_equal(row[:, : row.shape[1] // 2], flatten_maps(maps[..., :3]))
-    np.testing.assert_array_equal(unflatten_maps(row, maps.shape), maps)
-    np.testing.assert_array_equal(GRID.read(IMAGES, 1), IMAGES.reshape(3, 6, 5, 2))
+    maps = normal(2, 3, 4, 6)
+    row, of_half, back = jax.jit(
+        lambda maps: (
+            flatten_maps(maps),
+            flatten_maps(maps[..., :3]),
+            unflatten_maps(flatten_maps(maps), maps.shape),
+        )
+    )(maps)
+    np.testing.assert_array_equal(np.asarray(row)[:, : row.shape[1] // 2], of_half)
+    np.testing.assert_array_equal(back, maps)
+    np.testing.assert_array_equal(GRID.read(IMAGES, 1), np.asarray(IMAGES).reshape(3, 6, 5, 2))
     assert Grid(3, 4, 6).read(maps, 1) is maps
 
 
 def test_functions_of_units_take_maps_as_they_are_or_as_rows():
-    maps = jax.random.uniform(jax.random.key(0), (2, 1, 3, 4, 6))
+    maps = jnp.asarray(RNG.uniform(size=(2, 1, 3, 4, 6)), jnp.float32)
 
     def first_half(h):
         return h[..., : h.shape[-1] // 2].sum(axis=-1)
 
-    found = over_units(first_half, maps, 3)
-    np.testing.assert_allclose(found, maps[..., :3].sum(axis=(2, 3, 4)), rtol=1e-6)
-    rows = flatten_maps(maps)
-    for function in (
+    def logits_of(function):
+        return over_units(function, maps, 3), function(flatten_maps(maps))
+
+    def activities_of(function):
+        return flatten_maps(over_units(function, maps, 3)), function(flatten_maps(maps))
+
+    def units_of(make):
+        units = make(3, True)
+        params = units.init(jax.random.key(1), 72)
+        by_class = over_units(partial(units.select, params), maps, 3)
+        if by_class.ndim > 3:
+            by_class = flatten_maps(by_class)
+        return jnp.sort(by_class), jnp.sort(units.select(params, flatten_maps(maps)))
+
+    logits = (
         partial(goodness.polar_ratio, logit_scale=2.0),
         partial(goodness.polar_ratio, measure=lambda h: jnp.max(h, axis=-1)),
         partial(goodness.energy, threshold=0.5),
         sffa(clip=0.1).logit,
-    ):
-        np.testing.assert_allclose(over_units(function, maps, 3), function(rows), rtol=1e-5)
-    for function in (rules.unit_length, rules.unit_length_halves):
-        np.testing.assert_allclose(
-            flatten_maps(over_units(function, maps, 3)), function(rows), rtol=1e-5
-        )
-    for make in (class_units.groups(), class_units.learned()):
-        units = make(3, True)
-        params = units.init(jax.random.key(1), 72)
-        by_class = over_units(partial(units.select, params), maps, 3)
-        expected = units.select(params, rows)
-        if by_class.ndim > 3:
-            by_class = flatten_maps(by_class)
-        np.testing.assert_allclose(np.sort(by_class), np.sort(expected), rtol=1e-5)
+    )
+
+    @jax.jit
+    def pairs():
+        results = [*map(logits_of, logits)]
+        results += map(activities_of, (rules.unit_length, rules.unit_length_halves))
+        results += map(units_of, (class_units.groups(), class_units.learned()))
+        return over_units(first_half, maps, 3), results
+
+    found, as_maps_and_rows = pairs()
+    np.testing.assert_allclose(found, np.asarray(maps)[..., :3].sum(axis=(2, 3, 4)), rtol=1e-6)
+    assert len(as_maps_and_rows) == 8
+    for as_maps, as_rows in as_maps_and_rows:
+        np.testing.assert_allclose(as_maps, as_rows, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
 def test_pooling_by_hand(pool):
     (layer,) = conv((4,), pool=pool)
-    params, _ = init_layer(layer, jax.random.key(2), (Part("input", IMAGES, "sample"),))
-    found = activity(layer, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    inputs = (Part("input", IMAGES, "sample"),)
+    params = initialized(layer, inputs)
+    found = activity_of(layer, params, inputs)[:, 0]
     (whole,) = conv((4,))
-    unpooled = activity(whole, params, (Part("input", IMAGES, "sample"),))[:, 0]
+    unpooled = activity_of(whole, params, inputs)[:, 0]
     blocks = np.array(unpooled)[:, :, :4].reshape(3, 3, 2, 2, 2, 4)
     np.testing.assert_allclose(found, getattr(blocks, pool)(axis=(2, 4)), rtol=1e-5)
 
@@ -260,9 +309,9 @@ def test_pooling_by_hand(pool):
 def test_winners_are_found_in_each_half_of_the_maps():
     (layer,), (free,) = conv((4,), winners=1), conv((4,))
     inputs = (Part("input", IMAGES, "sample"),)
-    params, _ = init_layer(layer, jax.random.key(2), inputs)
-    found = np.array(activity(layer, params, inputs))[:, 0].reshape(3, 6, 5, 2, 2)
-    halves = np.array(activity(free, params, inputs))[:, 0].reshape(3, 6, 5, 2, 2)
+    params = initialized(layer, inputs)
+    found = activity_of(layer, params, inputs)[:, 0].reshape(3, 6, 5, 2, 2)
+    halves = activity_of(free, params, inputs)[:, 0].reshape(3, 6, 5, 2, 2)
     expected = np.where(halves == halves.max(axis=(1, 2, 4), keepdims=True), halves, 0)
     np.testing.assert_array_equal(found, expected)
 
@@ -279,8 +328,7 @@ def test_functions_stand_where_names_do():
     inputs = (Part("input", IMAGES, "sample"),)
     activities = []
     for (layer,) in (named, functions):
-        params, _ = init_layer(layer, jax.random.key(2), inputs)
-        activities.append(activity(layer, params, inputs))
+        activities.append(activity_of(layer, initialized(layer, inputs), inputs))
     np.testing.assert_array_equal(*activities)
 
 
@@ -329,11 +377,16 @@ class Attention(nn.Module):
 def test_any_flax_module_is_a_body_of_images(body, units):
     layer = Layer(body, grid=GRID)
     parts = overlays.parts(waves(), IMAGES)
-    params, _ = jax.jit(lambda: init_layer(layer, jax.random.key(2), parts))()
-    found = jax.jit(lambda params: activity(layer, params, parts, CANDIDATES[:3]))(params)
+    params = initialized(layer, parts)
+    found = activity_of(layer, params, parts, SOME)
     assert found.shape == (3, 2, *units)
-    x = overlays.overlay_inputs(waves(), IMAGES, CANDIDATES[:3, 1]).reshape(3, 6, 5, 2)
-    expected = jax.jit(lambda params: nn.relu(body.apply({"params": params["body"]}, x)))(params)
+
+    @jax.jit
+    def plain(params):
+        x = overlays.overlay_inputs(waves(), IMAGES, SOME[:, 1]).reshape(3, 6, 5, 2)
+        return nn.relu(body.apply({"params": params["body"]}, x))
+
+    expected = plain(params)
     np.testing.assert_allclose(found[:, 1], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -366,7 +419,8 @@ def test_a_convolution_takes_no_appended_label():
 
 
 def test_the_gradient_of_the_maximum_of_a_block_goes_to_one_of_its_numbers():
-    maps = jnp.arange(16.0).reshape(1, 4, 4, 1).at[0, 0, 0, 0].set(5.0)  # a tie
-    gradient = jax.grad(lambda x: POOLS["max"](x).sum())(maps)[0, :, :, 0]
-    assert np.asarray(gradient).sum() == 4
+    maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    maps[0, 0, 0, 0] = 5  # a tie
+    gradient = np.asarray(jax.jit(jax.grad(lambda x: POOLS["max"](x).sum()))(maps))[0, :, :, 0]
+    assert gradient.sum() == 4
     np.testing.assert_array_equal(np.sort(np.unique(gradient)), [0, 1])

@@ -51,7 +51,7 @@ def fits():
         std=0.3,
     )
     network = Network(
-        dense_layers((8, 6)),
+        dense_layers((8,)),
         rules.sffa(logit_scale=3.0, eps=0.1, activity_rate=2.0),
         overlays.appended_gaussian(size=4),
         3,

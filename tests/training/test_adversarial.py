@@ -12,20 +12,21 @@ from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.backprop import backprop_learner
 from sffa_jax.training.local import local_learner
 
-X = jax.random.normal(jax.random.key(0), (4, 12))
-LABELS = jnp.array([0, 1, 2, 1])
+X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 12)), jnp.float32)
+LABELS = jnp.asarray(np.array([0, 1, 2, 1], np.int32))
 
 
 def test_samples_move_uphill_by_the_length_that_was_asked_for():
     """On a linear loss the gradient is known: the weights."""
-    w = jnp.arange(1.0, 13.0)
-    moved = perturb(lambda x: x @ w, X, 0.5)
+    w = np.arange(1.0, 13.0, dtype=np.float32)
+    moved = jax.jit(lambda x: perturb(lambda x: x @ w, x, 0.5))(X)
     expected = np.float64(X) + 0.5 * np.arange(1.0, 13.0) / np.linalg.norm(np.arange(1.0, 13.0))
     np.testing.assert_allclose(moved, expected, rtol=1e-5)
 
 
 def test_a_flat_loss_moves_nothing():
-    np.testing.assert_array_equal(perturb(lambda x: 0 * x.sum(axis=1), X, 0.5), X)
+    moved = jax.jit(lambda x: perturb(lambda x: 0 * x.sum(axis=1), x, 0.5))(X)
+    np.testing.assert_array_equal(moved, X)
 
 
 def network(hidden=(8, 6)):
@@ -35,10 +36,14 @@ def network(hidden=(8, 6)):
 def test_the_move_depends_on_the_first_layer_alone():
     learner = local_learner(network(), optax.sgd(0.1), adversarial=0.5)
     alone = local_learner(network((8,)), optax.sgd(0.1), adversarial=0.5)
-    state, single = (each.init(jax.random.key(1), X) for each in (learner, alone))
-    new, losses = learner.step(state, jax.random.key(2), X, LABELS)
-    other, expected = alone.step(single, jax.random.key(2), X, LABELS)
-    assert losses[0] == expected[0]
+
+    def first_step(learner):
+        """In a program of its own, which knows no other learner."""
+        keys = jax.random.key(1), jax.random.key(2)
+        return jax.jit(lambda init, key: learner.step(learner.init(init, X), key, X, LABELS))(*keys)
+
+    (new, losses), (other, expected) = map(first_step, (learner, alone))
+    assert np.asarray(losses)[0] == np.asarray(expected)[0]
     for a, b in zip(jax.tree.leaves(new.layers[0]), jax.tree.leaves(other.layers[0]), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -51,10 +56,14 @@ def test_moved_images_are_harder(name):
         return backprop_learner(dense_layers([8]), 3, optax.sgd(0.1), adversarial=adversarial)
 
     plain, moved = make(None), make(0.3)
-    state = plain.init(jax.random.key(1), X)
-    _, before = plain.step(state, jax.random.key(2), X, LABELS)
-    _, after = moved.step(state, jax.random.key(2), X, LABELS)
-    assert after[0] > before[0]
+
+    @jax.jit
+    def losses(init, key):
+        state = plain.init(init, X)
+        return [each.step(state, key, X, LABELS)[1][0] for each in (plain, moved)]
+
+    before, after = losses(jax.random.key(1), jax.random.key(2))
+    assert after > before
 
 
 def test_a_move_has_a_length():

@@ -241,30 +241,32 @@ from sffa_jax.data.sources import download
 from sffa_jax.data.sources.registry import PUBLISHED, Resource
 
 download.PAUSE = 0.0
-given = json.loads(sys.argv[1])
-resources = tuple(Resource(f, n, h, tuple(a)) for f, n, h, a in given["resources"])
-PUBLISHED["mnist"] = replace(
-    PUBLISHED["mnist"], image_shape=tuple(given["shape"]), resources=resources
-)
-said = []
-for limit in given.get("limits", []):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    try:
-        data.load("mnist")
-    except data.DataError as error:
-        said.append(str(error))
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-dataset = data.load("mnist")
-on_disk = data.open_on_disk("mnist")
-batch = next(iter(data.batches(on_disk.train, dataset.train_labels[None] * 0)))
-assert (batch[0] == dataset.train_images[0]).all()
-tensorflow = "tensorflow" in sys.modules
-print(json.dumps({"sha256": dataset.sha256, "said": said, "tensorflow": tensorflow}))
+results = []
+for given in json.loads(sys.argv[1]):
+    os.environ["TFDS_DATA_DIR"] = given["folder"]
+    resources = tuple(Resource(f, n, h, tuple(a)) for f, n, h, a in given["resources"])
+    PUBLISHED["mnist"] = replace(
+        PUBLISHED["mnist"], image_shape=tuple(given["shape"]), resources=resources
+    )
+    said = []
+    for limit in given["limits"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            data.load("mnist")
+        except data.DataError as error:
+            said.append(str(error))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    dataset = data.load("mnist")
+    on_disk = data.open_on_disk("mnist")
+    batch = next(iter(data.batches(on_disk.train, dataset.train_labels[None] * 0)))
+    assert (batch[0] == dataset.train_images[0]).all()
+    tensorflow = "tensorflow" in sys.modules
+    results.append({"sha256": dataset.sha256, "said": said, "tensorflow": tensorflow})
+print(json.dumps(results))
 """
 
 
-def start_program(server, shape=(5, 4), **given):
-    given |= {"resources": server.resources(), "shape": shape}
+def start_program(*given):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, json.dumps(given)],
@@ -275,29 +277,52 @@ def start_program(server, shape=(5, 4), **given):
     )
 
 
-def test_two_processes_prepare_once_and_without_tensorflow(served, tmp_path):
-    server = served("mnist")
-    programs = [start_program(server) for _ in range(2)]
-    ended = [program.communicate(timeout=120) for program in programs]
-    assert [program.returncode for program in programs] == [0, 0], ended
-    results = [json.loads(out.splitlines()[-1]) for out, _ in ended]
-    assert results[0] == results[1]
-    assert not results[0]["tensorflow"]
-    assert len(server.log) == 4
-    assert data.load("mnist").sha256 == results[0]["sha256"]
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Two processes that load a set at once; the second then loads one that fills the disk.
 
-
-def test_a_full_disk_leaves_nothing_that_is_trusted(tmp_path):
-    """The first limit stops the download, the second the records."""
+    Their results, the requests for the first set, and where it was stored and published.
+    """
+    folder = tmp_path_factory.mktemp("programs")
     # Zeros pack into a small download and unpack into large records.
     images = np.zeros((3000, 20, 20), np.uint8)
-    files = idx_files(images, np.zeros(3000), images[:1], [0])
-    assert 1000 < len(files["train-images-idx3-ubyte.gz"]) < 20_000
-    with Server(files) as server:
-        program = start_program(server, (20, 20), limits=[1000, 20_000])
-        out, error = program.communicate(timeout=120)
-    assert program.returncode == 0, error
-    result = json.loads(out.splitlines()[-1])
+    large = idx_files(images, np.zeros(3000), images[:1], [0])
+    assert 1000 < len(large["train-images-idx3-ubyte.gz"]) < 20_000
+
+    def given(name, server, shape, limits=()):
+        resources = server.resources()
+        return {
+            "folder": str(folder / name),
+            "resources": resources,
+            "shape": shape,
+            "limits": limits,
+        }
+
+    with Server(FILES["mnist"]) as small_server, Server(large) as large_server:
+        together = given("together", small_server, (5, 4))
+        # The first limit stops the download, the second the records.
+        filled = given("filled", large_server, (20, 20), (1000, 20_000))
+        started = [start_program(together), start_program(together, filled)]
+        ended = [program.communicate(timeout=120) for program in started]
+        published = small_server.published("mnist", (5, 4))
+    assert [program.returncode for program in started] == [0, 0], ended
+    results = [json.loads(out.splitlines()[-1]) for out, _ in ended]
+    return results, small_server.log, folder / "together", published
+
+
+def test_two_processes_prepare_once_and_without_tensorflow(programs, monkeypatch):
+    ((first,), (second, _)), log, folder, published = programs
+    assert first == second
+    assert not first["tensorflow"]
+    assert len(log) == 4
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    monkeypatch.setitem(PUBLISHED, "mnist", published)
+    assert data.load("mnist").sha256 == first["sha256"]
+    assert len(log) == 4
+
+
+def test_a_full_disk_leaves_nothing_that_is_trusted(programs):
+    (_, (_, result)), *_ = programs
     assert len(result["said"]) == 2
     for message in result["said"]:
         assert "cannot be stored in" in message

@@ -27,7 +27,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "architecture": (
         *("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled", "activation"),
-        *("initializer", "precision", "winners", "ffa_winners", "input_skip"),
+        *("initializer", "precision", "winners", "ffa_winners"),
+        *("pass_winners_only", "input_skip"),
         *("normalization", "dropout"),
     ),
     "label": (

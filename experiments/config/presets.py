@@ -1,4 +1,4 @@
-"""Presets of the recipe: the released protocol, the paper's, and the project's own.
+"""Presets of the recipe: the released protocols, the paper's, and the project's own.
 
 `released` and `paper` follow the code that the paper's authors released, github.com/erikberter/
 SFFA_CoLLAS at e04cccd ([C] below: `train.py` and `ff_mod/`), on top of their paper ([P]:
@@ -46,6 +46,24 @@ PAPER = dataclasses.replace(
     RELEASED,
     selection="validation",  # [P] does not specify it; not the test set
     scaling="training",  # the same number for MNIST, the set's own for the others
+)
+
+# SFFA's rule with the settings of the authors' next paper, whose repository holds the accuracy of
+# each: Terres-Escudero et al. 2024, arXiv:2408.09210, github.com/erikberter/PolarFFA at 7cb7281,
+# `code/launch_experiments.py`, goodness L2M_TK15_Split with SymmetricFFAProbability, and L2M with
+# SigmoidProbability for FFA.
+POLAR_FFA = dataclasses.replace(
+    RELEASED,
+    hidden=(1000, 1000),  # DIM, two layers
+    activation="sigmoid",  # best of ReLU, sigmoid and tanh
+    pass_winners_only=False,  # goodness.py: top-k of a copy; the layer above sees all units
+    input_skip=False,  # FFANetwork's default
+    normalize="euclidean_halves",  # goodness.py, normalize
+    eps=1e-6,  # probability.py
+    activity_rate=None,  # loss.py: none
+    clip=1e-5,  # loss.py
+    epochs=50,
+    learning_rate=1e-3,
 )
 
 # One random wrong label per image. The defaults of `Recipe` were chosen on MNIST's validation
@@ -113,6 +131,7 @@ OWN_VALUES: dict[str, dict[str, dict[str, Any]]] = {
 PRESETS = {
     "paper": PAPER,
     "released": RELEASED,
+    "polar_ffa": POLAR_FFA,
     "default": DEFAULT,
     "best": BEST,
     "released_convolution": RELEASED_CONVOLUTION,

@@ -63,6 +63,9 @@ class Recipe:
     """SFFA: units that stay active in each half of a layer; None keeps all."""
     ffa_winners: int | None = None
     """FFA: units that stay active in a layer; None keeps all."""
+    pass_winners_only: bool = True
+    """The next layer sees only the winners; otherwise all units, and winners count in the goodness
+    alone."""
 
     overlay: str = "appended_gaussian"
     """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave, or
@@ -202,16 +205,22 @@ class Recipe:
         if self.loss == "softmax":
             loss = core.losses.softmax_cross_entropy
             choices["loss"] = partial(loss, label_smoothing=self.label_smoothing)
+        measure: Any = self.ffa_measure if algorithm == "ffa" else self.measure
+        winners = self.winners_of(algorithm)
+        if winners is not None and not self.pass_winners_only:
+            measure = core.winners.measure_of_winners(measure, winners)
         if algorithm == "ffa":
             return sffa_jax.ffa(
                 threshold=self.ffa_threshold,
                 logit_scale=self.ffa_logit_scale,
-                measure=self.ffa_measure,
+                measure=measure,
                 **choices,
             )
-        return sffa_jax.sffa(
-            logit_scale=self.logit_scale, eps=self.eps, measure=self.measure, **choices
-        )
+        return sffa_jax.sffa(logit_scale=self.logit_scale, eps=self.eps, measure=measure, **choices)
+
+    def winners_of(self, algorithm: str) -> int | None:
+        """Returns the number of winners; None for layers that are trained end to end."""
+        return {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm)
 
     def make_overlay(self, shape: Sequence[int]) -> MakeOverlay:
         """Returns the function that draws the overlay for images of this shape."""
@@ -239,7 +248,7 @@ class Recipe:
         """
         common: dict[str, Any] = {
             "activation": self.activation,
-            "winners": {"sffa": self.winners, "ffa": self.ffa_winners}.get(algorithm),
+            "winners": self.winners_of(algorithm) if self.pass_winners_only else None,
             "initializer": self.initializer,
             "precision": self.precision,
             "normalization": self.normalization,

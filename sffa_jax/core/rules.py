@@ -82,6 +82,19 @@ def unit_length_halves(h: Float[Array, "*samples units"], unit_axes: int = 1) ->
     return jnp.concatenate(halves, axis=-1)
 
 
+def euclidean_halves(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:
+    """Scales the positive and the negative neurons of each sample to a Euclidean length of 1.
+
+    Without the factor sqrt(units) of `unit_length`: single units reach the next layer small.
+    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, released code.
+
+    >>> euclidean_halves(jnp.array([3.0, 4.0, 0.0, 2.0])).round(3)
+    Array([0.6, 0.8, 0. , 1. ], dtype=float32)
+    """
+    units = h.shape[-1] // 2 * math.prod(h.shape[-unit_axes:-1])
+    return unit_length_halves(h, unit_axes) / math.sqrt(units)
+
+
 def identity(h: Array, unit_axes: int = 1) -> Array:
     """Returns its argument."""
     del unit_axes
@@ -90,6 +103,7 @@ def identity(h: Array, unit_axes: int = 1) -> Array:
 
 NORMALIZE: dict[str, Callable[[Array], Array]] = {
     "halves": unit_length_halves,
+    "euclidean_halves": euclidean_halves,
     "whole": unit_length,
     "none": identity,
 }
@@ -127,8 +141,8 @@ def make_rule(
       polar: whether the units consist of a positive (first) and a negative half.
       loss: "bce" (the papers'), "softmax" over the candidates, "symba", or a function of the
         signature in `losses`.
-      normalize: "halves", "whole", "none", or a function [..., units] -> [..., units]; None is
-        "halves" for a polar rule and "whole" for any other.
+      normalize: one of `NORMALIZE` or a function [..., units] -> [..., units]; None is "halves" for
+        a polar rule and "whole" for any other.
       score: contribution of a layer to a label's score: "logit", "probability", or an elementwise
         function of the logit.
       activity_rate: rate of `losses.activity_factor` (the released code: 10); None: no factor.

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_integer, reject
-from sffa_jax.core.goodness import split_polarity
+from sffa_jax.checks import check_integer, choose, reject
+from sffa_jax.core.goodness import MEASURES, Measure, split_polarity
 
 FEW = 32
 """On CPU, up to this many winners are selected one by one; more are selected by bisection."""
@@ -176,3 +176,30 @@ def keep_winners(h: Float[Array, "*samples units"], k: int, unit_axes: int = 1) 
     threshold = kth_largest(jax.lax.stop_gradient(rows), k)
     kept = jnp.where(by_place < jnp.expand_dims(threshold, -3), 0.0, by_place)
     return kept.reshape(h.shape)
+
+
+def measure_of_winners(measure: str | Measure, k: int) -> Measure:
+    """Returns a measure of the k largest activities; all others count as 0.
+
+    With it, winners decide the goodness, and the next layer still sees all units (a layer's own
+    `winners` hides the others from it).
+
+    Args:
+      measure: of the activity, one of `goodness.MEASURES` or a function.
+      k: number of winners among the units that are measured: of each half under SFFA.
+
+    Raises:
+      ValueError: for an unknown measure or a k below 1.
+
+    Reference: Terres-Escudero et al. 2024, arXiv:2408.09210, released code (k = 15).
+
+    >>> measure_of_winners("sum_square", 1)(jnp.array([1.0, 3.0, 2.0]))
+    Array(9., dtype=float32)
+    """
+    check_integer("measure_of_winners", "k", k, 1)
+    chosen = choose("measure_of_winners", "measure", measure, MEASURES)
+    return partial(_measure_largest, chosen, k)
+
+
+def _measure_largest(measure: Measure, k: int, h: Array) -> Array:
+    return measure(keep_largest(h, k))

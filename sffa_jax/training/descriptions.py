@@ -27,7 +27,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "jax.numpy": ("tanh", "abs", "square", "bfloat16", "float16", "float32", "float64"),
     "sffa_jax.core.class_units": ("_make_groups", "_make_learned"),
     "sffa_jax.core.conv_cpu": ("convolve",),
-    "sffa_jax.core.goodness": ("energy", "polar_ratio"),
+    "sffa_jax.core.goodness": ("energy", "polar_ratio", "_sum_square", "_mean_square"),
     "sffa_jax.core.losses": (
         *("binary_cross_entropy", "softmax_cross_entropy", "symba", "activity_factor"),
     ),
@@ -36,7 +36,10 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
         *("_draw_corner_one_hot", "_draw_appended_pattern", "_draw_appended_gaussian"),
         *("_draw_image_wave", "_draw_none"),
     ),
-    "sffa_jax.core.rules": ("_clipped", "identity", "unit_length", "unit_length_halves"),
+    "sffa_jax.core.rules": (
+        *("_clipped", "identity", "unit_length", "unit_length_halves", "euclidean_halves"),
+    ),
+    "sffa_jax.core.winners": ("_measure_largest",),
     "sffa_jax.training.backprop": ("backprop_learner",),
     "sffa_jax.training.local": ("local_learner",),
     "sffa_jax.training.update_order": (

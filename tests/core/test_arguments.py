@@ -138,6 +138,11 @@ CASES = [
     Case(winners.kth_largest, {"k": whole(1)}, lambda: {"h": H}),
     Case(winners.keep_largest, {"k": whole(1)}, lambda: {"h": H}),
     Case(winners.keep_winners, {"k": whole(1)}, lambda: {"h": H}),
+    Case(
+        winners.measure_of_winners,
+        {"measure": choice(goodness.MEASURES), "k": whole(1)},
+        lambda: {"measure": "sum_square", "k": 2},
+    ),
 ]
 
 EXEMPT = {
@@ -147,6 +152,7 @@ EXEMPT = {
             *("core.image_layout.over_units", "core.winners.keep_winners.unit_axes"),
             *("core.image_layout.unflatten_maps", "core.image_layout.flatten_maps"),
             *("core.rules.unit_length", "core.rules.unit_length_halves", "core.rules.identity"),
+            "core.rules.euclidean_halves",
         ),
         "shapes are those of an activity",
     ),

@@ -280,16 +280,18 @@ def test_functions_of_units_take_maps_as_they_are_or_as_rows():
         sffa(clip=0.1).logit,
     )
 
+    scaled = (rules.unit_length, rules.unit_length_halves, rules.euclidean_halves)
+
     @jax.jit
     def pairs():
         results = [*map(logits_of, logits)]
-        results += map(activities_of, (rules.unit_length, rules.unit_length_halves))
+        results += map(activities_of, scaled)
         results += map(units_of, (class_units.groups(), class_units.learned()))
         return over_units(first_half, maps, 3), results
 
     found, as_maps_and_rows = pairs()
     np.testing.assert_allclose(found, np.asarray(maps)[..., :3].sum(axis=(2, 3, 4)), rtol=1e-6)
-    assert len(as_maps_and_rows) == 8
+    assert len(as_maps_and_rows) == 9
     for as_maps, as_rows in as_maps_and_rows:
         np.testing.assert_allclose(as_maps, as_rows, rtol=1e-5)
 

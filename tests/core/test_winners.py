@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sffa_jax import sffa
 from sffa_jax.core import winners
 
 # Few distinct values make ties common.
@@ -74,3 +75,16 @@ def test_gradient_flows_through_winners_alone():
 def test_too_many_winners():
     with pytest.raises(ValueError, match=r"`k` must be at most half of the layer's 6 units, got 4"):
         keep_winners(np.ones((1, 6), np.float32), 4)
+
+
+@pytest.mark.parametrize("name", ["sum_square", "mean_square"])
+def test_a_measure_of_winners_counts_the_winners_alone(name):
+    """SFFA's logit of it is the logit of a layer whose other units are silent."""
+    h = np.random.default_rng(0).uniform(size=(5, 8)).astype(np.float32)
+    both = jax.jit(
+        lambda h: (
+            sffa(measure=winners.measure_of_winners(name, 2)).logit(h),
+            sffa(measure=name).logit(winners.keep_winners(h, 2)),
+        )
+    )
+    np.testing.assert_allclose(*both(h), rtol=1e-6)

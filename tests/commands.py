@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jaxtyping
+import pytest
 
 from experiments.harness.experiment import execute
 
@@ -42,7 +43,8 @@ class Run(NamedTuple):
 def run_command(name, *arguments):
     """Runs `python -m experiments.NAME` in this process, as `execute` does for a user.
 
-    The type checker is off: the programs that a command lowers are not those it checks.
+    The type checker is off: the programs that a command lowers are not those it checks. A command
+    can load TensorBoard's writer only if `arguments` ask for it.
     """
     module = importlib.import_module(f"experiments.{name}")
     out, err = io.StringIO(), io.StringIO()
@@ -50,11 +52,14 @@ def run_command(name, *arguments):
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         with (
+            pytest.MonkeyPatch.context() as patch,
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             # Ranks may broadcast, as in a process of its own.
             jax.numpy_rank_promotion("allow"),
         ):
+            if "--tensorboard" not in arguments:
+                patch.setitem(sys.modules, "tensorboardX", None)
             status = execute(module.main, module.Options, name, list(map(str, arguments)))
     finally:
         jaxtyping.config.update("jaxtyping_disable", before)

@@ -196,8 +196,8 @@ def local_learner(
     >>> network = Network(layers, rules.sffa(), overlays.appended_gaussian(size=4), num_classes=3)
     >>> learner = local_learner(network, optax.adam(1e-3))
     >>> x, labels = jnp.ones((2, 5)), jnp.array([0, 2])
-    >>> state = learner.init(jax.random.key(0), x)
-    >>> state, losses = learner.step(state, jax.random.key(1), x, labels)
+    >>> state = jax.jit(learner.init)(jax.random.key(0), x)
+    >>> state, losses = jax.jit(learner.step)(state, jax.random.key(1), x, labels)
     >>> losses.shape  # one loss per layer
     (2,)
     """

@@ -1,5 +1,6 @@
 import collections
-import itertools
+from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -15,24 +16,33 @@ CLASSES = 6
 LONGEST = 32
 
 
-show = jax.jit(insert, static_argnames="num_classes")
+PORTIONS = 5
+
+
+@partial(jax.jit, static_argnums=0)
+def show(slots, portions, key):
+    """A buffer that was shown samples, numbered from 0, in portions of classes; -1: no sample."""
+    priorities = jax.random.uniform(key, (LONGEST,))
+
+    def show_one(buffer, classes):
+        return insert(buffer, jnp.arange(LONGEST), classes, priorities, num_classes=CLASSES), None
+
+    return jax.lax.scan(show_one, empty_buffer(slots), portions)[0]
+
+
+def portions_of(places, edges=()):
+    """The samples in portions that end at `edges`; one shape, and one program, for all of them."""
+    number = np.arange(LONGEST)
+    padded = np.pad(places, (0, LONGEST - len(places)), constant_values=-1)
+    ends = [0, *edges, *[LONGEST] * (PORTIONS - len(edges))]
+    return np.int32(
+        [np.where((number >= start) & (number < end), padded, -1) for start, end in pairwise(ends)]
+    )
 
 
 def fill(slots, places, key, edges=()):
-    """Shows the samples, numbered from 0, in portions that end at `edges`, priorities by number.
-
-    Portions are padded to one shape, so that all examples run the same compiled program.
-    """
-    buffer = empty_buffer(slots)
-    priorities = jax.random.uniform(key, (LONGEST,))
-    number = np.arange(LONGEST)
-    padded = np.pad(places, (0, LONGEST - len(places)), constant_values=-1)
-    for start, end in itertools.pairwise([0, *edges, LONGEST]):
-        shown = np.where((number >= start) & (number < end), padded, -1)
-        buffer = show(
-            buffer, jnp.asarray(number), jnp.asarray(shown), priorities, num_classes=CLASSES
-        )
-    return buffer
+    """Shows the samples in portions that end at `edges`, priorities by number."""
+    return show(slots, portions_of(places, edges), key)
 
 
 @given(
@@ -72,19 +82,23 @@ def held_images(buffer):
     return set(np.asarray(buffer.image)[np.asarray(buffer.filled)].tolist())
 
 
+@jax.jit
+def times_kept(portions):
+    """How often 3000 buffers of 6 slots kept each sample."""
+
+    @jax.vmap
+    def kept(key):
+        buffer = show(6, portions, key)
+        return jnp.zeros(LONGEST).at[buffer.image].add(buffer.filled)
+
+    return kept(jax.random.split(jax.random.key(0), 3000)).sum(axis=0)
+
+
 @pytest.mark.parametrize("edges", [(), (12,), (5, 15, 20)], ids=str)
 def test_every_sample_of_a_class_is_as_likely_to_be_kept(edges):
     """The law of reservoir sampling: early or late, before or after the quota shrank."""
     places = np.array([0] * 12 + [1] * 6 + [2] * 8)
-    keys = jax.random.split(jax.random.key(0), 3000)
-
-    @jax.jit
-    @jax.vmap
-    def kept(key):
-        buffer = fill(6, places, key, edges)
-        return jnp.zeros(LONGEST).at[buffer.image].add(buffer.filled)
-
-    counts = np.asarray(kept(keys)).sum(axis=0)[: len(places)]
+    counts = np.asarray(times_kept(portions_of(places, edges)))[: len(places)]
     for place, expected in ((0, 2 / 12), (1, 2 / 6), (2, 2 / 8)):
         of_class = counts[places == place]
         assert of_class.sum() == 2 * 3000
@@ -95,8 +109,9 @@ def test_every_sample_of_a_class_is_as_likely_to_be_kept(edges):
 
 
 def test_draws_use_every_slot_before_any_twice():
-    buffer = fill(8, [0, 1, 1, 2, 0], jax.random.key(1))
-    slots = np.asarray(draw_slots(jax.random.key(2), buffer, 13))
+    buffer = fill(7, [0, 1, 1, 2, 0], jax.random.key(1))
+    draw = jax.jit(draw_slots, static_argnums=2)
+    slots = np.asarray(draw(jax.random.key(2), buffer, 13))
     assert collections.Counter(slots.tolist()).most_common()[0][1] == 3
     assert sorted(set(slots.tolist())) == [0, 1, 2, 3, 4]
     assert sorted(slots[:5].tolist()) == [0, 1, 2, 3, 4]

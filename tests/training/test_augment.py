@@ -7,20 +7,22 @@ import scipy.ndimage
 from sffa_jax.training import augment
 
 KEY = jax.random.key(0)
-X = jax.random.normal(jax.random.key(1), (40, 4 * 5 * 2))
-IMAGES = jax.random.normal(jax.random.key(2), (4, 81))
+RNG = np.random.default_rng(0)
+X = jnp.asarray(RNG.normal(size=(40, 4 * 5 * 2)), jnp.float32)
+IMAGES = jnp.asarray(RNG.normal(size=(4, 81)), jnp.float32)
+ONES = jnp.asarray(np.ones((200, 50), np.float32))
 
 
 def test_dropout_keeps_the_mean_and_drops_its_share():
-    out = np.array(augment.input_dropout(0.25)(KEY, jnp.ones((200, 50))))
+    out = np.array(jax.jit(augment.input_dropout(0.25))(KEY, ONES))
     assert set(np.unique(out)) == {0.0, np.float32(1 / 0.75)}
     assert 0.2 < np.mean(out == 0) < 0.3
-    np.testing.assert_array_equal(augment.input_dropout(0.0)(KEY, X), X)
+    np.testing.assert_array_equal(jax.jit(augment.input_dropout(0.0))(KEY, X), X)
 
 
 def test_every_shift_is_a_shift_and_all_occur():
     background = 0.5
-    out = np.array(augment.shift((4, 5, 2), 1, background)(KEY, X)).reshape(40, 4, 5, 2)
+    out = np.array(jax.jit(augment.shift((4, 5, 2), 1, background))(KEY, X)).reshape(40, 4, 5, 2)
     seen = set()
     for image, moved in zip(np.array(X).reshape(40, 4, 5, 2), out, strict=True):
         padded = np.pad(image - background, ((1, 1), (1, 1), (0, 0))) + background
@@ -36,7 +38,9 @@ def test_every_shift_is_a_shift_and_all_occur():
 
 
 def test_a_reflected_shift_is_a_window_of_the_mirrored_image():
-    out = np.array(augment.shift((4, 5, 2), 2, edges="reflect")(KEY, X)).reshape(40, 4, 5, 2)
+    out = np.array(jax.jit(augment.shift((4, 5, 2), 2, edges="reflect"))(KEY, X)).reshape(
+        40, 4, 5, 2
+    )
     for image, moved in zip(np.array(X).reshape(40, 4, 5, 2), out, strict=True):
         mirrored = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
         windows = np.lib.stride_tricks.sliding_window_view(mirrored, (4, 5, 2))
@@ -44,7 +48,7 @@ def test_a_reflected_shift_is_a_window_of_the_mirrored_image():
 
 
 def test_cutout_covers_one_square_in_all_channels():
-    out = np.array(augment.cutout((4, 5, 2), 3, 9.0)(KEY, X)).reshape(40, 4, 5, 2)
+    out = np.array(jax.jit(augment.cutout((4, 5, 2), 3, 9.0))(KEY, X)).reshape(40, 4, 5, 2)
     images = np.array(X).reshape(40, 4, 5, 2)
     covered = out == 9.0
     np.testing.assert_array_equal(out[~covered], images[~covered])
@@ -62,11 +66,17 @@ def test_cutout_covers_one_square_in_all_channels():
 
 def test_affine_turns_about_the_center():
     """scipy turns the same images by the angles that the key draws."""
-    out = augment.affine((9, 9), 30.0, 0.2, 0.5)(KEY, IMAGES)
-    key_angle, key_zoom = jax.random.split(KEY)
-    angles = np.deg2rad(np.array(jax.random.uniform(key_angle, (4,), minval=-30, maxval=30)))
-    bound = np.log(1.2)
-    factors = np.exp(np.array(jax.random.uniform(key_zoom, (4, 2), minval=-bound, maxval=bound)))
+    out = np.asarray(jax.jit(augment.affine((9, 9), 30.0, 0.2, 0.5))(KEY, IMAGES))
+
+    @jax.jit
+    def drawn():
+        key_angle, key_zoom = jax.random.split(KEY)
+        bound = np.log(1.2)
+        zooms = jax.random.uniform(key_zoom, (4, 2), minval=-bound, maxval=bound)
+        return jax.random.uniform(key_angle, (4,), minval=-30, maxval=30), zooms
+
+    angles, zooms = map(np.asarray, drawn())
+    angles, factors = np.deg2rad(angles), np.exp(zooms)
     for i, image in enumerate(np.array(IMAGES).reshape(4, 9, 9)):
         cos, sin = np.cos(angles[i]), np.sin(angles[i])
         matrix = np.array([[cos, -sin], [sin, cos]]) * factors[i]
@@ -78,15 +88,15 @@ def test_affine_turns_about_the_center():
 
 
 def test_no_angle_and_no_zoom_is_the_identity():
-    np.testing.assert_allclose(augment.affine((9, 9), 0.0)(KEY, IMAGES), IMAGES, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(augment.affine((9, 9), 0.0))(KEY, IMAGES), IMAGES, atol=1e-6)
 
 
 def test_no_shift_is_the_identity():
-    np.testing.assert_allclose(augment.shift((4, 5, 2), 0)(KEY, X), X)
+    np.testing.assert_allclose(jax.jit(augment.shift((4, 5, 2), 0))(KEY, X), X)
 
 
 def test_flip_mirrors_about_half():
-    out = np.array(augment.flip((4, 5, 2))(KEY, X)).reshape(40, 4, 5, 2)
+    out = np.array(jax.jit(augment.flip((4, 5, 2)))(KEY, X)).reshape(40, 4, 5, 2)
     images = np.array(X).reshape(40, 4, 5, 2)
     same = [np.array_equal(a, b) for a, b in zip(images, out, strict=True)]
     mirrored = [np.array_equal(a[:, ::-1], b) for a, b in zip(images, out, strict=True)]
@@ -97,7 +107,7 @@ def test_flip_mirrors_about_half():
 def test_a_chain_gives_each_step_its_own_key():
     assert augment.chain([]) is None
     twice = augment.chain([augment.input_dropout(0.5), augment.input_dropout(0.5)])
-    out = np.array(twice(KEY, jnp.ones((200, 50))))
+    out = np.array(jax.jit(twice)(KEY, ONES))
     assert 0.7 < np.mean(out == 0) < 0.8
 
 

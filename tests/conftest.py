@@ -15,6 +15,8 @@ if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag 
     # documents does as well: 23.1 and 25.0 s with --xla_disable_hlo_passes for its fusion passes.
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", flags)
+# The workers of the suite share the cores; scikit-learn's threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # On a GPU products are rounded to TF32 otherwise, and tests compare them with exact ones.
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What one process compiled, others and the next run of the suite read, in other checkouts too.

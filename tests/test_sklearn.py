@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
-from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import NotFittedError
@@ -180,7 +179,7 @@ def test_probabilities_are_the_softmax_of_the_sums(iris):
     assert latents.shape == (len(X), 30)
     # Three winners in each half of each layer.
     assert np.max(np.sum(latents > 0, axis=1)) <= 12
-    binary = clone(model).fit(X, y == 0)
+    binary = small(SFFAClassifier).fit(X, y == 0)
     difference = binary.decision_function(X)
     np.testing.assert_allclose(binary.predict_proba(X)[:, 1], 1 / (1 + np.exp(-difference)))
     np.testing.assert_array_equal(binary.predict(X), difference > 0)
@@ -199,14 +198,14 @@ def test_latents_are_the_activity_under_the_predicted_label(iris):
 @BOTH
 def test_in_pipelines_searches_and_cross_validation(kind, iris):
     X, y = iris
-    pipeline = make_pipeline(MinMaxScaler(), kind(max_iter=20, random_state=0))
+    pipeline = make_pipeline(MinMaxScaler(), small(kind, max_iter=60))
     assert np.mean(cross_val_score(pipeline, X, y, cv=3)) > 0.85
     name = f"{kind.__name__.lower()}__learning_rate_init"
     search = GridSearchCV(pipeline, {name: np.array([1e-7, 1e-3])}, cv=2).fit(X, y)
     assert search.best_params_[name] == 1e-3
     names = search.best_estimator_.get_feature_names_out()
     assert names[0] == f"{kind.__name__.lower()}0"
-    assert len(names) == 200
+    assert len(names) == 40
 
 
 def test_the_same_random_state_gives_the_same(iris):

@@ -18,7 +18,7 @@ OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
 OF_LOCAL_LOSSES = (
     *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "class_units"),
     *("normalize", "negatives", "loss", "activity_rate", "clip", "score", "first_scored"),
-    "update_order",
+    *("pass_winners_only", "update_order"),
 )
 
 UNUSED = {"sffa": OF_FFA, "ffa": OF_SFFA, "bp": (*OF_LOCAL_LOSSES, *OF_SFFA, *OF_FFA)}

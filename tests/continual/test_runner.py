@@ -73,7 +73,7 @@ STEPS = 3
 
 def make_model(algorithm, scenario, hidden=(24, 16)):
     if algorithm == "bp":
-        return end_to_end(dense_layers(hidden), scenario.num_labels)
+        return end_to_end(dense_layers(hidden[:1]), scenario.num_labels)
     overlay = overlays.appended_gaussian(size=20, value=5.0)
     network = Network(dense_layers(hidden), RULES[algorithm], overlay, scenario.num_labels)
     return forward_only(network)

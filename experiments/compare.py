@@ -53,7 +53,8 @@ from rich.console import Console
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.predictions import describe
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
+from experiments.harness.streamed_runs import train_streamed
+from experiments.harness.streamed_splits import StreamedSplits, load_or_stream
 from experiments.harness.trainer import train_runs
 from experiments.harness.tuning import Budget, tune, validation_splits
 
@@ -72,7 +73,7 @@ def check_networks(folder: RunFolder) -> None:
 
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
-    splits = load_splits(options)
+    splits = load_or_stream(options)
     for algorithm in options.algorithms:
         splits.check(options.recipe_of(algorithm), algorithm)
 
@@ -93,21 +94,26 @@ def make_plan(options: Options) -> Plan:
         console = Console()
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
-            for records in train_runs(
-                recipes[algorithm],
-                algorithm,
-                seeds,
-                splits,
-                options.placement,
-                console,
-                ALGORITHM_NAMES[algorithm],
-                checkpoints=folder.checkpoints(algorithm),
-                every_seconds=options.checkpoint_seconds,
-                describe=partial(describe, dataset=splits.dataset),
-                networks=folder.path / "networks" if options.save_networks else None,
-                events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
-                choose=folder.placement,
-            ):
+            shared: dict[str, Any] = {
+                "recipe": recipes[algorithm],
+                "algorithm": algorithm,
+                "seeds": seeds,
+                "console": console,
+                "label": ALGORITHM_NAMES[algorithm],
+                "checkpoints": folder.checkpoints(algorithm),
+                "every_seconds": options.checkpoint_seconds,
+                "describe": partial(describe, dataset=splits.dataset),
+                "networks": folder.path / "networks" if options.save_networks else None,
+                "events": folder.events((algorithm, f"seed-{seed}") for seed in seeds),
+            }
+            trained = (
+                train_streamed(splits=splits, **shared)
+                if isinstance(splits, StreamedSplits)
+                else train_runs(
+                    splits=splits, placement=options.placement, choose=folder.placement, **shared
+                )
+            )
+            for records in trained:
                 yield [{**cell.names, **record} for record in records]
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]

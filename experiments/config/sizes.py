@@ -11,6 +11,12 @@ from sffa_jax.checks import check_range, reject
 MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 10_000, 100_000, 300
 """Largest numbers: more seeds do not narrow an interval, more layers compile for hours."""
 
+FROM_DISK = (
+    "Choose a smaller --image-size, or train from disk with experiments.compare, or in Python with "
+    "sffa_jax.scale.streaming (docs/data.md)."
+)
+"""What to do about images that do not fit, in commands that hold all images in memory."""
+
 
 def check_seeds(number: int) -> None:
     """Raises ValueError for more than `MOST_SEEDS`."""
@@ -40,19 +46,27 @@ def check_size(recipe: Recipe, shape: Sequence[int]) -> None:
         raise reject("options", "hidden", "fit into memory with Adam's moments", got, advice)
 
 
-def check_images(name: str, num_bytes: int) -> None:
-    """Raises ValueError for a data set larger than the memory: commands hold all images.
+def allowed_bytes() -> int:
+    """Returns the largest size of images that are read into the host's memory and copied to the
+    device."""
+    return min(scale.limits.host_memory().free // 2, scale.sweep.memory_limit())
+
+
+def fits(num_bytes: int) -> bool:
+    """Returns whether images of this size fit into memory twice, read and on the device."""
+    return num_bytes <= allowed_bytes()
+
+
+def check_images(name: str, num_bytes: int, advice: str = FROM_DISK) -> None:
+    """Raises ValueError for images larger than the memory.
 
     Args:
-      name: of the data set.
-      num_bytes: of all images, which are read into the host's memory and copied to the device.
+      name: of the images.
+      num_bytes: of all of them.
+      advice: what to do.
     """
-    allowed = min(scale.limits.host_memory().free // 2, scale.sweep.memory_limit())
-    if num_bytes > allowed:
-        got = f"{num_bytes / 2**30:.1f} GiB in {name} where {allowed / 2**30:.1f} GiB are allowed"
-        advice = (
-            "Choose a smaller --image-size, or train from disk in Python with "
-            "sffa_jax.scale.streaming (docs/data.md)."
-        )
+    if not fits(num_bytes):
+        allowed = allowed_bytes() / 2**30
+        got = f"{num_bytes / 2**30:.1f} GiB in {name} where {allowed:.1f} GiB are allowed"
         rule = "fit into memory twice, read and on the device"
         raise reject("options", "dataset", rule, got, advice)

@@ -40,6 +40,11 @@ class Splits:
         return self.dataset.train_images.shape[1:]
 
     @property
+    def num_training(self) -> int:
+        """Number of training samples."""
+        return len(self.training.labels)
+
+    @property
     def record(self) -> dict[str, Any]:
         """Source, class names and content hash of the data, for `config.json`."""
         return data_record(self.dataset)
@@ -52,8 +57,8 @@ class Splits:
 
     def learner(self, recipe: Recipe, algorithm: str) -> Learner:
         """Returns the recipe's learner for these images."""
-        classes, samples = self.dataset.num_classes, len(self.training.labels)
-        return recipe.learner(algorithm, self.shape, classes, samples)
+        classes = self.dataset.num_classes
+        return recipe.learner(algorithm, self.shape, classes, self.num_training)
 
     def check(self, recipe: Recipe, algorithm: str) -> None:
         """Builds the parts of a run without training; raises ValueError if they do not fit the data
@@ -71,12 +76,20 @@ class Splits:
         """Returns the recipe's schedule for these images."""
         black = -self.training.mean / self.training.std
         schedule = recipe.schedule(self.shape, black)
-        schedule.steps_per_epoch(len(self.training.labels))
+        schedule.steps_per_epoch(self.num_training)
         return schedule
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
         """Returns the number of updates of one epoch."""
-        return self.schedule(recipe).steps_per_epoch(len(self.training.labels))
+        return self.schedule(recipe).steps_per_epoch(self.num_training)
+
+
+def split_rows(
+    labels: np.ndarray, recipe: Recipe, validation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of the training and of the validation split; see `make_splits`."""
+    train, held_out = data.stratified_split(labels, validation, seed=0)
+    return train if recipe.selection == "validation" else np.arange(len(labels)), held_out
 
 
 def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
@@ -89,9 +102,7 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
         if the recipe selects the last epoch or selects on the test set.
     """
     images, labels = dataset.train_images, dataset.train_labels
-    train, held_out = data.stratified_split(labels, validation, seed=0)
-    if recipe.selection != "validation":
-        train = np.arange(len(labels))
+    train, held_out = split_rows(labels, recipe, validation)
     mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
@@ -110,6 +121,23 @@ def data_record(dataset: data.Dataset) -> dict[str, Any]:
     return {"source": dataset.source, "class_names": names, "sha256": dataset.sha256}
 
 
+def conversion_of(options: Common) -> dict[str, Any]:
+    """Returns the options that convert images, as arguments of `data.load`."""
+    return {
+        "image_size": options.image_size,
+        "color": options.color,
+        "test_fraction": options.test_fraction,
+    }
+
+
+def open_large(options: Common) -> data.OnDisk | None:
+    """Opens the options' data set without reading it, if it is one of those of any size."""
+    name = options.dataset
+    if not name.startswith(("folder:", "tfds:")):
+        return None
+    return data.open_on_disk(name, **(conversion_of(options) if name.startswith("folder:") else {}))
+
+
 def load_dataset(options: Common) -> data.Dataset:
     """Loads the options' data set; the main process downloads it, then all processes read it.
 
@@ -117,18 +145,12 @@ def load_dataset(options: Common) -> data.Dataset:
       DataError: see `data.load`.
       ValueError: for pictures that do not fit into memory, before they are read.
     """
-    conversion: dict[str, Any] = {
-        "image_size": options.image_size,
-        "color": options.color,
-        "test_fraction": options.test_fraction,
-    }
 
     def load() -> data.Dataset:
-        name = options.dataset
-        if name.startswith(("folder:", "tfds:")):  # the sets of any size
-            stored = data.open_on_disk(name, **(conversion if name.startswith("folder:") else {}))
-            check_images(name, stored.num_bytes)
-        return data.load(name, options.data_dir, **conversion)
+        stored = open_large(options)
+        if stored is not None:
+            check_images(options.dataset, stored.num_bytes)
+        return data.load(options.dataset, options.data_dir, **conversion_of(options))
 
     return main_process_first(load)
 

@@ -5,7 +5,7 @@ Training from disk and training in memory therefore give the same result. A Pyth
 steps; threads read ahead and place the next batches on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -164,10 +164,11 @@ def make_streamed_samples(
       reading: number of threads and batches read in advance by grain.
 
     Raises:
-      ValueError: if the split is empty or a label is out of range.
+      TypeError, ValueError: for no number of classes, an empty split, or a label out of range.
     """
     if not len(indices):
         raise reject("make_streamed_samples", "indices", "name at least one sample", "none")
+    check_integer("make_streamed_samples", "num_classes", num_classes, 1)
     data.to_labels(records.labels[indices], num_classes, where="make_streamed_samples")
     scale = pixel_scale(mean, std, records.image_shape)
     return StreamedSamples(records, indices, *scale, num_classes, mesh, reading)
@@ -278,19 +279,33 @@ def train_streamed_epoch(
     return end_epoch(advance(learner, schedule, position, samples))
 
 
-def evaluate_streamed(learner: Learner, state: State, samples: StreamedSamples) -> Accuracy:
-    """Returns the accuracy over all samples of a split."""
+def evaluation_batches(learner: Learner, samples: StreamedSamples) -> Iterator[Samples]:
+    """Yields a split in order, in batches as large as `evaluate` scores at a time."""
     chunk = chunk_size(len(samples), learner.num_classes)
     end = len(samples) // chunk * chunk
     positions = np.arange(len(samples))
-    correct = None
     for order in (positions[:end].reshape(-1, chunk), positions[None, end:]):
-        for batch in samples.batches(order) if order.size else ():
-            accuracy = _evaluate(learner, state, batch)
-            # Counts of samples are integers, so that their sum is exact.
-            counts = jax.tree.map(lambda a, n=order.shape[1]: jnp.rint(a * n), accuracy)
-            correct = counts if correct is None else jax.tree.map(jnp.add, correct, counts)
-    return jax.tree.map(lambda count: count / len(samples), correct)
+        if order.size:
+            yield from samples.batches(order)
+
+
+def mean_accuracy(batches: Iterable[tuple[int, Accuracy]]) -> Accuracy:
+    """Returns the accuracy over all samples from the size and the accuracy of each batch."""
+    total, correct = 0, None
+    for size, accuracy in batches:
+        # Counts of samples are integers, so that their sum is exact.
+        counts = jax.tree.map(lambda a, n=size: jnp.rint(a * n), accuracy)
+        correct = counts if correct is None else jax.tree.map(jnp.add, correct, counts)
+        total += size
+    return jax.tree.map(lambda count: count / total, correct)
+
+
+def evaluate_streamed(learner: Learner, state: State, samples: StreamedSamples) -> Accuracy:
+    """Returns the accuracy over all samples of a split."""
+    return mean_accuracy(
+        (len(batch.labels), _evaluate(learner, state, batch))
+        for batch in evaluation_batches(learner, samples)
+    )
 
 
 def fit_streamed(

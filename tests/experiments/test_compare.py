@@ -112,17 +112,23 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
     assert not out.exists()
 
 
-def test_pictures_that_do_not_fit_into_memory_are_refused_unread(tmp_path):
-    """Each would take 15 TiB; three of the files are no pictures, and are never read."""
+@pytest.mark.parametrize(
+    ("command", "size", "advice"),
+    [("latents", "59604.6", "sffa_jax.scale.streaming"), ("compare", "74505806.0", "--image-size")],
+)
+def test_pictures_that_do_not_fit_into_memory_are_refused_unread(tmp_path, command, size, advice):
+    """Each would take 15 TiB; three of the files are no pictures, and are never read. `compare`
+    needs memory only for some batches."""
     for name in ("train/a", "train/b", "test/a", "test/b"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         (tmp_path / "pictures" / name / "1.png").write_bytes(b"")
     Image.new("L", (2, 2)).save(tmp_path / "pictures" / "train" / "a" / "1.png")
     dataset = ["--dataset", f"folder:{tmp_path / 'pictures'}", "--image-size", "4000000"]
-    run = run_command("compare", *dataset, "--out", tmp_path / "out")
+    dataset += ["--preset", "best_convolution"] if command == "compare" else []
+    run = run_command(command, *dataset, "--out", tmp_path / "out")
     assert (run.status, run.err.count("\n")) == (2, 1)
-    assert "must fit into memory twice, read and on the device, got 59604.6 GiB" in run.err
-    assert "sffa_jax.scale.streaming" in run.err
+    assert f"must fit into memory twice, read and on the device, got {size} GiB" in run.err
+    assert advice in run.err
     assert not (tmp_path / "out").exists()
 
 

@@ -21,7 +21,8 @@ TESTS = (
     "tests/core/test_layer.py::test_a_factored_convolution_is_the_plain_one",
     "tests/core/test_layer.py::test_pooling_by_hand",
     "tests/training/test_local.py::test_one_adam_update_matches_numpy",
-    "tests/training/test_local.py::test_convolutions_learn_and_no_gradient_crosses_them",
+    "tests/training/test_local.py::test_no_gradient_crosses_a_convolution",
+    "tests/training/test_local.py::test_convolutions_learn",
     "tests/scale/test_sweep.py::test_modes_and_chunks_agree",
 )
 """Tests that depend on the device: kernels, products, convolutions, an update, a sweep. A GPU

@@ -22,6 +22,7 @@ from experiments.harness.splits import (
 )
 from sffa_jax import data
 from sffa_jax.checks import reject
+from sffa_jax.data.batches import import_grain
 from sffa_jax.data.dataset import from_moments, moments
 from sffa_jax.scale.processes import main_process_first
 from sffa_jax.scale.streaming import DEVICE_BUFFER, StreamedSamples, make_streamed_samples
@@ -37,6 +38,10 @@ POSSIBLE = {
     "coordinator": (None,),
 }
 """Values of options that runs from disk support."""
+
+
+Scan = Callable[[data.Records, np.ndarray], tuple[str, np.ndarray]]
+"""See `scan`."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +110,20 @@ def scan(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
     return digest.hexdigest(), total
 
 
-def stream_splits(stored: data.OnDisk, recipe: Recipe, validation: float) -> StreamedSplits:
-    """Returns what `make_splits` returns, with images that stay on disk.
+def glance(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
+    """Returns no checksum and the `moments` of one image, in place of `scan`."""
+    return "", moments(records.read(rows[:1])[0])
 
-    Reads all images once, for their checksum and the scale.
+
+def stream_splits(
+    stored: data.OnDisk, recipe: Recipe, validation: float, scan: Scan = scan
+) -> StreamedSplits:
+    """Returns what `make_splits` returns, with images that stay on disk.
 
     Args:
       stored: the data set.
       recipe, validation: as in `make_splits`.
+      scan: computes the checksum and the scale; `scan` reads all images once.
     """
     classes, parts = len(stored.class_names), {"train": stored.train, "test": stored.test}
     labels = {name: data.to_labels(part.labels, classes) for name, part in parts.items()}
@@ -154,11 +165,16 @@ def load_or_stream(options: Options) -> Splits:
 
     Raises:
       DataError: see `data.load`.
-      ValueError: if not even a few batches fit, or for options that runs from disk do not support.
+      ValueError: if not even a few batches fit, or for options that runs from disk do not support,
+        or without grain.
     """
     stored = main_process_first(partial(open_large, options))
     if stored is None or fits(stored.num_bytes):
         return load_splits(options)
+    try:
+        import_grain()
+    except ImportError as error:
+        raise ValueError(f"{options.dataset} does not fit into memory. {error}") from None
     flat = options.flat()
     for name, values in POSSIBLE.items():
         if flat[name] not in values:
@@ -173,6 +189,9 @@ def load_or_stream(options: Options) -> Splits:
     size = stored.num_bytes // (len(stored.train) + len(stored.test))
     advice = "Choose a smaller --image-size."
     check_images(f"{ahead} images of {options.dataset}", ahead * size, advice)
+    glimpse = stream_splits(stored, options.recipe, options.validation, glance)
+    for algorithm in options.algorithms:  # before all images are read, which may take long
+        glimpse.check(options.recipe_of(algorithm), algorithm)
     line = f"{options.dataset} does not fit into memory: each epoch reads its images from disk."
     print(line, file=sys.stderr)
     return stream_splits(stored, options.recipe, options.validation)

@@ -1,6 +1,7 @@
 """Pictures that do not fit into memory: `compare` reads them from disk, with the same results."""
 
 import json
+import sys
 from unittest import mock
 
 import numpy as np
@@ -9,7 +10,7 @@ from commands import read, run_command
 from PIL import Image
 
 from experiments.harness import experiment, streamed_runs, streamed_splits
-from sffa_jax.data import load as load_data
+from sffa_jax import data
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.training.saved import load
 
@@ -23,7 +24,7 @@ SEPARATE = ("train_seconds", "flops_per_update")
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """A part of scikit-learn's digits as PNG, in one folder for each class."""
-    folder, digits = tmp_path_factory.mktemp("pictures"), load_data("digits")
+    folder, digits = tmp_path_factory.mktemp("pictures"), data.load("digits")
     for i, label in enumerate(digits.train_labels[:400]):
         (folder / str(label)).mkdir(exist_ok=True)
         Image.fromarray(digits.train_images[i]).save(folder / str(label) / f"{i:03}.png")
@@ -102,7 +103,7 @@ def test_the_data_has_the_same_checksum(runs):
 
 
 def test_saved_networks_predict(runs, pictures):
-    images = load_data(f"folder:{pictures}", image_size=(7,))
+    images = data.load(f"folder:{pictures}", image_size=(7,))
     for record in read(runs / "disk"):
         name = f"{record['algorithm']}-{record['seed']}.npz"
         trained = load(runs / "disk" / "networks" / name)
@@ -111,9 +112,23 @@ def test_saved_networks_predict(runs, pictures):
         assert trained.class_names == images.class_names
 
 
-@pytest.mark.parametrize("option", [("--tune", "2"), ("--devices-per-run", "2")])
-def test_options_that_need_memory_are_refused(pictures, tmp_path, option):
-    more = [*option, "--parallel", "devices"]
-    err = compare(pictures, tmp_path / "out", *more, fits=False, status=2)
-    assert "for images that do not fit into memory" in err
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--tune", "2"], "`tune` must be 0 for images that do not fit into memory, got 2"),
+        (["--parallel", "devices"], "`parallel` must be auto or map for images"),
+        (["--winners", "16"], "at most half of the layer's 24 units, got 16"),
+    ],
+)
+def test_options_are_refused_before_all_images_are_read(pictures, tmp_path, option, message):
+    with mock.patch.object(data, "batches", None):
+        err = compare(pictures, tmp_path / "out", *option, fits=False, status=2)
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_without_grain_the_command_names_what_to_install(pictures, tmp_path):
+    with mock.patch.dict(sys.modules, {"grain": None}):
+        err = compare(pictures, tmp_path / "out", fits=False, status=2)
+    assert "does not fit into memory. Reading batches from disk needs grain. Run `pip" in err
     assert err.count("\n") == 1

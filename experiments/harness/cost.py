@@ -1,7 +1,7 @@
 """What a run costs, and whether it fits its training images."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from sffa_jax.scale.mesh import RUNS, make_mesh
 from sffa_jax.scale.placement import Placement
@@ -34,5 +34,6 @@ def flops_per_update(epoch: jax.stages.Compiled, placement: Placement, number: i
 def spread(samples: Samples, number: int) -> Samples:
     """Returns so many samples (all if there are fewer), at equal distances."""
     count = len(samples.labels)
-    chosen = jnp.arange(min(number, count)) * count // min(number, count)
+    # JAX's integers have 32 bits; the products of large sets have more.
+    chosen = np.arange(min(number, count), dtype=np.int64) * count // min(number, count)
     return samples.replace(images=samples.images[chosen], labels=samples.labels[chosen])

@@ -100,7 +100,7 @@ def test_normalize_can_be_chosen():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: rules.ffa(normalize="l1"), r"`normalize` must be one of euclidean_halves, halves, none, whole"),
+        (lambda: rules.ffa(normalize="l1"), r"one of euclidean_halves, halves, none, whole"),
         (lambda: rules.sffa(clip=0.5), r"`clip` must .* got 0.5. None: no clipping"),
         (lambda: rules.sffa(measure="x"), r"sffa: `measure` must be one of mean_square"),
     ],

@@ -221,6 +221,11 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
                 missing.append((cell, left))
         for records in plan.run(folder, missing):
             folder.append(*({**plan.common, **record} for record in records))
+        finished: dict[str, set[int]] = {}
+        for cell, seeds in chosen:
+            finished.setdefault(cell.names["algorithm"], set()).update(seeds)
+        for algorithm, of_algorithm in finished.items():
+            folder.clear_finished(algorithm, of_algorithm)
         if not folder.records:
             print(f"Part {options.shard} has no runs: there are fewer runs than parts.")
         elif is_main_process():

@@ -279,6 +279,14 @@ class RunFolder:
             return None
         return [self.path / "tensorboard" / "-".join(map(file_name, words)) for words in runs]
 
+    def clear_finished(self, algorithm: str, seeds: Collection[int]) -> None:
+        """Deletes the checkpoints of an algorithm whose runs with these seeds all have records: a
+        kill can come after the records and before the end of the checkpoints."""
+        checkpoints = self.checkpoints(algorithm)
+        saved = broadcast_from_main(checkpoints.info)
+        if saved is not None and {*saved.get("seeds", [None])} <= {*seeds}:
+            checkpoints.clear()
+
     def is_done(self, **fields: Any) -> bool:
         """Whether there is a record with these values."""
         return any(

@@ -167,6 +167,7 @@ def tune(
             trials += [{name: record[name] for name in KEPT} for record in records]
             lines = "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials)
             broadcast_from_main(partial(folder.write, TRIALS, lines))
+        folder.clear_finished(algorithm, seeds)
         best[algorithm], accuracy = best_trial(trials, algorithm)
         Console(soft_wrap=True, highlight=False).print(
             f"{algorithm_name(algorithm)}, best of {budget.trials} trials: "

@@ -212,7 +212,7 @@ def html_report(
             encoded = {theme: base64.b64encode(png).decode() for theme, png in images.items()}
             pictures.append((encoded["light"], encoded["dark"], picture.caption))
         if keep_parts and section.summary is not None:
-            section.summary.to_csv(folder / "summary.csv", index=False)
+            section.summary.to_csv(folder / "summary.csv", index=False, errors="backslashreplace")
         runs = records_table(section.records) if section.records else None
         rendered.append(
             {
@@ -245,5 +245,6 @@ def html_report(
         single=len(sections) == 1,
     )
     path = folder / "report.html"
-    path.write_text(html, encoding="utf-8")
+    # A path of undecodable bytes is text with lone surrogates, which UTF-8 does not have.
+    path.write_text(html, encoding="utf-8", errors="backslashreplace")
     return path

@@ -1,6 +1,7 @@
 import json
 from datetime import datetime as real_datetime
 
+import numpy as np
 import pytest
 from run_records import OPTIONS, trained
 
@@ -107,3 +108,15 @@ def test_two_starts_in_one_second_have_two_folders(tmp_path, monkeypatch):
             "20260102-030405",
             "20260102-030405-2",
         ]
+
+
+def test_checkpoints_of_finished_runs_go_and_others_stay(tmp_path):
+    """A run that is killed after its records leaves them; those of a larger start are work."""
+    with open_folder(tmp_path) as folder:
+        checkpoints = folder.checkpoints("sffa")
+        checkpoints.save(1, {"x": np.zeros(2)}, info={"seeds": [0, 1]})
+        folder.clear_finished("sffa", {0})
+        folder.clear_finished("ffa", {0, 1})
+        assert checkpoints.folder.exists()
+        folder.clear_finished("sffa", {0, 1, 2})
+    assert not (tmp_path / "checkpoints").exists()

@@ -34,6 +34,9 @@ CONFIG = {
 }
 
 
+UNDECODED = "a\udcff"  # as Python reads a file name with the byte 255
+
+
 def line():
     figure = Figure(figsize=(4, 3))
     figure.subplots().plot([0, 1], [1, 0], color=rcParams["text.color"])
@@ -45,7 +48,7 @@ def section(title="Results", name="line.png"):
     return Section(
         title=title,
         lead=f"What {EVIL} is",
-        tables={"Numbers": [["Name", "Value"], ["a", "1.5"], [EVIL, "-"]], "Wide": wide},
+        tables={"Numbers": [["Name", "Value"], [UNDECODED, "1.5"], [EVIL, "-"]], "Wide": wide},
         pictures=[Picture(name, "A line", line), Picture(f"2{name}", "The same", line)],
         records=RECORDS,
         config=CONFIG,
@@ -63,10 +66,11 @@ def written(tmp_path_factory):
 def test_text_is_escaped_and_nothing_is_fetched(written):
     html = written.read_text()
     assert EVIL not in html
+    assert r"a\udcff" in html
     page = parse(written)
     assert page.tags.count("script") == 1  # the page's own
     # In a table, a run's name and the option of either section, as typed.
-    assert page.tables[0] == [["Name", "Value"], ["a", "1.5"], [EVIL, "-"]]
+    assert page.tables[0] == [["Name", "Value"], [r"a\udcff", "1.5"], [EVIL, "-"]]
     assert sum(EVIL in row for table in page.tables for row in table) == 4
     assert page.facts.count(EVIL) == 2
     assert sum(EVIL in text for text in page.preformatted) == 2

@@ -283,7 +283,7 @@ class RunFolder:
         """Deletes the checkpoints of an algorithm whose runs with these seeds all have records: a
         kill can come after the records and before the end of the checkpoints."""
         checkpoints = self.checkpoints(algorithm)
-        saved = broadcast_from_main(checkpoints.info)
+        saved = checkpoints.info()  # the main process's answer, in every process
         if saved is not None and {*saved.get("seeds", [None])} <= {*seeds}:
             checkpoints.clear()
 

@@ -40,6 +40,11 @@ def recipe_for(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
+def options_of(options: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """Returns recorded options with an algorithm's own values in place of the common ones."""
+    return {**options, **options.get("by_algorithm", {}).get(algorithm, {})}
+
+
 def check_own_values(recipe: Recipe, by_algorithm: ByAlgorithm) -> None:
     """Raises ValueError for an unknown algorithm, and for a value that is invalid or unused."""
     for algorithm, values in by_algorithm.items():

@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.config.continual_options import Options
 from experiments.config.search_space import FIRST_SEED
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
-from experiments.harness.records import read_lines
+from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.schema import NUMBER, TEXT
 from sffa_jax import data
@@ -87,7 +87,7 @@ def strength_of(
     given = options.given_strengths().get(setting.strategy)
     if given is not None or default is None or not options.tune:
         return Strength(default if given is None else given)
-    file = folder.path / "tuning.jsonl"
+    file = folder.path / TRIALS
     lines = read_lines(file, TUNED)
     for line in lines:
         if all(line[name] == value for name, value in setting._asdict().items()):

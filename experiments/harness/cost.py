@@ -31,9 +31,14 @@ def flops_per_update(epoch: jax.stages.Compiled, placement: Placement, number: i
     return float(count) * devices / at_once
 
 
+def spread_rows(count: int, number: int) -> np.ndarray:
+    """Returns so many rows of `count` (all if there are fewer), at equal distances."""
+    number = min(number, count)
+    # JAX's integers have 32 bits; the products of large sets have more.
+    return np.arange(number, dtype=np.int64) * count // number
+
+
 def spread(samples: Samples, number: int) -> Samples:
     """Returns so many samples (all if there are fewer), at equal distances."""
-    count = len(samples.labels)
-    # JAX's integers have 32 bits; the products of large sets have more.
-    chosen = np.arange(min(number, count), dtype=np.int64) * count // min(number, count)
+    chosen = spread_rows(len(samples.labels), number)
     return samples.replace(images=samples.images[chosen], labels=samples.labels[chosen])

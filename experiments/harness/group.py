@@ -55,3 +55,15 @@ class Carry(NamedTuple):
     runs: Any
     history: dict[str, np.ndarray]
     seconds: np.ndarray
+
+    @classmethod
+    def untrained(
+        cls, runs: Any, shapes: Mapping[str, Sequence[int]], epochs: int, number: int
+    ) -> "Carry":
+        """Returns the carry of so many runs before the first epoch; `shapes` are those of one run's
+        measurements after an epoch."""
+        history = {
+            name: np.full((epochs, number, *shape), np.nan, np.float32)
+            for name, shape in shapes.items()
+        }
+        return cls(runs, history, np.zeros((), np.float32))

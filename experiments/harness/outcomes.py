@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.config.by_algorithm import options_of
 from sffa_jax.data.sources.registry import PUBLISHED
 
 DONE, DIVERGED, DID_NOT_LEARN = "done", "diverged", "did not learn"
@@ -62,9 +63,8 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
         accuracy = float(np.mean([row[-1] for row in rows]))
         least = float(np.mean([least_accuracy(number) for number in seen]))
     losses = record.get("history", {}).get("loss") or [0.0]
-    options = config["options"]
-    own = options.get("by_algorithm", {}).get(record["algorithm"], {})
-    of_classes = record["algorithm"] == "bp" or (options | own).get("loss") == "softmax"
+    loss = options_of(config["options"], record["algorithm"]).get("loss")
+    of_classes = record["algorithm"] == "bp" or loss == "softmax"
     lost = of_classes and (losses[-1] or 0.0) > math.log(classes)
     if accuracy < least or lost:
         record["status"] = DID_NOT_LEARN

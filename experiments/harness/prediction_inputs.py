@@ -10,6 +10,7 @@ import numpy as np
 from sffa_jax import data
 from sffa_jax.checks import reject
 from sffa_jax.data.formats.safe_reading import reading
+from sffa_jax.data.sources.npz import read_arrays
 from sffa_jax.training.saved import Saved
 
 CHUNK = 500
@@ -95,17 +96,12 @@ def read_table(file: Path, saved: Saved) -> np.ndarray:
 
 
 def _read_npz(file: Path) -> np.ndarray:
-    advice = "It must be a file that `numpy.savez` wrote, without Python objects."
-    with reading("predict", file, advice), file.open("rb") as opened:
-        archive = np.load(opened, allow_pickle=False)
-        arrays = {key: archive[key] for key in ("features", "images") if key in archive.files}
+    arrays = read_arrays("predict", file, ("features", "images"))
     if len(arrays) != 1:
         got = f"{' and '.join(arrays) or 'neither'} in {file}"
         raise reject("predict", "images", "contain an array `features` or `images`", got)
-    ((key, array),) = arrays.items()
-    # Integers are features, too, as in training; only images have pixels.
-    numbers = key == "features" and array.dtype.kind in "buif"
-    return array.astype(np.float32) if numbers else array
+    (array,) = arrays.values()
+    return array
 
 
 def _read_csv(file: Path) -> np.ndarray:

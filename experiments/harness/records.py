@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.config.by_algorithm import options_of
 from experiments.config.options import GRID_OPTIONS
 from experiments.harness.outcomes import DIVERGED, judged
 from experiments.harness.schema import CONFIG, OPTIONS, ROWS, VERSION, Pattern, mismatch, shapes
@@ -20,7 +21,7 @@ GRID = {"algorithm": "algorithms", "scenario": "scenarios", "strategy": "strateg
 """Fields of a record whose values an option lists."""
 
 TRIALS = "tuning.jsonl"
-"""File of the trials of `tune`, and of `compare --tune`."""
+"""File of the trials of `tune`, `compare --tune` and `continual --tune`."""
 
 FILES = (".json", ".jsonl", ".html", ".csv", ".png", ".npz", ".lock")
 FOLDERS = ("checkpoints", "networks", "tensorboard")
@@ -172,8 +173,7 @@ def _differences(
     allowed |= {field: options[name] for field, name in GRID.items() if name in options}
     allowed["seed"] = range(options["seeds"])
     if "epochs" in options:
-        own = options.get("by_algorithm", {}).get(record["algorithm"], {})
-        allowed["epochs"] = [own.get("epochs", options["epochs"])]
+        allowed["epochs"] = [options_of(options, record["algorithm"])["epochs"]]
     if record["algorithm"] in settings:
         allowed["setting"] = list(settings[record["algorithm"]])
     for field, values in allowed.items():

@@ -21,6 +21,7 @@ import jax
 
 from experiments.harness.outcomes import judged
 from experiments.harness.records import (
+    TRIALS,
     changed_options,
     check_layout,
     merged_grid,
@@ -195,7 +196,7 @@ class RunFolder:
 
     def _has_work(self) -> bool:
         """Whether the folder holds runs, or parts of them, that a start could continue."""
-        patterns = ("results.jsonl", "tuning.jsonl", "checkpoints/*/*", "networks/*")
+        patterns = ("results.jsonl", TRIALS, "checkpoints/*/*", "networks/*")
         return any(path.stat().st_size for p in patterns for path in self.path.glob(p))
 
     def _open_config(

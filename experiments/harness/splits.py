@@ -1,7 +1,8 @@
 """Splits of a data set on the device, as configured by a recipe."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from sffa_jax.scale.processes import main_process_first
 from sffa_jax.training.fit import Schedule
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.samples import Samples, make_samples
+
+Split = TypeVar("Split")
 
 MNIST_SCALE = (0.1307, 0.3081)
 """MNIST's mean and standard deviation as constants, as in the released code."""
@@ -92,6 +95,11 @@ def split_rows(
     return train if recipe.selection == "validation" else np.arange(len(labels)), held_out
 
 
+def choosing_split(recipe: Recipe, held_out: Callable[[], Split], test: Split) -> Split | None:
+    """Returns the split on which the epoch is chosen; None if the last epoch is used."""
+    return {"validation": held_out, "last": lambda: None, "test": lambda: test}[recipe.selection]()
+
+
 def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
     """Splits and scales a data set by a recipe; all seeds have the same validation split.
 
@@ -106,13 +114,10 @@ def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Spl
     mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
-    choosing = {
-        "validation": lambda: make_samples(images[held_out], labels[held_out], **scale),
-        "last": lambda: None,
-        "test": lambda: test,
-    }
-    training = make_samples(images[train], labels[train], **scale)
-    return Splits(dataset, training, choosing[recipe.selection](), test)
+    choosing = choosing_split(
+        recipe, lambda: make_samples(images[held_out], labels[held_out], **scale), test
+    )
+    return Splits(dataset, make_samples(images[train], labels[train], **scale), choosing, test)
 
 
 def data_record(dataset: data.Dataset) -> dict[str, Any]:

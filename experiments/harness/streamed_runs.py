@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.recipe import Recipe
+from experiments.harness.cost import spread_rows
 from experiments.harness.group import Carry, Group
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.streamed_splits import StreamedSplits
@@ -84,11 +85,7 @@ class StreamedTrainer(Trainer):
             shapes |= {"validation_accuracy": (), "validation_layer_accuracies": layers}
 
         def carry_of(position: Position) -> Carry:
-            history = {
-                name: np.full((epochs, 1, *shape), np.nan, np.float32)
-                for name, shape in shapes.items()
-            }
-            return Carry(position, history, np.zeros((), np.float32))
+            return Carry.untrained(position, shapes, epochs, 1)
 
         def step(number: int, carry: Carry) -> Carry:
             position, history, seconds = carry
@@ -128,10 +125,9 @@ class StreamedTrainer(Trainer):
                 like=carry_of(first),
             )
         progress = carry.runs.progress
-        seen = np.arange(min(len(test), len(training))) * len(training)
-        seen = training.indices[seen // min(len(test), len(training))]  # as `cost.spread`
-        spread = dataclasses.replace(training, indices=seen)
-        learned = evaluate_streamed(learner, self.selected(progress), spread).network
+        rows = training.indices[spread_rows(len(training), len(test))]
+        seen = dataclasses.replace(training, indices=rows)
+        learned = evaluate_streamed(learner, self.selected(progress), seen).network
         accuracy, predicted = self.test_streamed((progress, {}), test)
         finite = jax.jit(self.finite)((progress, {}))
         # `records` and `save_networks` take stacked runs.

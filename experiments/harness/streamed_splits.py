@@ -15,6 +15,7 @@ from experiments.config.sizes import check_images, check_size, fits
 from experiments.harness.splits import (
     MNIST_SCALE,
     Splits,
+    choosing_split,
     conversion_of,
     load_splits,
     open_large,
@@ -22,7 +23,7 @@ from experiments.harness.splits import (
 )
 from sffa_jax import data
 from sffa_jax.checks import reject
-from sffa_jax.data.batches import import_grain
+from sffa_jax.data.batches import import_grain, in_order
 from sffa_jax.data.dataset import from_moments, moments
 from sffa_jax.scale.processes import main_process_first
 from sffa_jax.scale.streaming import DEVICE_BUFFER, StreamedSamples, make_streamed_samples
@@ -98,12 +99,10 @@ class StreamedSplits(Splits):
 
 def scan(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
     """Returns the SHA-256 of all images of a split, and the `moments` of those in `rows`."""
-    number, digest, total = len(records), hashlib.sha256(), np.zeros((), np.uint64)
-    chosen = np.isin(np.arange(number), rows)
-    whole = number // SCANNED * SCANNED
-    first = 0
-    for order in (np.arange(whole).reshape(-1, SCANNED), np.arange(whole, number)[None]):
-        for images, _ in data.batches(records, order) if order.size else ():
+    digest, total, first = hashlib.sha256(), np.zeros((), np.uint64), 0
+    chosen = np.isin(np.arange(len(records)), rows)
+    for order in in_order(len(records), SCANNED):
+        for images, _ in data.batches(records, order):
             digest.update(np.ascontiguousarray(images).data)
             total = np.add(total, moments(images[chosen[first : first + len(images)]]))
             first += len(images)
@@ -140,12 +139,8 @@ def stream_splits(
         mean, std = map(np.asarray, MNIST_SCALE)
     scaled = partial(make_streamed_samples, num_classes=classes, mean=mean, std=std)
     test = scaled(stored.test, everything)
-    choosing: dict[str, Callable[[], StreamedSamples | None]] = {
-        "validation": lambda: scaled(stored.train, held_out),
-        "last": lambda: None,
-        "test": lambda: test,
-    }
-    streams = Streams(scaled(stored.train, train), choosing[recipe.selection](), test)
+    choosing = choosing_split(recipe, lambda: scaled(stored.train, held_out), test)
+    streams = Streams(scaled(stored.train, train), choosing, test)
     dataset = DatasetOnDisk(
         stored.name,
         cast(np.ndarray, ImagesOnDisk(stored.train)),

@@ -216,14 +216,11 @@ class Trainer:
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
         lifted = placement.lift(self.assess)
         assess = jax.jit(lifted, donate_argnums=0).lower(runs, samples).compile()
-        shapes = {"loss": epoch.out_info[1], **assess.out_info[1]}
+        measured_after = {"loss": epoch.out_info[1], **assess.out_info[1]}
+        shapes = {name: x.shape[1:] for name, x in measured_after.items()}
 
         def carry_of(runs: Any) -> Carry:
-            history = {
-                name: np.full((epochs, number, *x.shape[1:]), np.nan, np.float32)
-                for name, x in shapes.items()
-            }
-            return Carry(runs, history, np.zeros((), np.float32))
+            return Carry.untrained(runs, shapes, epochs, number)
 
         def step(number_of_epoch: int, carry: Carry) -> Carry:
             began = time.perf_counter()
@@ -292,6 +289,7 @@ class Trainer:
         # Everything but the weights.
         progress = to_host(carry.runs[0].replace(state=None, best=None))
         validated = self.splits.validation is not None
+        updates = self.recipe.epochs * self.splits.steps_per_epoch(self.recipe)
         records = []
         for i, seed in enumerate(group.seeds):
             history = {name: values[:, i] for name, values in carry.history.items()}
@@ -317,7 +315,7 @@ class Trainer:
             record |= {
                 "selected_epoch": int(progress.best_epoch[i]) if validated else self.recipe.epochs,
                 "epochs": self.recipe.epochs,
-                "updates": self.recipe.epochs * self.splits.steps_per_epoch(self.recipe),
+                "updates": updates,
                 "num_parameters": num_parameters(carry.runs[0].state),
                 "train_seconds": float(carry.seconds) / len(group.seeds),
                 "parallel": placement.mode,

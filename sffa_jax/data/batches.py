@@ -38,6 +38,16 @@ def import_grain() -> Any:
     return grain
 
 
+def in_order(number: int, size: int) -> list[np.ndarray]:
+    """Return orders [steps, batch] of all rows, for `batches`: whole batches, then the rest.
+
+    >>> [order.tolist() for order in in_order(5, 2)]
+    [[[0, 1], [2, 3]], [[4]]]
+    """
+    rows, end = np.arange(number), number // size * size
+    return [order for order in (rows[:end].reshape(-1, size), rows[None, end:]) if order.size]
+
+
 class _Batches:
     """A source of batches for grain: random access by step."""
 

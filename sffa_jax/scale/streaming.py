@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax import data
 from sffa_jax.checks import check_integer, reject
+from sffa_jax.data.batches import in_order
 from sffa_jax.training.evaluate import Accuracy, chunk_size, evaluate
 from sffa_jax.training.fit import (
     EpochInfo,
@@ -281,12 +282,8 @@ def train_streamed_epoch(
 
 def evaluation_batches(learner: Learner, samples: StreamedSamples) -> Iterator[Samples]:
     """Yields a split in order, in batches as large as `evaluate` scores at a time."""
-    chunk = chunk_size(len(samples), learner.num_classes)
-    end = len(samples) // chunk * chunk
-    positions = np.arange(len(samples))
-    for order in (positions[:end].reshape(-1, chunk), positions[None, end:]):
-        if order.size:
-            yield from samples.batches(order)
+    for order in in_order(len(samples), chunk_size(len(samples), learner.num_classes)):
+        yield from samples.batches(order)
 
 
 def mean_accuracy(batches: Iterable[tuple[int, Accuracy]]) -> Accuracy:

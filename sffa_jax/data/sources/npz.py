@@ -1,5 +1,6 @@
 """A NumPy archive as a data set: images or a table of features, with labels."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,30 @@ LAYOUTS = (
 """Names of the arrays: of both splits, or of one table whose test split is drawn."""
 
 
+def read_arrays(
+    where: str, path: Path, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read arrays of a NumPy archive by name; features of any type of number become float32.
+
+    Args:
+      where: the function or command that the message of an error names.
+      path: the archive.
+      names: of the arrays that are read, if they are there; None: all.
+
+    Raises:
+      DataError: if the file is missing, damaged or holds Python objects.
+    """
+    advice = "It must be a file that `numpy.savez` wrote, without Python objects."
+    with reading(where, path, advice), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        arrays = {k: archive[k] for k in archive.files if names is None or k in names}
+    for key, array in arrays.items():
+        if "features" in key and array.dtype.kind in "buif":
+            with np.errstate(over="ignore"):
+                arrays[key] = array.astype(np.float32)
+    return arrays
+
+
 def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Dataset:
     """Load a data set from a NumPy archive, which may hold no Python objects.
 
@@ -33,10 +58,7 @@ def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Datas
     Raises:
       DataError: if the file is missing or damaged, lacks arrays, or its arrays do not fit.
     """
-    advice = "It must be a file that `numpy.savez` wrote, without Python objects."
-    with reading("load", path, advice), path.open("rb") as file:
-        archive = np.load(file, allow_pickle=False)
-        arrays = {key: archive[key] for key in archive.files}
+    arrays = read_arrays("load", path)
     layout = next((keys for keys in LAYOUTS if {*keys} <= arrays.keys()), None)
     if layout is None:
         raise DataError(
@@ -44,14 +66,9 @@ def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Datas
             f"or features and labels, got {', '.join(sorted(arrays)) or 'no array'}."
         )
     names = arrays.get("class_names")
-    parts = [arrays[key] for key in layout]
-    for i, key in enumerate(layout):
-        if "features" in key and parts[i].dtype.kind in "buif":
-            with np.errstate(over="ignore"):
-                parts[i] = parts[i].astype(np.float32)
     try:
         return from_arrays(
-            *parts,
+            *(arrays[key] for key in layout),
             class_names=None if names is None else [str(value) for value in names],
             test_fraction=test_fraction,
             name=name,

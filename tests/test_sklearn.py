@@ -16,14 +16,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_sp
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from small_estimators import BOTH, SMALL, digits, iris, small
+from small_estimators import BOTH, SMALL, assert_same, digits, iris, small
 
 from sffa_jax.sklearn import FFAClassifier, SFFAClassifier
 from sffa_jax.sklearn.calibration import temperature
 
 __all__ = ["digits", "iris"]
-
-METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
 def expected_to_fail(_):
@@ -44,11 +42,6 @@ def test_scikit_learn_checks_of_ffa(estimator, check):
 
 
 DEEP = {"hidden_layer_sizes": (20, 10), "winners": 3}
-
-
-def assert_same(first, second, X):
-    for method in METHODS:
-        np.testing.assert_array_equal(getattr(first, method)(X), getattr(second, method)(X))
 
 
 @BOTH

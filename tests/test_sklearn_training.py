@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
-from small_estimators import BOTH, digits, iris, small
+from small_estimators import BOTH, assert_same, digits, iris, small
 
 from sffa_jax.sklearn import SFFAClassifier
 from sffa_jax.sklearn.batches import draw_batches, total_weights

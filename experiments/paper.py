@@ -31,8 +31,17 @@ _TASKS = "--seeds 1 --epochs 0.25 --hidden 100 100"
 
 STEPS: dict[str, Step] = {
     "compare/digits": Step("compare", "--epochs 5"),
-    "compare/paper_mnist": Step("compare --dataset mnist --preset paper", _FIT),
-    "compare/paper_fashion_mnist": Step("compare --dataset fashion_mnist --preset paper"),
+    "compare/paper_mnist": Step("compare --dataset mnist --preset paper --algorithms sffa", _FIT),
+    "compare/paper_fashion_mnist": Step(
+        "compare --dataset fashion_mnist --preset paper --algorithms sffa"
+    ),
+    "compare/released_mnist": Step(
+        "compare --dataset mnist --preset released --selection validation --scaling training", _FIT
+    ),
+    "compare/released_fashion_mnist": Step(
+        "compare --dataset fashion_mnist --preset released --selection validation "
+        "--scaling training"
+    ),
     "compare/mnist": Step("compare --dataset mnist --hidden 1400", _FIT),
     "compare/fashion_mnist": Step("compare --dataset fashion_mnist --hidden 1400"),
     "compare/best_mnist": Step("compare --dataset mnist --preset best", f"{_FIT} --hidden 400"),

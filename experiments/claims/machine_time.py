@@ -9,8 +9,8 @@ import numpy as np
 from experiments.harness.results import Results, load_results
 
 TWO_CORE_RUNS = {
-    "compare/paper_mnist": "compare/paper_mnist_2_cores",
-    "compare/paper_fashion_mnist": "compare/paper_mnist_2_cores",
+    "compare/released_mnist": "compare/released_mnist_2_cores",
+    "compare/released_fashion_mnist": "compare/released_mnist_2_cores",
     "compare/mnist": "compare/mnist_2_cores",
     "compare/fashion_mnist": "compare/mnist_2_cores",
     "compare/best_mnist": "compare/best_mnist_2_cores",

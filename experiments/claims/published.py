@@ -51,7 +51,8 @@ def _classification(
     data: str, folder: str, algorithm: str, number: float, reason: str = ""
 ) -> Claim:
     fields = {"algorithm": algorithm}
-    paper_settings, best = f"compare/paper_{folder}", f"compare/best_{folder}"
+    preset = "paper" if algorithm == "sffa" else "released"  # the same for FFA and backprop
+    paper_settings, best = f"compare/{preset}_{folder}", f"compare/best_{folder}"
     return Claim(
         f"{data}, one hidden layer",
         algorithm,

@@ -258,8 +258,8 @@ class Options(Common):
     """Options of the experiments that train by a recipe."""
 
     preset: str = "default"
-    """Recipe that other options change: default, best, paper, released, best_convolution or
-    released_convolution."""
+    """Recipe that other options change: default, best, paper, released, polar_ffa, best_convolution
+    or released_convolution."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["default"]
     by_algorithm: ByAlgorithm = dataclasses.field(default_factory=dict)
     """Any option of the recipe may be set for one algorithm: --bp.learning-rate 3e-3."""

@@ -166,10 +166,10 @@ def test_our_own_bugs_keep_their_traceback():
 
 
 def test_the_described_command_repeats_the_run():
-    recipe = dataclasses.replace(PRESETS["paper"], hidden=(8, 6), input_skip=False)
-    options = compare.Options(preset="paper", recipe=recipe, seeds=3, out=Path("x"))
+    recipe = dataclasses.replace(PRESETS["released"], hidden=(8, 6), input_skip=False)
+    options = compare.Options(preset="released", recipe=recipe, seeds=3, out=Path("x"))
     command = options.command("compare")
-    expected = "--seeds 3 --preset paper --hidden 8 6 --no-input-skip"
+    expected = "--seeds 3 --preset released --hidden 8 6 --no-input-skip"
     assert command == f"python -m experiments.compare {expected}"
     assert parse(compare.Options, "compare", command.split()[3:]).recipe == recipe
     spaced = dataclasses.replace(options, data_dir=Path("my data/$HOME"))

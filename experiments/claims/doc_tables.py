@@ -238,23 +238,26 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns forgetting, stored floats and time of the class-incremental runs."""
+    """Returns forgetting, storage and time of the class scenario, in the order of storage."""
     (run,) = runs
     records = continual_tables.ordered(run.records)
     cells = continual_tables.summary(continual_tables.of(records, scenario="class"))
     table = continual_tables.measures_table(cells)
-    return [[row[i] for i in (1, 2, 3, 6, 7)] for row in table]
+    return [[*row[1:6], *row[8:]] for row in table]
 
 
 def remembering(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each data set, strategy and algorithm of class-incremental learning; readouts
     do not depend on the algorithm."""
     table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task after it, after the last"]]
-    table[0] += ["Lost, points", "Stored, million floats", "Seconds"]
+    table[0] += ["Earlier tasks, newest task", *continual_tables.STORED.values(), "Seconds"]
     for run in runs:
         records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
+        records.sort(key=lambda record: sum(record["stored_bytes"].values()))
         for strategy, algorithm in dict.fromkeys((r["strategy"], r["algorithm"]) for r in records):
             runs_of_method = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+            apart = [continual_tables.tasks_apart(r) for r in runs_of_method]
+            earlier, newest = np.array(apart, float).T
             first, last = np.array(
                 [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in runs_of_method)]
             ).T
@@ -266,8 +269,8 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
                     "-" if read else ALGORITHM_NAMES[algorithm],
                     intervals.plus_minus([r["average_accuracy"] for r in runs_of_method]),
                     f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
-                    f"{100 * (first - last).mean():.2f}",
-                    f"{runs_of_method[0]['stored_floats'] / 1e6:.3g}",
+                    f"{100 * earlier.mean():.2f}, {100 * newest.mean():.2f}",
+                    *continual_tables.stored_cells(runs_of_method[0]["stored_bytes"]),
                     f"{np.mean([r['train_seconds'] for r in runs_of_method]):.3g}",
                 ]
             )

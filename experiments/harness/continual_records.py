@@ -61,7 +61,7 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
         "backward_transfer": metrics.backward_transfer(matrix) if finite else None,
         "forward_transfer": forward if finite else None,
         "neurons": unit_turnover.turnover_record(run.units),
-        "stored_floats": run.stored,
+        "stored_bytes": run.stored._asdict(),
         "steps": losses.shape[0] * losses.shape[1],
         "task_losses": losses.mean(axis=(1, 2)).tolist(),
         "train_seconds": run.seconds,

@@ -23,7 +23,8 @@ from sffa_jax.checks import check_range
 from sffa_jax.continual import runner
 from sffa_jax.continual.runner import ContinualConfig, TaskSchedule, make_task_schedule
 from sffa_jax.continual.scenarios import Scenario, make_scenario, make_task_stream
-from sffa_jax.continual.strategy import stored_floats
+from sffa_jax.continual.storage import StoredBytes, stored_bytes
+from sffa_jax.continual.strategy import Strategy
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement, available, take_runs
 from sffa_jax.scale.processes import to_host
@@ -124,7 +125,7 @@ class RunResult(NamedTuple):
       accuracy, losses: as in `runner.ContinualResult`.
       finite: whether all weights are finite at the end.
       units: arrays of `unit_turnover.measure_units` before the first task and after each.
-      stored: floats that the strategy stores.
+      stored: what the method keeps, in bytes.
       seconds: time of training and testing, without compilation.
       task_seconds: [tasks] time of each task's steps.
     """
@@ -134,7 +135,7 @@ class RunResult(NamedTuple):
     losses: np.ndarray
     finite: bool
     units: dict[str, Any]
-    stored: int
+    stored: StoredBytes
     seconds: float
     task_seconds: np.ndarray
 
@@ -313,20 +314,24 @@ def run_seeds(
                 options.checkpoint_seconds,
                 watcher,
             )
-        yield results_of(history, start, loaded.training.images.shape[1])
+        yield results_of(history, start, config(0.0).strategy, loaded.training)
         if checkpoints is not None:
             checkpoints.clear()
 
 
-def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResult]:
+def results_of(
+    history: RunHistory, start: int, strategy: Strategy, training: Samples
+) -> list[RunResult]:
     """Returns the results of finished runs; time is divided evenly among them."""
     size = len(history.accuracy)
-    state = jax.eval_shape(
-        lambda many: jax.tree.map(lambda x: x[0], many), history.runs.train.strategy_state
+    train = history.runs.train
+    state, modules = jax.eval_shape(
+        lambda many: jax.tree.map(lambda x: x[0], many), (train.strategy_state, train.modules)
     )
+    stored = stored_bytes(strategy, modules, state, training)
     weights = [
         leaf
-        for leaf in jax.tree.leaves(to_host(history.runs.train.modules))
+        for leaf in jax.tree.leaves(to_host(train.modules))
         if jnp.issubdtype(leaf.dtype, jnp.floating)
     ]
     task_seconds = history.task_seconds.astype(float) / size
@@ -338,7 +343,7 @@ def results_of(history: RunHistory, start: int, image_size: int) -> list[RunResu
             history.losses[i],
             all(bool(np.isfinite(leaf[i]).all()) for leaf in weights),
             jax.tree.map(lambda rows, i=i: rows[i], history.units),
-            stored_floats(state, image_size),
+            stored,
             seconds,
             task_seconds,
         )

@@ -131,7 +131,7 @@ ROWS: dict[str, Pattern] = {
         "forgetting": Maybe(NUMBER),
         "backward_transfer": Maybe(NUMBER),
         "forward_transfer": Maybe(NUMBER),
-        "stored_floats": COUNT,
+        "stored_bytes": {"images": COUNT, "statistics": COUNT, "parameters": COUNT},
         "steps": Rule("be a whole number from 1", lambda v: _is_count(v) and v > 0),
         "task_losses": [Maybe(NUMBER)],
         "task_seconds?": [TIME],

@@ -91,8 +91,9 @@ def section(results: Results) -> Section:
             "Accuracy is the mean over the tasks' test samples after the last task. Forgetting is "
             "the drop of a task from its best accuracy to its last. Backward transfer is the "
             "effect of later tasks on earlier ones, forward transfer that of earlier tasks on "
-            "later ones (points). Stored: the size of a strategy's state, an image counting as its "
-            f"pixels. Time includes the evaluations.{notes(records)}{tuning_note(records)}"
+            "later ones (points). The last table is in the order of what a method stores: "
+            "images of earlier tasks, its statistics, and the network's parameters. "
+            f"Time includes the evaluations.{notes(records)}{tuning_note(records)}"
         ),
         tables=tables,
         pictures=pictures,

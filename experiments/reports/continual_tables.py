@@ -14,6 +14,13 @@ from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 
 Records = Sequence[Mapping[str, Any]]
 
+STORED = {
+    "images": "Images, MB",
+    "statistics": "Statistics, MB",
+    "parameters": "Parameters, MB",
+}
+"""Parts of what a method stores, and their columns."""
+
 ORDER = {
     "scenario": list(SCENARIO_NAMES),
     "strategy": list(METHODS),
@@ -86,18 +93,33 @@ def summary(records: Records) -> pd.DataFrame:
                 "accuracy_least": accuracy.least,
                 "accuracy_greatest": accuracy.greatest,
             }
+            old_and_new = [tasks_apart(r) for r in runs]
+            row["newest_task"] = float(np.mean([newest for _, newest in old_and_new]))
+            earlier = [value for value, _ in old_and_new if value is not None]
+            row["earlier_tasks"] = float(np.mean(earlier)) if earlier else None
             for measure in ("forgetting", "backward_transfer", "forward_transfer"):
                 values = [r[measure] for r in runs if r[measure] is not None]
                 row[measure] = float(np.mean(values)) if values else None
             seconds = float(np.mean([r["train_seconds"] for r in runs]))
             row |= {
                 "strength": runs[0]["strength"],
-                "stored_floats": runs[0]["stored_floats"],
+                **{f"stored_{part}": runs[0]["stored_bytes"][part] for part in STORED},
                 "seconds": seconds,
                 "milliseconds_per_step": 1000 * seconds / runs[0]["steps"],
             }
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def tasks_apart(record: Mapping[str, Any]) -> tuple[float | None, float]:
+    """Final accuracy on the earlier tasks (stability) and on the newest one (plasticity)."""
+    *earlier, newest = record["accuracy_matrix"][-1]
+    return (float(np.mean(earlier)) if earlier else None), newest
+
+
+def stored_cells(stored: Mapping[str, Any]) -> list[str]:
+    """Megabytes of each part of what a method keeps."""
+    return [f"{stored[part] / 1e6:.3g}" for part in STORED]
 
 
 def accuracy_table(records: Records) -> list[list[str]]:
@@ -140,28 +162,42 @@ def tests_table(records: Records) -> list[list[str]]:
     return table
 
 
+def _percent(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{100 * value:.2f}"
+
+
 def _points(value: float | None) -> str:
     return "-" if value is None or np.isnan(value) else f"{100 * value:+.2f}"
 
 
 def measures_table(cells: pd.DataFrame) -> list[list[str]]:
-    """Forgetting, transfer, storage and time of each cell."""
+    """Old and new tasks apart, forgetting, transfer, storage and time of each cell.
+
+    The methods of a scenario are in the order of what they store.
+    """
     table = [
         [
-            *("Scenario", "Strategy", "Algorithm", "Forgetting", "Backward transfer"),
-            *("Forward transfer", "Stored, million floats", "ms / step"),
+            *("Scenario", "Strategy", "Algorithm", "Earlier tasks, %", "Newest task, %"),
+            *("Forgetting", "Backward transfer", "Forward transfer", *STORED.values()),
+            "ms / step",
         ]
     ]
-    for row in cells.to_dict("records"):
+    total = cells[[f"stored_{part}" for part in STORED]].sum(axis=1)
+    position = cells["scenario"].map(ORDER["scenario"].index)
+    by_storage = cells.assign(position=position, total=total)
+    by_storage = by_storage.sort_values(["position", "total"], kind="stable")
+    for row in by_storage.to_dict("records"):
         table.append(
             [
                 SCENARIO_NAMES[row["scenario"]],
                 method_label(row["strategy"]),
                 algorithm_name(row["algorithm"]),
+                _percent(row["earlier_tasks"]),
+                _percent(row["newest_task"]),
                 _points(row["forgetting"]),
                 _points(row["backward_transfer"]),
                 _points(row["forward_transfer"]),
-                f"{row['stored_floats'] / 1e6:.3g}",
+                *stored_cells({part: row[f"stored_{part}"] for part in STORED}),
                 f"{row['milliseconds_per_step']:.3g}",
             ]
         )

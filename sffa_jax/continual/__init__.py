@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         make_task_stream,
         split_tasks,
     )
-    from sffa_jax.continual.strategy import Strategy, stored_floats
+    from sffa_jax.continual.storage import StoredBytes, stored_bytes
+    from sffa_jax.continual.strategy import Strategy
 
 __all__ = [
     "SCENARIOS",
@@ -43,6 +44,7 @@ __all__ = [
     "Model",
     "Problem",
     "Scenario",
+    "StoredBytes",
     "Strategy",
     "TaskData",
     "TaskSchedule",
@@ -60,7 +62,7 @@ __all__ = [
     "run_tasks",
     "scenarios",
     "split_tasks",
-    "stored_floats",
+    "stored_bytes",
     "strategies",
     "synthetic_negatives",
 ]
@@ -80,6 +82,7 @@ __getattr__, __dir__ = lazy(
             *("SCENARIOS", "Scenario", "TaskData", "TaskStream", "make_scenario"),
             *("make_task_stream", "split_tasks"),
         ),
-        "strategy": ("Strategy", "stored_floats"),
+        "storage": ("StoredBytes", "stored_bytes"),
+        "strategy": ("Strategy",),
     },
 )

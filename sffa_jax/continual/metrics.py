@@ -31,6 +31,25 @@ def average_accuracy(matrix: Matrix) -> float:
     return float(_square("average_accuracy", matrix)[-1].mean())
 
 
+def earlier_tasks(matrix: Matrix) -> float | None:
+    """Mean accuracy on the earlier tasks after the last one: stability. None for one task.
+
+    >>> earlier_tasks(np.array([[1.0, 0.0], [0.5, 0.9]]))
+    0.5
+    """
+    matrix = _square("earlier_tasks", matrix)
+    return float(matrix[-1, :-1].mean()) if len(matrix) > 1 else None
+
+
+def newest_task(matrix: Matrix) -> float:
+    """Accuracy on the last task after it: plasticity.
+
+    >>> newest_task(np.array([[1.0, 0.0], [0.5, 0.9]]))
+    0.9
+    """
+    return float(_square("newest_task", matrix)[-1, -1])
+
+
 def learning_curve(matrix: Matrix) -> np.ndarray:
     """Mean accuracy over the tasks learned so far, after each task."""
     matrix = _square("learning_curve", matrix)

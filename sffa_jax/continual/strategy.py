@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from sffa_jax.checks import check_integer
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 
@@ -75,6 +73,7 @@ class Strategy(NamedTuple):
       scores: (problem, state, modules, batch) -> [modules, batch, candidates], finite: each
         module's contribution to a label's score at test time; replaces the model's scores.
       restart: whether every task starts from new weights.
+      keeps_all_images: whether it needs the images of all earlier tasks.
 
     Example: weight decay as a strategy.
 
@@ -99,26 +98,9 @@ class Strategy(NamedTuple):
     after_task: Callable[[Problem, State, Array, Modules, Array], State] = _same_state
     scores: Callable[[Problem, State, Modules, Batch], Array] | None = None
     restart: bool = False
+    keeps_all_images: bool = False
 
 
 def zeros_like(modules: Modules) -> Modules:
     """Zeros in the shape of the parameters."""
     return jax.tree.map(jnp.zeros_like, modules)
-
-
-def stored_floats(state: State, image_size: int) -> int:
-    """Size of a strategy's state in floats; a leaf called `image` contains image indices and
-    counts as those images.
-
-    Raises:
-      ValueError: for an image without a pixel.
-
-    >>> stored_floats({"mean": np.zeros((10, 3))}, image_size=784)
-    30
-    """
-    check_integer("stored_floats", "image_size", image_size, 1)
-    total = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        is_image = any(getattr(entry, "name", None) == "image" for entry in path)
-        total += int(np.prod(leaf.shape)) * (image_size if is_image else 1)
-    return total

@@ -18,14 +18,16 @@ from small_problems import (
 )
 from unchecked import no_shape_checks
 
+from sffa_jax import make_samples
 from sffa_jax.continual import quadratic, strategies
 from sffa_jax.continual.runner import TrainState, train_step
 from sffa_jax.continual.scenarios import Scenario
+from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategies import ewc, gem, lwf, mas, replay, si
 from sffa_jax.continual.strategies.ewc import fisher
 from sffa_jax.continual.strategies.gem import inner
 from sffa_jax.continual.strategies.mas import sensitivity
-from sffa_jax.continual.strategy import Strategy, stored_floats
+from sffa_jax.continual.strategy import Strategy
 
 
 def test_fisher_is_the_mean_of_squared_gradients_sample_by_sample():
@@ -196,23 +198,29 @@ GENERAL = ("none", "ewc", "si", "mas", "lwf", "gem", "agem", "replay", "derpp", 
 """Strategies that take any network."""
 
 
-def test_the_state_is_counted_in_floats_with_an_index_as_its_image():
+def test_what_a_method_keeps_is_counted_in_bytes():
     problem = make_problem()
     modules = modules_of(problem)
-    parameters = 3 * 6
+    parameters = 3 * 6 * 4
+    training = make_samples(np.zeros((12, 10, 10), np.uint8), [0, 1] * 6, mean=0.0, std=1.0)
 
-    def state_of(name):
+    def stored(name):
+        strategy = getattr(strategies, name)()
         with no_shape_checks():  # shapes alone are no arrays
-            return jax.eval_shape(lambda: getattr(strategies, name)().init(problem, modules))
+            state = jax.eval_shape(lambda: strategy.init(problem, modules))
+        return stored_bytes(strategy, modules, state, training)
 
-    stored = {name: stored_floats(state_of(name), image_size=100) for name in GENERAL}
-    assert stored["none"] == stored["joint"] == 0
-    assert stored["ewc"] == stored["mas"] == 2 * parameters
-    assert stored["si"] == 3 * parameters
-    assert stored["lwf"] == parameters
-    assert stored["gem"] == 2 * 20 * 100
-    assert stored["replay"] == stored["agem"] == 500 * (100 + 1 + 1)
-    assert stored["derpp"] == stored["replay"] + 500 * 6
+    assert stored("none") == StoredBytes(0, 0, parameters)
+    assert stored("joint") == StoredBytes(12 * 100, 0, parameters)
+    assert stored("ewc") == stored("mas") == StoredBytes(0, 2 * parameters, parameters)
+    assert stored("si").statistics == 3 * parameters
+    assert stored("lwf").statistics == parameters
+    assert stored("gem") == StoredBytes(2 * 20 * 100, 0, parameters)
+    # A slot also holds a class and a priority.
+    replay = StoredBytes(500 * 100, 500 * (4 + 4), parameters)
+    assert stored("replay") == stored("agem") == replay
+    assert stored("derpp") == replay._replace(statistics=replay.statistics + 500 * 6 * 4)
+    assert replay.total == sum(replay)
 
 
 @pytest.mark.parametrize("name", GENERAL)

@@ -75,7 +75,7 @@ def test_two_processes_stop_together_and_go_on(tmp_path):
         given = [*CONTINUAL, "--parallel", "devices"]
         whole = start("continual", *given, "--out", str(tmp_path / "one"))
     assert whole.returncode == 0, whole.stderr
-    fields = ("accuracy_matrix", "layer_accuracies", "task_losses", "stored_floats")
+    fields = ("accuracy_matrix", "layer_accuracies", "task_losses", "stored_bytes")
     assert runs(tmp_path / "two", *fields) == runs(tmp_path / "one", *fields)
 
 

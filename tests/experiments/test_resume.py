@@ -102,7 +102,7 @@ def test_continual_runs_do_not_depend_on_their_placement(continued):
     for one, other in zip(in_a_loop, on_devices, strict=True):
         assert one["seed"] == other["seed"]
         assert one["accuracy_matrix"] == other["accuracy_matrix"]
-        assert one["stored_floats"] == other["stored_floats"]
+        assert one["stored_bytes"] == other["stored_bytes"]
         np.testing.assert_allclose(one["task_losses"], other["task_losses"], rtol=1e-3)
 
 

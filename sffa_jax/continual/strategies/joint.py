@@ -27,4 +27,4 @@ def joint() -> Strategy:
         weight = total / counts[batch.task]
         return join_batches(batch, old.replace(weights=weight * old.weights))
 
-    return Strategy(batch=add_earlier_samples)
+    return Strategy(batch=add_earlier_samples, keeps_all_images=True)

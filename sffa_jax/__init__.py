@@ -12,7 +12,16 @@ from sffa_jax._lazy import lazy
 
 if TYPE_CHECKING:
     from sffa_jax import analysis, continual, core, data, scale, sklearn, training
-    from sffa_jax.core import bodies, class_units, goodness, losses, negatives, overlays, rules
+    from sffa_jax.core import (
+        bodies,
+        class_units,
+        goodness,
+        losses,
+        negatives,
+        overlays,
+        rules,
+        second_terms,
+    )
     from sffa_jax.core.architectures import conv_layers, dense_layers
     from sffa_jax.core.image_layout import Grid
     from sffa_jax.core.layer import Layer
@@ -67,6 +76,7 @@ __all__ = [
     "samples_from",
     "save",
     "scale",
+    "second_terms",
     "sffa",
     "sklearn",
     "start",
@@ -79,7 +89,16 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         **dict.fromkeys(("analysis", "continual", "data", "scale", "sklearn", "training"), ()),
-        "core": ("bodies", "class_units", "goodness", "losses", "negatives", "overlays", "rules"),
+        "core": (
+            "bodies",
+            "class_units",
+            "goodness",
+            "losses",
+            "negatives",
+            "overlays",
+            "rules",
+            "second_terms",
+        ),
         "core.architectures": ("conv_layers", "dense_layers"),
         "core.image_layout": ("Grid",),
         "core.layer": ("Layer",),

@@ -15,7 +15,7 @@ from experiments.bench import convolution, kernels, networks
 from experiments.bench.options import Options
 from experiments.bench.timing import Timed, compiled, timed_records
 from experiments.bench.workload import make_epoch, make_recipe, random_samples
-from experiments.config.recipe import ALGORITHMS, PRECISIONS
+from experiments.config.choices import ALGORITHMS, PRECISIONS
 from sffa_jax.scale.pipeline import pipelined_epoch
 from sffa_jax.scale.placement import Placement, available
 from sffa_jax.scale.sweep import fastest, seed_keys

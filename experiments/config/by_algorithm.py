@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.config.recipe import ALGORITHMS, Recipe
+from experiments.config.choices import ALGORITHMS, CONTROLS
+from experiments.config.recipe import Recipe
 from sffa_jax.checks import check_choice, reject
 
 ByAlgorithm = Mapping[str, Mapping[str, Any]]
@@ -15,19 +16,26 @@ OF_DATA = ("selection", "scaling")
 
 OF_SFFA = ("winners", "logit_scale", "eps", "measure")
 OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
-OF_LOCAL_LOSSES = (
+OF_GOODNESS = (
     *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "class_units"),
-    *("normalize", "negatives", "loss", "activity_rate", "clip", "score", "first_scored"),
-    *("pass_winners_only", "update_order"),
+    *("negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
+)
+OF_LOCAL_LOSSES = (
+    *("normalize", "first_scored", "update_order", "places", "second_term", "second_weight"),
 )
 
-UNUSED = {"sffa": OF_FFA, "ffa": OF_SFFA, "bp": (*OF_LOCAL_LOSSES, *OF_SFFA, *OF_FFA)}
+UNUSED = {
+    "sffa": OF_FFA,
+    "ffa": OF_SFFA,
+    "head": (*OF_GOODNESS, *OF_SFFA, *OF_FFA),
+    "bp": (*OF_GOODNESS, *OF_LOCAL_LOSSES, *OF_SFFA, *OF_FFA),
+}
 """Fields without effect on an algorithm."""
 
 
 def is_used(recipe: Recipe, algorithm: str, field: str) -> bool:
     """Returns whether a field of the recipe has an effect on an algorithm."""
-    if field == "label_smoothing" and algorithm != "bp":
+    if field == "label_smoothing" and algorithm not in ("bp", *CONTROLS):
         return recipe.loss == "softmax"
     return field not in UNUSED[algorithm]
 
@@ -48,7 +56,7 @@ def options_of(options: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
 def check_own_values(recipe: Recipe, by_algorithm: ByAlgorithm) -> None:
     """Raises ValueError for an unknown algorithm, and for a value that is invalid or unused."""
     for algorithm, values in by_algorithm.items():
-        check_choice("options", "by_algorithm", algorithm, ALGORITHMS)
+        check_choice("options", "by_algorithm", algorithm, (*ALGORITHMS, *CONTROLS))
         changed = recipe_for(recipe, values)
         for field, value in values.items():
             name, flag = f"{algorithm}.{field}", f"--{field.replace('_', '-')}"

@@ -33,12 +33,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
-        *("negatives", "synthetic_negatives"),
+        *("places", "negatives", "synthetic_negatives"),
     ),
     "rule": (
         *("logit_scale", "eps", "measure", "ffa_threshold", "ffa_logit_scale", "ffa_measure"),
         *("normalize", "loss", "label_smoothing", "activity_rate", "clip", "score"),
-        *("first_scored",),
+        *("first_scored", "second_term", "second_weight"),
     ),
     "training": (
         *("epochs", "batch_size", "learning_rate", "lr_schedule", "weight_decay", "optimizer"),

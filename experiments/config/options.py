@@ -18,8 +18,9 @@ from experiments.config.by_algorithm import (
     own_flags,
     recipe_for,
 )
+from experiments.config.choices import ALGORITHMS, CONTROLS
 from experiments.config.presets import OWN_VALUES, PRESETS
-from experiments.config.recipe import ALGORITHMS, Recipe
+from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_seeds
 from sffa_jax import scale
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
@@ -102,7 +103,7 @@ class Common:
     test_fraction: float | None = None
     """Fraction of each class in the test split, for data without one; None: a fifth."""
     algorithms: tuple[str, ...] = ALGORITHMS
-    """Algorithms to compare: ffa, sffa, bp."""
+    """Algorithms to compare: ffa, sffa, bp; and a control, head (a local linear classifier)."""
     seeds: int = 10
     """Number of seeds; the seeds are 0 .. N-1."""
     validation: float = 1 / 12
@@ -134,7 +135,7 @@ class Common:
         del arguments
         return cls()
 
-    def check(self, algorithms: Collection[str] = ALGORITHMS) -> None:
+    def check(self, algorithms: Collection[str] = (*ALGORITHMS, *CONTROLS)) -> None:
         """Checks the options of all experiments.
 
         Args:

@@ -13,22 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sffa_jax
+from experiments.config.choices import check_choices
 from sffa_jax import core, training
-from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
 
 if TYPE_CHECKING:
     import optax
 
     from sffa_jax.core.overlays import MakeOverlay
-
-ALGORITHMS = ("ffa", "sffa", "bp")
-OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
-CLASS_UNITS = ("none", "groups", "learned")
-UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
-LR_SCHEDULES = ("constant", "cosine", "one_cycle")
-SELECTIONS = ("validation", "last", "test")
-SCALINGS = ("training", "mnist")
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -73,6 +64,9 @@ class Recipe:
     class_units: str = "none"
     """Units of each class, with overlay none: groups (fixed) or learned (each class learns the
     polarity of every unit)."""
+    places: int | None = None
+    """Number of features to which learned class units, and heads, average squares of maps, over
+    squares of positions; None: each position counts by itself."""
     overlay_size: int = 100
     """Features that an appended overlay adds."""
     overlay_density: float = 0.1
@@ -101,6 +95,11 @@ class Recipe:
     """Wrong labels of an update: uniform (one at random), hard (the best scored) or all."""
     loss: str = "bce"
     """Local loss: bce, softmax (over the candidate labels) or symba."""
+    second_term: str | None = None
+    """Second term of the local loss, with class units: contrast (supervised, by a local head),
+    similarity (matching, strictly local), similarity_head, pairs (their polarity), or None."""
+    second_weight: float | None = None
+    """Factor of the second term; None: 1, similarity 20."""
     label_smoothing: float = 0.0
     """Fraction of the target that is spread over all labels (softmax, and backprop)."""
     activity_rate: float | None = None
@@ -124,8 +123,8 @@ class Recipe:
     weight_decay: float = 0.0
     """AdamW's decay, in units of the learning rate."""
     lr_schedule: str = "cosine"
-    """Learning rate: constant, cosine (falls to 0 along half a cosine) or one_cycle (rises for 3/10
-    of the updates, then falls to 0)."""
+    """Learning rate: constant, cosine (falls to 0 along half a cosine), one_cycle (rises for 3/10
+    of the updates, then falls to 0) or steps (times 1/4 at 50, 75, 88 and 94 % of the updates)."""
     input_dropout: float = 0.0
     """Fraction of input features that is dropped in training."""
     adversarial: float | None = None
@@ -150,73 +149,48 @@ class Recipe:
     """Statistics that scale pixels: training (of the training split) or mnist (constants)."""
 
     def check(self) -> None:
-        """Raises ValueError for the first invalid choice.
-
-        The functions that receive a choice also check it.
-        """
-        for name, choices in (
-            ("overlay", OVERLAYS),
-            ("class_units", CLASS_UNITS),
-            ("update_order", UPDATE_ORDERS),
-            ("score", core.rules.SCORES),
-            ("lr_schedule", LR_SCHEDULES),
-            ("selection", SELECTIONS),
-            ("scaling", SCALINGS),
-            ("precision", PRECISIONS),
-            ("ffa_measure", core.goodness.MEASURES),
-            ("padding", core.architectures.PADDINGS),
-            ("edges", training.augment.EDGES),
-            ("loss", core.losses.LOSSES),
-            ("negatives", core.negatives.NEGATIVES),
-            ("measure", core.goodness.MEASURES),
-        ):
-            check_choice("options", name, getattr(self, name), choices)
-        if (self.overlay == "none") != (self.class_units != "none"):
-            wanted = "be none" if self.class_units != "none" else "mark the label"
-            advice = "Class units need no label in the image: use --overlay none with"
-            advice += " --class-units groups or learned."
-            raise reject("options", "overlay", wanted, repr(self.overlay), advice)
-        for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
-            check_range("options", name, getattr(self, name), above=0)
-        check_range("options", "weight_decay", self.weight_decay, at_least=0)
-        check_range("options", "overlay_density", self.overlay_density, above=0, at_most=1)
-        check_range("options", "input_dropout", self.input_dropout, at_least=0, at_most=0.99)
-        check_integers("options", "channels", self.channels, 1)
-        for name in ("kernel", "stride", "overlay_size"):
-            check_integer("options", name, getattr(self, name), 1)
-        if self.pool is not None:
-            check_choice("options", "pool", self.pool, core.image_layout.POOLS)
-        if self.normalization is not None:
-            known = core.architectures.NORMALIZATIONS
-            check_choice("options", "normalization", self.normalization, known)
-        check_range("options", "dropout", self.dropout, at_least=0, at_most=0.99)
-        check_integers("options", "pooled", self.pooled, 0)
-        check_integer("options", "shift", self.shift, 0)
-        check_integer("options", "cutout", self.cutout, 0)
-        check_range("options", "rotation", self.rotation, at_least=0, at_most=180)
-        check_range("options", "zoom", self.zoom, at_least=0, at_most=1)
-        if self.ffa_winners is not None:
-            check_integer("options", "ffa_winners", self.ffa_winners, 1, "None keeps all units.")
+        """Raises ValueError for the first invalid choice; see `check_choices`."""
+        check_choices(self)
 
     def rule(self, algorithm: str) -> sffa_jax.LocalRule:
-        """Returns the local rule of "ffa" or "sffa"."""
+        """Returns the local rule of "ffa", "sffa" or "head", complete."""
         names = ("loss", "normalize", "score", "activity_rate", "clip")
         choices: dict[str, Any] = {name: getattr(self, name) for name in names}
+        softmax = core.losses.softmax_cross_entropy
+        smoothed = partial(softmax, label_smoothing=self.label_smoothing)
+        if algorithm == "head":
+            rule = core.rules.linear_head(
+                places=self.places, loss=smoothed, normalize=self.normalize
+            )
+            return self._with_second_term(rule)
         if self.loss == "softmax":
-            loss = core.losses.softmax_cross_entropy
-            choices["loss"] = partial(loss, label_smoothing=self.label_smoothing)
+            choices["loss"] = smoothed
         measure: Any = self.ffa_measure if algorithm == "ffa" else self.measure
         winners = self.winners_of(algorithm)
         if winners is not None and not self.pass_winners_only:
             measure = core.winners.measure_of_winners(measure, winners)
         if algorithm == "ffa":
-            return sffa_jax.ffa(
+            rule = sffa_jax.ffa(
                 threshold=self.ffa_threshold,
                 logit_scale=self.ffa_logit_scale,
                 measure=measure,
                 **choices,
             )
-        return sffa_jax.sffa(logit_scale=self.logit_scale, eps=self.eps, measure=measure, **choices)
+        else:
+            scale = self.logit_scale
+            rule = sffa_jax.sffa(logit_scale=scale, eps=self.eps, measure=measure, **choices)
+        if self.class_units == "groups":
+            rule = sffa_jax.with_class_units(rule, core.class_units.groups())
+        elif self.class_units == "learned":
+            rule = sffa_jax.with_class_units(rule, core.class_units.learned(places=self.places))
+        return self._with_second_term(rule)
+
+    def _with_second_term(self, rule: sffa_jax.LocalRule) -> sffa_jax.LocalRule:
+        if self.second_term is None:
+            return rule
+        weight = {} if self.second_weight is None else {"weight": self.second_weight}
+        term = core.second_terms.SECOND_TERMS[self.second_term](**weight)
+        return core.rules.with_second_term(rule, term)
 
     def winners_of(self, algorithm: str) -> int | None:
         """Returns the number of winners; None for layers that are trained end to end."""
@@ -269,16 +243,12 @@ class Recipe:
         return convolutions + (sffa_jax.dense_layers(self.hidden, **common) if self.hidden else ())
 
     def network(self, algorithm: str, shape: Sequence[int], classes: int) -> sffa_jax.Network:
-        """Returns the forward-only network of "ffa" or "sffa" for images of this shape."""
-        rule = self.rule(algorithm)
-        if self.class_units == "groups":
-            rule = sffa_jax.with_class_units(rule, core.class_units.groups())
-        elif self.class_units == "learned":
-            rule = sffa_jax.with_class_units(rule, core.class_units.learned())
+        """Returns the forward-only network of "ffa", "sffa" or "head" for images of this shape."""
+        head = algorithm == "head"
         return sffa_jax.Network(
             layers=self.layers(algorithm, shape),
-            rule=rule,
-            make_overlay=self.make_overlay(shape),
+            rule=self.rule(algorithm),
+            make_overlay=core.overlays.none() if head else self.make_overlay(shape),
             num_classes=classes,
             first_scored=self.first_scored,
             input_skip=self.input_skip,
@@ -316,6 +286,9 @@ class Recipe:
             rate = optax.cosine_decay_schedule(rate, steps)
         if self.lr_schedule == "one_cycle":
             rate = optax.cosine_onecycle_schedule(max(2, steps), rate)
+        if self.lr_schedule == "steps":
+            falls = {round(share * steps): 0.25 for share in (0.5, 0.75, 0.88, 0.94)}
+            rate = optax.piecewise_constant_schedule(rate, falls)
         return optax.adamw(rate, weight_decay=self.weight_decay)
 
     def learner(
@@ -324,7 +297,7 @@ class Recipe:
         """Returns the learner of one algorithm.
 
         Args:
-          algorithm: "ffa", "sffa" or "bp".
+          algorithm: "ffa", "sffa", "bp" or "head".
           shape: of one image.
           classes: number of labels.
           num_samples: size of the training split, which the learning rate's schedule depends on.
@@ -347,7 +320,7 @@ class Recipe:
         return sffa_jax.local_learner(
             network,
             optimizer,
-            negatives=self.negatives,
+            negatives="all" if algorithm == "head" else self.negatives,
             update_order=sffa_jax.greedy(steps) if greedy else self.update_order,
             adversarial=self.adversarial,
         )

@@ -64,7 +64,7 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
         least = float(np.mean([least_accuracy(number) for number in seen]))
     losses = record.get("history", {}).get("loss") or [0.0]
     loss = options_of(config["options"], record["algorithm"]).get("loss")
-    of_classes = record["algorithm"] == "bp" or loss == "softmax"
+    of_classes = record["algorithm"] in ("bp", "head") or loss == "softmax"
     lost = of_classes and (losses[-1] or 0.0) > math.log(classes)
     if accuracy < least or lost:
         record["status"] = DID_NOT_LEARN

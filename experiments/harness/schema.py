@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from experiments.config.recipe import ALGORITHMS
+from experiments.config.choices import ALGORITHMS, CONTROLS
 from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, DONE
 from sffa_jax.analysis.unit_turnover import MEASURES, TURNOVER
 from sffa_jax.continual.scenarios import SCENARIOS
@@ -60,7 +60,7 @@ TIME = Rule("be a number from 0", lambda v: _is_number(v) and v >= 0)
 POSITIVE = Rule("be a number above 0", lambda v: _is_number(v) and v > 0)
 FRACTION = Rule("be a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
 OBJECT: Pattern = {}
-ALGORITHM = one_of(*ALGORITHMS)
+ALGORITHM = one_of(*ALGORITHMS, *CONTROLS)
 
 RUN = {"dataset": TEXT, "algorithm": ALGORITHM, "seed": COUNT}
 OUTCOME = RUN | {

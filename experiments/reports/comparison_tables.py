@@ -19,7 +19,7 @@ from experiments.reports import (
     tuning_tables,
 )
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES, TRAINED
+from experiments.reports.names import ALGORITHM_NAMES, trained
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
 
 Records = Sequence[Mapping[str, Any]]
@@ -73,8 +73,13 @@ def summary(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def results_table(records: Records) -> list[list[str]]:
-    """Makes the summary for people: a row for each algorithm, accuracies in percent."""
+def results_table(records: Records, options: Mapping[str, Any]) -> list[list[str]]:
+    """Makes the summary for people: a row for each algorithm, accuracies in percent.
+
+    Args:
+      records: of the runs.
+      options: the recorded options of the runs.
+    """
     table = [
         ["Algorithm", "Test accuracy, % [95 % interval]", "Validation, %", "Seeds", "s / epoch"]
     ]
@@ -99,7 +104,7 @@ def results_table(records: Records) -> list[list[str]]:
                 f"{row['seconds_per_epoch']:.3g}",
                 *([f"{sizes[algorithm][0]}" if algorithm in sizes else "-"] if sizes else []),
                 *([bootstrap.accuracy_cell(correct, algorithm)] if correct else []),
-                TRAINED[algorithm],
+                trained(algorithm, options),
             ]
         )
     return table
@@ -280,7 +285,10 @@ def section(results: Results) -> Section:
         caption += "a run's part of its group) and floating-point operations; mean over seeds."
         pictures.append(Picture("cost.png", caption, partial(cost_tables.cost_figure, records)))
     pictures += prediction_tables.pictures(records)
-    tables = {"Results": results_table(records), "Paired tests": tests_table(records)}
+    tables = {
+        "Results": results_table(records, results.config["options"]),
+        "Paired tests": tests_table(records),
+    }
     if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
         tables["Test accuracy by layer, %"] = layers_table(records)
     tables["Validation accuracy against cost"] = cost_tables.cost_table(records)

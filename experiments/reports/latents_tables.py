@@ -292,7 +292,7 @@ def section(results: Results) -> Section:
     done = [r for r in records if "layers" in r]
     claims = claims_table(done)
     tables = {
-        "Test accuracy": comparison_tables.results_table(records),
+        "Test accuracy": comparison_tables.results_table(records, results.config["options"]),
         **({"The paper's claims": claims} if len(claims) > 1 else {}),
         "Measurements": measures_table(done),
     }

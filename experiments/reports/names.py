@@ -1,9 +1,16 @@
 """Names in reports; commands import this module without the libraries that draw."""
 
-ALGORITHM_NAMES = {"ffa": "FFA", "sffa": "SFFA", "bp": "Backprop"}
+from collections.abc import Mapping
+from typing import Any
 
-TRAINED = {"ffa": "each layer by itself", "sffa": "each layer by itself", "bp": "end to end"}
-"""The part of the network that a gradient reaches."""
+from experiments.config.by_algorithm import options_of
+
+ALGORITHM_NAMES = {
+    "ffa": "FFA",
+    "sffa": "SFFA",
+    "bp": "Backprop",
+    "head": "Local linear head",
+}
 
 SCENARIO_NAMES = {
     "class": "class-incremental",
@@ -15,3 +22,15 @@ SCENARIO_NAMES = {
 def algorithm_name(algorithm: str) -> str:
     """Returns an algorithm's name in reports."""
     return ALGORITHM_NAMES.get(algorithm, algorithm)
+
+
+def trained(algorithm: str, options: Mapping[str, Any]) -> str:
+    """Returns what a gradient reaches, from recorded options.
+
+    >>> trained("sffa", {"second_term": "contrast"})
+    'with a local head'
+    """
+    if algorithm == "bp":
+        return "end to end"
+    heads = options_of(options, algorithm).get("second_term") in ("contrast", "similarity_head")
+    return "with a local head" if heads or algorithm == "head" else "strictly local"

@@ -9,7 +9,12 @@ from matplotlib.ticker import LogFormatter
 
 # Okabe and Ito's colors: color-blind readers can tell them apart, on light and on dark ground.
 # The markers serve print.
-ALGORITHM_STYLES = {"ffa": ("#E69F00", "s"), "sffa": ("#0072B2", "o"), "bp": ("#808080", "^")}
+ALGORITHM_STYLES = {
+    "ffa": ("#E69F00", "s"),
+    "sffa": ("#0072B2", "o"),
+    "bp": ("#808080", "^"),
+    "head": ("#009E73", "D"),
+}
 """Color and marker of each algorithm."""
 
 FIGURE_SETTINGS: dict[str, Any] = {

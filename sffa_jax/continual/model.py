@@ -134,6 +134,9 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
             "one",
             "Continual learning does not support it: set activity_rate=None.",
         )
+    if rule.second_term is not None:
+        advice = "Continual learning does not support it."
+        raise reject("forward_only", "network", "have a rule without a second term", "one", advice)
 
     def init(key: Array, x: Array) -> tuple[Modules, Overlay | None]:
         params = init_network(network, key, x[:1])

@@ -1,9 +1,10 @@
 """FFA and SFFA as pure functions, without training loops, input or output.
 
-Reading order: `image_layout` (rows and maps), `goodness` (a layer's logit), `losses`, `rules` (FFA
-and SFFA), `negatives` (wrong labels), `overlays` (how a label enters an image), `winners` (sparse
-activity), `class_units` (no label in the input), `bodies` (modules and functions with parameters),
-`layer`, `architectures` (stacks of layers), `conv_cpu` (a faster convolution on CPUs), `network`.
+Reading order: `image_layout` (rows and maps), `goodness` (a layer's logit), `losses`,
+`second_terms` (losses of pairs of samples), `rules` (FFA and SFFA), `negatives` (wrong labels),
+`overlays` (how a label enters an image), `winners` (sparse activity), `class_units` (no label in
+the input), `bodies` (modules and functions with parameters), `layer`, `architectures` (stacks of
+layers), `conv_cpu` (a faster convolution on CPUs), `network`.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         negatives,
         overlays,
         rules,
+        second_terms,
     )
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "negatives",
     "overlays",
     "rules",
+    "second_terms",
 ]
 
 __getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -2,19 +2,20 @@
 
 One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
 units; with `learned`, every class learns the polarity of every unit. The rule computes the logit of
-a class from the units that the class reads.
+a class from the units that the class reads. `linear` is the control: a linear classifier.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sffa_jax.checks import reject
-from sffa_jax.core.image_layout import unflatten_maps
+from sffa_jax.checks import check_integer, reject
+from sffa_jax.core.image_layout import average_places, unflatten_maps
 
 
 class ClassUnits(NamedTuple):
@@ -22,14 +23,17 @@ class ClassUnits(NamedTuple):
 
     Attributes:
       divisor: the number of units of each layer must be a multiple of it.
-      init: (key, units) -> parameters, trained with those of the layer; None: no parameters.
+      init: (key, shape of the activity of one sample: units, or maps [h, w, c]) -> parameters,
+        trained with those of the layer; None: no parameters.
       select: (parameters, activity [..., 1, units]) -> the activity that each class
         reads, [..., classes, units of the class]; positive units first under a polar rule.
+      is_head: whether this is a trained classifier, not a goodness of the units.
     """
 
     divisor: int
-    init: Callable[[Array, int], Array | None]
-    select: Callable[[Array | None, Array], Array]
+    init: Callable[[Array, Sequence[int]], Any]
+    select: Callable[[Any, Array], Array]
+    is_head: bool = False
 
 
 MakeClassUnits = Callable[[int, bool], ClassUnits]
@@ -53,18 +57,46 @@ def groups() -> MakeClassUnits:
     return _make_groups
 
 
-def learned() -> MakeClassUnits:
+def learned(*, places: int | None = None) -> MakeClassUnits:
     """Lets each class learn a polarity for every unit, trained by the layer's loss.
 
     Under a polar rule, a fraction p of a unit's squared activity is positive for the class and
     1 - p is negative; SFFA uses fixed halves instead. Without polarity, the fractions divide each
     unit among the classes. A class reads one neuron per half: the root of the mean weighted square.
 
-    >>> params = learned()(2, True).init(jax.random.key(0), 4)
+    Args:
+      places: number of features to which the squares of maps are averaged, over squares of
+        positions, see `image_layout.average_places`; None: each position has its own polarity.
+
+    Raises:
+      ValueError: for fewer than one feature.
+
+    >>> params = learned()(2, True).init(jax.random.key(0), (4,))
     >>> params.shape  # halves, classes, units
     (2, 2, 4)
     """
-    return _make_learned
+    if places is None:
+        return _make_learned
+    check_integer("learned", "places", places, 1, "None: each position has its own polarity.")
+    return partial(_make_learned, places=places)
+
+
+def linear(*, places: int | None = None) -> MakeClassUnits:
+    """Gives each class a linear function of the activity: a control, see `rules.linear_head`.
+
+    Args:
+      places: number of features to which maps are averaged, as in `learned`; None: all.
+
+    Raises:
+      ValueError: for fewer than one feature.
+
+    >>> make = linear()
+    >>> {name: of.shape for name, of in make(2, False).init(jax.random.key(0), (4,)).items()}
+    {'kernel': (4, 2), 'bias': (2,)}
+    """
+    if places is not None:
+        check_integer("linear", "places", places, 1, "None: all units.")
+    return partial(_make_linear, places=places)
 
 
 def _make_groups(num_classes: int, polar: bool) -> ClassUnits:
@@ -72,19 +104,54 @@ def _make_groups(num_classes: int, polar: bool) -> ClassUnits:
     return ClassUnits(halves * num_classes, _no_params, partial(_group_units, halves, num_classes))
 
 
-def _make_learned(num_classes: int, polar: bool) -> ClassUnits:
-    return ClassUnits(1, partial(_draw_params, polar, num_classes), partial(_weigh_units, polar))
+def _make_learned(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
+    draw = partial(_draw_params, polar, num_classes, places)
+    return ClassUnits(1, draw, partial(_weigh_units, polar, places))
 
 
-def _no_params(key: Key[Array, ""], units: int) -> None:
-    del key, units
+def _make_linear(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
+    del polar
+    draw = partial(_draw_linear, num_classes, places)
+    return ClassUnits(1, draw, partial(_apply_linear, places), is_head=True)
+
+
+def _no_params(key: Key[Array, ""], shape: Sequence[int]) -> None:
+    del key, shape
+
+
+def _num_features(places: int | None, shape: Sequence[int]) -> int:
+    return math.prod(jax.eval_shape(partial(_averaged, places), jnp.zeros(shape)).shape)
+
+
+def _averaged(places: int | None, h: Array) -> Array:
+    """Averages maps to so many features; returns rows as they are."""
+    return h if places is None or h.ndim < 3 else average_places(h, places)
 
 
 def _draw_params(
-    polar: bool, num_classes: int, key: Key[Array, ""], units: int
+    polar: bool, num_classes: int, places: int | None, key: Key[Array, ""], shape: Sequence[int]
 ) -> Float[Array, "halves classes units"]:
     # The spread is large enough for classes to differ from the first step.
-    return 0.5 * jax.random.normal(key, (2 if polar else 1, num_classes, units))
+    features = _num_features(places, shape)
+    return 0.5 * jax.random.normal(key, (2 if polar else 1, num_classes, features))
+
+
+def _draw_linear(
+    num_classes: int, places: int | None, key: Key[Array, ""], shape: Sequence[int]
+) -> dict[str, Array]:
+    features = _num_features(places, shape)
+    kernel = jax.random.normal(key, (features, num_classes)) / math.sqrt(features)
+    return {"kernel": kernel, "bias": jnp.zeros(num_classes)}
+
+
+def _apply_linear(
+    places: int | None, params: dict[str, Array], h: Array, unit_axes: int = 1
+) -> Float[Array, "*samples classes one"]:
+    _check_unlabeled(h, unit_axes)
+    rows = _averaged(places if unit_axes == 3 else None, h)
+    rows = rows.reshape(*rows.shape[: -unit_axes - 1], -1)
+    scores = rows @ params["kernel"]
+    return (scores + jnp.broadcast_to(params["bias"], scores.shape))[..., None]
 
 
 def _group_units(
@@ -108,19 +175,24 @@ def _group_units(
 
 
 def _weigh_units(
-    polar: bool, params: Float[Array, "halves classes units"], h: Array, unit_axes: int = 1
+    polar: bool,
+    places: int | None,
+    params: Float[Array, "halves classes units"],
+    h: Array,
+    unit_axes: int = 1,
 ) -> Float[Array, "*samples classes halves"]:
     """[..., 1, *units] -> [..., classes, halves], from maps or rows."""
     _check_unlabeled(h, unit_axes)
     halves, num_classes, units = params.shape
     fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
+    squares = _averaged(places if unit_axes == 3 else None, jnp.square(h))
     if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
-        fractions = unflatten_maps(fractions, h.shape)
-    rows = jnp.square(h).reshape(*h.shape[: -unit_axes - 1], units)
+        fractions = unflatten_maps(fractions, squares.shape)
+    rows = squares.reshape(*h.shape[: -unit_axes - 1], units)
     weights = fractions.reshape(-1, units).T.astype(h.dtype)
-    squares = jnp.matmul(rows, weights, preferred_element_type=params.dtype) / units
+    sums = jnp.matmul(rows, weights, preferred_element_type=params.dtype) / units
     # Epsilon is inside the root because the gradient of a root at zero is infinite.
-    neurons = jnp.sqrt(squares + 1e-12).reshape(*squares.shape[:-1], halves, num_classes)
+    neurons = jnp.sqrt(sums + 1e-12).reshape(*sums.shape[:-1], halves, num_classes)
     return jnp.moveaxis(neurons, -2, -1)
 
 

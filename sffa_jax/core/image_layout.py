@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_integer, reject
@@ -71,6 +72,35 @@ def unflatten_maps(
     height, width, channels = shape[-3:]
     maps = rows.reshape(*rows.shape[:-1], channels, height, width)
     return jnp.moveaxis(maps, -3, -1)
+
+
+def average_places(
+    maps: Float[Array, "*lead h w c"], features: int
+) -> Float[Array, "*lead rows columns c"]:
+    """Averages maps over the smallest squares of positions that leave at most `features` numbers.
+
+    Squares at the lower and right edges may be incomplete. One position per map is the least.
+
+    >>> average_places(jnp.arange(4.0).reshape(2, 2, 1), features=1)
+    Array([[[1.5]]], dtype=float32)
+    """
+    height, width, channels = maps.shape[-3:]
+    side = 1
+    while -(-height // side) * -(-width // side) * channels > features and side < max(
+        height, width
+    ):
+        side += 1
+    if side == 1:
+        return maps
+    rows, columns = -(-height // side), -(-width // side)
+    lead = maps.shape[:-3]
+    missing = [(0, rows * side - height), (0, columns * side - width), (0, 0)]
+    padded = jnp.pad(maps, [(0, 0)] * len(lead) + missing)
+    squares = padded.reshape(*lead, rows, side, columns, side, channels)
+    ones = np.pad(np.ones((height, width)), missing[:2])
+    positions = ones.reshape(rows, side, columns, side).sum(axis=(1, 3))[..., None]
+    positions = positions.reshape((1,) * len(lead) + positions.shape)
+    return jnp.sum(squares, axis=(-4, -2)) / jnp.asarray(positions, maps.dtype)
 
 
 def over_units(function: Callable[..., Any], h: Array, unit_axes: int) -> Any:

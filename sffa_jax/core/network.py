@@ -1,6 +1,5 @@
 """A network: a sequence of layers without gradients between them, and a score for every label."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -87,7 +86,7 @@ class Network:
             0  Dense  8               40      0  loss of layer 0
             1  Dense  6               48      0  loss of layer 1
         total                         88      0
-        No gradient crosses a layer; the body of a layer is trained as a whole by the layer's loss.
+        Strictly local: no gradient crosses a layer; each body is trained by its layer's loss.
         """
         x = jax.ShapeDtypeStruct(
             (1, *check_integers("summary", "input_shape", input_shape, 1)), float
@@ -116,8 +115,15 @@ class Network:
             ).rstrip()
             for n, row in enumerate(rows)
         ]
-        note = "No gradient crosses a layer; the body of a layer is trained as a whole by the"
-        return "\n".join([*lines, f"{note} layer's loss."])
+        has_head = any(self._has_head(of_layer) for of_layer in params.layers)
+        kind = "Layers with a local head" if has_head else "Strictly local"
+        note = "no gradient crosses a layer; each body is trained by its layer's loss."
+        return "\n".join([*lines, f"{kind}: {note}"])
+
+    def _has_head(self, params: Params) -> bool:
+        """Whether a layer has a trained classifier or the head of a second term."""
+        is_head = self.class_units is not None and self.class_units.is_head
+        return is_head or SECOND_TERM in params
 
 
 def _num_modules(params: Params) -> int:
@@ -212,9 +218,13 @@ def init_network(
         _check_width(network, name, h.shape[-1])
         if class_units is not None:
             key_units = jax.random.fold_in(key_layer, 1)
-            of_classes = class_units.init(key_units, math.prod(h.shape[2:]))
+            of_classes = class_units.init(key_units, h.shape[2:])
             if of_classes is not None:
                 layer_params[CLASS_UNITS] = of_classes
+        if network.rule.second_term is not None:  # `init_layer` folds 2
+            head = network.rule.second_term.init(jax.random.fold_in(key_layer, 3), h.shape[2:])
+            if head is not None:
+                layer_params[SECOND_TERM] = head
         params.append(layer_params)
         states.append(state)
         inputs = next_input(network, jnp.zeros(h.shape, h.dtype), overlaid)
@@ -242,6 +252,9 @@ def _check_width(network: Network, name: str, units: int) -> None:
 
 CLASS_UNITS = "class_units"
 """Name of the class units' parameters among a layer's parameters."""
+
+SECOND_TERM = "second_term"
+"""Name of the parameters of the second term's local head among a layer's parameters."""
 
 
 def activities(

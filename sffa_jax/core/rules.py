@@ -15,10 +15,11 @@ from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_range, choose, reject
 from sffa_jax.core import goodness
-from sffa_jax.core.class_units import MakeClassUnits
+from sffa_jax.core.class_units import MakeClassUnits, linear
 from sffa_jax.core.goodness import Measure
 from sffa_jax.core.image_layout import over_units
 from sffa_jax.core.losses import LOSSES, Loss, activity_factor
+from sffa_jax.core.second_terms import SecondTerm
 
 Elementwise = Callable[[Array], Array]
 
@@ -37,6 +38,7 @@ class LocalRule(NamedTuple):
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
       class_units: read-out of each class, see `with_class_units`. None: the label enters the
         input.
+      second_term: further loss of a batch's activity, see `with_second_term`. None: no such loss.
 
     Maps [..., h, w, c] reach a function as rows, one map after another; `logit` and `normalize` may
     have an argument `unit_axes` instead, the number of last axes that contain units.
@@ -49,6 +51,7 @@ class LocalRule(NamedTuple):
     polar: bool = False
     activity_factor: Callable[[Array, Array], Array] | None = None
     class_units: MakeClassUnits | None = None
+    second_term: SecondTerm | None = None
 
 
 def unit_length(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:
@@ -261,6 +264,61 @@ def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
             "with_class_units", "rule", "have no activity factor", "one", "Set activity_rate=None."
         )
     return rule._replace(class_units=class_units)
+
+
+def with_second_term(rule: LocalRule, second_term: SecondTerm) -> LocalRule:
+    """Returns the rule with a second term of the loss, which compares the samples of a batch.
+
+    Args:
+      rule: a rule with class units.
+      second_term: e.g. `second_terms.supervised_contrast()`.
+
+    Raises:
+      ValueError: for a rule without class units, whose input contains the label, or with a second
+        term.
+
+    >>> from sffa_jax.core import class_units, second_terms
+    >>> rule = with_class_units(sffa(), class_units.learned())
+    >>> with_second_term(rule, second_terms.similarity_matching(weight=5.0)).second_term.weight
+    5.0
+    """
+    if rule.class_units is None:
+        advice = "Use `with_class_units`: a label in the input would give the classes away."
+        raise reject("with_second_term", "rule", "have class units", "a rule without", advice)
+    if rule.second_term is not None:
+        raise reject("with_second_term", "rule", "have no second term yet", "a rule with one")
+    return rule._replace(second_term=second_term)
+
+
+def linear_head(
+    *,
+    places: int | None = None,
+    loss: str | Loss = "softmax",
+    normalize: str | Callable[[Array], Array] | None = None,
+) -> LocalRule:
+    """A control: a linear classifier on each layer, trained by a local loss; no goodness.
+
+    It shows what a goodness adds to or loses against plain local supervision. The label does not
+    enter the input: the network's overlay must be `overlays.none()`.
+
+    Args:
+      places: number of features to which maps are averaged, see `class_units.learned`; None: all.
+      loss, normalize: as in `make_rule`; the loss is the cross-entropy of the classes.
+
+    Raises:
+      ValueError: for a number out of range or an unknown name.
+
+    Reference: local classifiers, Nokland & Eidnes 2019, arXiv:1901.06656, section 2.2.
+
+    >>> linear_head(places=2048).polar
+    False
+    """
+    rule = make_rule(_first_unit, loss=loss, normalize=normalize)
+    return rule._replace(class_units=linear(places=places))
+
+
+def _first_unit(h: Array) -> Array:
+    return h[..., 0]
 
 
 def _clipped(logit: Callable[[Array], Array], bound: float, h: Array, unit_axes: int = 1) -> Array:

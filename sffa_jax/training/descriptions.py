@@ -17,6 +17,7 @@ from sffa_jax.core.image_layout import Grid
 from sffa_jax.core.layer import Layer
 from sffa_jax.core.network import Network
 from sffa_jax.core.rules import LocalRule
+from sffa_jax.core.second_terms import SecondTerm
 from sffa_jax.training.update_order import UpdateOrder
 
 _ALLOWED: dict[str, tuple[str, ...]] = {
@@ -25,7 +26,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
         *("selu", "celu", "leaky_relu", "soft_sign", "hard_tanh", "tanh", "identity"),
     ),
     "jax.numpy": ("tanh", "abs", "square", "bfloat16", "float16", "float32", "float64"),
-    "sffa_jax.core.class_units": ("_make_groups", "_make_learned"),
+    "sffa_jax.core.class_units": ("_make_groups", "_make_learned", "_make_linear"),
     "sffa_jax.core.conv_cpu": ("convolve",),
     "sffa_jax.core.goodness": ("energy", "polar_ratio", "_sum_square", "_mean_square"),
     "sffa_jax.core.losses": (
@@ -38,6 +39,11 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "sffa_jax.core.rules": (
         *("_clipped", "identity", "unit_length", "unit_length_halves", "euclidean_halves"),
+        "_first_unit",
+    ),
+    "sffa_jax.core.second_terms": (
+        *("_no_head", "_draw_linear", "_draw_same_size"),
+        *("_contrast", "_match_similarity", "_pairs"),
     ),
     "sffa_jax.core.winners": ("_measure_largest",),
     "sffa_jax.training.backprop": ("backprop_learner",),
@@ -49,7 +55,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 """Functions and types that a description may name, by module."""
 
 _RECORDS: dict[str, Any] = {
-    record.__name__: record for record in (Grid, Layer, LocalRule, Network, UpdateOrder)
+    record.__name__: record for record in (Grid, Layer, LocalRule, Network, SecondTerm, UpdateOrder)
 }
 _BODIES: dict[str, Any] = {
     body.__name__: body for body in (nn.Dense, nn.Conv, nn.BatchNorm, nn.GroupNorm)

@@ -15,6 +15,7 @@ from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import activity, passed_on, training_activity
 from sffa_jax.core.negatives import NEGATIVES, Negatives, targets
 from sffa_jax.core.network import (
+    SECOND_TERM,
     Network,
     NetworkParams,
     candidate_logits,
@@ -73,17 +74,25 @@ class LayerInfo(NamedTuple):
     """Values of a layer before its update.
 
     Attributes:
-      loss: [batch] local loss, nats.
+      loss: [batch] the rule's local loss, nats, without its second term.
       logits: [batch, candidates].
       activity: [batch, candidates (1 if no input depends on the label), *units] that the next layer
         receives.
       body_state: state of the layer's body after this batch.
+      second_loss: [batch] the weighted second term of the rule, in training; else 0.
     """
 
     loss: Float[Array, " batch"]
     logits: Float[Array, "batch candidates"]
     activity: Float[Array, "batch one_or_candidates *units"]
     body_state: BodyState = ()
+    second_loss: Float[Array, " batch"] | float = 0.0
+
+    @property
+    def mean_loss(self) -> Float[Array, ""]:
+        """What the layer's update minimizes."""
+        mean = jnp.mean(self.loss)
+        return mean + jnp.mean(self.second_loss) if isinstance(self.second_loss, Array) else mean
 
 
 def layer_loss(
@@ -118,7 +127,27 @@ def layer_loss(
     loss = rule.loss(logits, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
-    return LayerInfo(loss, logits, passed_on(layer, h, key), body_state)
+    second: Array | float = 0.0
+    if train and rule.second_term is not None:
+        second = second_loss(network, params, h, candidates, is_target)
+    return LayerInfo(loss, logits, passed_on(layer, h, key), body_state, second)
+
+
+def second_loss(
+    network: Network,
+    params: Params,
+    h: Float[Array, "batch one *units"],
+    candidates: Int[Array, "batch candidates"] | None,
+    is_target: Bool[Array, "batch candidates"],
+) -> Float[Array, " batch"]:
+    """The weighted second term of a layer's loss; its rule has one."""
+    term = network.rule.second_term
+    assert term is not None
+    labels = jnp.argmax(is_target, axis=-1)
+    if candidates is not None:
+        labels = jnp.take_along_axis(candidates, labels[:, None], axis=-1)[:, 0]
+    head = params.get(SECOND_TERM)
+    return term.weight * term.loss(head, h[:, 0], labels, network.num_classes)
 
 
 def layer_step(
@@ -139,7 +168,7 @@ def layer_step(
     def mean_loss(params: Params) -> tuple[Array, LayerInfo]:
         batch = inputs, candidates, is_target, state.body_state
         info = layer_loss(network, k, params, *batch, train=True, key=key)
-        return jnp.mean(info.loss), info
+        return info.mean_loss, info
 
     gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from sffa_jax.core import (
     architectures,
+    class_units,
     goodness,
     image_layout,
     layer,
@@ -33,6 +34,7 @@ from sffa_jax.core import (
     network,
     overlays,
     rules,
+    second_terms,
     winners,
 )
 
@@ -135,6 +137,23 @@ CASES = [
     Case(rules.make_rule, OPTIONS, lambda: {"logit": np.mean}),
     Case(rules.ffa, SCALED | OPTIONS | {"threshold": number(above=0)}),
     Case(rules.sffa, SCALED | OPTIONS | {"eps": number(above=0)}),
+    Case(
+        rules.linear_head,
+        {name: OPTIONS[name] for name in ("loss", "normalize")} | {"places": whole(1, none=True)},
+    ),
+    *(
+        Case(make, {"places": whole(1, none=True)})
+        for make in (class_units.learned, class_units.linear)
+    ),
+    Case(
+        second_terms.supervised_contrast,
+        {"weight": number(above=0), "temperature": number(above=0), "size": whole(1, none=True)},
+    ),
+    Case(second_terms.similarity_matching, {"weight": number(above=0)}),
+    Case(
+        second_terms.polarity_of_pairs,
+        {name: number(above=0) for name in ("weight", "logit_scale", "eps")},
+    ),
     Case(winners.kth_largest, {"k": whole(1)}, lambda: {"h": H}),
     Case(winners.keep_largest, {"k": whole(1)}, lambda: {"h": H}),
     Case(winners.keep_winners, {"k": whole(1)}, lambda: {"h": H}),
@@ -160,6 +179,8 @@ EXEMPT = {
     "core.bodies.Body": "the name is for messages",
     "core.layer.init_layer": "the name is for messages",
     "core.class_units.ClassUnits": "made by the functions of its module",
+    "core.second_terms.SecondTerm": "made by the functions of its module",
+    "core.image_layout.average_places": "part of class_units and second_terms, which check",
     "core.conv_cpu.convolve": "replaces XLA's convolution in Flax, which passes the arguments",
     "core.negatives.every": "uses none of its arguments",
     "core.rules.LocalRule": "made by make_rule",

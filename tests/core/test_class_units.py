@@ -13,7 +13,7 @@ def logits_and_found(own, rule, h):
 
     @jax.jit
     def both(key, h):
-        logits = own.init(key, h.shape[-1])
+        logits = own.init(key, h.shape[2:])
         return logits, rule.logit(own.select(logits, h))
 
     return map(np.asarray, both(jax.random.key(0), h))
@@ -66,6 +66,35 @@ def test_learned_shares_without_halves_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_polarity_over_averaged_places_by_hand():
+    """5 x 4 maps in squares of side 3; those at the edges are incomplete."""
+    own = class_units.learned(places=10)(3, True)
+    h = RNG.normal(size=(2, 1, 5, 4, 2)).astype(np.float32)
+    logits = np.asarray(own.init(jax.random.key(0), h.shape[2:]))
+    assert logits.shape == (2, 3, 8)
+    neurons = jax.jit(lambda p, h: own.select(p, h, unit_axes=3))(jnp.asarray(logits), h)
+    p = np.exp(logits) / np.exp(logits).sum(0)
+    for a in range(2):
+        squares = [
+            np.square(h[a, 0, top : top + 3, left : left + 3, map_]).mean()
+            for map_, top, left in np.ndindex(2, 2, 2)
+            for top, left in [(3 * top, 3 * left)]
+        ]
+        for half, c in np.ndindex(2, 3):
+            expected = np.sqrt(np.mean(squares * p[half, c]))
+            np.testing.assert_allclose(neurons[a, c, half], expected, rtol=1e-4)
+
+
+def test_linear_head_by_hand():
+    own = class_units.linear(places=2)(3, False)
+    params = own.init(jax.random.key(0), (2, 2, 2))
+    h = RNG.normal(size=(4, 1, 2, 2, 2)).astype(np.float32)
+    scores = jax.jit(lambda p, h: own.select(p, h, unit_axes=3))(params, h)
+    expected = h[:, 0].mean((1, 2)) @ np.asarray(params["kernel"]) + np.asarray(params["bias"])
+    assert own.is_head
+    np.testing.assert_allclose(scores[..., 0], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_certain_shares_are_groups():
     """Shares near 0 and 1 give what fixed groups of one class each give."""
     h = RNG.uniform(size=(5, 1, 6)).astype(np.float32)
@@ -83,7 +112,7 @@ def test_slopes_are_finite_at_rest():
 
     @jax.jit
     def slopes_at(h):
-        logits = own.init(jax.random.key(0), 4)
+        logits = own.init(jax.random.key(0), (4,))
         return jax.grad(lambda h: rule.logit(own.select(logits, h)).sum())(h)
 
     slopes = slopes_at(np.zeros((1, 1, 4), np.float32))

@@ -49,7 +49,7 @@ def test_functions_of_units_take_maps_as_they_are_or_as_rows():
 
     def units_of(make):
         units = make(3, True)
-        params = units.init(jax.random.key(1), 72)
+        params = units.init(jax.random.key(1), (72,))
         by_class = over_units(partial(units.select, params), maps, 3)
         if by_class.ndim > 3:
             by_class = flatten_maps(by_class)

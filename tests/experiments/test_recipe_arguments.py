@@ -5,7 +5,7 @@ from arguments import Case, check_rejected, choice, number, pairs, users_setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.config import recipe
+from experiments.config import choices, recipe
 from sffa_jax.core import architectures, goodness, image_layout
 from sffa_jax.core.losses import LOSSES
 from sffa_jax.core.negatives import NEGATIVES
@@ -15,11 +15,11 @@ from sffa_jax.training import augment
 __all__ = ["users_settings"]
 
 
-def built(**choices):
+def built(**changes):
     """Make everything that a recipe describes."""
-    made = recipe.Recipe(**choices)
+    made = recipe.Recipe(**changes)
     made.check()
-    for algorithm in recipe.ALGORITHMS:
+    for algorithm in choices.ALGORITHMS:
         made.learner(algorithm, (4, 4), 4, 1000)
     made.schedule((4, 4))
 
@@ -36,14 +36,17 @@ CASES = [
             "hidden": wholes(1),
             "activation": choice(architectures.ACTIVATIONS),
             "initializer": choice(architectures.INITIALIZERS),
-            "precision": choice(recipe.PRECISIONS),
+            "precision": choice(choices.PRECISIONS),
             "winners": whole(1, none=True),
             "ffa_winners": whole(1, none=True),
-            "overlay": choice(recipe.OVERLAYS),
+            "overlay": choice(choices.OVERLAYS),
             "overlay_size": whole(1),
             "overlay_density": number(above=0, at_most=1),
             "overlay_value": number(above=0),
-            "class_units": choice(recipe.CLASS_UNITS),
+            "class_units": choice(choices.CLASS_UNITS),
+            "places": whole(1, none=True),
+            "second_term": choice(choices.SECOND_TERMS, none=True),
+            "second_weight": number(above=0, none=True),
             "loss": choice(LOSSES),
             "label_smoothing": number(at_least=0, at_most=1),
             "activity_rate": number(above=0, none=True),
@@ -58,12 +61,12 @@ CASES = [
             "ffa_measure": choice(goodness.MEASURES),
             "negatives": choice(NEGATIVES),
             "first_scored": whole(0),
-            "update_order": choice(recipe.UPDATE_ORDERS),
+            "update_order": choice(choices.UPDATE_ORDERS),
             "epochs": whole(1),
             "batch_size": whole(1),
             "learning_rate": number(above=0),
             "weight_decay": number(at_least=0),
-            "lr_schedule": choice(recipe.LR_SCHEDULES),
+            "lr_schedule": choice(choices.LR_SCHEDULES),
             "input_dropout": number(at_least=0, at_most=0.99),
             "adversarial": number(above=0, none=True),
             "shift": whole(0),
@@ -74,8 +77,8 @@ CASES = [
             "pooled": wholes(0).filter(lambda value: not isinstance(value, tuple) or value),
             "normalization": choice(architectures.NORMALIZATIONS, none=True),
             "dropout": number(at_least=0, at_most=0.99),
-            "selection": choice(recipe.SELECTIONS),
-            "scaling": choice(recipe.SCALINGS),
+            "selection": choice(choices.SELECTIONS),
+            "scaling": choice(choices.SCALINGS),
         },
         call=built,
     ),

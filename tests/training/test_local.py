@@ -13,13 +13,13 @@ from linen_bodies import Normalized
 from unchecked import no_shape_checks
 
 from sffa_jax import ffa, sffa
-from sffa_jax.core import class_units, network, overlays
+from sffa_jax.core import class_units, network, overlays, second_terms
 from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.layer import Layer
+from sffa_jax.core.layer import Layer, training_activity
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.network import next_input
 from sffa_jax.core.overlays import parts
-from sffa_jax.core.rules import with_class_units
+from sffa_jax.core.rules import with_class_units, with_second_term
 from sffa_jax.training import local
 from sffa_jax.training.update_order import greedy
 
@@ -52,6 +52,14 @@ def stateful():
     )
 
 
+def with_heads():
+    """Layers with running statistics whose second term has a head of its own."""
+    rule = with_class_units(sffa(normalize="whole"), class_units.learned())
+    rule = with_second_term(rule, second_terms.supervised_contrast(size=3))
+    layers = dense_layers([8, 6, 4], normalization="batch")
+    return network.Network(layers, rule, overlays.none(), NUM_CLASSES)
+
+
 def losses_of_layers(net, params):
     """Each layer's loss in training as a function of *all* parameters of the network."""
 
@@ -62,16 +70,22 @@ def losses_of_layers(net, params):
             batch = inputs, CANDIDATES, IS_TARGET, params.states[i]
             key = net.layers[i].key(jax.random.key(2), i)
             info = local.layer_loss(net, i, of_layer, *batch, train=True, key=key)
-            means.append(info.loss.mean())
+            means.append(info.mean_loss)
             inputs = next_input(net, info.activity, overlaid)
         return jnp.stack(means)
 
     return losses
 
 
-@pytest.mark.parametrize("name", [*RULES, "stateful"])
+NETWORKS = {
+    **{name: partial(build, rule) for name, rule in RULES.items()},
+    **{"stateful": stateful, "with_heads": with_heads},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_no_gradient_crosses_a_layer(name):
-    net = stateful() if name == "stateful" else build(RULES[name])
+    net = NETWORKS[name]()
 
     @jax.jit
     def sizes_of_gradients(key):
@@ -242,6 +256,40 @@ def test_steps_lower_every_layers_loss(name, negatives):
     net = TWO_LAYERS[name]
     learner = local.local_learner(net, ADAM, negatives=negatives)
     check_losses_fall(learner, started(net, ADAM), X)
+
+
+def test_the_second_term_is_added_to_the_layers_own_gradient():
+    """The update's gradient is that of the rule's loss plus the weighted term, head included."""
+    net = with_heads()
+    first = dataclasses.replace(net, layers=net.layers[:1])
+
+    @jax.jit
+    def gradients():
+        params = network.init_network(first, jax.random.key(1), X)
+
+        def loss(rule, of_layer):
+            part = dataclasses.replace(first, rule=rule)
+            batch = parts(params.overlay, X), None, LABELS[:, None] == jnp.arange(3)[None]
+            info = local.layer_loss(part, 0, of_layer, *batch, params.states[0], train=True)
+            return info.mean_loss
+
+        def term(of_layer):
+            inputs = parts(params.overlay, X)
+            h, _ = training_activity(
+                first.layers[0], of_layer, params.states[0], inputs, None, None
+            )
+            found = net.rule.second_term.loss(of_layer["second_term"], h[:, 0], LABELS, 3)
+            return found.mean()
+
+        parts_of_sum = partial(loss, net.rule._replace(second_term=None)), term
+        layer = params.layers[0]
+        both = [jax.grad(part)(layer) for part in parts_of_sum]
+        return jax.grad(partial(loss, net.rule))(layer), jax.tree.map(jnp.add, *both)
+
+    total, added = gradients()
+    assert np.abs(total["second_term"]).max() > 0
+    for left, right in zip(*map(jax.tree.leaves, (total, added)), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
 
 
 def test_the_activity_factor_scales_the_loss_and_carries_gradient():

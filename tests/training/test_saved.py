@@ -33,7 +33,9 @@ from sffa_jax import (
     sffa,
     with_class_units,
 )
+from sffa_jax.core import second_terms
 from sffa_jax.core.network import hidden_activities
+from sffa_jax.core.rules import linear_head, with_second_term
 from sffa_jax.training.evaluate import score_samples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4)).astype(np.uint8)
@@ -60,7 +62,10 @@ LEARNERS = {
     "convolution": lambda: local_learner(
         Network(
             conv_layers((4, 4), [6, 12], precision="bfloat16", normalization="batch", dropout=0.1),
-            with_class_units(sffa(normalize="whole"), class_units.learned()),
+            with_second_term(
+                with_class_units(sffa(normalize="whole"), class_units.learned(places=6)),
+                second_terms.supervised_contrast(size=4),
+            ),
             overlays.none(),
             3,
             first_scored=1,
@@ -71,6 +76,7 @@ LEARNERS = {
     "wave": lambda: local_learner(
         Network(conv_layers((4, 4), [4], pool=None), sffa(), overlays.image_wave((4, 4)), 3), ADAM
     ),
+    "head": lambda: dense(linear_head(), overlays.none(), negatives="all"),
     "bp": lambda: backprop_learner(dense_layers([8], activation="tanh"), 3, ADAM),
 }
 

@@ -73,6 +73,19 @@ def test_continuous_choices_may_be_traced(algorithm, others):
     assert not unchanged
 
 
+def test_steps_of_the_learning_rate():
+    """A quarter from 50, 75, 88 and 94 % of the updates (Nokland and Eidnes 2019)."""
+    rates = []
+    optimizer = Recipe(lr_schedule="steps", learning_rate=1.0).optimizer(100)
+    for count in (0, 49, 50, 75, 88, 94):
+        state = optimizer.init(np.float32(0))
+        state = jax.tree.map(lambda x, c=count: np.int32(c) if x.dtype == np.int32 else x, state)
+        # Adam's first moments are empty: every gradient gives the same direction.
+        rates.append(abs(float(optimizer.update(np.float32(1), state, np.float32(0))[0])))
+    quarters = np.round(np.log(np.array(rates) / rates[0]) / np.log(0.25)).astype(int)
+    assert quarters.tolist() == [0, 0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -81,7 +94,8 @@ def test_continuous_choices_may_be_traced(algorithm, others):
         ({"class_units": "learned"}, "`overlay` must be none, got 'appended_gaussian'"),
         ({"update_order": "x"}, "`update_order` must be one of greedy, sequential, simultaneous"),
         ({"score": "x"}, "`score` must be one of logit, probability"),
-        ({"lr_schedule": "x"}, "`lr_schedule` must be one of constant, cosine, one_cycle"),
+        ({"lr_schedule": "x"}, "`lr_schedule` must be one of constant, cosine, one_cycle, steps"),
+        ({"second_term": "contrast"}, "`second_term` must be None without class units"),
         ({"selection": "x"}, "`selection` must be one of last, test, validation"),
         ({"scaling": "x"}, "`scaling` must be one of mnist, training"),
         ({"weight_decay": -1.0}, "`weight_decay` must be a number at least 0"),
@@ -98,7 +112,8 @@ CONVOLUTIONS = [(algorithm, *labels) for algorithm in ("ffa", "sffa") for labels
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "overlay", "class_units"), [*CONVOLUTIONS, ("bp", "image_wave", "none")]
+    ("algorithm", "overlay", "class_units"),
+    [*CONVOLUTIONS, ("head", "corner", "none"), ("bp", "image_wave", "none")],
 )
 def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay, class_units):
     """With a dense layer on top, and images of three channels."""
@@ -108,6 +123,9 @@ def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay, class_units):
         overlay=overlay,
         class_units=class_units,
         negatives="all",
+        lr_schedule="steps",
+        places=30,
+        second_term="similarity_head" if class_units == "learned" else None,
         batch_size=8,
         epochs=1,
     )

@@ -95,7 +95,7 @@ def test_failures_are_named_in_every_table():
     assert failures(records) == {"bp": words}
     assert marked("3", records[5:]) == f"3 ({words})"
     assert marked("3", records[:5]) == "3"
-    assert comparison_tables.results_table(records)[2][3] == f"5 ({words})"
+    assert comparison_tables.results_table(records, {})[2][3] == f"5 ({words})"
     ((_, _, p, _),) = comparison_tables.tests_table(records)[1:]
     assert p == f"not tested: Backprop {words}"
     assert f"Backprop {words}." in comparison_tables.conclusion(records)

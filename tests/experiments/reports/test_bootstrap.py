@@ -36,7 +36,7 @@ def test_tables_have_a_column_if_the_bits_were_recorded():
         for name, of_one in zip(("ffa", "sffa"), flags, strict=True)
         for seed, bits in enumerate(of_one)
     ]
-    results = comparison_tables.results_table(records)
+    results = comparison_tables.results_table(records, {})
     tests = comparison_tables.tests_table(records)
     column = results[0].index("Over seeds and images")
     low, high = bootstrap.bootstrap_interval(flags[0].astype(np.float32))
@@ -45,6 +45,6 @@ def test_tables_have_a_column_if_the_bits_were_recorded():
     assert tests[0][-1] == "Over seeds and images"
     low, high = map(float, tests[1][-1].strip("[]").split(","))
     assert 0 < low < 100 * (flags[0].mean() - flags[1].mean()) < high
-    assert comparison_tables.results_table(records[:4])[1][column] == "-"
+    assert comparison_tables.results_table(records[:4], {})[1][column] == "-"
     without = [{k: v for k, v in record.items() if k != "correct"} for record in records]
     assert "Over seeds and images" not in comparison_tables.tests_table(without)[0]

@@ -42,8 +42,8 @@ def test_the_section_holds_every_number(tmp_path):
     )
     section = section_of([*RECORDS, diverged])
     assert section.tables["Results"][1:] == [
-        ["FFA", "82.00 [80.04, 83.96]", "82.00", "5", "1.5", "each layer by itself"],
-        ["SFFA", "92.00 [89.68, 94.32]", "92.00", "5", "1.5", "each layer by itself"],
+        ["FFA", "82.00 [80.04, 83.96]", "82.00", "5", "1.5", "strictly local"],
+        ["SFFA", "92.00 [89.68, 94.32]", "92.00", "5", "1.5", "strictly local"],
         ["Backprop", "-", "-", "0 (diverged in 1 of 1 runs)", "1.5", "end to end"],
     ]
     ((difference, points, p, verdict),) = section.tables["Paired tests"][1:]

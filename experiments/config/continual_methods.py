@@ -74,6 +74,10 @@ def _random_features(setup: Setup) -> Model:
     return continual.features.random_features(setup.options.features)
 
 
+def _fourier(setup: Setup) -> Model:
+    return continual.features.random_fourier_features(setup.options.features)
+
+
 def _maps(setup: Setup) -> Model:
     return continual.features.maps(setup.shape, setup.options.features)[0]
 
@@ -118,6 +122,21 @@ def _slda_maps(setup: Setup) -> Strategy:
     return continual.strategies.slda(
         feature_loss=continual.features.maps(setup.shape, setup.options.features)[1]
     )
+
+
+def _qda(setup: Setup) -> Strategy:
+    return continual.strategies.qda(shared=setup.strength, online=setup.options.online)
+
+
+def _qda_maps(setup: Setup) -> Strategy:
+    return continual.strategies.qda(
+        shared=setup.strength,
+        feature_loss=continual.features.maps(setup.shape, setup.options.features)[1],
+    )
+
+
+def _randumb(setup: Setup) -> Strategy:
+    return continual.strategies.slda(ridge=None, online=setup.options.online)
 
 
 def _all(strength: float) -> dict[str, float]:
@@ -182,6 +201,26 @@ METHODS: dict[str, Method] = {
         "Streaming LDA, random maps", _slda, model=_maps, readout=True, online=True
     ),
     "slda_maps": Method("Streaming LDA, learned maps", _slda_maps, model=_maps, readout=True),
+    "randumb": Method(
+        "RanDumb (LDA, random Fourier features)",
+        _randumb,
+        model=_fourier,
+        readout=True,
+        online=True,
+    ),
+    "qda": Method("QDA, pixels", _qda, _all(0.1), model=_pixels, readout=True, online=True),
+    "qda_random": Method(
+        "QDA, random features",
+        _qda,
+        _all(0.1),
+        model=_random_features,
+        readout=True,
+        online=True,
+    ),
+    "qda_random_maps": Method(
+        "QDA, random maps", _qda, _all(0.1), model=_maps, readout=True, online=True
+    ),
+    "qda_maps": Method("QDA, learned maps", _qda_maps, _all(0.1), model=_maps, readout=True),
 }
 """Every method by its name on the command line, in the order of tables."""
 

@@ -125,9 +125,10 @@ class Options(shared.Common):
     axes: int = 20
     """Class subspaces: axes of each class."""
     features: int = 2000
-    """Number of features of slda_random, slda_random_maps and slda_maps."""
+    """Number of features of randumb, slda_* and qda_*: random features or maps."""
     online: bool = False
-    """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*);
+    """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*, qda*, randumb; no
+    learned maps);
     --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_image_shape, check_integer, reject
+from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
 from sffa_jax.continual.model import Model, Modules, softmax_loss
 from sffa_jax.core.bodies import Params
 from sffa_jax.core.overlays import Overlay
@@ -56,6 +56,33 @@ def random_features(width: int) -> Model:
         return {"w": jax.random.normal(key, (x.shape[-1], width)) / x.shape[-1] ** 0.5}
 
     return _model(init, lambda params, x: jax.nn.relu(x @ params["w"]))
+
+
+def random_fourier_features(width: int, *, length_scale: float = 1.0) -> Model:
+    """Cosines of random projections, whose products approximate a Gaussian kernel.
+
+    The kernel of two images x and y is exp(-|x - y|^2 / (2 length_scale^2 pixels)).
+
+    Raises:
+      ValueError: for no feature, or a length scale that is not positive.
+
+    Reference: Rahimi & Recht 2007; the features of RanDumb (Prabhu et al. 2024, arXiv:2402.08823).
+    """
+    check_integer("random_fourier_features", "width", width, 1)
+    check_range("random_fourier_features", "length_scale", length_scale, above=0)
+
+    def init(key: Array, x: Array) -> Params:
+        key_w, key_b = jax.random.split(key)
+        size = length_scale * x.shape[-1] ** 0.5
+        return {
+            "w": jax.random.normal(key_w, (x.shape[-1], width)) / size,
+            "b": jax.random.uniform(key_b, (width,), maxval=2 * jnp.pi),
+        }
+
+    def features(params: Params, x: Array) -> Array:
+        return jnp.sqrt(2 / width) * jnp.cos(x @ params["w"] + params["b"][None])
+
+    return _model(init, features)
 
 
 def box_means(size: int, parts: int) -> Float[np.ndarray, "parts size"]:

@@ -1,4 +1,4 @@
-"""Linear read-outs in closed form, on fixed features."""
+"""Read-outs in closed form, on fixed features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from sffa_jax.checks import reject
 from sffa_jax.continual.model import Modules
@@ -14,18 +14,20 @@ from sffa_jax.continual.problem import Batch, Problem, scan_task
 from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_statistics
 from sffa_jax.continual.strategy import Strategy
 
+Solution = Any
+"""A solved read-out: a pytree of arrays."""
+
 
 class Readout(struct.PyTreeNode):
     """The read-out of one layer.
 
     Attributes:
       statistics: statistics of all samples so far.
-      weights, bias: last solution from the statistics.
+      solution: last solution from the statistics.
     """
 
     statistics: ClassStatistics
-    weights: Float[Array, "*runs features classes"]
-    bias: Float[Array, "*runs classes"]
+    solution: Any
 
 
 def layer_features(problem: Problem, modules: Modules, x: Array) -> list[Array]:
@@ -43,19 +45,21 @@ def _learn_in_first_task_only(
 
 
 def readout(
-    solve: Callable[[ClassStatistics], tuple[Array, Array]],
+    solve: Callable[[ClassStatistics], Solution],
+    score: Callable[[Solution, Array], Array],
     *,
-    scatter: bool,
+    scatter: str,
     feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
-    """Makes a closed-form linear read-out of each module's features in one pass over the samples.
+    """Makes a closed-form read-out of each module's features in one pass over the samples.
 
     The model's features must not need a label, and each module must be one layer.
 
     Args:
-      solve: statistics -> weights and biases.
-      scatter: whether `solve` needs the statistics' scatter matrix.
+      solve: statistics -> solution, a pytree of arrays.
+      score: (solution, features [batch, features]) -> scores [batch, classes].
+      scatter: scatter matrices that `solve` needs, one of `statistics.SCATTERS`.
       feature_loss: (parameters, x) -> loss of each image, which trains the features of the only
         module during the first task; None: fixed features.
       online: whether to add each batch when it arrives, instead of each task's samples after the
@@ -76,13 +80,12 @@ def readout(
         classes = problem.scenario.num_classes
         x = problem.samples.scaled(problem.samples.images[:1])
         layers = jax.eval_shape(lambda m: layer_features(problem, m, x), modules)
+        statistics = [empty_statistics(classes, z.shape[-1], scatter=scatter) for z in layers]
+        shapes = jax.eval_shape(lambda: [solve(layer) for layer in statistics])
+        # Before the first solution, all scores are zero.
         return [
-            Readout(
-                empty_statistics(classes, z.shape[-1], scatter=scatter),
-                jnp.zeros((z.shape[-1], classes)),
-                jnp.zeros(classes),
-            )
-            for z in layers
+            Readout(layer, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape))
+            for layer, shape in zip(statistics, shapes, strict=True)
         ]
 
     def loss(
@@ -132,11 +135,11 @@ def readout(
                 statistics,
                 lambda so_far, batch: count(problem, so_far, modules, batch),
             )
-        return [Readout(layer, *solve(layer)) for layer in statistics]
+        return [Readout(layer, solve(layer)) for layer in statistics]
 
     def scores(problem: Problem, state: list[Readout], modules: Modules, batch: Batch) -> Array:
         layers = layer_features(problem, modules, batch.x)
-        by_class = [z @ r.weights + r.bias[None] for z, r in zip(layers, state, strict=True)]
+        by_class = [score(r.solution, z) for z, r in zip(layers, state, strict=True)]
         return problem.label_scores(jnp.stack(by_class), batch)
 
     return Strategy(

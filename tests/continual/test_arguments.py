@@ -201,6 +201,11 @@ CASES = [
     ),
     Case(features.random_features, {"width": whole(1)}),
     Case(
+        features.random_fourier_features,
+        {"width": whole(1), "length_scale": number(above=0)},
+        lambda: {"width": 2},
+    ),
+    Case(
         features.box_means,
         {"size": whole(1), "parts": whole(1)},
         lambda: {"size": 4, "parts": 2},
@@ -212,7 +217,7 @@ CASES = [
     ),
     Case(
         statistics.empty_statistics,
-        {"classes": whole(1), "features": whole(1)},
+        {"classes": whole(1), "features": whole(1), "scatter": choice(statistics.SCATTERS)},
         lambda: {"classes": 2, "features": 2},
     ),
     Case(
@@ -233,12 +238,26 @@ CASES = [
     ),
     Case(strategies.usage_gating, {"strength": number(at_least=0)}),
     Case(strategies.slda, {"ridge": number(above=0)}),
+    Case(strategies.qda, {"shared": number(above=0), "ridge": number(above=0)}),
+    *(
+        Case(
+            function,
+            {"shared": number(above=0), "ridge": number(above=0)},
+            lambda: {
+                "statistics": statistics.empty_statistics(2, 2, scatter="own"),
+                "shared": 1.0,
+                "ridge": 1.0,
+            },
+        )
+        for function in (statistics.class_covariances, statistics.quadratic_discriminant)
+    ),
 ]
 
 EXEMPT = {
     "continual.model.Model": "made by the functions of its module",
     "continual.runner.ContinualConfig": "negatives are checked where they are used, in Problem",
     "continual.scenarios.split_tasks.order": "checked by make_scenario",
+    "continual.readout.readout.scatter": "checked by empty_statistics",
     "continual.runner.TaskSchedule": "made by make_task_schedule",
     "continual.storage.StoredBytes": "made by stored_bytes",
 }

@@ -81,7 +81,12 @@ def subspaces(**options):
     return strategies.class_subspaces(logit=polar_ratio, axes=3, **options)
 
 
-CLOSED_FORM = {"class_subspaces": subspaces, "slda": strategies.slda, "ncm": strategies.ncm}
+CLOSED_FORM = {
+    "class_subspaces": subspaces,
+    "slda": strategies.slda,
+    "ncm": strategies.ncm,
+    "qda": strategies.qda,
+}
 """Methods that need no gradient."""
 
 
@@ -183,7 +188,7 @@ def test_one_online_pass_equals_a_pass_after_each_task(name):
     def end(online):
         (*_, last), accuracies = closed_form(name, "class", online=online)
         if name != "class_subspaces":
-            return accuracies, last.strategy_state[0].weights
+            return accuracies, jax.tree.leaves(last.strategy_state[0].solution)[0]
         axes = np.float64(last.strategy_state.axes)
         return accuracies, axes @ np.swapaxes(axes, 1, 2)
 

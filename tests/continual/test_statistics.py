@@ -1,12 +1,26 @@
 """Running statistics against those of all samples at once, and scikit-learn's analysis."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from scipy.stats import multivariate_normal
+from sklearn.covariance import OAS
+from sklearn.discriminant_analysis import (
+    LinearDiscriminantAnalysis,
+    QuadraticDiscriminantAnalysis,
+)
 from sklearn.neighbors import NearestCentroid
 
-from sffa_jax.continual.statistics import add_samples, discriminant, empty_statistics, nearest_mean
+from sffa_jax.continual.statistics import (
+    add_samples,
+    class_covariances,
+    discriminant,
+    empty_statistics,
+    nearest_mean,
+    quadratic_discriminant,
+    quadratic_scores,
+)
 
 add = jax.jit(add_samples)
 RNG = np.random.default_rng(0)
@@ -22,8 +36,8 @@ def scores(solved):
     return NEW @ weights + bias
 
 
-def streamed(chunk, order=slice(None), padding=0):
-    found = empty_statistics(3, 6)
+def streamed(chunk, order=slice(None), padding=0, scatter="shared"):
+    found = empty_statistics(3, 6, scatter=scatter)
     z, places = Z[order], PLACES[order]
     for start in range(0, 300, chunk):
         part, label = z[start : start + chunk], places[start : start + chunk]
@@ -66,3 +80,48 @@ def test_a_large_ridge_makes_the_discriminant_the_nearest_mean():
     statistics = streamed(10)
     by_ridge, by_mean = discriminant(statistics, ridge=1e4), nearest_mean(statistics)
     np.testing.assert_array_equal(np.argmax(scores(by_ridge), -1), np.argmax(scores(by_mean), -1))
+
+
+@pytest.mark.parametrize("chunk", [7, 300])
+@pytest.mark.parametrize("order", [slice(None), np.argsort(PLACES, kind="stable")])
+def test_each_class_has_its_own_scatter(chunk, order):
+    found = streamed(chunk, order, padding=2 * (chunk == 7), scatter="own")
+    for c in range(3):
+        expected = 100 * np.cov(np.float64(Z[c == PLACES]).T, bias=True)
+        np.testing.assert_allclose(found.scatter[c], expected, rtol=1e-3, atol=1e-1)
+
+
+def test_quadratic_scores_are_log_densities():
+    found = streamed(300, scatter="own")
+    solution = quadratic_discriminant(found, shared=0.5, ridge=0.01)
+    covariances = np.float64(class_covariances(found, shared=0.5, ridge=0.01))
+    own = [np.cov(np.float64(Z[c == PLACES]).T, bias=True) for c in range(3)]
+    shared = np.mean(own, axis=0)
+    shared = shared + 0.01 * np.trace(shared) / 6 * np.eye(6)
+    for c in range(3):
+        np.testing.assert_allclose(covariances[c], (own[c] + 0.5 * shared) / 1.5, rtol=1e-3)
+    mine = np.asarray(quadratic_scores(solution, jnp.asarray(NEW)))
+    theirs = np.stack(
+        [
+            multivariate_normal(mean, covariance).logpdf(NEW)
+            for mean, covariance in zip(np.float64(found.mean), covariances, strict=True)
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(np.diff(mine), np.diff(theirs), rtol=1e-2, atol=1e-2)
+
+
+def test_quadratic_discriminants_are_scikit_learns():
+    solution = quadratic_discriminant(streamed(10, scatter="own"), shared=1e-6, ridge=1e-6)
+    theirs = QuadraticDiscriminantAnalysis(priors=[1 / 3] * 3).fit(Z, PLACES).predict(NEW)
+    ours = np.argmax(np.asarray(quadratic_scores(solution, jnp.asarray(NEW))), axis=-1)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_shrinkage_without_a_ridge_is_scikit_learns_oas():
+    means = np.stack([Z[c == PLACES].mean(axis=0) for c in range(3)])
+    covariance = OAS(assume_centered=True).fit(Z - means[PLACES]).covariance_
+    weights = np.linalg.solve(covariance, means.T)
+    expected = NEW @ weights - (means.T * weights).sum(axis=0) / 2
+    ours = scores(discriminant(streamed(10), ridge=None))
+    np.testing.assert_allclose(np.diff(ours), np.diff(expected), rtol=1e-2, atol=1e-2)

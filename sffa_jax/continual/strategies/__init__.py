@@ -12,6 +12,7 @@ from sffa_jax.continual.strategies.lwf import lwf
 from sffa_jax.continual.strategies.mas import mas
 from sffa_jax.continual.strategies.ncm import ncm
 from sffa_jax.continual.strategies.none import none
+from sffa_jax.continual.strategies.qda import qda
 from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategies.si import si
 from sffa_jax.continual.strategies.slda import slda
@@ -30,6 +31,7 @@ __all__ = [
     "mas",
     "ncm",
     "none",
+    "qda",
     "replay",
     "si",
     "slda",

@@ -1,7 +1,7 @@
 """The nearest class mean: the baseline of methods without a buffer."""
 
 from sffa_jax.continual.readout import readout
-from sffa_jax.continual.statistics import nearest_mean
+from sffa_jax.continual.statistics import linear_scores, nearest_mean
 from sffa_jax.continual.strategy import Strategy
 
 
@@ -11,4 +11,4 @@ def ncm(*, online: bool = False) -> Strategy:
     Args:
       online: see `readout`.
     """
-    return readout(nearest_mean, scatter=False, online=online)
+    return readout(nearest_mean, linear_scores, scatter="none", online=online)

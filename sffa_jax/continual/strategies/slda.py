@@ -7,13 +7,13 @@ from jaxtyping import Array
 
 from sffa_jax.checks import check_range
 from sffa_jax.continual.readout import readout
-from sffa_jax.continual.statistics import ClassStatistics, discriminant
+from sffa_jax.continual.statistics import ClassStatistics, discriminant, linear_scores
 from sffa_jax.continual.strategy import Strategy
 
 
 def slda(
     *,
-    ridge: float | Array = 1e-3,
+    ridge: float | Array | None = 1e-3,
     feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
@@ -21,18 +21,21 @@ def slda(
     discriminants, in closed form.
 
     Args:
-      ridge: added to the covariance's diagonal, in units of its mean.
+      ridge: added to the covariance's diagonal, in units of its mean; None: the covariance is the
+        oracle approximating shrinkage (OAS) estimate, as in RanDumb.
       feature_loss, online: see `readout`.
 
     Raises:
       ValueError: for a ridge that is not positive, or features that learn by tasks online.
 
     Reference: Hayes & Kanan 2020, arXiv:1909.01520 (there on a pretrained network, and the
-    covariance is shrunk by 1e-4 toward the identity).
+    covariance is shrunk by 1e-4 toward the identity); RanDumb, the same on random Fourier features:
+    Prabhu et al. 2024, arXiv:2402.08823.
     """
-    check_range("slda", "ridge", ridge, above=0)
+    if ridge is not None:
+        check_range("slda", "ridge", ridge, above=0, advice="None: OAS.")
 
     def solve(statistics: ClassStatistics) -> tuple[Array, Array]:
         return discriminant(statistics, ridge=ridge)
 
-    return readout(solve, scatter=True, feature_loss=feature_loss, online=online)
+    return readout(solve, linear_scores, scatter="shared", feature_loss=feature_loss, online=online)

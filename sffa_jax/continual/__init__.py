@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         make_task_stream,
         split_tasks,
     )
+    from sffa_jax.continual.simple_run import ContinualRuns, run
     from sffa_jax.continual.storage import StoredBytes, stored_bytes
     from sffa_jax.continual.strategy import Strategy
 
@@ -41,6 +42,7 @@ __all__ = [
     "Batch",
     "ContinualConfig",
     "ContinualResult",
+    "ContinualRuns",
     "Model",
     "Problem",
     "Scenario",
@@ -59,6 +61,7 @@ __all__ = [
     "metrics",
     "model",
     "problem",
+    "run",
     "run_tasks",
     "scenarios",
     "split_tasks",
@@ -82,6 +85,7 @@ __getattr__, __dir__ = lazy(
             *("SCENARIOS", "Scenario", "TaskData", "TaskStream", "make_scenario"),
             *("make_task_stream", "split_tasks"),
         ),
+        "simple_run": ("ContinualRuns", "run"),
         "storage": ("StoredBytes", "stored_bytes"),
         "strategy": ("Strategy",),
     },

@@ -34,6 +34,7 @@ from sffa_jax.continual import (
     quadratic_program,
     runner,
     scenarios,
+    simple_run,
     statistics,
     strategies,
     synthetic_negatives,
@@ -182,6 +183,18 @@ CASES = [
         },
     ),
     Case(
+        simple_run.run,
+        {
+            **{"kind": choice(scenarios.SCENARIOS), "num_tasks": whole(1), "seeds": wholes(0)},
+            **{"epochs": number(above=0), "batch_size": whole(1)},
+            "negatives": choice(continual_problem.NEGATIVES),
+        },
+        lambda: {
+            **{"network": small_network(), "strategy": strategies.none()},
+            **{"training": problem().samples, "test": problem().samples, "num_tasks": 2},
+        },
+    ),
+    Case(
         scenarios.split_tasks,
         {"kind": choice(scenarios.SCENARIOS), "num_tasks": whole(1), "seed": whole(0)},
         lambda: {"training": problem().samples, "test": problem().samples, "num_tasks": 2},
@@ -259,6 +272,7 @@ EXEMPT = {
     "continual.scenarios.split_tasks.order": "checked by make_scenario",
     "continual.readout.readout.scatter": "checked by empty_statistics",
     "continual.runner.TaskSchedule": "made by make_task_schedule",
+    "continual.simple_run.ContinualRuns": "made by run",
     "continual.storage.StoredBytes": "made by stored_bytes",
 }
 """Functions that are not in the table, and why."""

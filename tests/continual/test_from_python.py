@@ -3,16 +3,62 @@
 import re
 from pathlib import Path
 
+import jax
+import numpy as np
+import optax
+import pytest
+
+from sffa_jax import Network, continual, data, dense_layers, samples_from, sffa
+from sffa_jax.core import overlays
+
 PAGE = Path(__file__).parents[2] / "docs/continual.md"
 
 
-def test_replay_and_an_own_strategy_from_python():
+def test_replay_and_an_own_strategy_from_python(capsys):
     # Marked programs are files, which another test runs.
-    first, own = re.findall(r"(?<!-->\n)```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    page = PAGE.read_text()
+    first, own = re.findall(r"(?<!-->\n)```python\n(.*?)```", page, re.DOTALL)
     names = {}
     exec(first + own, names)
     # Four of five tasks are forgotten without a buffer; weight decay does not change that.
-    assert names["accuracy"] > 0.75
-    assert names["shrunk"] < 0.4
+    replay, shrunk = names["replay"], names["shrunk"]
+    assert (replay.average_accuracy > 0.75).all()
+    assert (shrunk.average_accuracy < 0.4).all()
     for program in (first, own):
-        assert len([line for line in program.splitlines() if line.strip()]) <= 20
+        assert len([line for line in program.splitlines() if line.strip()]) <= 10
+    # The page's output, but for rounding on other machines.
+    (output,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    printed = capsys.readouterr().out
+    assert re.sub(r"\d+\.\d+", "", printed).split() == re.sub(r"\d+\.\d+", "", output).split()
+    numbers = [re.findall(r"\d+\.\d+", text) for text in (printed, output)]
+    np.testing.assert_allclose(*(np.array(n, float) for n in numbers), atol=5)
+    # Each seed has its own class order, and the measures follow from the matrix.
+    assert replay.matrix.shape == (2, 5, 5)
+    np.testing.assert_allclose(replay.average_accuracy, replay.matrix[:, -1].mean(axis=-1))
+    np.testing.assert_allclose(replay.earlier_tasks, replay.matrix[:, -1, :-1].mean(axis=-1))
+    np.testing.assert_allclose(replay.newest_task, replay.matrix[:, -1, -1])
+    assert replay.stored.images == 100 * 64
+    assert not np.array_equal(replay.matrix[0], replay.matrix[1])
+
+
+def test_a_run_is_that_of_the_pure_function():
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=2)
+    settings = {"kind": "domain", "num_tasks": 5}
+    (replay, optimizer) = continual.strategies.replay(slots=20), optax.adam(1e-3)
+    runs = continual.run(model, replay, train, test, seeds=[3], batch_size=16, **settings)
+    scenario, tasks = continual.split_tasks(train, test, seed=3, **settings)
+    schedule = continual.make_task_schedule(tasks.stream, epochs=1, batch_size=16)
+    config = continual.ContinualConfig(model, scenario, replay, optimizer, schedule)
+    expected = jax.jit(lambda key: continual.run_tasks(config, key, tasks))(jax.random.key(3))
+    np.testing.assert_allclose(runs.accuracy[0], expected.accuracy, atol=1e-6)
+    np.testing.assert_allclose(runs.losses[0], expected.losses, rtol=1e-4)
+
+
+def test_a_network_of_other_labels_and_no_seed_are_refused():
+    train, test = samples_from(data.load("digits"))
+    network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    with pytest.raises(ValueError, match="`network` must have 2 classes, the labels of the domain"):
+        continual.run(network, continual.strategies.none(), train, test, kind="domain")
+    with pytest.raises(ValueError, match="`seeds` must"):
+        continual.run(network, continual.strategies.none(), train, test, seeds=[])

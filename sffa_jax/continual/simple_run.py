@@ -1,0 +1,164 @@
+"""Continual learning in one call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sffa_jax.checks import check_choice, check_integers, reject
+from sffa_jax.continual import metrics
+from sffa_jax.continual.model import Model, forward_only
+from sffa_jax.continual.problem import NEGATIVES
+from sffa_jax.continual.runner import ContinualConfig, TrainState, make_task_schedule, run_tasks
+from sffa_jax.continual.scenarios import Scenario, TaskData, split_tasks
+from sffa_jax.continual.storage import StoredBytes, stored_bytes
+from sffa_jax.continual.strategy import Strategy
+from sffa_jax.core.network import Network
+from sffa_jax.training.samples import Samples
+
+
+@dataclass(frozen=True)
+class ContinualRuns:
+    """Finished runs, one for each seed. `print` shows their mean.
+
+    Attributes:
+      seeds: one for each run.
+      scenario: tasks and labels.
+      accuracy: [seeds, tasks + 1, 1 + modules, tasks] as in `ContinualResult`.
+      losses: [seeds, tasks, steps, losses] each module's mean loss, nats.
+      states: parameters and strategy state of each run at the end.
+      stored: what the method keeps, in bytes.
+    """
+
+    seeds: tuple[int, ...]
+    scenario: Scenario
+    accuracy: np.ndarray
+    losses: np.ndarray
+    states: tuple[TrainState, ...]
+    stored: StoredBytes
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """[seeds, tasks, tasks]: the network's accuracy on each task (across) after each (down)."""
+        return self.accuracy[:, 1:, 0]
+
+    @property
+    def average_accuracy(self) -> np.ndarray:
+        """[seeds] accuracy over all tasks after the last one."""
+        return self._of_seeds(metrics.average_accuracy)
+
+    @property
+    def earlier_tasks(self) -> np.ndarray:
+        """[seeds] accuracy on the earlier tasks after the last one; NaN for a single task."""
+        return self._of_seeds(metrics.earlier_tasks)
+
+    @property
+    def newest_task(self) -> np.ndarray:
+        """[seeds] accuracy on the last task after it."""
+        return self._of_seeds(metrics.newest_task)
+
+    @property
+    def forgetting(self) -> np.ndarray:
+        """[seeds] drop from a task's best accuracy to its last; NaN for a single task."""
+        return self._of_seeds(metrics.forgetting)
+
+    def _of_seeds(self, measure: Callable[[np.ndarray], float | None]) -> np.ndarray:
+        return np.array([measure(matrix) for matrix in self.matrix], float)
+
+    def __str__(self) -> str:
+        mean = 100 * self.matrix.mean(axis=0)
+        tasks = range(1, len(mean) + 1)
+        lines = ["".join(["after task", *(f"  task {task}" for task in tasks)])]
+        for task, row in zip(tasks, mean, strict=True):
+            cells = [f"{x:8.2f}" for x in row[:task]]
+            lines.append(f"{task:10d}" + "".join(cells))
+        measures = [("accuracy", self.average_accuracy)]
+        if len(mean) > 1:
+            measures += [("earlier tasks", self.earlier_tasks), ("newest task", self.newest_task)]
+            measures += [("forgetting", self.forgetting)]
+        shown = ", ".join(f"{name} {100 * values.mean():.2f}" for name, values in measures)
+        return "\n".join([*lines, f"{shown} (%, mean over seeds: {len(self.seeds)})"])
+
+
+def run(
+    network: Network | Model,
+    strategy: Strategy,
+    training: Samples,
+    test: Samples,
+    *,
+    kind: str = "class",
+    num_tasks: int = 5,
+    epochs: float = 1.0,
+    batch_size: int = 64,
+    optimizer: optax.GradientTransformation | None = None,
+    negatives: str = "all",
+    seeds: Sequence[int] = (0,),
+) -> ContinualRuns:
+    """Learns the classes of a data set a few at a time, once for each seed.
+
+    All seeds share one compiled program and run one after another. `run_tasks` is the pure function
+    behind it, e.g. to map it over seeds with `jax.vmap`.
+
+    Args:
+      network: a forward-only network, or a `Model` (`end_to_end` for backprop).
+      strategy: the method against forgetting.
+      training, test: the splits.
+      kind: "class", "domain" or "task".
+      num_tasks: number of tasks; it must divide the number of classes.
+      epochs: passes over the samples of a task.
+      batch_size: new samples per update.
+      optimizer: each module has a separate state of it; None: Adam at 0.001.
+      negatives: wrong labels that an update tries for each sample, see `Problem`.
+      seeds: a run's seed draws its class order, weights and batches.
+
+    Raises:
+      TypeError, ValueError: as `split_tasks`, `make_task_schedule` and `forward_only`; for a
+        network of another number of labels than the scenario's, or no seed.
+
+    >>> from sffa_jax import data, dense_layers, samples_from, sffa
+    >>> from sffa_jax.continual import strategies
+    >>> from sffa_jax.core import overlays
+    >>> training, test = samples_from(data.load("digits"))
+    >>> network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    >>> result = run(network, strategies.none(), training, test)
+    >>> result.matrix.shape, result.average_accuracy.shape
+    ((1, 5, 5), (1,))
+    """
+    check_choice("run", "negatives", negatives, NEGATIVES)
+    seeds = check_integers("run", "seeds", seeds, 0)
+    if not seeds:
+        raise reject("run", "seeds", "contain at least one seed", "none")
+    divided = [split_tasks(training, test, kind=kind, num_tasks=num_tasks, seed=s) for s in seeds]
+    scenario = divided[0][0]
+    if isinstance(network, Network) and network.num_classes != scenario.num_labels:
+        raise reject(
+            "run",
+            "network",
+            f"have {scenario.num_labels} classes, the labels of the {kind} scenario",
+            network.num_classes,
+        )
+    model = forward_only(network) if isinstance(network, Network) else network
+    streams = [data.stream for _, data in divided]
+    # Of all orders, so that they share one program.
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *streams)
+    schedule = make_task_schedule(stacked, epochs=epochs, batch_size=batch_size)
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    config = ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives)
+    program = jax.jit(partial(run_tasks, config))
+    results = [
+        program(jax.random.key(seed), TaskData(stream, training, test))
+        for seed, stream in zip(seeds, streams, strict=True)
+    ]
+    states = tuple(result.state for result in results)
+    return ContinualRuns(
+        tuple(seeds),
+        scenario,
+        np.stack([np.asarray(result.accuracy, float) for result in results]),
+        np.stack([np.asarray(result.losses) for result in results]),
+        states,
+        stored_bytes(strategy, states[0].modules, states[0].strategy_state, training),
+    )

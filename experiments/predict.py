@@ -85,13 +85,13 @@ def find_network(run: Path, name: str | None) -> Path:
 
 def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any]]:
     """Yields the header and a row for each sample."""
-    names, first = saved.class_names, saved.learner.first_scored
+    names, scored = saved.class_names, saved.learner.scored
     for number, chunk in enumerate(read_chunks(files, saved, resize)):
         scores = saved.scores(chunk.images)
         if not number:
             votes = [f"layer_{layer}" for layer in range(1, len(scores) + 1)]
             yield ["file", "label", "probability", *votes]
-        summed = scores[first:].sum(axis=0)
+        summed = scores[scored].sum(axis=0)
         exponentials = np.exp(summed - summed.max(axis=-1, keepdims=True))
         probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
         for i, sample in enumerate(chunk.names):

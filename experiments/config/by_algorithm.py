@@ -21,7 +21,15 @@ OF_GOODNESS = (
     *("negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
 )
 OF_LOCAL_LOSSES = (
-    *("normalize", "first_scored", "update_order", "places", "second_term", "second_weight"),
+    *(
+        "normalize",
+        "first_scored",
+        "last_scored",
+        "update_order",
+        "places",
+        "second_term",
+        "second_weight",
+    ),
 )
 
 UNUSED = {

@@ -47,6 +47,11 @@ def check_choices(recipe: Any) -> None:
         raise reject("options", "overlay", wanted, repr(recipe.overlay), advice)
     for name in ("learning_rate", "overlay_value", "ffa_threshold", "ffa_logit_scale"):
         check_range("options", name, getattr(recipe, name), above=0)
+    if recipe.last_scored is not None:
+        check_integer("options", "last_scored", recipe.last_scored, 0, "None: the top layer.")
+    if recipe.weight_average is not None:
+        average = recipe.weight_average
+        check_range("options", "weight_average", average, above=0, at_most=1)
     check_range("options", "weight_decay", recipe.weight_decay, at_least=0)
     check_range("options", "overlay_density", recipe.overlay_density, above=0, at_most=1)
     check_range("options", "input_dropout", recipe.input_dropout, at_least=0, at_most=0.99)

@@ -38,10 +38,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "rule": (
         *("logit_scale", "eps", "measure", "ffa_threshold", "ffa_logit_scale", "ffa_measure"),
         *("normalize", "loss", "label_smoothing", "activity_rate", "clip", "score"),
-        *("first_scored", "second_term", "second_weight"),
+        *("first_scored", "last_scored", "second_term", "second_weight"),
     ),
     "training": (
         *("epochs", "batch_size", "learning_rate", "lr_schedule", "weight_decay", "optimizer"),
+        "weight_average",
         *("update_order", "adversarial"),
     ),
     "augmentation": ("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),

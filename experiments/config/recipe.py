@@ -110,6 +110,8 @@ class Recipe:
     """Contribution of each layer to a label's score: logit or probability."""
     first_scored: int = 0
     """First layer whose score counts in the prediction, from 0."""
+    last_scored: int | None = None
+    """Last layer whose score counts in the prediction; None: the top layer."""
     update_order: str = "simultaneous"
     """Layers see the activity below from before its update (simultaneous) or after it (sequential),
     or train one after another (greedy)."""
@@ -120,6 +122,9 @@ class Recipe:
     """Images per update."""
     learning_rate: float = 1e-3
     """Adam's learning rate at the start."""
+    weight_average: float | None = None
+    """Decay per update of an exponential average of the weights, which is evaluated in their place,
+    e.g. 0.999; None: no average."""
     weight_decay: float = 0.0
     """AdamW's decay, in units of the learning rate."""
     lr_schedule: str = "cosine"
@@ -251,6 +256,7 @@ class Recipe:
             make_overlay=core.overlays.none() if head else self.make_overlay(shape),
             num_classes=classes,
             first_scored=self.first_scored,
+            last_scored=self.last_scored,
             input_skip=self.input_skip,
         )
 
@@ -305,7 +311,14 @@ class Recipe:
         Raises:
           ValueError: for an invalid choice.
         """
-        steps = self.steps(algorithm, num_samples)
+        learner = self._learner(algorithm, shape, classes, self.steps(algorithm, num_samples))
+        if self.weight_average is None:
+            return learner
+        return training.averages.averaged(learner, self.weight_average)
+
+    def _learner(
+        self, algorithm: str, shape: Sequence[int], classes: int, steps: int
+    ) -> sffa_jax.Learner:
         optimizer = self.optimizer(steps)
         if algorithm == "bp":
             return sffa_jax.backprop_learner(

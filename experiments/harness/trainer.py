@@ -124,7 +124,7 @@ class Trainer:
         accuracy = accuracy_of(learner, scores, samples.labels)
         if self.describe is None:
             return accuracy, None
-        return accuracy, predictions(scores[learner.first_scored :].sum(axis=0), samples.labels)
+        return accuracy, predictions(scores[learner.scored].sum(axis=0), samples.labels)
 
     def finite(self, run: Any) -> jax.Array:
         """Returns whether the selected weights are finite: the last update's loss is not seen."""

@@ -134,6 +134,8 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
             "one",
             "Continual learning does not support it: set activity_rate=None.",
         )
+    if network.last_scored is not None:
+        raise reject("forward_only", "network", "score its top layer", network.last_scored)
     if rule.second_term is not None:
         advice = "Continual learning does not support it."
         raise reject("forward_only", "network", "have a rule without a second term", "one", advice)

@@ -30,6 +30,7 @@ class Network:
       num_classes: number of labels.
       first_scored: index of the first layer whose score counts in the prediction. Hinton leaves
         out the first hidden layer of deep networks.
+      last_scored: index of the last such layer; None: the top layer.
       input_skip: whether layers above the first receive the overlaid input as well as the activity
         below (the released code's residual connections).
 
@@ -51,6 +52,7 @@ class Network:
     num_classes: int
     first_scored: int = 0
     input_skip: bool = False
+    last_scored: int | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -61,6 +63,17 @@ class Network:
             raise reject(
                 "Network", "first_scored", f"be below {len(self.layers)} layers", self.first_scored
             )
+        if self.last_scored is not None:
+            advice = "None: the top layer."
+            check_integer("Network", "last_scored", self.last_scored, self.first_scored, advice)
+            if self.last_scored >= len(self.layers):
+                rule = f"be below {len(self.layers)} layers"
+                raise reject("Network", "last_scored", rule, self.last_scored, advice)
+
+    @property
+    def scored(self) -> slice:
+        """The layers whose scores count in the prediction."""
+        return scored_layers(self.first_scored, self.last_scored)
 
     @property
     def class_units(self) -> ClassUnits | None:
@@ -124,6 +137,11 @@ class Network:
         """Whether a layer has a trained classifier or the head of a second term."""
         is_head = self.class_units is not None and self.class_units.is_head
         return is_head or SECOND_TERM in params
+
+
+def scored_layers(first: int, last: int | None) -> slice:
+    """The layers from `first` to `last`, both included; None: to the top."""
+    return slice(first, None if last is None else last + 1)
 
 
 def _num_modules(params: Params) -> int:
@@ -329,7 +347,7 @@ def layer_scores(
 def label_scores(
     network: Network, params: NetworkParams, x: Float[Array, "batch *input"]
 ) -> Float[Array, "batch classes"]:
-    """The sum of the layers' scores, from `first_scored` on, for one batch of scaled images.
+    """The sum of the scores of the layers that count, for one batch of scaled images.
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -338,7 +356,7 @@ def label_scores(
     >>> label_scores(network, params, jnp.ones((2, 5))).shape
     (2, 3)
     """
-    return jnp.sum(layer_scores(network, params, x)[network.first_scored :], axis=0)
+    return jnp.sum(layer_scores(network, params, x)[network.scored], axis=0)
 
 
 def predict_labels(

@@ -1,9 +1,9 @@
 """Learners and training.
 
 Reading order: `learner` (the interface), `update_order` and `local` (layer-local learning),
-`backprop` (the baseline), `adversarial` and `augment` (changed images), `samples`, `fit`,
-`evaluate` (accuracy and predictions), `descriptions` and `saved` (networks on disk), `sharding` (a
-batch on several devices).
+`backprop` (the baseline), `averages` (of weights), `adversarial` and `augment` (changed images),
+`samples`, `fit`, `evaluate` (accuracy and predictions), `descriptions` and `saved` (networks on
+disk), `sharding` (a batch on several devices).
 """
 
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sffa_jax._lazy import lazy
 
 if TYPE_CHECKING:
-    from sffa_jax.training import augment
+    from sffa_jax.training import augment, averages
 
-__all__ = ["augment"]
+__all__ = ["augment", "averages"]
 
 __getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

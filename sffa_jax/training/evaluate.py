@@ -130,18 +130,40 @@ def accuracy_of(
     learner: Learner, scores: Float[Array, "layers samples classes"], labels: Int[Array, " samples"]
 ) -> Accuracy:
     """Accuracy of the scores of every layer; `evaluate` computes them."""
-
-    def accuracy(scores: Array) -> Array:
-        # argmax treats NaN as the maximum; a diverged network must not predict class 0.
-        finite = jnp.all(jnp.isfinite(scores), axis=-1)
-        correct = (jnp.argmax(scores, axis=-1) == labels) & finite
-        return jnp.mean(correct, dtype=jnp.float32)
-
-    first = learner.first_scored
-    sums = jnp.concatenate([scores[:first], jnp.cumsum(scores[first:], axis=0)])
-    cumulated = jnp.stack([accuracy(s) for s in sums])
+    accuracy = partial(_accuracy, labels)
+    scored = learner.scored
+    first, after, _ = scored.indices(len(scores))
+    sums = [scores[:first], jnp.cumsum(scores[scored], axis=0), scores[after:]]
+    cumulated = jnp.stack([accuracy(s) for s in jnp.concatenate(sums)])
     layers = jnp.stack([accuracy(s) for s in scores])
-    return Accuracy(cumulated[-1], layers, cumulated)
+    return Accuracy(cumulated[after - 1], layers, cumulated)
+
+
+def _accuracy(labels: Int[Array, " samples"], scores: Float[Array, "samples classes"]) -> Array:
+    # argmax treats NaN as the maximum; a diverged network must not predict class 0.
+    finite = jnp.all(jnp.isfinite(scores), axis=-1)
+    correct = (jnp.argmax(scores, axis=-1) == labels) & finite
+    return jnp.mean(correct, dtype=jnp.float32)
+
+
+def accuracy_of_ranges(
+    scores: Float[Array, "layers samples classes"], labels: Int[Array, " samples"]
+) -> Float[Array, "first last"]:
+    """Accuracy of the sum of the scores from each first to each last layer; 0 if last < first.
+
+    On held-out images it tells which layers should predict.
+
+    >>> scores = jnp.array([[[0.0, 1.0]], [[3.0, 0.0]]])  # two layers, one sample of class 0
+    >>> accuracy_of_ranges(scores, jnp.array([0]))
+    Array([[0., 1.],
+           [0., 1.]], dtype=float32)
+    """
+    rows = []
+    for first in range(len(scores)):
+        sums = jnp.cumsum(scores[first:], axis=0)
+        of_first = [_accuracy(labels, total) for total in sums]
+        rows.append(jnp.stack([jnp.float32(0)] * first + of_first))
+    return jnp.stack(rows)
 
 
 def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples"]:
@@ -172,4 +194,4 @@ def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples
         scores = score_samples(learner, state, images)
     else:
         scores = score_images(learner, state, images, where="predict")
-    return jnp.argmax(jnp.sum(scores[learner.first_scored :], axis=0), axis=-1)
+    return jnp.argmax(jnp.sum(scores[learner.scored], axis=0), axis=-1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sffa_jax.checks import reject, reject_type
+from sffa_jax.core.network import scored_layers
 from sffa_jax.data.arrays import to_labels
 
 State = Any
@@ -24,7 +25,8 @@ class Learner(NamedTuple):
       scores: (state, x [batch, *input]) -> [layers, batch, classes]: contribution of each layer
         to the score of each label. A network trained end to end counts as one layer.
       num_classes: number of labels.
-      first_scored: index of the first layer whose score counts in the prediction.
+      first_scored, last_scored: the first and the last layer whose score counts in the prediction;
+        None: the top layer.
       build: (optimizer=...) -> this learner with another optimizer, described in saved files. None:
         a saved state can be loaded only by passing the learner to `saved.load`.
       latents: (state, x [batch, *input]) -> activity of each hidden layer, [batch, units]; the
@@ -38,6 +40,12 @@ class Learner(NamedTuple):
     first_scored: int = 0
     build: Callable[..., "Learner"] | None = None
     latents: Callable[[State, Array], list[Array]] | None = None
+    last_scored: int | None = None
+
+    @property
+    def scored(self) -> slice:
+        """The layers whose scores count in the prediction."""
+        return scored_layers(self.first_scored, self.last_scored)
 
 
 def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:

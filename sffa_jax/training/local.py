@@ -79,20 +79,20 @@ class LayerInfo(NamedTuple):
       activity: [batch, candidates (1 if no input depends on the label), *units] that the next layer
         receives.
       body_state: state of the layer's body after this batch.
-      second_loss: [batch] the weighted second term of the rule, in training; else 0.
+      second_loss: [batch] the weighted second term of the rule, in training; else None.
     """
 
     loss: Float[Array, " batch"]
     logits: Float[Array, "batch candidates"]
     activity: Float[Array, "batch one_or_candidates *units"]
     body_state: BodyState = ()
-    second_loss: Float[Array, " batch"] | float = 0.0
+    second_loss: Float[Array, " batch"] | None = None
 
     @property
     def mean_loss(self) -> Float[Array, ""]:
         """What the layer's update minimizes."""
         mean = jnp.mean(self.loss)
-        return mean + jnp.mean(self.second_loss) if isinstance(self.second_loss, Array) else mean
+        return mean if self.second_loss is None else mean + jnp.mean(self.second_loss)
 
 
 def layer_loss(
@@ -127,7 +127,7 @@ def layer_loss(
     loss = rule.loss(logits, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
-    second: Array | float = 0.0
+    second = None
     if train and rule.second_term is not None:
         second = second_loss(network, params, h, candidates, is_target)
     return LayerInfo(loss, logits, passed_on(layer, h, key), body_state, second)
@@ -250,7 +250,7 @@ def local_learner(
         check_batch("local_learner.step", x, labels, network.num_classes)
 
         def label_scores() -> Array:
-            return jnp.sum(scores(state, x)[network.first_scored :], axis=0)
+            return jnp.sum(scores(state, x)[network.scored], axis=0)
 
         candidates = choose_negatives(key, labels, network.num_classes, label_scores)
         is_target = targets(candidates, labels, network.num_classes)
@@ -290,4 +290,13 @@ def local_learner(
         labels = predict_labels(network, state.params, x)
         return hidden_activities(network, state.params, x, labels)
 
-    return Learner(init, step, scores, network.num_classes, network.first_scored, build, latents)
+    return Learner(
+        init,
+        step,
+        scores,
+        network.num_classes,
+        first_scored=network.first_scored,
+        build=build,
+        latents=latents,
+        last_scored=network.last_scored,
+    )

@@ -128,7 +128,7 @@ class Saved(NamedTuple):
         def program(rows: Array) -> tuple[Array, Array]:
             samples = self._empty()
             scores = self.learner.scores(self.state, samples.scaled(rows))
-            summed = jnp.sum(scores[self.learner.first_scored :], axis=0)
+            summed = jnp.sum(scores[self.learner.scored], axis=0)
             return jnp.argmax(summed, axis=-1).astype(jnp.int32), jax.nn.softmax(summed)
 
         shape = export.symbolic_shape(f"samples, {self.num_features}")
@@ -138,7 +138,7 @@ class Saved(NamedTuple):
 
     def _summed(self, images: Any) -> Float[Array, "samples classes"]:
         scores = score_images(self.learner, self.state, self.scaled_images(images))
-        return jnp.sum(scores[self.learner.first_scored :], axis=0)
+        return jnp.sum(scores[self.learner.scored], axis=0)
 
 
 def save(

@@ -115,7 +115,11 @@ CASES = [
     ),
     Case(
         network.Network,
-        {"num_classes": whole(2), "first_scored": whole(0)},
+        {
+            "num_classes": whole(2),
+            "first_scored": whole(0),
+            "last_scored": whole(0, none=True),
+        },
         lambda: {
             "layers": architectures.dense_layers([4]),
             "rule": rules.sffa(),
@@ -182,6 +186,7 @@ EXEMPT = {
     "core.second_terms.SecondTerm": "made by the functions of its module",
     "core.image_layout.average_places": "part of class_units and second_terms, which check",
     "core.conv_cpu.convolve": "replaces XLA's convolution in Flax, which passes the arguments",
+    "core.network.scored_layers": "part of Network and Learner, which check",
     "core.negatives.every": "uses none of its arguments",
     "core.rules.LocalRule": "made by make_rule",
     "core.overlays.Part": "made by parts and next_input",

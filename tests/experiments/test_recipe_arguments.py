@@ -61,6 +61,8 @@ CASES = [
             "ffa_measure": choice(goodness.MEASURES),
             "negatives": choice(NEGATIVES),
             "first_scored": whole(0),
+            "last_scored": whole(0, none=True),
+            "weight_average": number(above=0, at_most=1, none=True),
             "update_order": choice(choices.UPDATE_ORDERS),
             "epochs": whole(1),
             "batch_size": whole(1),

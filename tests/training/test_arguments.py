@@ -29,6 +29,7 @@ from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.training import (
     adversarial,
     augment,
+    averages,
     backprop,
     fit,
     local,
@@ -92,6 +93,11 @@ CASES = [
             "num_classes": 3,
             "optimizer": ADAM,
         },
+    ),
+    Case(
+        averages.averaged,
+        {"decay": number(above=0, at_most=1)},
+        lambda: {"learner": backprop.backprop_learner(architectures.dense_layers([4]), 3, ADAM)},
     ),
     Case(
         local.local_learner,

@@ -21,7 +21,7 @@ from sffa_jax import (
 from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 from sffa_jax.scale.sweep import seed_keys
-from sffa_jax.training.evaluate import evaluate, score_samples
+from sffa_jax.training.evaluate import accuracy_of, accuracy_of_ranges, evaluate, score_samples
 from sffa_jax.training.fit import start, train_epoch
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import local_learner
@@ -229,3 +229,19 @@ def test_a_data_set_becomes_samples():
         assert samples.num_classes == 10
         np.testing.assert_allclose(samples.mean, mean, rtol=1e-5)
         np.testing.assert_allclose(samples.std, std, rtol=1e-5)
+
+
+def test_ranges_of_layers_by_hand():
+    """A learner that scores layers 1 and 2 has the accuracy of that range."""
+    scores = RNG.normal(size=(4, 30, 3)).astype(np.float32)
+    labels = jnp.asarray(LABELS[:30])
+    learner = LEARNERS["bp"]._replace(first_scored=1, last_scored=2)
+    found, chosen = jax.jit(
+        lambda scores: (accuracy_of_ranges(scores, labels), accuracy_of(learner, scores, labels))
+    )(scores)
+    for first, last in np.ndindex(4, 4):
+        right = scores[first : last + 1].sum(0).argmax(-1) == LABELS[:30]
+        expected = right.mean() if first <= last else 0
+        np.testing.assert_allclose(found[first, last], expected, rtol=1e-6)
+    assert chosen.network == found[1, 2]
+    assert chosen.cumulated.tolist() == [found[0, 0], found[1, 1], found[1, 2], found[3, 3]]

@@ -36,6 +36,7 @@ from sffa_jax import (
 from sffa_jax.core import second_terms
 from sffa_jax.core.network import hidden_activities
 from sffa_jax.core.rules import linear_head, with_second_term
+from sffa_jax.training.averages import averaged
 from sffa_jax.training.evaluate import score_samples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4)).astype(np.uint8)
@@ -68,7 +69,7 @@ LEARNERS = {
             ),
             overlays.none(),
             3,
-            first_scored=1,
+            last_scored=0,
         ),
         ADAM,
         negatives="all",
@@ -77,6 +78,7 @@ LEARNERS = {
         Network(conv_layers((4, 4), [4], pool=None), sffa(), overlays.image_wave((4, 4)), 3), ADAM
     ),
     "head": lambda: dense(linear_head(), overlays.none(), negatives="all"),
+    "averaged": lambda: averaged(backprop_learner(dense_layers([8]), 3, ADAM), 0.9),
     "bp": lambda: backprop_learner(dense_layers([8], activation="tanh"), 3, ADAM),
 }
 
@@ -119,7 +121,7 @@ def test_a_saved_network_predicts_the_same(tmp_path, name):
     x = SAMPLES.scaled(SAMPLES.images)
     scores = np.asarray(jax.jit(learner.scores)(state, x))
     same(jax.jit(saved.learner.scores)(saved.state, x), scores)
-    labels = scores[learner.first_scored :].sum(axis=0).argmax(axis=-1)
+    labels = scores[learner.scored].sum(axis=0).argmax(axis=-1)
     np.testing.assert_array_equal(saved.predict(IMAGES), labels)
     same(load(tmp_path / "network", learner=learner).state, state)
 

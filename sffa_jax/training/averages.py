@@ -1,0 +1,109 @@
+"""Exponential averages of weights: a learner that is evaluated with averages of its weights."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Int
+
+from sffa_jax.checks import check_range
+from sffa_jax.training.learner import Learner, State
+
+OPTIMIZER = "opt_state"
+"""Field of a learner's state that is not averaged."""
+
+
+class AveragedState(struct.PyTreeNode):
+    """A learner in training, and its averages.
+
+    Attributes:
+      state: of the learner; updates use it.
+      average: the same without optimizer states; scores use it.
+      updates: number of updates so far.
+    """
+
+    state: State
+    average: State
+    updates: Int[Array, "*runs"]
+
+    @property
+    def params(self) -> Any:
+        """The averaged parameters."""
+        return self.average.params
+
+
+def averaged(learner: Learner, decay: float | Array) -> Learner:
+    """Returns a learner that trains like `learner` and predicts with averages of its weights.
+
+    After each update, average = d average + (1 - d) weights, with d = min(decay, (1 + n) / (10 +
+    n)) after n updates, so that the drawn weights are soon forgotten. The running statistics of
+    batch normalization are averaged alike: they are those of the networks that are averaged. What
+    is no float, such as counters, is that of the last update.
+
+    Args:
+      learner: any learner.
+      decay: between 0 and 1; 0.999 averages about the last thousand updates.
+
+    Raises:
+      ValueError: for a number out of range.
+
+    Reference: Polyak & Juditsky 1992; the warm-up is that of TensorFlow's
+    ExponentialMovingAverage.
+
+    >>> import optax
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> from sffa_jax.training.backprop import backprop_learner
+    >>> learner = averaged(backprop_learner(dense_layers([4]), 3, optax.adam(1e-3)), 0.99)
+    >>> state = learner.init(jax.random.key(0), jnp.ones((1, 5)))
+    >>> learner.scores(state, jnp.ones((2, 5))).shape
+    (1, 2, 3)
+    """
+    check_range("averaged", "decay", decay, above=0, at_most=1)
+
+    def init(key: Array, x: Array) -> AveragedState:
+        state = learner.init(key, x)
+        return AveragedState(state, _evaluated(state), jnp.int32(0))
+
+    def step(state: AveragedState, key: Array, x: Array, labels: Array) -> tuple[Any, Array]:
+        new, losses = learner.step(state.state, key, x, labels)
+        count = state.updates + 1
+        rate = jnp.minimum(decay, (1 + count) / (10 + count))
+
+        def mean(old: Array, now: Array) -> Array:
+            if not jnp.issubdtype(now.dtype, jnp.floating):
+                return now
+            return old + (1 - rate).astype(now.dtype) * (now - old)
+
+        average = jax.tree.map(mean, state.average, _evaluated(new))
+        return AveragedState(new, average, count), losses
+
+    def scores(state: AveragedState, x: Array) -> Array:
+        return learner.scores(state.average, x)
+
+    def latents(state: AveragedState, x: Array) -> list[Array]:
+        assert learner.latents is not None
+        return learner.latents(state.average, x)
+
+    return learner._replace(
+        init=init,
+        step=step,
+        scores=scores,
+        build=None if learner.build is None else partial(_build, learner.build, decay),
+        latents=None if learner.latents is None else latents,
+    )
+
+
+def _build(build: Any, decay: float | Array, **changes: Any) -> Learner:
+    return averaged(build(**changes), decay)
+
+
+def _evaluated(state: State) -> State:
+    """The state without the arrays of optimizers."""
+
+    def keep(path: tuple[Any, ...], leaf: Array) -> Array | None:
+        names = [getattr(key, "name", None) for key in path]
+        return None if OPTIMIZER in names else leaf
+
+    return jax.tree_util.tree_map_with_path(keep, state)

@@ -17,8 +17,8 @@ OF_DATA = ("selection", "scaling")
 OF_SFFA = ("winners", "logit_scale", "eps", "measure")
 OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
 OF_GOODNESS = (
-    *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "class_units"),
-    *("negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
+    *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "wave"),
+    *("class_units", "negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
 )
 OF_LOCAL_LOSSES = (
     *(

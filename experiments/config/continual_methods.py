@@ -65,6 +65,13 @@ class Method(NamedTuple):
     note: str = ""
 
 
+BUFFERS: dict[str, dict[str, Any]] = {
+    "equal_tasks": {"weight": None, "balance": "class"},
+    "released": {"weight": 1.0, "balance": "task"},
+}
+"""Arguments of replay by name."""
+
+
 def _pixels(setup: Setup) -> Model:
     del setup
     return continual.features.pixels()
@@ -111,7 +118,8 @@ def _replay(setup: Setup) -> Strategy:
     moved = None
     if setup.options.memory_shift:
         moved = training.augment.shift(setup.shape, setup.options.memory_shift, setup.background)
-    return continual.strategies.replay(slots=setup.options.memory, augment=moved)
+    buffer = BUFFERS[setup.options.buffer]
+    return continual.strategies.replay(slots=setup.options.memory, augment=moved, **buffer)
 
 
 def _slda(setup: Setup) -> Strategy:

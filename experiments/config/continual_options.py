@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from experiments.config import options as shared
-from experiments.config.continual_methods import METHODS, Setup, described
+from experiments.config.continual_methods import BUFFERS, METHODS, Setup, described
 from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
@@ -18,23 +18,35 @@ from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
-RELEASED: dict[str, Any] = {"kernel": 7, "stride": 2, "pool": "none"}
-DENSE: dict[str, Any] = RELEASED | {
-    **{"channels": (), "overlay": "appended_gaussian", "class_units": "none"}
-}
+LOCAL: dict[str, Any] = {"coupling": "local", "buffer": "equal_tasks"}
+RELEASED: dict[str, Any] = {"kernel": 7, "stride": 2, "pool": "none", "class_units": "none"}
+DENSE: dict[str, Any] = RELEASED | {"channels": (), "overlay": "appended_gaussian"} | LOCAL
 PROTOCOL: dict[str, Any] = {"epochs": 2, "batch_size": 512, "memory": 500}
+RELEASED_CODE: dict[str, Any] = {"coupling": "released", "buffer": "released"}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # For the embedded digits: 287 images per task.
     "quick": DENSE | {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
     # The paper's and the released code's.
     "protocol": DENSE | PROTOCOL | {"hidden": (1400, 1400)},
-    # The released code's convolutional variant.
+    # All that the released code does in continual learning; see also `RECIPE`.
+    "released": DENSE
+    | PROTOCOL
+    | RELEASED_CODE
+    | {"hidden": (1400, 1400), "winners": 15, "overlay": "appended_pattern"},
+    # The released code's convolutions, with local losses.
     "convolution": PROTOCOL
     | RELEASED
-    | {"channels": (64, 128), "hidden": (), "overlay": "image_wave", "class_units": "none"},
+    | LOCAL
+    | {"channels": (64, 128), "hidden": (), "overlay": "image_wave"},
+    # The same with all that the released code does.
+    "released_convolution": PROTOCOL
+    | RELEASED
+    | RELEASED_CODE
+    | {"channels": (64, 128), "hidden": (), "overlay": "image_wave"},
     # The recipe's `best_convolution`.
     "best_convolution": PROTOCOL
+    | LOCAL
     | {"channels": (32, 64, 128), "hidden": (), "overlay": "none", "class_units": "learned"}
     | {"kernel": 3, "stride": 1, "pool": "max"},
 }
@@ -44,10 +56,42 @@ STRENGTHS: dict[str, dict[str, dict[str, float]]] = {
         "ewc": {"sffa": 1e3, "ffa": 1e3, "bp": 1e5},
         "si": {"sffa": 1e2, "ffa": 1e2, "bp": 1e2},
         "mas": {"sffa": 0.1, "ffa": 1.0, "bp": 1.0},
-    }
+    },
+    # The released code's 1e5, 1000 and 1. Its importance for EWC is the square of a batch's mean
+    # gradient, about 1 / 512 of the mean of squares, and its penalty has no factor of 1 / 2.
+    "released": {
+        "ewc": dict.fromkeys(ALGORITHMS, 2e5 / 512),
+        "si": dict.fromkeys(ALGORITHMS, 1e3),
+        "mas": dict.fromkeys(ALGORITHMS, 1.0),
+    },
 }
 """Strengths by preset, strategy and algorithm that differ from `METHODS`, which were chosen on
-MNIST: the best powers of ten on held-out training images of digits, class scenario, two seeds."""
+MNIST. Those of `quick` are the best powers of ten on held-out training images of digits, class
+scenario, two seeds."""
+STRENGTHS["released_convolution"] = STRENGTHS["released"]
+
+RELEASED_RECIPE: dict[str, Any] = {
+    "bias": True,
+    "initializer": "torch",
+    "overlay_value": 1.0,
+    "logit_scale": 1.0,
+    "eps": 1e-9,
+    "clip": 1e-4,
+    "ffa_winners": None,
+    "ffa_measure": "sum_square",
+    "ffa_threshold": 200.0,
+    "ffa_logit_scale": 0.01,  # the logit is 0.01 * sum of squares - 2
+}
+RECIPE: dict[str, dict[str, Any]] = {
+    # The layer above also sees image and label, and the activity as it is.
+    "released": RELEASED_RECIPE | {"overlay_density": 0.2, "input_skip": True, "normalize": "none"},
+    # The released code divides by a norm of the whole batch; here each image has its own.
+    "released_convolution": RELEASED_RECIPE | {"wave": (0.035, 0.35), "normalize": "whole"},
+}
+"""Further values of the recipe, by preset."""
+
+ACTIVATION = {("released", "sffa"): "sigmoid"}
+"""Activation by preset and algorithm; ReLU for all others."""
 
 OF_LEARNED_UNITS = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
 """Recipe values of `best_convolution` that networks with learned class units use."""
@@ -79,8 +123,8 @@ class Options(shared.Common):
     seeds: int = 3
     """Number of seeds; the seeds are 0 .. N-1, each with different weights and class order."""
     preset: str = "quick"
-    """Sizes: quick (for digits), protocol (the paper's), convolution (the released code's), or
-    best_convolution."""
+    """Sizes: quick (for digits), protocol (the paper's), convolution (the released code's),
+    best_convolution; or released, released_convolution (all that the released code does)."""
     tasks: int = 5
     """Number of tasks; the classes are divided evenly among them."""
     class_order: tuple[int, ...] | None = None
@@ -110,11 +154,15 @@ class Options(shared.Common):
     """Learning rate of the optimizer."""
     negatives: str = "hard"
     """Wrong labels that an update tries for each image: hard (one), uniform (one), or all seen."""
-    coupling: str = "local"
-    """Losses of forward-only layers: local (one per layer), or released (one of their product)."""
+    coupling: str | None = None
+    """Losses of forward-only layers: local (one per layer), or released (one of their product); the
+    preset's if left out."""
     memory: int | None = None
     """Images in the buffer of replay, derpp, agem, gdumb and class_groups_replay; the preset's if
     left out."""
+    buffer: str | None = None
+    """Replay: equal_tasks (all tasks weigh the same, the buffer is balanced over classes), or
+    released (all images weigh the same, it is balanced over tasks); the preset's if left out."""
     memory_shift: int = 0
     """Replay: largest random shift of buffered images at each use, pixels."""
     patterns: int = 20
@@ -131,8 +179,8 @@ class Options(shared.Common):
     learned maps);
     --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
-    """Units that stay active in each half of a forward-only layer (FFA: twice as many in all); None
-    keeps all."""
+    """Units that stay active in each half of a forward-only layer (FFA: twice as many in all, with
+    the released presets all); the preset's if left out: 15 with released, else all."""
     optimizer: str = "adam"
     """Optimizer of each module: adam or adagrad."""
     reset_optimizer: bool = False
@@ -156,7 +204,6 @@ class Options(shared.Common):
         """
         self.check(ALGORITHMS)
         check_choice("options", "preset", self.preset, PRESETS)
-        check_choice("options", "coupling", self.coupling, continual.model.COUPLINGS)
         check_choice("options", "negatives", self.negatives, continual.problem.NEGATIVES)
         check_names("scenarios", self.scenarios, continual.SCENARIOS)
         check_names("strategies", self.strategies, METHODS)
@@ -169,8 +216,6 @@ class Options(shared.Common):
             check_integer("options", name, getattr(self, name), 1)
         for name in ("memory_shift", "tune"):
             check_integer("options", name, getattr(self, name), 0)
-        if self.winners is not None:
-            check_integer("options", "winners", self.winners, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)
         filled = {
             name: value
@@ -180,6 +225,10 @@ class Options(shared.Common):
         for name in ("scenarios", "strategies", "algorithms"):
             filled[name] = tuple(dict.fromkeys(getattr(self, name)))
         resolved = dataclasses.replace(self, **filled)
+        if resolved.winners is not None:
+            check_integer("options", "winners", resolved.winners, 1)
+        check_choice("options", "coupling", resolved.coupling, continual.model.COUPLINGS)
+        check_choice("options", "buffer", resolved.buffer, BUFFERS)
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0, at_most=MOST_EPOCHS)
@@ -246,22 +295,24 @@ class Options(shared.Common):
         assert self.class_units is not None
         assert self.kernel is not None
         assert self.stride is not None
-        learned = {name: getattr(BEST_CONVOLUTION, name) for name in OF_LEARNED_UNITS}
-        return Recipe(
-            channels=self.channels,
-            kernel=self.kernel,
-            stride=self.stride,
-            padding="VALID" if self.pool == "none" else "SAME",
-            pool=None if self.pool == "none" else self.pool,
-            hidden=self.hidden,
-            winners=self.winners,
-            ffa_winners=None if self.winners is None else 2 * self.winners,
-            overlay=self.overlay,
-            class_units=self.class_units,
-            overlay_value=OVERLAY_VALUE[scenario.kind],
-            loss=LOSS.get(algorithm, "softmax"),
-            **(learned if self.class_units == "learned" else {}),
-        )
+        values: dict[str, Any] = {
+            "channels": self.channels,
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "padding": "VALID" if self.pool == "none" else "SAME",
+            "pool": None if self.pool == "none" else self.pool,
+            "hidden": self.hidden,
+            "activation": ACTIVATION.get((self.preset, algorithm), "relu"),
+            "winners": self.winners,
+            "ffa_winners": None if self.winners is None else 2 * self.winners,
+            "overlay": self.overlay,
+            "class_units": self.class_units,
+            "overlay_value": OVERLAY_VALUE[scenario.kind],
+            "loss": LOSS.get(algorithm, "softmax"),
+        }
+        if self.class_units == "learned":
+            values |= {name: getattr(BEST_CONVOLUTION, name) for name in OF_LEARNED_UNITS}
+        return Recipe(**values | RECIPE.get(self.preset, {}))
 
     def model(
         self, algorithm: str, scenario: continual.Scenario, shape: Sequence[int]
@@ -270,8 +321,13 @@ class Options(shared.Common):
         recipe = self.recipe(algorithm, scenario)
         if algorithm == "bp":
             return continual.end_to_end(recipe.layers("bp", shape), scenario.num_labels)
+        assert self.coupling is not None
         network = recipe.network(algorithm, shape, scenario.num_labels)
-        return continual.forward_only(network, coupling=self.coupling)
+        model = continual.forward_only(network, coupling=self.coupling)
+        if self.preset in RECIPE and scenario.kind == "domain":
+            # There the released code predicts by the mean of the layers' probabilities.
+            return model._replace(scores=core.rules.SCORES["probability"])
+        return model
 
     def model_for(self, strategy: str, setup: Setup) -> continual.Model:
         """Returns the network of a strategy: `model`, or that of the method."""

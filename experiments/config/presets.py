@@ -102,6 +102,7 @@ RELEASED_CONVOLUTION = dataclasses.replace(
     pool=None,
     winners=None,  # [C]: no top-k under convolutions
     overlay="image_wave",  # [C] overlay.py: a label is a wave over the whole image
+    wave=(0.035, 0.35),  # [C] continual_conv.py
     input_skip=False,
 )
 

@@ -46,6 +46,8 @@ class Recipe:
     """Normalization before the activation: batch, group or None."""
     dropout: float = 0.0
     """Fraction of units that training drops from what a layer passes on."""
+    bias: bool = False
+    """Hidden units have a bias."""
     initializer: str = "lecun_normal"
     """Initializer of weights: lecun_normal, or torch (uniform, as in PyTorch's linear layer)."""
     precision: str = "float32"
@@ -73,6 +75,8 @@ class Recipe:
     """Fraction of ones in appended_pattern."""
     overlay_value: float = 1.0
     """Size of an overlay's entries, in units of the scaled input."""
+    wave: tuple[float, float] = (0.1, 1.0)
+    """Smallest and largest wave number of image_wave, radians per pixel."""
     input_skip: bool = False
     """Also feed the labeled input to the layers above the first."""
     normalize: str | None = None
@@ -209,7 +213,8 @@ class Recipe:
         if self.overlay == "none":
             return core.overlays.none()
         if self.overlay == "image_wave":
-            return core.overlays.image_wave(shape)
+            lowest, highest = self.wave
+            return core.overlays.image_wave(shape, lowest=lowest, highest=highest)
         if self.overlay == "appended_pattern":
             density = self.overlay_density
             return core.overlays.appended_pattern(size=size, density=density, value=value)
@@ -232,6 +237,7 @@ class Recipe:
             "precision": self.precision,
             "normalization": self.normalization,
             "dropout": self.dropout,
+            "bias": self.bias,
         }
         if not self.channels:
             return sffa_jax.dense_layers(self.hidden, **common)

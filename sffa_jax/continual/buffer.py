@@ -1,8 +1,9 @@
-"""A class-balanced buffer of training samples with a fixed number of slots.
+"""A buffer of training samples with a fixed number of slots, balanced over classes or tasks.
 
 Every inserted sample gets a random priority; each class keeps its samples of highest priority. The
 samples of a class in the buffer are therefore a uniform draw from all its inserted samples, as in
-reservoir sampling, also after the quota of the class has decreased.
+reservoir sampling, also after the quota of the class has decreased. Tasks can take the place of
+classes.
 """
 
 import jax
@@ -10,10 +11,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_integer
+from sffa_jax.checks import check_choice, check_integer
 from sffa_jax.continual.problem import Batch, Problem
 
 EMPTY = -1
+
+BALANCES = ("class", "task")
 
 
 class Buffer(struct.PyTreeNode):
@@ -21,7 +24,8 @@ class Buffer(struct.PyTreeNode):
 
     Attributes:
       image: index of the training image in each slot.
-      class_index: its class, as the position in the order of arrival; -1 for an empty slot.
+      class_index: its class, as the position in the order of arrival, or its task in a buffer that
+        is balanced over tasks; -1 for an empty slot.
       priority: samples of highest priority stay.
     """
 
@@ -101,14 +105,22 @@ def insert(
     return jax.tree.map(lambda new, old: jnp.where(stays[front], new, old), kept, blank)
 
 
-def insert_task(problem: Problem, buffer: Buffer, key: Key[Array, ""], task: Array) -> Buffer:
-    """Inserts all samples of a task."""
+def insert_task(
+    problem: Problem, buffer: Buffer, key: Key[Array, ""], task: Array, balance: str = "class"
+) -> Buffer:
+    """Inserts all samples of a task; `balance` is one of `BALANCES`, the same at each call.
+
+    Raises:
+      ValueError: for an unknown balance.
+    """
+    check_choice("insert_task", "balance", balance, BALANCES)
     indices = problem.stream.train[task]
     padding = jnp.arange(indices.shape[0]) >= problem.stream.num_train[task]
+    groups = problem.stream.train_class_index[indices] if balance == "class" else task
     return insert(
         buffer,
         indices,
-        jnp.where(padding, EMPTY, problem.stream.train_class_index[indices]),
+        jnp.where(padding, EMPTY, groups),
         jax.random.uniform(key, indices.shape),
         problem.scenario.num_classes,
     )

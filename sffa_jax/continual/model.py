@@ -51,6 +51,7 @@ class Model(NamedTuple):
       first_scored: first module whose score counts.
       hidden: (modules, overlay, x, labels [batch]) -> activity [batch, units] of each hidden layer,
         for images with one label each (unused if no label enters the network); None: no such layer.
+      coupled: whether one loss trains all modules.
     """
 
     init: Callable[[Key[Array, ""], Array], tuple[Modules, Overlay | None]]
@@ -59,6 +60,7 @@ class Model(NamedTuple):
     scores: Callable[[Array], Array]
     first_scored: int = 0
     hidden: Callable[[Modules, Overlay | None, Array, Array], list[Array]] | None = None
+    coupled: bool = False
 
 
 def by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
@@ -163,6 +165,7 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
         jax.nn.log_sigmoid if released else rule.score,
         network.first_scored,
         hidden,
+        coupled=released,
     )
 
 

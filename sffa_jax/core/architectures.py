@@ -77,8 +77,9 @@ def dense_layers(
     precision: str = "float32",
     normalization: str | Normalization | None = None,
     dropout: float = 0.0,
+    bias: bool = False,
 ) -> tuple[Layer, ...]:
-    """Fully connected layers without bias (as in the released code), one per width.
+    """Fully connected layers, one per width.
 
     Args:
       hidden: width of each layer.
@@ -90,6 +91,8 @@ def dense_layers(
       normalization: between product and activation, one of `NORMALIZATIONS`, or a function (number
         of units) -> module; None: no normalization.
       dropout: fraction of units that training drops from what each layer passes on.
+      bias: whether units have a bias, which starts at 0. The released SFFA code has none in
+        classification, and one in continual learning.
 
     Raises:
       ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
@@ -118,7 +121,7 @@ def dense_layers(
                 )
     return tuple(
         Layer(
-            nn.Dense(units, use_bias=False, kernel_init=initializer, dtype=DTYPES[precision]),
+            nn.Dense(units, use_bias=bias, kernel_init=initializer, dtype=DTYPES[precision]),
             activation,
             winners,
             normalization=None if normalization is None else normalization(units),
@@ -143,8 +146,9 @@ def conv_layers(
     precision: str = "float32",
     normalization: str | Normalization | None = None,
     dropout: float = 0.0,
+    bias: bool = False,
 ) -> tuple[Layer, ...]:
-    """Convolutional layers without bias, one per number of channels, each on the maps below.
+    """Convolutional layers, one per number of channels, each on the maps below.
 
     Args:
       shape: (height, width) or (height, width, channels) of the images.
@@ -155,7 +159,7 @@ def conv_layers(
       pooled: numbers of the layers that pool, from 0; None: all.
       precision: type in which convolutions are computed and maps are passed on, one of `DTYPES`;
         parameters, statistics and logits keep the type of the input.
-      activation, winners, initializer, normalization, dropout: as in `dense_layers`.
+      activation, winners, initializer, normalization, dropout, bias: as in `dense_layers`.
 
     Raises:
       ValueError: for no layer, a number below 1, an unknown name, or maps that shrink to nothing.
@@ -198,7 +202,7 @@ def conv_layers(
             (kernel, kernel),
             (stride, stride),
             padding,
-            use_bias=False,
+            use_bias=bias,
             kernel_init=initializer,
             dtype=DTYPES[precision],
             conv_general_dilated=convolve,

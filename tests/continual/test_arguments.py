@@ -81,7 +81,11 @@ STRATEGY_OPTIONS = {
     "lwf": {"strength": number(at_least=0), "temperature": number(above=0)},
     "gem": {"patterns": whole(1), "strength": number(at_least=0)},
     "agem": {"slots": whole(1), "draw": whole(1)},
-    "replay": {"slots": whole(1), "weight": number(above=0, none=True)},
+    "replay": {
+        "slots": whole(1),
+        "weight": number(above=0, none=True),
+        "balance": choice(buffer.BALANCES),
+    },
     "derpp": {"slots": whole(1), "alpha": number(at_least=0), "beta": number(above=0)},
     "gdumb": {"slots": whole(1)},
 }
@@ -96,6 +100,16 @@ CASES = [
             "image": LABELS,
             "class_index": LABELS,
             "priority": LOGITS[:, 0],
+        },
+    ),
+    Case(
+        buffer.insert_task,
+        {"balance": choice(buffer.BALANCES)},
+        lambda: {
+            "problem": problem(),
+            "buffer": buffer.empty_buffer(2),
+            "key": key(),
+            "task": np.int32(0),
         },
     ),
     Case(

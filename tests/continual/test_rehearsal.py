@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_problems import KEY, after_two_tasks, make_problem, modules_of
+from small_problems import KEY, after_two_tasks, make_problem, modules_of, quadratic_model
 
 from sffa_jax.continual.strategies import derpp, gdumb, gem, joint, replay
 from sffa_jax.continual.strategies.agem import project_on_one
@@ -79,6 +79,36 @@ def test_replay_adds_as_many_old_samples_and_none_in_the_first_task():
     assert set(np.asarray(mixed.class_index)[:8]) == {2, 3}
     np.testing.assert_array_equal(np.asarray(mixed.x)[:8], new.x)
     assert np.all(np.asarray(mixed.x)[8:] > 90), "augmented"
+
+
+def test_a_buffer_may_be_balanced_over_tasks():
+    problem = make_problem()
+    with pytest.raises(ValueError, match="`balance` must be one of class, task"):
+        replay(balance="size")
+    memory, _ = after_two_tasks(replay(slots=6, balance="task"), problem)
+    assert memory.class_index.tolist() == [0] * 3 + [1] * 3
+    for task, images in enumerate(np.asarray(memory.image).reshape(2, 3)):
+        assert np.all(np.isin(images, problem.stream.train[task]))
+
+
+def test_gem_projects_the_gradient_of_a_shared_loss_as_one():
+    """Module 0 opposes its reference by less than module 1 agrees: together they agree."""
+    problem = make_problem(model=quadratic_model())
+    strategy = gem(patterns=4)
+
+    def projected(coupled):
+        coupling = problem._replace(model=problem.model._replace(coupled=coupled))
+        modules = modules_of(coupling)
+        memory = strategy.init(coupling, modules)
+        old = coupling.gradient(modules, coupling.batch(memory.image[0], jnp.int32(1)))[0]
+        own = ({"w": -0.1 * old[0]["w"]}, {"w": 10 * old[1]["w"]})
+        batch = coupling.batch(problem.stream.train[1], jnp.int32(1))
+        return own, strategy.gradients(coupling, memory, KEY, modules, own, batch)
+
+    own, used = jax.jit(lambda: projected(True))()
+    np.testing.assert_array_equal(used[0]["w"], own[0]["w"])
+    own, used = jax.jit(lambda: projected(False))()
+    assert not np.allclose(used[0]["w"], own[0]["w"])
 
 
 def test_joint_gives_every_seen_sample_the_same_weight():

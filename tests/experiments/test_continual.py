@@ -161,6 +161,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--class-order", "1", "2", "3", "12", "--tasks", "2"], "classes that have samples"),
         (["--memory", "0"], "`memory` must be at least 1, got 0"),
         (["--coupling", "loose"], "`coupling` must be one of local, released"),
+        (["--buffer", "small"], "`buffer` must be one of equal_tasks, released"),
         (["--hidden", "7"], "even number of units"),
         (["--epochs", "0"], "`epochs` must be a number above 0"),
         (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
@@ -191,6 +192,37 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message
     assert message in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_the_released_preset_does_what_the_released_code_does():
+    """Logits by the code's formulas, from layers that it would have."""
+    options, scenario = Options(preset="released").resolve(), Scenario("class", 5, 2)
+    assert (options.coupling, options.buffer, options.memory) == ("released", "released", 500)
+    h = np.float32(0.5 * np.random.default_rng(0).normal(size=1400))
+    energy = {half: np.sum(np.square(part)) for half, part in (("p", h[:700]), ("n", h[700:]))}
+    g = energy["p"] / (energy["p"] + energy["n"])
+    expected = {"sffa": np.log(g / (1 - g)), "ffa": 0.01 * sum(energy.values()) - 2}
+    for algorithm in ("sffa", "ffa"):
+        recipe = options.recipe(algorithm, scenario)
+        network = recipe.network(algorithm, (28, 28), 10)
+        assert network.rule.logit(jnp.asarray(h)) == pytest.approx(expected[algorithm], rel=1e-4)
+        assert network.input_skip
+        assert [layer.winners for layer in network.layers] == [{"sffa": 15}.get(algorithm)] * 2
+        assert all(layer.body.use_bias for layer in network.layers)
+    assert options.recipe("bp", scenario).activation == "relu"
+    waves = Options(preset="released_convolution").resolve().recipe("sffa", scenario).wave
+    assert waves == (0.035, 0.35)
+
+
+@pytest.mark.slow
+def test_the_released_preset_learns(tmp_path):
+    arguments = ["--preset", "released", "--hidden", "100", "100", "--epochs", "5", "--seeds", "1"]
+    arguments += ["--batch-size", "32", "--memory", "100", "--strategies", "replay", "gem"]
+    assert run_command(*arguments, "--scenarios", "class", "domain", "--out", str(tmp_path)) == 0
+    for record in read(tmp_path):
+        least = {("class", "replay"): 0.6, ("domain", "replay"): 0.8}
+        cell = record["scenario"], record["strategy"]
+        assert record["average_accuracy"] > least.get(cell, 0.3), cell
 
 
 def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):

@@ -55,6 +55,8 @@ def project(gradient: Params, references: Params, strength: float | Array = 0.0)
 def gem(*, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
     """Projects each module's gradient by its gradients on stored samples of earlier tasks.
 
+    The gradients of modules that share one loss are projected as one.
+
     Args:
       patterns: samples stored of each task.
       strength: lower bound of an earlier task's weight in a projected step.
@@ -89,6 +91,8 @@ def gem(*, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
             return jax.lax.cond(task < batch.task, of_task, lambda _: zeros_like(modules), task)
 
         references = jax.lax.map(reference, jnp.arange(len(stored.image)))
+        if problem.model.coupled:
+            return project(gradients, references, strength)
         return tuple(project(g, r, strength) for g, r in zip(gradients, references, strict=True))
 
     def after_task(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array
 
-from sffa_jax.checks import check_integer, check_range
-from sffa_jax.continual.buffer import Buffer, draw_batch, empty_buffer, insert_task
+from sffa_jax.checks import check_choice, check_integer, check_range
+from sffa_jax.continual.buffer import BALANCES, Buffer, draw_batch, empty_buffer, insert_task
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem, join_batches
 from sffa_jax.continual.strategy import Strategy
@@ -18,23 +18,26 @@ def replay(
     *,
     slots: int = 500,
     weight: float | Array | None = None,
+    balance: str = "class",
     augment: Augment | None = None,
 ) -> Strategy:
-    """Adds to each batch as many samples of a class-balanced buffer.
+    """Adds to each batch as many samples of a balanced buffer.
 
     Args:
       slots: capacity of the buffer, samples; it is filled after each task.
       weight: weight of a buffered sample relative to a new one; None: the number of earlier tasks,
         so that all tasks seen so far have the same weight, as in joint training.
+      balance: what has equal shares of the buffer: "class" or "task".
       augment: (key, images) -> images, applied to buffered images at each draw.
 
     Raises:
-      ValueError: for a number out of range.
+      ValueError: for a number out of range or an unknown balance.
 
     Reference: Chaudhry et al. 2019, On Tiny Episodic Memories, arXiv:1902.10486, with weight 1 and
-    no augmentation.
+    no augmentation; the released SFFA code's (Avalanche's) has weight 1 and balances tasks.
     """
     check_integer("replay", "slots", slots, 1)
+    check_choice("replay", "balance", balance, BALANCES)
     if weight is not None:
         check_range("replay", "weight", weight, above=0, advice="None: all tasks weigh the same.")
 
@@ -53,6 +56,6 @@ def replay(
         problem: Problem, buffer: Buffer, key: Array, modules: Modules, task: Array
     ) -> Buffer:
         del modules
-        return insert_task(problem, buffer, key, task)
+        return insert_task(problem, buffer, key, task, balance)
 
     return Strategy(init=init, batch=add_buffered_samples, after_task=after_task)

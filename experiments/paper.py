@@ -42,6 +42,14 @@ STEPS: dict[str, Step] = {
         "compare --dataset fashion_mnist --preset released --selection validation "
         "--scaling training"
     ),
+    **{
+        f"compare/polar_ffa_{data}_{activation}": Step(
+            f"compare --dataset {data} --preset polar_ffa --activation {activation} "
+            "--algorithms sffa"
+        )
+        for data in ("mnist", "fashion_mnist")
+        for activation in ("relu", "sigmoid", "tanh")
+    },
     "compare/mnist": Step("compare --dataset mnist --hidden 1400", _FIT),
     "compare/fashion_mnist": Step("compare --dataset fashion_mnist --hidden 1400"),
     "compare/best_mnist": Step("compare --dataset mnist --preset best", f"{_FIT} --hidden 400"),
@@ -66,6 +74,8 @@ STEPS: dict[str, Step] = {
         "continual --dataset mnist --preset protocol", f"{_TASKS} --scenarios class"
     ),
     "continual/fashion_mnist": Step("continual --dataset fashion_mnist --preset protocol"),
+    "continual/released_mnist": Step("continual --dataset mnist --preset released"),
+    "continual/released_fashion_mnist": Step("continual --dataset fashion_mnist --preset released"),
     "continual/mnist_released": Step(
         "continual --dataset mnist --preset protocol --coupling released --scenarios class "
         "--strategies replay --algorithms sffa ffa",
@@ -138,6 +148,7 @@ from experiments.harness.signals import run_python
 
 TITLES = {
     "classification": "Classification",
+    "port": "Known settings",
     "continual": "Continual learning",
     "elsewhere": "Numbers from elsewhere",
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.claims import machine_time, verdicts
-from experiments.claims.published import CONTINUAL_PAPER
+from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import failures
@@ -214,6 +214,14 @@ def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     return [header, *([*row[:rule], labels[row[rule]], *row[rule + 1 :]] for row in rows)]
 
 
+def in_figure(dataset: str, scenario: str, strategy: str) -> str:
+    """Returns SFFA's and backprop's accuracy in the paper's figure; empty if it is not there."""
+    if (dataset, scenario) not in FIGURE or strategy not in STRATEGIES:
+        return ""
+    pair = FIGURE[dataset, scenario][STRATEGIES.index(strategy)]
+    return " / ".join(f"{number:.2f}" for number in pair)
+
+
 def continual(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run, scenario and strategy: final accuracy over all tasks."""
     table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
@@ -231,7 +239,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
                     SCENARIO_NAMES[scenario].removesuffix("-incremental"),
                     method_label(strategy),
                     *cells,
-                    CONTINUAL_PAPER.get((run.options["dataset"], scenario, strategy), ""),
+                    in_figure(run.options["dataset"], scenario, strategy),
                 ]
             )
     return table

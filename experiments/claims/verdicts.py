@@ -54,78 +54,129 @@ def our_number(claim: Claim, values: Sequence[float]) -> str:
 
 
 def published_number(claim: Claim) -> str:
-    """Formats the published number or range; ≈ marks one that was read off a plot."""
-    if claim.number is None:
-        return "-"
-    ends = claim.number if isinstance(claim.number, tuple) else (claim.number,)
-    return ("≈ " if claim.source == "P" else "") + " to ".join(f"{end:g}" for end in ends)
+    """Formats the published number."""
+    return "-" if claim.number is None else f"{claim.number:g}"
 
 
-def verdict(claim: Claim, values: Sequence[float]) -> str:
-    """Compares our interval with the published number, or with the released code's if there is no
-    published one.
+WIDEST = 2.0
+"""Largest half-width of an interval that reproduces a number, points."""
 
-    A number that was read off a plot, or that comes from one seed of the released code, is taken
-    to be uncertain by one point.
+
+def verdict(claim: Claim, values: Sequence[float], *, same_settings: bool = False) -> str:
+    """Compares our interval with the published number.
+
+    An interval below five seeds is their range.
+
+    Args:
+      claim: holds the number.
+      values: our accuracies.
+      same_settings: whether they were made with the publication's settings.
+
+    Returns:
+      "exceeded" or "not reached" if the whole interval is above or below the number. Otherwise
+      "undecided" for a half-width of `WIDEST` or more and for one seed, else "reproduced" with the
+      same settings and "level" with others. "-" without number or values.
     """
-    number = claim.released if claim.number is None else claim.number
-    if number is None or not values:
+    if claim.number is None or not values:
         return "-"
-    least, greatest = number if isinstance(number, tuple) else (number, number)
     ours = intervals.mean_interval(values, intervals.UNIT)
-    mean, low, high = (100 * number for number in (ours.mean, *ours.ends))
-    uncertainty = 1.0 if claim.number is None or claim.source == "P" else 0.0
-    if low > greatest + uncertainty:
+    low, high = (100 * end for end in ours.ends)
+    if claim.median:
+        return "exceeded" if low > claim.number else "not reached"
+    if len(values) == 1 or (low <= claim.number <= high and (high - low) / 2 >= WIDEST):
+        return "undecided"
+    if low > claim.number:
         return "exceeded"
-    if mean >= least - uncertainty:
-        return "reproduced"
-    return "below, within the interval" if high >= least - uncertainty else "not reached"
+    if high < claim.number:
+        return "not reached"
+    return "reproduced" if same_settings else "level"
 
 
 def verdicts(claim: Claim, best: Sequence[float], paper_settings: Sequence[float]) -> str:
     """Joins the verdicts on both runs, and the reason if a number is not reached."""
     parts = [verdict(claim, best)]
     if paper_settings:
-        parts.append(f"its settings: {verdict(claim, paper_settings)}")
-    if claim.number is None and claim.released is not None and best:
-        parts = [f"{part}, to the released code" for part in parts]
-    missed = any("not reached" in part or "below" in part for part in parts)
+        parts.append(f"its settings: {verdict(claim, paper_settings, same_settings=True)}")
+    missed = any("not reached" in part for part in parts)
     return "; ".join(parts) + (f" ({claim.reason})" if missed and claim.reason else "")
 
 
 def table(root: Path, kind: str) -> list[list[str]]:
-    """Makes a row for each claim.
+    """Makes the rows of one kind of claims.
 
     Args:
       root: holds the folders of results.
       kind: one of `CLAIMS`.
     """
     reader = cache(load_results)  # many rows are made from one folder
-    if kind == "elsewhere":
-        rows = [["What", "Published in", "Published", "Ours", "By", "Verdict"]]
-        for claim in CLAIMS[kind]:
-            best = accuracies(root, claim, claim.best, reader)
-            rows.append(
-                [
-                    *(claim.task, claim.origin, published_number(claim), our_number(claim, best)),
-                    *(ALGORITHM_NAMES[claim.algorithm], verdicts(claim, best, [])),
-                ]
-            )
-        return rows
-    rows = [["What", "Algorithm", "Paper", "Released code", "Ours, its settings", "Ours, best"]]
-    rows[0].append("Verdict")
-    for claim in CLAIMS[kind]:
-        paper_settings = accuracies(root, claim, claim.paper_settings, reader)
-        best = accuracies(root, claim, claim.best, reader)
-        rows.append(
-            [
-                claim.task,
-                ALGORITHM_NAMES[claim.algorithm],
-                published_number(claim),
-                "-" if claim.released is None else f"{claim.released:g}",
-                "-" if claim.paper_settings is None else our_number(claim, paper_settings),
-                our_number(claim, best),
-                verdicts(claim, best, paper_settings),
+
+    def ours(claim: Claim) -> tuple[list[float], list[float]]:
+        selections = (claim.paper_settings, claim.best)
+        first, second = (accuracies(root, claim, selection, reader) for selection in selections)
+        return first, second
+
+    makers = {"continual": continual_table, "elsewhere": elsewhere_table, "port": port_table}
+    return makers.get(kind, classification_table)(CLAIMS[kind], ours)
+
+
+Ours = Callable[[Claim], tuple[list[float], list[float]]]
+"""Returns our accuracies with the publication's settings, and the best."""
+
+
+def classification_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]:
+    """Makes a row for each claim of the paper on classification."""
+    rows = [["What", "Algorithm", "Paper", "Ours, its settings", "Ours, best", "Verdict"]]
+    for claim in claims:
+        paper_settings, best = ours(claim)
+        name, number = ALGORITHM_NAMES[claim.algorithm], published_number(claim)
+        numbers = [our_number(claim, values) for values in (paper_settings, best)]
+        rows.append([claim.task, name, number, *numbers, verdicts(claim, best, paper_settings)])
+    return rows
+
+
+def elsewhere_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]:
+    """Makes a row for each number of another publication."""
+    rows = [["What", "Published in", "Published", "Ours", "By", "Verdict"]]
+    for claim in claims:
+        _, best = ours(claim)
+        published = [claim.task, claim.origin, published_number(claim)]
+        name = ALGORITHM_NAMES[claim.algorithm]
+        rows.append([*published, our_number(claim, best), name, verdicts(claim, best, [])])
+    return rows
+
+
+def port_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]:
+    """Makes a row for each accuracy whose settings are published, with the difference from it."""
+    rows = [["Data, activation", "Authors", "Ours", "Ours - authors, points"]]
+    for claim in claims:
+        values, _ = ours(claim)
+        difference = f"{100 * np.mean(values) - (claim.number or 0):+.2f}" if values else "-"
+        rows.append([claim.task, published_number(claim), our_number(claim, values), difference])
+    return rows
+
+
+def continual_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]:
+    """Makes a row for each scenario and strategy, with all three algorithms."""
+    by_task: dict[str, dict[str, Claim]] = {}
+    for claim in claims:
+        by_task.setdefault(claim.task, {})[claim.algorithm] = claim
+    head = ["What"]
+    for name in ("SFFA", "Backprop"):
+        head += [f"{name}: paper (its code)", "ours: its settings / best", "verdict"]
+    rows = [[*head, "FFA: its code", "ours: its settings / best"]]
+    for task, of_algorithm in by_task.items():
+        row = [task]
+        for algorithm in ("sffa", "bp", "ffa"):
+            claim = of_algorithm[algorithm]
+            paper_settings, best = ours(claim)
+            code = "-" if claim.released is None else f"{claim.released:g}"
+            numbers = [
+                our_number(claim, values) if values else "-" for values in (paper_settings, best)
             ]
-        )
+            if algorithm == "ffa":
+                row += [code, " / ".join(numbers)]
+            else:
+                row += [f"{published_number(claim)} ({code})", " / ".join(numbers)]
+                row.append(verdicts(claim, best, paper_settings))
+        rows.append(row)
     return rows

@@ -44,11 +44,14 @@ RELEASED = Recipe(
 
 # A reconstruction of the settings behind the paper's accuracies, which it does not give. `released`
 # trains FFA: [C] train.py, network_type "ANN". SFFA's layer in [C] has a sigmoid beside its ReLU,
-# and its continual learning uses the sigmoid and this rate. FFA and backprop keep `released`.
+# and its continual learning uses the sigmoid and this rate. FFA and backprop keep `released`'s.
 PAPER = dataclasses.replace(
     RELEASED,
     activation="sigmoid",  # [C] double_network.py, commented out; networks_cl/network/ff_network.py
     learning_rate=1e-3,  # [C] continual.py
+    # [C] overlay.py's default, used in continual.py. On held-out images of Fashion-MNIST (mean of
+    # the last 5 of 15 epochs, two seeds): 87.6 %, with 0.1 87.3 %.
+    overlay_density=0.2,
     selection="last",  # trains on all images, as [C] does, and leaves the test set alone
     scaling="training",  # the same number for MNIST, the set's own for the others
 )
@@ -129,7 +132,10 @@ BEST_CONVOLUTION = dataclasses.replace(
 
 OWN_VALUES: dict[str, dict[str, dict[str, Any]]] = {
     # FFA's threshold of 2 is out of reach of a mean of squares of sigmoids.
-    "paper": {name: {"activation": "relu", "learning_rate": 1e-4} for name in ("ffa", "bp")},
+    "paper": {
+        "ffa": {"activation": "relu", "learning_rate": 1e-4, "overlay_density": 0.1},
+        "bp": {"activation": "relu", "learning_rate": 1e-4},
+    },
     # At 1e-2, one of three seeds of backprop did not learn. On 1000 held-out images of MNIST (4
     # epochs on 11 000, three seeds): 98.4 % at 1e-3, 98.7 % at 3e-3.
     "best_convolution": {"bp": {"learning_rate": 3e-3}},

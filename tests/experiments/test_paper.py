@@ -42,6 +42,7 @@ def test_steps_run_in_order_and_the_pages_are_written(tmp_path, monkeypatch):
     assert started == ["experiments.symmetry", "experiments.latents", "experiments.report"]
     page = (tmp_path / "reproduction.md").read_text()
     assert "| MNIST, one hidden layer | SFFA | 97.87 |" in page
+    assert "| MNIST, sigmoid | 97.58 | not run | - |" in page
     assert "| MNIST, FFA | [Polar-FFA]" in page
 
 

@@ -16,7 +16,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "no activity term": ("activity_rate",),
     "no clipping": ("clip",),
     "no winners": ("winners", "ffa_winners", "pass_winners_only"),
-    "label code": ("overlay", "class_units", "wave"),
+    "label code": ("overlay", "class_units", "wave", "overlay_density"),
     "input skip": ("input_skip",),
     "normalization": ("normalize",),
     "what layers add up": ("score",),

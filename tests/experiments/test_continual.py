@@ -216,13 +216,13 @@ def test_the_released_preset_does_what_the_released_code_does():
 
 @pytest.mark.slow
 def test_the_released_preset_learns(tmp_path):
+    """SFFA; FFA's logit needs more units than the digits."""
     arguments = ["--preset", "released", "--hidden", "100", "100", "--epochs", "5", "--seeds", "1"]
     arguments += ["--batch-size", "32", "--memory", "100", "--strategies", "replay", "gem"]
-    assert run_command(*arguments, "--scenarios", "class", "domain", "--out", str(tmp_path)) == 0
-    for record in read(tmp_path):
-        least = {("class", "replay"): 0.6, ("domain", "replay"): 0.8}
-        cell = record["scenario"], record["strategy"]
-        assert record["average_accuracy"] > least.get(cell, 0.3), cell
+    arguments += ["--scenarios", "class", "--algorithms", "sffa", "--out", str(tmp_path)]
+    assert run_command(*arguments) == 0
+    gem, replay = (record["average_accuracy"] for record in read(tmp_path))
+    assert (gem > 0.6, replay > 0.8) == (True, True)
 
 
 def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):

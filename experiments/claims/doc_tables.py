@@ -245,6 +245,14 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
+def beside(runs: Sequence[Results]) -> list[list[str]]:
+    """The rows of `continual` that all runs have, those of one setting under each other."""
+    header, *rows = continual(runs)
+    cells = [tuple(row[1:3]) for row in rows]
+    shared = [cell for cell in dict.fromkeys(cells) if cells.count(cell) == len(runs)]
+    return [header, *(row for cell in shared for row in rows if tuple(row[1:3]) == cell)]
+
+
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     """Returns forgetting, storage and time of the class scenario, in the order of storage."""
     (run,) = runs
@@ -328,6 +336,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "sizes": sizes,
     "imbalance": imbalance,
     "continual": continual,
+    "beside": beside,
     "continual_cost": continual_cost,
     "remembering": remembering,
     "claims": claims,

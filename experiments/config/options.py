@@ -33,7 +33,7 @@ RUNTIME_OPTIONS = (
 )
 """Options that set where and how runs are computed; they do not affect results."""
 
-GRID_OPTIONS = ("algorithms", "seeds", "scenarios", "strategies", "cases")
+GRID_OPTIONS = ("algorithms", "seeds", "scenarios", "strategies", "cases", "only")
 """Options that list what is run; a later start in the same folder may add to them."""
 
 RESUMABLE_OPTIONS = (*RUNTIME_OPTIONS, *GRID_OPTIONS, "save_networks")
@@ -259,8 +259,8 @@ class Options(Common):
     """Options of the experiments that train by a recipe."""
 
     preset: str = "default"
-    """Recipe that other options change: default, best, paper, released, polar_ffa, best_convolution
-    or released_convolution."""
+    """Recipe that other options change: default, best, paper, released, polar_ffa,
+    best_convolution, deep_convolution or released_convolution."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = PRESETS["default"]
     by_algorithm: ByAlgorithm = dataclasses.field(default_factory=dict)
     """Any option of the recipe may be set for one algorithm: --bp.learning-rate 3e-3."""

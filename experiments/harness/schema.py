@@ -113,6 +113,7 @@ ROWS: dict[str, Pattern] = {
         "layers?": {"hoyer": [Maybe(NUMBER)], ANY: [Maybe(NUMBER)]},
     },
     "ablation": TRAINED | {"setting": TEXT, "changes": OBJECT},
+    "records": TRAINED | {"setting": TEXT, "recipe": OBJECT, "images": COUNT, "tested_on": TEXT},
     "robustness": TRAINED | {"setting": TEXT, "changes": {"hidden": [COUNT]}},
     "symmetry": RUN
     | {"setting": TEXT, "gradient_norms": [[[Maybe(NUMBER)]]], "probe_accuracy": FRACTION},
@@ -167,13 +168,14 @@ COMMON_OPTIONS = {
     "algorithms": [ALGORITHM],
     "seeds": COUNT,
     "epochs?": POSITIVE,
-    "by_algorithm?": {"ffa?": OBJECT, "sffa?": OBJECT, "bp?": OBJECT},
+    "by_algorithm?": {"ffa?": OBJECT, "sffa?": OBJECT, "bp?": OBJECT, "head?": OBJECT},
 }
 WIDTHS = {"hidden": (COUNT,), "channels?": (COUNT,)}
 OPTIONS: dict[str, Pattern] = {
     "compare": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "latents": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "ablation": COMMON_OPTIONS | {"start": TEXT, "end": TEXT},
+    "records": COMMON_OPTIONS | {"only": (TEXT,)},
     "robustness": COMMON_OPTIONS | WIDTHS | {"preset": TEXT, "failed_below": NUMBER},
     "symmetry": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "continual": COMMON_OPTIONS | {"scenarios": [one_of(*SCENARIOS)], "strategies": [TEXT]},
@@ -195,6 +197,7 @@ CONFIG = {
     "part?": {"number": COUNT, "of": COUNT, "runs": COUNT},
     "placements?": {ANY: one_of(*MODES)},
     "tuned?": {ANY: {ANY: NUMBER}},
+    "scored?": {ANY: [COUNT]},
 }
 
 

@@ -14,6 +14,7 @@ SECTIONS = {
     "symmetry": "symmetry_tables",
     "latents": "latents_tables",
     "ablation": "ablation_tables",
+    "records": "record_tables",
     "robustness": "robustness_tables",
     "continual": "continual_report",
     "benchmark": "benchmark_tables",

@@ -13,7 +13,7 @@ from experiments.harness.records import changed_options, merged_grid
 
 COMMANDS = (
     *("ablation", "benchmark", "compare", "continual", "latents", "merge", "paper", "report"),
-    *("robustness", "symmetry", "tune"),
+    *("records", "robustness", "symmetry", "tune"),
 )
 
 
@@ -126,7 +126,7 @@ def test_values_of_one_algorithm(words, by_algorithm):
         (["--bp.learning-rate", "-1"], "`learning_rate` must be a number above 0"),
         (["--bp.learning-rat", "1"], "Unknown option --bp.learning-rat. Did you mean --bp.learn"),
         (["--bp.seeds", "1"], "Unknown option --bp.seeds."),
-        (["--pb.epochs", "1"], "`by_algorithm` must be one of bp, ffa, sffa, got 'pb'"),
+        (["--pb.epochs", "1"], "`by_algorithm` must be one of bp, ffa, head, sffa, got 'pb'"),
         (["--bp.epochs", "many"], "--epochs"),
     ],
 )

@@ -36,7 +36,8 @@ def test_every_preset_takes_a_step(preset, algorithm):
     size: dict = {"hidden": (64, 64) if PRESETS[preset].winners else (16,)}
     shape = (4, 5)
     if PRESETS[preset].channels:
-        size, shape = {"channels": (4, 6)}, (20, 22)
+        size = {"channels": (4, 6), "pooled": (), "first_scored": 1}
+        shape = (20, 22)
     recipe = dataclasses.replace(PRESETS[preset], **size, batch_size=8, epochs=1)
     recipe.check()
     learner = recipe.learner(algorithm, shape, 3, num_samples=32)

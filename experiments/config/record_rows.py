@@ -1,0 +1,186 @@
+"""The rows of `experiments.records`: a data set, a recipe and the algorithms that train by it.
+
+Learning rates of backprop and of the local heads are those of the probes on held-out images; no
+setting was chosen on a test set.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.config.by_algorithm import is_used, recipe_for
+from experiments.config.presets import BEST, DEEP_CONVOLUTION
+from experiments.config.recipe import Recipe
+from sffa_jax.checks import reject
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table of records.
+
+    Attributes:
+      dataset: name of the data set.
+      recipe: of all algorithms.
+      own: values of one algorithm, by algorithm and option.
+      algorithms: that the row compares.
+      images: number of training images; the test split is then 4000 other training images. None:
+        all, and the test set.
+    """
+
+    dataset: str
+    recipe: Recipe
+    own: Mapping[str, Mapping[str, Any]]
+    algorithms: tuple[str, ...] = ("sffa", "ffa", "head", "bp")
+    images: int | None = None
+
+    @property
+    def chooses_layers(self) -> bool:
+        """Whether the layers that predict are chosen on held-out images."""
+        return self.images is None and self.recipe.depth > 1
+
+    def recipe_of(self, algorithm: str) -> Recipe:
+        """Returns the recipe of one algorithm."""
+        return recipe_for(self.recipe, self.own.get(algorithm, {}))
+
+
+SLOWER = {name: {"learning_rate": 1e-3} for name in ("head", "bp")}
+JITTER: dict[str, Any] = {"shift": 2, "rotation": 10.0, "zoom": 0.1}
+CROP: dict[str, Any] = {"shift": 4, "edges": "reflect", "flip": True}
+
+DENSE = dataclasses.replace(
+    BEST,
+    hidden=(2000, 2000, 2000),
+    normalization="batch",
+    overlay="none",
+    class_units="learned",
+    normalize="whole",
+    logit_scale=24.0,
+    eps=1e-3,
+    label_smoothing=0.1,
+    input_dropout=0.0,
+    adversarial=None,
+    epochs=100,
+    batch_size=256,
+    learning_rate=2e-3,
+    lr_schedule="one_cycle",
+    weight_average=0.999,
+)
+"""Dense layers with batch normalization; the input contains no label."""
+
+TWO_CORES = dataclasses.replace(
+    DEEP_CONVOLUTION,
+    channels=(32, 64, 128, 128),
+    pooled=(0, 1, 2),
+    places=4096,
+    first_scored=3,
+    precision="float32",
+    epochs=20,
+)
+"""What two cores train in two hours."""
+
+FEW = dataclasses.replace(
+    DEEP_CONVOLUTION,
+    channels=(32, 64, 128),
+    pooled=(),
+    places=4096,
+    dropout=0.0,
+    weight_average=None,
+    first_scored=2,
+    precision="float32",
+    epochs=10,
+    batch_size=128,
+    shift=2,
+    cutout=0,
+)
+"""The network of the ablation, which predicts by its last layer."""
+
+
+def _few(*algorithms: str, **changes: Any) -> Row:
+    recipe = dataclasses.replace(FEW, **changes)
+    return Row("cifar10", recipe, SLOWER, algorithms or ("sffa",), images=6000)
+
+
+ROWS: dict[str, Row] = {
+    "mnist_convolution": Row(
+        "mnist",
+        dataclasses.replace(
+            DEEP_CONVOLUTION, epochs=60, cutout=0, flip=False, edges="background", **JITTER
+        ),
+        SLOWER,
+    ),
+    "fashion_convolution": Row(
+        "fashion_mnist",
+        dataclasses.replace(DEEP_CONVOLUTION, shift=2, edges="background", epochs=100),
+        SLOWER,
+    ),
+    "cifar10_convolution": Row("cifar10", DEEP_CONVOLUTION, SLOWER),
+    "cifar10_2_cores": Row("cifar10", TWO_CORES, SLOWER),
+    "mnist_dense": Row("mnist", dataclasses.replace(DENSE, **JITTER), SLOWER),
+    "fashion_dense": Row("fashion_mnist", dataclasses.replace(DENSE, shift=2, flip=True), SLOWER),
+    "cifar10_dense": Row("cifar10", dataclasses.replace(DENSE, **CROP), SLOWER),
+    "few_images": _few("sffa", "ffa", "head", "bp"),
+    "few_without_normalization": _few("sffa", "head", normalization=None),
+    "few_group_normalization": _few(normalization="group"),
+    "few_all_places": _few(places=None),
+    "few_512_places": _few(places=512),
+    "few_scale_6": _few(logit_scale=6.0),
+    "few_scale_12": _few(logit_scale=12.0),
+    "few_scale_40": _few(logit_scale=40.0),
+    "few_contrast": _few("sffa", "head", second_term="contrast"),
+    "few_similarity": _few(second_term="similarity"),
+    "few_similarity_head": _few(second_term="similarity_head"),
+    "few_pairs": _few(second_term="pairs"),
+    "few_without_augmentation": _few(shift=0, flip=False),
+    "few_twice_as_wide": _few(channels=(64, 128, 256)),
+    "few_one_more_layer": _few(channels=(32, 64, 128, 128), pooled=(0, 1, 2), first_scored=3),
+}
+"""Rows by name; those of few images are an ablation."""
+
+
+def rows_of(dataset: str, only: tuple[str, ...]) -> dict[str, Row]:
+    """Returns the rows of a data set that are asked for; none named: all.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    for name in only:
+        if name not in ROWS:
+            raise reject("options", "only", f"name some of {', '.join(ROWS)}", repr(name))
+    return {
+        name: row
+        for name, row in ROWS.items()
+        if row.dataset == dataset and (name in only or not only)
+    }
+
+
+def augmentation_of(recipe: Recipe) -> str:
+    """Returns the augmentation of a recipe in words.
+
+    >>> augmentation_of(Recipe(shift=4, edges="reflect", flip=True))
+    'shift 4 (mirrored edges), flip'
+    """
+    edges = " (mirrored edges)" * (recipe.edges == "reflect")
+    words = [
+        f"rotation {recipe.rotation:g}°" if recipe.rotation else "",
+        f"zoom {recipe.zoom:g}" if recipe.zoom else "",
+        f"shift {recipe.shift}{edges}" if recipe.shift else "",
+        "flip" if recipe.flip else "",
+        f"cutout {recipe.cutout}" if recipe.cutout else "",
+        f"input dropout {recipe.input_dropout:g}" if recipe.input_dropout else "",
+        f"adversarial {recipe.adversarial:g}" if recipe.adversarial else "",
+    ]
+    return ", ".join(word for word in words if word) or "none"
+
+
+def votes_of(recipe: Recipe, algorithm: str) -> str:
+    """Returns the layers whose scores predict, from 1.
+
+    >>> votes_of(Recipe(hidden=(8, 8), first_scored=1), "sffa")
+    'layer 2'
+    """
+    if not is_used(recipe, algorithm, "first_scored"):
+        return "read-out"
+    first = recipe.first_scored + 1
+    last = recipe.depth if recipe.last_scored is None else recipe.last_scored + 1
+    return f"layer {last}" if first == last else f"sum of layers {first} to {last}"

@@ -1,0 +1,157 @@
+"""Records: deep networks of local SFFA layers beside FFA, local linear heads and backprop.
+
+    python -m experiments.records --dataset cifar10 --data-dir DIR --only cifar10_2_cores
+
+Each row is a recipe of `experiments/config/record_rows.py`. The command resumes: interrupt it at
+any time and run it again. `timeout -s INT 235 python -m experiments.records ...` is a step of four
+minutes.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from experiments.config.cli import answer_usage
+from experiments.config.options import Common
+from experiments.config.record_rows import ROWS, rows_of
+from sffa_jax.checks import check_choice, reject
+
+
+@dataclass(frozen=True)
+class Options(Common):
+    """Train the rows of the table of records: SFFA, FFA, local linear heads and backprop."""
+
+    dataset: str = "all"
+    """Rows of this data set: mnist, fashion_mnist, cifar10, or all, each in its own folder."""
+    algorithms: tuple[str, ...] = ("sffa", "ffa", "head", "bp")
+    """Algorithms, of those that a row names: sffa, ffa, bp; and a control, head (a local linear
+    classifier)."""
+    seeds: int = 3
+    """Number of seeds; the seeds are 0 .. N-1."""
+    only: tuple[str, ...] = ()
+    """Rows to train, by name; none given: all."""
+
+    def parts(self) -> list[Self]:
+        """Returns the options of each data set."""
+        known = tuple(dict.fromkeys(row.dataset for row in ROWS.values()))
+        check_choice("options", "dataset", self.dataset, (*known, "all"))
+        chosen = [
+            name for name in known if self.dataset in (name, "all") and rows_of(name, self.only)
+        ]
+        if not chosen:
+            rule = f"name rows of {self.dataset}: {', '.join(rows_of(self.dataset, ()))}"
+            raise reject("options", "only", rule, ", ".join(self.only))
+        folder = self.out or Path("runs/records")
+        return [
+            dataclasses.replace(
+                self,
+                dataset=name,
+                only=tuple(rows_of(name, self.only)),
+                out=self.out if self.dataset == name and self.out else folder / name,
+            )
+            for name in chosen
+        ]
+
+
+if __name__ == "__main__":
+    answer_usage(Options, "records")
+
+from rich.console import Console
+
+from experiments.config.recipe import Recipe
+from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.record_runs import choose_layers, of_few_images
+from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import Splits, load_dataset, make_splits
+from experiments.harness.trainer import train_runs
+from experiments.reports.names import ALGORITHM_NAMES
+from sffa_jax.data import Dataset
+
+
+def make_plan(options: Options) -> Plan:
+    """One cell for each algorithm and row."""
+    dataset = load_dataset(options)
+    rows = rows_of(options.dataset, options.only)
+
+    @cache
+    def dataset_of(name: str) -> Dataset:
+        images = rows[name].images
+        return dataset if images is None else of_few_images(dataset, images)
+
+    def splits_of(name: str) -> Splits:
+        return make_splits(dataset_of(name), rows[name].recipe, options.validation)
+
+    cells = [
+        Cell({"algorithm": algorithm, "setting": name}, row)
+        for name, row in rows.items()
+        for algorithm in row.algorithms
+        if algorithm in options.algorithms
+    ]
+    for name, row in rows.items():
+        row.recipe.check()
+        splits = splits_of(name)
+        for algorithm in row.algorithms:
+            splits.check(row.recipe_of(algorithm), algorithm)
+    data = splits.record
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
+        console = Console()
+        for cell, seeds in missing:
+            row, name, algorithm = cell.content, cell.names["setting"], cell.names["algorithm"]
+            shared: dict[str, Any] = {
+                "console": console,
+                "every_seconds": options.checkpoint_seconds,
+            }
+            label = f"{name}, {ALGORITHM_NAMES[algorithm]}"
+            recipe: Recipe = row.recipe_of(algorithm)
+            if row.chooses_layers and algorithm != "bp":
+                known = folder.config.get("scored", {})
+                if label not in known:
+                    pilot = {
+                        "label": f"{label}, layers",
+                        "checkpoints": folder.checkpoints("layers"),
+                    }
+                    layers = choose_layers(
+                        recipe, algorithm, dataset_of(name), options, **pilot, **shared
+                    )
+                    known = known | {label: layers}
+                    folder.keep(scored=known)
+                first, last = known[label]
+                recipe = dataclasses.replace(recipe, first_scored=first, last_scored=last)
+            splits = splits_of(name)
+            for records in train_runs(
+                recipe,
+                algorithm,
+                seeds,
+                splits,
+                options.placement,
+                label=label,
+                checkpoints=folder.checkpoints(algorithm),
+                events=folder.events((algorithm, name, f"seed-{seed}") for seed in seeds),
+                choose=folder.placement,
+                **shared,
+            ):
+                about = {
+                    "recipe": dataclasses.asdict(recipe),
+                    "images": splits.num_training,
+                    "tested_on": "test set" if row.images is None else "held-out training images",
+                }
+                for record in records:
+                    del record["history"]  # learning curves would make the results large
+                yield [{**cell.names, **about, **record} for record in records]
+
+    return Plan(cells, run, {"dataset": options.dataset}, data)
+
+
+def main(options: Options) -> None:
+    """Trains the runs that the output folders lack and writes their reports."""
+    for part in options.parts():
+        run_experiment("records", part, make_plan)
+
+
+if __name__ == "__main__":
+    sys.exit(execute(main, Options, "records"))

@@ -1,0 +1,82 @@
+"""Tables of the records, made from their records and `config.json`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.config.by_algorithm import recipe_for
+from experiments.config.recipe import Recipe
+from experiments.config.record_rows import augmentation_of, votes_of
+from experiments.harness import outcomes
+from experiments.harness.results import Results
+from experiments.reports import comparison_tables, intervals
+from experiments.reports.html_report import Section
+from experiments.reports.names import ALGORITHM_NAMES, trained
+
+Records = Sequence[Mapping[str, Any]]
+
+HEAD = [
+    *("Row", "Algorithm", "Test accuracy, %", "Trained", "Augmentation", "Training images"),
+    *("Epochs", "Predicts by", "Each layer alone, %", "Seconds / run"),
+]
+
+
+def runs_by_cell(records: Records) -> dict[tuple[str, str], Records]:
+    """Returns the records of each row and algorithm, in the order they ended."""
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["setting"], record["algorithm"]), []).append(record)
+    return dict(cells)
+
+
+def records_table(records: Records) -> list[list[str]]:
+    """Makes a row for each row of the records and algorithm."""
+    table = [HEAD]
+    for (setting, algorithm), runs in runs_by_cell(records).items():
+        recipe = recipe_for(Recipe(), runs[0]["recipe"])
+        accuracies = comparison_tables.accuracies(runs).get(algorithm, {})
+        layers = [run["layer_accuracies"] for run in runs if run["layer_accuracies"]]
+        each = [f"{100 * mean:.1f}" for mean in np.mean(layers, axis=0)] if layers else []
+        table.append(
+            [
+                setting,
+                ALGORITHM_NAMES[algorithm],
+                outcomes.marked(intervals.with_bounds(list(accuracies.values())), runs),
+                trained(algorithm, runs[0]["recipe"]),
+                augmentation_of(recipe),
+                f"{runs[0]['images']}",
+                f"{recipe.epochs}",
+                votes_of(recipe, algorithm),
+                "-" if algorithm == "bp" else " / ".join(each) or "-",
+                f"{np.mean([run['train_seconds'] for run in runs]):.0f}",
+            ]
+        )
+    return table
+
+
+def section(results: Results) -> Section:
+    """Makes the report of records."""
+    records = results.records
+    tables = {"Records": records_table(records)}
+    for setting in dict.fromkeys(record["setting"] for record in records):
+        of_row = [record for record in records if record["setting"] == setting]
+        tests = comparison_tables.tests_table(of_row)
+        if len(tests) > 1:
+            tables[f"{setting}: paired tests"] = tests
+    return Section(
+        title=f"Records on {results.options['dataset']}",
+        lead=(
+            "Strictly local: a layer's parameters see the gradient of its own loss only, which has "
+            "no other parameters. With a local head: the loss has a trained function of its own. "
+            "The layers that predict were chosen on held-out training images, in a shorter run. "
+            "Rows of few images are trained on some training images and tested on others."
+        ),
+        tables=tables,
+        pictures=[],
+        records=records,
+        summary=pd.DataFrame(tables["Records"][1:], columns=HEAD),
+        config=results.config,
+        command=results.command,
+    )

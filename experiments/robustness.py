@@ -2,8 +2,9 @@
 
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
-trains one run for every combination of learning rate, density of the label code, winners, threshold
-(FFA's threshold, SFFA's eps), width and activation. The report shows the distribution of accuracy:
+trains one run for every combination of learning rate, density of the label code, winners, width,
+activation, and the number on which each algorithm depends most (FFA's threshold, SFFA's logit
+scale). The report shows the distribution of accuracy:
 median, quartiles, and the fraction of settings that fail. It tests the claim that polarized layers
 are less sensitive to their settings: Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
@@ -17,7 +18,7 @@ from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.cli import answer_usage
-from experiments.config.grids import THRESHOLDS
+from experiments.config.grids import OWN_AXES
 from experiments.config.recipe import Setting
 from sffa_jax.checks import check_choice, check_integer, check_range
 
@@ -26,8 +27,8 @@ from sffa_jax.checks import check_choice, check_integer, check_range
 class Options(shared.Options):
     """Train FFA and SFFA on a grid of settings and compare the distributions of accuracy.
 
-    Options that the grid varies (learning rate, density, winners, threshold, width, activation)
-    have no effect here; all others apply to every run.
+    Options that the grid varies (learning rate, density, winners, width, activation, FFA's
+    threshold, SFFA's --sffa-axis) have no effect here; all others apply to every run.
     """
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
@@ -44,6 +45,8 @@ class Options(shared.Options):
     """Widths of each of the recipe's hidden layers."""
     activations: tuple[str, ...] = ("relu", "sigmoid")
     """Activations."""
+    sffa_axis: str = "logit_scale"
+    """Number of SFFA that the grid varies, as it varies FFA's threshold: logit_scale or eps."""
     failed_below: float = 0.9
     """A setting fails if its test accuracy is lower, or if it diverges."""
     at_once: int = 18
@@ -52,7 +55,8 @@ class Options(shared.Options):
     def resolve(self) -> Self:
         """Checks every option."""
         for algorithm in self.algorithms:
-            check_choice("robustness", "algorithms", algorithm, THRESHOLDS)
+            check_choice("robustness", "algorithms", algorithm, OWN_AXES)
+        check_choice("robustness", "sffa_axis", self.sffa_axis, OWN_AXES["sffa"])
         check_integer("robustness", "at_once", self.at_once, 1)
         for fraction in self.shares:
             check_range("robustness", "shares", fraction, above=0, at_most=1)
@@ -70,15 +74,15 @@ from experiments.harness.splits import load_splits
 
 def grid(options: Options, algorithm: str) -> list[Setting]:
     """Returns every combination of the grid's values."""
-    field, thresholds = THRESHOLDS[algorithm]
+    field = options.sffa_axis if algorithm == "sffa" else "ffa_threshold"
     base, settings = options.recipe_of(algorithm), []
-    for width, activation, fraction, rate, density, threshold in itertools.product(
+    for width, activation, fraction, rate, density, value in itertools.product(
         options.widths,
         options.activations,
         options.shares,
         options.learning_rates,
         options.densities,
-        thresholds,
+        OWN_AXES[algorithm][field],
     ):
         winners = None if fraction == 1 else max(1, round(fraction * width / 2))
         changes: dict[str, Any] = {
@@ -87,7 +91,7 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
             "winners" if algorithm == "sffa" else "ffa_winners": winners,
             "learning_rate": rate,
             "overlay_density": density,
-            field: threshold,
+            field: value,
         }
         recipe = dataclasses.replace(base, overlay="appended_pattern", **changes)
         name = ", ".join(f"{key} {value}" for key, value in changes.items())

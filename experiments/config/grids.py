@@ -50,8 +50,11 @@ DEEP_ONLY = (
 WITHOUT = "without: "
 """Prefix of the ablation's settings that undo one change."""
 
-THRESHOLDS = {"ffa": ("ffa_threshold", (0.1, 0.3, 1.0)), "sffa": ("eps", (0.01, 0.1, 1.0))}
-"""Robustness: each algorithm's threshold-like field and its values, around the tuned one."""
+OWN_AXES: dict[str, dict[str, tuple[float, ...]]] = {
+    "ffa": {"ffa_threshold": (0.1, 0.3, 1.0)},
+    "sffa": {"logit_scale": (2.0, 6.0, 18.0), "eps": (0.01, 0.1, 1.0)},
+}
+"""Robustness: fields of one algorithm and their values, around the tuned one."""
 
 PUBLISHED: dict[str, Any] = {
     "logit_scale": 1.0,

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.config.grids import THRESHOLDS
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
@@ -16,32 +15,44 @@ from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
 
 Records = Sequence[Mapping[str, Any]]
 
-AXES = {"ffa_winners": "winners", "ffa_threshold": "threshold", "eps": "threshold"}
-"""Common names of the recipe's fields that differ between the algorithms."""
+
+def accuracies(records: Records) -> np.ndarray:
+    """Returns the sorted test accuracies of runs; a diverged run counts as 0."""
+    return np.sort([record["test_accuracy"] or 0.0 for record in records])
 
 
-def accuracies(records: Records, algorithm: str) -> np.ndarray:
-    """Returns the sorted test accuracies of an algorithm's runs; a diverged run counts as 0."""
-    return np.sort([r["test_accuracy"] or 0.0 for r in records if r["algorithm"] == algorithm])
+def by_algorithm(records: Records) -> dict[str, Records]:
+    """Returns the records of each algorithm, by its name in tables."""
+    algorithms = dict.fromkeys(record["algorithm"] for record in records)
+    return {
+        ALGORITHM_NAMES[algorithm]: [r for r in records if r["algorithm"] == algorithm]
+        for algorithm in algorithms
+    }
 
 
-def algorithms_of(records: Records) -> list[str]:
-    """Returns each algorithm that has records, once, in their order."""
-    return list(dict.fromkeys(record["algorithm"] for record in records))
+def by_activation(records: Records) -> dict[str, Records]:
+    """Returns the records of each algorithm and activation, by name; those of each algorithm if
+    there is one activation."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for name, of_algorithm in by_algorithm(records).items():
+        for record in of_algorithm:
+            groups.setdefault(f"{name}, {record['changes'].get('activation')}", []).append(record)
+    one = len({record["changes"].get("activation") for record in records}) == 1
+    return by_algorithm(records) if one else dict(groups)
 
 
 def distribution_table(records: Records, failed_below: float) -> list[list[str]]:
-    """Makes a row for each algorithm: quartiles of the accuracy over all settings, and the
-    fraction of settings that fails."""
+    """Makes a row for each algorithm, and for each of its activations: quartiles of the accuracy
+    over all settings, and the fraction of settings that fails."""
     header = ["Algorithm", "Settings", "Worst", "Lower quartile", "Median", "Upper quartile"]
     table = [[*header, "Best", f"Below {100 * failed_below:g} %"]]
-    for algorithm in algorithms_of(records):
-        values = accuracies(records, algorithm)
+    for name, group in (by_algorithm(records) | by_activation(records)).items():
+        values = accuracies(group)
         quartiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
         failed = np.mean(values < failed_below)
         table.append(
             [
-                ALGORITHM_NAMES[algorithm],
+                name,
                 str(len(values)),
                 *(f"{100 * quartile:.2f}" for quartile in quartiles),
                 f"{100 * failed:.1f} % of settings",
@@ -51,32 +62,32 @@ def distribution_table(records: Records, failed_below: float) -> list[list[str]]
 
 
 def by_value_table(records: Records) -> list[list[str]]:
-    """Makes a row for each value of each axis: the median over the settings that have it."""
-    algorithms = algorithms_of(records)
-    table = [["Choice held fixed", *(f"{ALGORITHM_NAMES[a]}, median" for a in algorithms)]]
+    """Makes a row for each value of each axis: the median over the settings that have it, by
+    algorithm and activation."""
+    groups = by_activation(records)
     rows: dict[str, dict[str, list[float]]] = {}
-    for record in records:
-        for key, value in record["changes"].items():
-            axis = AXES.get(key, key)
-            if axis == "winners" and value is not None:
-                value = f"{2 * value / record['changes']['hidden'][0]:.2g} of each half"
-            # The algorithms' thresholds have different scales: compare low with low.
-            if axis == "threshold":
-                order = THRESHOLDS[record["algorithm"]][1]
-                value = ("low", "middle", "high")[order.index(value)]
-            by_algorithm = rows.setdefault(f"{axis}: {value}", {})
-            by_algorithm.setdefault(record["algorithm"], []).append(record["test_accuracy"] or 0.0)
-    for name in sorted(rows):
-        medians = [float(np.median(rows[name].get(a, [np.nan]))) for a in algorithms]
-        table.append([name, *(f"{100 * median:.2f}" for median in medians)])
+    for name, group in groups.items():
+        for record in group:
+            for key, value in record["changes"].items():
+                if key == "activation" and len(groups) > len(by_algorithm(records)):
+                    continue
+                axis = key.removeprefix("ffa_") if key == "ffa_winners" else key
+                if axis == "winners" and value is not None:
+                    value = f"{2 * value / record['changes']['hidden'][0]:.2g} of each half"
+                of_group = rows.setdefault(f"{axis}: {value}", {})
+                of_group.setdefault(name, []).append(record["test_accuracy"] or 0.0)
+    table = [["Choice held fixed", *(f"{name}, median" for name in groups)]]
+    for row in sorted(rows):
+        found = (rows[row].get(name) for name in groups)
+        table.append([row, *(f"{100 * np.median(v):.2f}" if v else "-" for v in found)])
     return table
 
 
 def distribution_figure(records: Records) -> Figure:
     """Draws the accuracy of every setting, from the worst to the best."""
     figure, axes = new_axes("Test accuracy of every setting, from the worst to the best")
-    for algorithm in algorithms_of(records):
-        values = 100 * accuracies(records, algorithm)
+    for algorithm in dict.fromkeys(record["algorithm"] for record in records):
+        values = 100 * accuracies([r for r in records if r["algorithm"] == algorithm])
         color, marker = ALGORITHM_STYLES[algorithm]
         axes.plot(
             100 * (np.arange(len(values)) + 0.5) / len(values),

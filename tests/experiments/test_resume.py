@@ -162,7 +162,7 @@ def test_every_setting_has_events_of_its_own_even_if_it_diverges(tmp_path):
     robust = ["--algorithms", "sffa", "--widths", "8", "--activations", "relu", "--shares", "1"]
     robust += ["--densities", "0.3", "--learning-rates", "1e-3", "1e30", "--epochs", "1"]
     robust += ["--seeds", "1", "--parallel", "map", "--tensorboard", "--out", tmp_path]
-    with mock.patch.dict(robustness.THRESHOLDS, {"sffa": ("eps", (1.0,))}):
+    with mock.patch.dict(robustness.OWN_AXES, {"sffa": {"logit_scale": (6.0,)}}):
         assert run_command("robustness", *robust).status == 0
     records = {record["setting"]: record for record in read(tmp_path)}
     assert [record["status"] for record in records.values()].count("diverged") == 1

@@ -1,7 +1,8 @@
+import pytest
 from commands import read, run_command
 
 from experiments import robustness
-from experiments.config.grids import THRESHOLDS
+from experiments.config.grids import OWN_AXES
 from experiments.harness import grid as training
 
 
@@ -29,15 +30,23 @@ def test_the_command_runs_the_whole_grid_and_resumes(tmp_path, monkeypatch):
     assert {"distribution.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_grid_varies_the_algorithms_own_threshold():
-    options = robustness.Options(widths=(100,), shares=(1.0, 0.2))
-    for algorithm, (field, values) in THRESHOLDS.items():
+@pytest.mark.parametrize("sffa_axis", OWN_AXES["sffa"])
+def test_the_grid_varies_the_algorithms_own_number(sffa_axis):
+    options = robustness.Options(widths=(100,), shares=(1.0, 0.2), sffa_axis=sffa_axis)
+    for algorithm, field in (("ffa", "ffa_threshold"), ("sffa", sffa_axis)):
+        values = OWN_AXES[algorithm][field]
         settings = robustness.grid(options, algorithm)
         assert len(settings) == 2 * 2 * 3 * 2 * 3
         assert {getattr(s.recipe, field) for s in settings} == set(values)
         winners = "winners" if algorithm == "sffa" else "ffa_winners"
         assert {getattr(s.recipe, winners) for s in settings} == {None, 10}
         assert len({s.recipe for s in settings}) == len(settings)
+
+
+def test_an_axis_is_one_of_sffas(tmp_path):
+    run = run_command("robustness", "--sffa-axis", "winners", "--out", tmp_path / "out")
+    assert run.status == 2
+    assert "`sffa_axis` must be one of eps, logit_scale" in run.err
 
 
 def test_shares_are_fractions(tmp_path):

@@ -12,17 +12,17 @@ def record(algorithm, accuracy, **changes):
 def test_quartiles_and_failures_count_diverged_runs():
     records = [record("ffa", value, eps=0.1) for value in (0.95, None, 0.85, 0.97, 0.96)]
     np.testing.assert_array_equal(
-        robustness_tables.accuracies(records, "ffa"), [0.0, 0.85, 0.95, 0.96, 0.97]
+        robustness_tables.accuracies(records), [0.0, 0.85, 0.95, 0.96, 0.97]
     )
     row = robustness_tables.distribution_table(records, 0.9)[1]
     assert row == ["FFA", "5", "0.00", "85.00", "95.00", "96.00", "97.00", "40.0 % of settings"]
 
 
 GRID = [
-    record("ffa", 0.5, hidden=[100], ffa_winners=10, ffa_threshold=0.1),
-    record("ffa", 0.7, hidden=[100], ffa_winners=None, ffa_threshold=1.0),
-    record("sffa", 0.9, hidden=[100], winners=10, eps=0.01),
-    record("sffa", None, hidden=[100], winners=10, eps=1.0),
+    record("ffa", 0.5, hidden=[100], activation="relu", ffa_winners=10, ffa_threshold=0.1),
+    record("ffa", 0.7, hidden=[100], activation="relu", ffa_winners=None, ffa_threshold=1.0),
+    record("sffa", 0.9, hidden=[100], activation="relu", winners=10, logit_scale=2.0),
+    record("sffa", None, hidden=[100], activation="relu", winners=10, logit_scale=18.0),
 ]
 
 
@@ -30,12 +30,31 @@ def test_medians_compare_the_same_choice_of_both_algorithms():
     header, *rows = robustness_tables.by_value_table(GRID)
     assert header == ["Choice held fixed", "FFA, median", "SFFA, median"]
     assert rows == [
+        ["activation: relu", "60.00", "45.00"],
+        ["ffa_threshold: 0.1", "50.00", "-"],
+        ["ffa_threshold: 1.0", "70.00", "-"],
         ["hidden: [100]", "60.00", "45.00"],
-        ["threshold: high", "70.00", "0.00"],
-        ["threshold: low", "50.00", "90.00"],
+        ["logit_scale: 18.0", "-", "0.00"],
+        ["logit_scale: 2.0", "-", "90.00"],
         ["winners: 0.2 of each half", "50.00", "45.00"],
-        ["winners: None", "70.00", "nan"],
+        ["winners: None", "70.00", "-"],
     ]
+
+
+def test_activations_stand_apart():
+    sigmoid = [{**r, "changes": r["changes"] | {"activation": "sigmoid"}} for r in GRID]
+    for one in sigmoid:
+        one["test_accuracy"] = 0.3
+    rows = robustness_tables.distribution_table([*GRID, *sigmoid], 0.6)
+    medians = {row[0]: row[4] for row in rows[1:]}
+    assert medians == {
+        **{"FFA": "40.00", "SFFA": "30.00", "FFA, relu": "60.00", "FFA, sigmoid": "30.00"},
+        **{"SFFA, relu": "45.00", "SFFA, sigmoid": "30.00"},
+    }
+    header, *rows = robustness_tables.by_value_table([*GRID, *sigmoid])
+    assert header[1:] == [f"{name}, median" for name in [*medians][2:]]
+    assert ["hidden: [100]", "60.00", "30.00", "45.00", "30.00"] in rows
+    assert not any(row[0].startswith("activation") for row in rows)
 
 
 def test_the_figure_sorts_settings_and_names_the_median(tmp_path):

@@ -9,7 +9,7 @@ ALGORITHMS = ("ffa", "sffa", "bp")
 CONTROLS = ("head",)
 """Controls: a plain linear head on each layer, trained by a local loss."""
 OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
-CLASS_UNITS = ("none", "groups", "learned")
+CLASS_UNITS = ("none", "groups", "learned", "weighted")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
 SECOND_TERMS = ("contrast", "similarity", "similarity_head", "pairs")
 LR_SCHEDULES = ("constant", "cosine", "one_cycle", "steps")

@@ -81,14 +81,14 @@ TWO_CORES = dataclasses.replace(
 
 FEW = dataclasses.replace(
     DEEP_CONVOLUTION,
-    channels=(32, 64, 128),
+    channels=(32, 64),
     pooled=(),
     places=4096,
     dropout=0.0,
     weight_average=None,
-    first_scored=2,
+    first_scored=1,
     precision="float32",
-    epochs=10,
+    epochs=8,
     batch_size=128,
     shift=2,
     cutout=0,
@@ -98,7 +98,7 @@ FEW = dataclasses.replace(
 
 def _few(*algorithms: str, **changes: Any) -> Row:
     recipe = dataclasses.replace(FEW, **changes)
-    return Row("cifar10", recipe, SLOWER, algorithms or ("sffa",), images=6000)
+    return Row("cifar10", recipe, SLOWER, algorithms or ("sffa",), images=4000)
 
 
 ROWS: dict[str, Row] = {
@@ -120,6 +120,7 @@ ROWS: dict[str, Row] = {
     "fashion_dense": Row("fashion_mnist", dataclasses.replace(DENSE, shift=2, flip=True), SLOWER),
     "cifar10_dense": Row("cifar10", dataclasses.replace(DENSE, **CROP), SLOWER),
     "few_images": _few("sffa", "ffa", "head", "bp"),
+    "few_weighted": _few(class_units="weighted"),
     "few_without_normalization": _few("sffa", "head", normalization=None),
     "few_group_normalization": _few(normalization="group"),
     "few_all_places": _few(places=None),
@@ -132,8 +133,8 @@ ROWS: dict[str, Row] = {
     "few_similarity_head": _few(second_term="similarity_head"),
     "few_pairs": _few(second_term="pairs"),
     "few_without_augmentation": _few(shift=0, flip=False),
-    "few_twice_as_wide": _few(channels=(64, 128, 256)),
-    "few_one_more_layer": _few(channels=(32, 64, 128, 128), pooled=(0, 1, 2), first_scored=3),
+    "few_twice_as_wide": _few(channels=(64, 128)),
+    "few_one_more_layer": _few(channels=(32, 64, 128), first_scored=2),
 }
 """Rows by name; those of few images are an ablation."""
 

@@ -1,8 +1,9 @@
 """Class units: each class has its own read-out of a layer, and the input contains no label.
 
 One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
-units; with `learned`, every class learns the polarity of every unit. The rule computes the logit of
-a class from the units that the class reads. `linear` is the control: a linear classifier.
+units; with `learned`, every class learns the polarity of every unit, and with `weighted` a positive
+and a negative weight. The rule computes the logit of a class from the units that the class reads.
+`linear` is the control: a linear classifier.
 """
 
 import math
@@ -35,6 +36,9 @@ class ClassUnits(NamedTuple):
     select: Callable[[Any, Array], Array]
     is_head: bool = False
 
+
+WEIGHT_RATE = 4.0
+"""Factor of the parameters of `weighted`: how quickly weights change at a given learning rate."""
 
 MakeClassUnits = Callable[[int, bool], ClassUnits]
 """(number of classes, whether the rule is polar) -> class units; the network calls it."""
@@ -81,6 +85,29 @@ def learned(*, places: int | None = None) -> MakeClassUnits:
     return partial(_make_learned, places=places)
 
 
+def weighted(*, places: int | None = None) -> MakeClassUnits:
+    """Lets each class learn how positive and how negative every unit is, in two positive weights.
+
+    Under a polar rule, a class reads the mean of the squared activity with its positive weights,
+    and with its negative weights; without polarity, with one weight for each unit. The fractions of
+    `learned` add up to 1, so that a unit that tells nothing about a class adds to both halves and
+    draws their ratio to 1. Here both its weights can vanish. A weight is exp(4 a) with a parameter
+    a, which starts near 0: all classes start alike, and weights change quickly.
+
+    Args:
+      places: number of features to which the squares of maps are averaged, as in `learned`.
+
+    Raises:
+      ValueError: for fewer than one feature.
+
+    >>> weighted()(2, True).init(jax.random.key(0), (4,)).shape  # halves, classes, units
+    (2, 2, 4)
+    """
+    if places is not None:
+        check_integer("weighted", "places", places, 1, "None: each position has its own weights.")
+    return partial(_make_weighted, places=places)
+
+
 def linear(*, places: int | None = None) -> MakeClassUnits:
     """Gives each class a linear function of the activity: a control, see `rules.linear_head`.
 
@@ -109,6 +136,11 @@ def _make_learned(num_classes: int, polar: bool, places: int | None = None) -> C
     return ClassUnits(1, draw, partial(_weigh_units, polar, places))
 
 
+def _make_weighted(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
+    draw = partial(_draw_params, polar, num_classes, places, spread=0.05)
+    return ClassUnits(1, draw, partial(_weigh_units, polar, places, free=True))
+
+
 def _make_linear(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
     del polar
     draw = partial(_draw_linear, num_classes, places)
@@ -129,11 +161,16 @@ def _averaged(places: int | None, h: Array) -> Array:
 
 
 def _draw_params(
-    polar: bool, num_classes: int, places: int | None, key: Key[Array, ""], shape: Sequence[int]
+    polar: bool,
+    num_classes: int,
+    places: int | None,
+    key: Key[Array, ""],
+    shape: Sequence[int],
+    *,
+    spread: float = 0.5,  # classes differ from the first step
 ) -> Float[Array, "halves classes units"]:
-    # The spread is large enough for classes to differ from the first step.
     features = _num_features(places, shape)
-    return 0.5 * jax.random.normal(key, (2 if polar else 1, num_classes, features))
+    return spread * jax.random.normal(key, (2 if polar else 1, num_classes, features))
 
 
 def _draw_linear(
@@ -180,11 +217,16 @@ def _weigh_units(
     params: Float[Array, "halves classes units"],
     h: Array,
     unit_axes: int = 1,
+    *,
+    free: bool = False,
 ) -> Float[Array, "*samples classes halves"]:
-    """[..., 1, *units] -> [..., classes, halves], from maps or rows."""
+    """[..., 1, *units] -> [..., classes, halves], from maps or rows; `free`: of `weighted`."""
     _check_unlabeled(h, unit_axes)
     halves, num_classes, units = params.shape
-    fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
+    if free:
+        fractions = jnp.exp(WEIGHT_RATE * params)
+    else:
+        fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
     squares = _averaged(places if unit_axes == 3 else None, jnp.square(h))
     if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
         fractions = unflatten_maps(fractions, squares.shape)

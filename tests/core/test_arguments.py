@@ -147,7 +147,7 @@ CASES = [
     ),
     *(
         Case(make, {"places": whole(1, none=True)})
-        for make in (class_units.learned, class_units.linear)
+        for make in (class_units.learned, class_units.weighted, class_units.linear)
     ),
     Case(
         second_terms.supervised_contrast,

@@ -57,7 +57,7 @@ def edit_line(folder, number, path, value):
         (["seed"], 10, "`seed` must be below 10, as in config.json, got 10"),
         (["seed"], 10**400, "`seed` must be a whole number"),
         (["dataset"], "mnist", "`dataset` must be 'digits', as in config.json, got 'mnist'"),
-        (["algorithm"], "gan", "`algorithm` must be one of ffa, sffa, bp, got 'gan'"),
+        (["algorithm"], "gan", "`algorithm` must be one of ffa, sffa, bp, head, got 'gan'"),
         (["algorithm"], ["ffa"], "`algorithm` must be one of"),
         (["epochs"], 3, "`epochs` must be 40, as in config.json, got 3"),
         (["test_accuracy"], 98.2, "`test_accuracy` must be a number from 0 to 1, got 98.2"),

@@ -48,6 +48,7 @@ class Method(NamedTuple):
       strengths: default strength by algorithm, in the unit that the strategy's docstring states;
         `--tune` searches around it. Empty: no strength.
       model: setup -> the network of the method; None: the options' network.
+      features: what the method receives, one of `FEATURES`; None: what `--inputs` says.
       forward_only: whether it needs local losses, so that backprop is rejected.
       readout: whether it is a closed-form read-out of fixed features, so that the algorithm has
         no effect.
@@ -59,6 +60,7 @@ class Method(NamedTuple):
     make: Callable[[Setup], Strategy]
     strengths: Mapping[str, float] = MappingProxyType({})
     model: Callable[[Setup], Model] | None = None
+    features: str | None = None
     forward_only: bool = False
     readout: bool = False
     online: bool = False
@@ -85,8 +87,27 @@ def _fourier(setup: Setup) -> Model:
     return continual.features.random_fourier_features(setup.options.features)
 
 
+def _random_maps(setup: Setup) -> Model:
+    return continual.features.maps(setup.shape, setup.options.features, learned=False)
+
+
 def _maps(setup: Setup) -> Model:
-    return continual.features.maps(setup.shape, setup.options.features)[0]
+    return continual.features.maps(setup.shape, setup.options.features)
+
+
+def _components(setup: Setup) -> Model:
+    return continual.features.principal_components(_maps(setup), setup.options.components)
+
+
+FEATURES: dict[str, Callable[[Setup], Model] | None] = {
+    "images": None,
+    "random": _random_features,
+    "fourier": _fourier,
+    "random_maps": _random_maps,
+    "maps": _maps,
+    "components": _components,
+}
+"""What a method receives, by name: images, or features that are extracted once for a run."""
 
 
 def _rule(algorithm: str) -> LocalRule:
@@ -126,20 +147,18 @@ def _slda(setup: Setup) -> Strategy:
     return continual.strategies.slda(online=setup.options.online)
 
 
-def _slda_maps(setup: Setup) -> Strategy:
-    return continual.strategies.slda(
-        feature_loss=continual.features.maps(setup.shape, setup.options.features)[1]
-    )
-
-
 def _qda(setup: Setup) -> Strategy:
     return continual.strategies.qda(shared=setup.strength, online=setup.options.online)
 
 
-def _qda_maps(setup: Setup) -> Strategy:
-    return continual.strategies.qda(
+def _activity_rehearsal(setup: Setup) -> Strategy:
+    options = setup.options
+    return continual.strategies.activity_rehearsal(
+        components=1 if options.online else options.gaussians,
+        draws=options.draws,
+        rank=options.rank,
         shared=setup.strength,
-        feature_loss=continual.features.maps(setup.shape, setup.options.features)[1],
+        online=options.online,
     )
 
 
@@ -149,6 +168,14 @@ def _randumb(setup: Setup) -> Strategy:
 
 def _all(strength: float) -> dict[str, float]:
     return dict.fromkeys(("sffa", "ffa", "bp"), strength)
+
+
+def _closed_form(
+    label: str, make: Callable[[Setup], Strategy], features: str, strength: float | None = None
+) -> Method:
+    """A closed-form read-out of fixed features."""
+    strengths = {} if strength is None else _all(strength)
+    return Method(label, make, strengths, _pixels, features, readout=True, online=True)
 
 
 METHODS: dict[str, Method] = {
@@ -173,15 +200,19 @@ METHODS: dict[str, Method] = {
         "Class subspaces (CLAFIC)",
         _class_subspaces,
         model=_pixels,
+        features="images",
         forward_only=True,
         online=True,
         note="closed-form generative classifier on pixels, not trained by FFA or SFFA",
     ),
-    "class_groups": Method("Class groups", _class_groups, model=_groups, forward_only=True),
+    "class_groups": Method(
+        "Class groups", _class_groups, model=_groups, features="images", forward_only=True
+    ),
     "class_groups_replay": Method(
         "Class groups, Replay",
         lambda s: _class_groups(s, s.options.memory),
         model=_groups,
+        features="images",
         forward_only=True,
     ),
     "usage_gating": Method(
@@ -190,45 +221,30 @@ METHODS: dict[str, Method] = {
         {"sffa": 1.0, "ffa": 1.0},
         forward_only=True,
     ),
-    "ncm": Method(
+    "ncm": _closed_form(
         "Nearest class mean, pixels",
         lambda s: continual.strategies.ncm(online=s.options.online),
-        model=_pixels,
-        readout=True,
+        "images",
+    ),
+    "slda": _closed_form("Streaming LDA, pixels", _slda, "images"),
+    "slda_random": _closed_form("Streaming LDA, random features", _slda, "random"),
+    "slda_random_maps": _closed_form("Streaming LDA, random maps", _slda, "random_maps"),
+    "slda_maps": _closed_form("Streaming LDA, learned maps", _slda, "maps"),
+    "slda_components": _closed_form("Streaming LDA, components of maps", _slda, "components"),
+    "randumb": _closed_form("RanDumb (LDA, random Fourier features)", _randumb, "fourier"),
+    "qda": _closed_form("QDA, pixels", _qda, "images", 0.1),
+    "qda_random": _closed_form("QDA, random features", _qda, "random", 0.1),
+    "qda_random_maps": _closed_form("QDA, random maps", _qda, "random_maps", 0.1),
+    "qda_maps": _closed_form("QDA, learned maps", _qda, "maps", 0.1),
+    "qda_components": _closed_form("QDA, components of maps", _qda, "components", 0.1),
+    "activity_rehearsal": Method(
+        "Activity rehearsal",
+        _activity_rehearsal,
+        {"sffa": 0.03, "ffa": 0.03},
+        forward_only=True,
         online=True,
+        note="stores no image; see --preset maps",
     ),
-    "slda": Method("Streaming LDA, pixels", _slda, model=_pixels, readout=True, online=True),
-    "slda_random": Method(
-        "Streaming LDA, random features",
-        _slda,
-        model=_random_features,
-        readout=True,
-        online=True,
-    ),
-    "slda_random_maps": Method(
-        "Streaming LDA, random maps", _slda, model=_maps, readout=True, online=True
-    ),
-    "slda_maps": Method("Streaming LDA, learned maps", _slda_maps, model=_maps, readout=True),
-    "randumb": Method(
-        "RanDumb (LDA, random Fourier features)",
-        _randumb,
-        model=_fourier,
-        readout=True,
-        online=True,
-    ),
-    "qda": Method("QDA, pixels", _qda, _all(0.1), model=_pixels, readout=True, online=True),
-    "qda_random": Method(
-        "QDA, random features",
-        _qda,
-        _all(0.1),
-        model=_random_features,
-        readout=True,
-        online=True,
-    ),
-    "qda_random_maps": Method(
-        "QDA, random maps", _qda, _all(0.1), model=_maps, readout=True, online=True
-    ),
-    "qda_maps": Method("QDA, learned maps", _qda_maps, _all(0.1), model=_maps, readout=True),
 }
 """Every method by its name on the command line, in the order of tables."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from experiments.config import options as shared
-from experiments.config.continual_methods import BUFFERS, METHODS, Setup, described
+from experiments.config.continual_methods import BUFFERS, FEATURES, METHODS, Setup, described
 from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
@@ -18,11 +17,11 @@ from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
 ALGORITHMS = ("sffa", "ffa", "bp")
 
-LOCAL: dict[str, Any] = {"coupling": "local", "buffer": "equal_tasks"}
+LOCAL: dict[str, Any] = {"coupling": "local", "buffer": "equal_tasks", "inputs": "images"}
 RELEASED: dict[str, Any] = {"kernel": 7, "stride": 2, "pool": "none", "class_units": "none"}
 DENSE: dict[str, Any] = RELEASED | {"channels": (), "overlay": "appended_gaussian"} | LOCAL
 PROTOCOL: dict[str, Any] = {"epochs": 2, "batch_size": 512, "memory": 500}
-RELEASED_CODE: dict[str, Any] = {"coupling": "released", "buffer": "released"}
+RELEASED_CODE: dict[str, Any] = LOCAL | {"coupling": "released", "buffer": "released"}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # For the embedded digits: 287 images per task.
@@ -49,6 +48,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     | LOCAL
     | {"channels": (32, 64, 128), "hidden": (), "overlay": "none", "class_units": "learned"}
     | {"kernel": 3, "stride": 1, "pool": "max"},
+    # Layers on label-free local maps, for activity rehearsal.
+    "maps": DENSE
+    | {"hidden": (1000,), "overlay": "none", "class_units": "learned", "inputs": "components"}
+    | {"epochs": 2, "batch_size": 32, "memory": 500},
 }
 
 STRENGTHS: dict[str, dict[str, dict[str, float]]] = {
@@ -143,6 +146,9 @@ class Options(shared.Common):
     overlay: str | None = None
     """How a label enters the input: appended_gaussian, appended_pattern (dense networks), corner,
     image_wave; or none, with --class-units; the preset's if left out."""
+    inputs: str | None = None
+    """Input of the network: images; or label-free features: random, fourier, random_maps, maps
+    (learned from images of the first task) or components of maps; the preset's if left out."""
     class_units: str | None = None
     """Units that belong to labels: groups (fixed) or learned, with --overlay none; or none; the
     preset's if left out."""
@@ -173,10 +179,18 @@ class Options(shared.Common):
     axes: int = 20
     """Class subspaces: axes of each class."""
     features: int = 2000
-    """Number of features of randumb, slda_* and qda_*: random features or maps."""
+    """Number of features of randumb, slda_*, qda_* and --inputs: random features or maps."""
+    components: int = 400
+    """Principal components of maps: --inputs components, slda_components and qda_components."""
+    gaussians: int = 10
+    """Activity rehearsal: Gaussians of each class; online one."""
+    draws: int = 320
+    """Activity rehearsal: draws of earlier classes for each update and layer."""
+    rank: int | None = None
+    """Activity rehearsal: leading axes of each class's covariance; None keeps all."""
     online: bool = False
-    """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*, qda*, randumb; no
-    learned maps);
+    """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*, qda*, randumb,
+    activity_rehearsal); maps are learned from images of the first task before the stream starts;
     --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
     """Units that stay active in each half of a forward-only layer (FFA: twice as many in all, with
@@ -212,10 +226,12 @@ class Options(shared.Common):
         check_choice("options", "optimizer", self.optimizer, OPTIMIZERS)
         self._check_strategies()
         self.given_strengths()
-        for name in ("axes", "features", "tasks", "patterns"):
+        for name in ("axes", "features", "components", "gaussians", "draws", "tasks", "patterns"):
             check_integer("options", name, getattr(self, name), 1)
         for name in ("memory_shift", "tune"):
             check_integer("options", name, getattr(self, name), 0)
+        if self.rank is not None:
+            check_integer("options", "rank", self.rank, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)
         filled = {
             name: value
@@ -232,6 +248,9 @@ class Options(shared.Common):
         check_integer("options", "memory", resolved.memory, 1)
         check_integer("options", "batch_size", resolved.batch_size, 1)
         check_range("options", "epochs", resolved.epochs, above=0, at_most=MOST_EPOCHS)
+        check_choice("options", "inputs", resolved.inputs, FEATURES)
+        if resolved.channels and resolved.inputs != "images":
+            raise reject("options", "inputs", "be images with convolutions", resolved.inputs)
         check_choice("options", "pool", resolved.pool, ("none", *core.image_layout.POOLS))
         resolved.recipe("sffa", continual.Scenario("class", self.tasks, 2)).check()
         if resolved.channels and str(resolved.overlay).startswith("appended"):
@@ -314,10 +333,9 @@ class Options(shared.Common):
             values |= {name: getattr(BEST_CONVOLUTION, name) for name in OF_LEARNED_UNITS}
         return Recipe(**values | RECIPE.get(self.preset, {}))
 
-    def model(
-        self, algorithm: str, scenario: continual.Scenario, shape: Sequence[int]
-    ) -> continual.Model:
-        """Returns the network of "sffa", "ffa" or "bp" for images of this shape."""
+    def model(self, setup: Setup) -> continual.Model:
+        """Returns the network of an algorithm."""
+        algorithm, scenario, shape = setup.algorithm, setup.scenario, setup.shape
         recipe = self.recipe(algorithm, scenario)
         if algorithm == "bp":
             return continual.end_to_end(recipe.layers("bp", shape), scenario.num_labels)
@@ -332,6 +350,11 @@ class Options(shared.Common):
     def model_for(self, strategy: str, setup: Setup) -> continual.Model:
         """Returns the network of a strategy: `model`, or that of the method."""
         method = METHODS[strategy]
-        if method.model is not None:
-            return method.model(setup)
-        return self.model(setup.algorithm, setup.scenario, setup.shape)
+        return self.model(setup) if method.model is None else method.model(setup)
+
+    def features_for(self, strategy: str, setup: Setup) -> continual.Model | None:
+        """Returns the features that a strategy receives; None: images."""
+        name = METHODS[strategy].features or self.inputs
+        assert name is not None
+        make = FEATURES[name]
+        return None if make is None else make(setup)

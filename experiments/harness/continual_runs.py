@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from experiments.config.continual_methods import METHODS, Setup
 from experiments.config.continual_options import Options
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_size
+from experiments.harness.continual_features import FeatureCache
 from experiments.harness.continual_stages import CompiledStages, PerRunInputs, RunHistory, test
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import make_splits
@@ -43,12 +44,14 @@ class LoadedData(NamedTuple):
       shape: shape of an image.
       num_classes: number of classes.
       training, test: the splits.
+      cache: features of the images.
     """
 
     shape: tuple[int, ...]
     num_classes: int
     training: Samples
     test: Samples
+    cache: FeatureCache
 
 
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
@@ -56,7 +59,7 @@ def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> Loa
     recipe = Recipe(selection="validation" if held_out else "last")
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
-    return LoadedData(splits.shape, dataset.num_classes, splits.training, test)
+    return LoadedData(splits.shape, dataset.num_classes, splits.training, test, FeatureCache())
 
 
 class Setting(NamedTuple):
@@ -91,6 +94,16 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
     make_task_stream(labels, test_labels, order, scenario)
     make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(1.0)
+    setup = make_setup(options, setting, scenario, loaded)
+    features = options.features_for(setting.strategy, setup)
+    if features is not None:
+        jax.eval_shape(features.init, jax.random.key(0), jnp.zeros((1, np.prod(loaded.shape))))
+
+
+def make_setup(options: Options, setting: Setting, scenario: Scenario, loaded: LoadedData) -> Setup:
+    """Returns the inputs from which a method is built."""
+    background = -loaded.training.mean / loaded.training.std
+    return Setup(options, setting.algorithm, scenario, loaded.shape, background)
 
 
 def make_config(
@@ -101,8 +114,7 @@ def make_config(
     loaded: LoadedData,
 ) -> Callable[[Any], ContinualConfig]:
     """Returns a function from the strategy's strength to the configuration of a setting's runs."""
-    background = -loaded.training.mean / loaded.training.std
-    setup = Setup(options, setting.algorithm, scenario, loaded.shape, background)
+    setup = make_setup(options, setting, scenario, loaded)
     model = options.model_for(setting.strategy, setup)
     optimizer = getattr(optax, options.optimizer)(options.learning_rate)
     # The released code scores all classes seen so far; backprop scores all in one pass.
@@ -138,6 +150,11 @@ class RunResult(NamedTuple):
     stored: StoredBytes
     seconds: float
     task_seconds: np.ndarray
+
+    def with_features(self, size: int) -> Self:
+        """Counts the parameters of features, in bytes, among those of the network."""
+        parameters = self.stored.parameters + size
+        return self._replace(stored=self.stored._replace(parameters=parameters))
 
 
 def step_groups(num_steps: int) -> list[np.ndarray]:
@@ -272,6 +289,8 @@ def run_seeds(
     # From class sizes only, so that the schedule does not depend on the group of seeds.
     schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
     config = make_config(options, setting, scenario, schedule, loaded)
+    setup = make_setup(options, setting, scenario, loaded)
+    features = options.features_for(setting.strategy, setup)
     on_cpu = jax.default_backend() == "cpu"
     per_run = options.devices_per_run
     alone = jax.process_count() == 1 and per_run == 1
@@ -305,16 +324,29 @@ def run_seeds(
             events and events[group],
             keep=False,  # each setting prints a line at its end
         ) as watcher:
+            of_group, feature_bytes = take_runs(inputs, start, size), 0
+            if features is not None:
+                extracted = loaded.cache.get(
+                    METHODS[setting.strategy].features or str(options.inputs),
+                    features,
+                    seeds[group],
+                    of_group.stream,
+                    loaded.training,
+                    loaded.test,
+                )
+                of_group = of_group._replace(samples=(extracted.training, extracted.test))
+                feature_bytes = extracted.bytes
             history = run_together(
                 compiled[placement, size],
-                placement.place_runs(take_runs(inputs, start, size)),
+                placement.place_runs(of_group),
                 config(0.0),
                 checkpoints,
                 info,
                 options.checkpoint_seconds,
                 watcher,
             )
-        yield results_of(history, start, config(0.0).strategy, loaded.training)
+        results = results_of(history, start, config(0.0).strategy, loaded.training)
+        yield [result.with_features(feature_bytes) for result in results]
         if checkpoints is not None:
             checkpoints.clear()
 

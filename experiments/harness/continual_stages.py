@@ -23,11 +23,13 @@ class PerRunInputs(NamedTuple):
       key: random key of the run.
       stream: its tasks.
       strength: of the strategy, if it has one.
+      samples: its own training and test samples, e.g. features; None: those of all runs.
     """
 
     key: jax.Array
     stream: TaskStream
     strength: jax.Array
+    samples: tuple[Samples, Samples] | None = None
 
 
 class RunHistory(NamedTuple):
@@ -86,7 +88,7 @@ class CompiledStages:
         def of_one(one: tuple[Any, PerRunInputs], *shared: Any) -> Any:
             changing, inputs = one
             *arguments, training, test = shared
-            data = TaskData(inputs.stream, training, test)
+            data = TaskData(inputs.stream, *(inputs.samples or (training, test)))
             return stage(self.make_config(inputs.strength), changing, *arguments, data)
 
         return self.placement.lift(of_one)

@@ -1,47 +1,42 @@
-"""Fixed features: pixels, random features, or features learned without labels.
+"""Features: pixels, random, or learned without labels from images of the first task.
 
-The strategies on top of them (`slda`, `ncm`, `class_subspaces`) use `Model.hidden`; the logits of
-these models have no meaning.
+`extract` replaces images by features, once for a run; networks and closed forms (with `pixels`)
+then learn from them. The logits of these models have no meaning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_image_shape, check_integer, check_range, reject
-from sffa_jax.continual.model import Model, Modules, softmax_loss
+from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.continual.local_maps import maps
+from sffa_jax.continual.model import Model, feature_model
+from sffa_jax.continual.scenarios import TaskData
 from sffa_jax.core.bodies import Params
-from sffa_jax.core.overlays import Overlay
+from sffa_jax.training.samples import Samples
 
-VARIANCE_EPS = 0.1
-"""Added to the variance of a patch before division, in units of the pixels' variance."""
+__all__ = [
+    "extract",
+    "maps",
+    "pixels",
+    "principal_components",
+    "random_features",
+    "random_fourier_features",
+]
 
+CONTRAST_EPS = 1e-8
+"""Added to the variance of a sample's features before division."""
 
-def _model(
-    init: Callable[[Array, Array], Params], features: Callable[[Params, Array], Array]
-) -> Model:
-    def logits(
-        modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
-    ) -> Array:
-        del overlay
-        assert candidates is None, "features have no logits"
-        return features(modules[0], x)[None]
-
-    return Model(
-        lambda key, x: ((init(key, x),), None),
-        logits,
-        softmax_loss,
-        lambda scores: scores,
-        hidden=lambda modules, _overlay, x, _labels: [features(modules[0], x)],
-    )
+COMPONENT_EPS = 0.01
+"""Added to the components' variances before division, in units of their mean."""
 
 
 def pixels() -> Model:
     """Returns a model whose features are the pixels."""
-    return _model(lambda _key, _x: {}, lambda _params, x: x)
+    return feature_model(lambda _key, _x: {}, lambda _params, x: x)
 
 
 def random_features(width: int) -> Model:
@@ -55,7 +50,7 @@ def random_features(width: int) -> Model:
     def init(key: Array, x: Array) -> Params:
         return {"w": jax.random.normal(key, (x.shape[-1], width)) / x.shape[-1] ** 0.5}
 
-    return _model(init, lambda params, x: jax.nn.relu(x @ params["w"]))
+    return feature_model(init, lambda params, x: jax.nn.relu(x @ params["w"]))
 
 
 def random_fourier_features(width: int, *, length_scale: float = 1.0) -> Model:
@@ -82,86 +77,113 @@ def random_fourier_features(width: int, *, length_scale: float = 1.0) -> Model:
     def features(params: Params, x: Array) -> Array:
         return jnp.sqrt(2 / width) * jnp.cos(x @ params["w"] + params["b"][None])
 
-    return _model(init, features)
+    return feature_model(init, features)
 
 
-def box_means(size: int, parts: int) -> Float[np.ndarray, "parts size"]:
-    """Returns rows that average each of `parts` equal pieces of `size` numbers.
+def principal_components(below: Model, number: int) -> Model:
+    """Whitened principal components of other features, each sample's contrast normalized first.
 
-    Raises:
-      ValueError: for more parts than numbers.
-    """
-    check_integer("box_means", "size", size, 1)
-    check_integer("box_means", "parts", parts, 1)
-    if size < parts:
-        raise reject("box_means", "parts", f"be at most {size}", parts)
-    edges = np.linspace(0, size, parts + 1)
-    low = np.maximum(edges[:-1, None], np.arange(size)[None])
-    high = np.minimum(edges[1:, None], np.arange(1, size + 1)[None])
-    return np.maximum(high - low, 0) * parts / size
-
-
-def maps(
-    shape: Sequence[int], width: int, *, kernel: int = 7, stride: int = 2, grid: int = 4
-) -> tuple[Model, Callable[[Params, Array], Array]]:
-    """Maps of the cosine similarity of patches and filters, averaged over a grid; and their loss.
-
-    A map is the rectified cosine of a filter and the patch around each position, both centered.
-    The filters learn forward only and without labels: at each position the most similar filter
-    turns toward the patch; the loss is the mean of 1 - its cosine.
+    The components are learned from images of the first task, without labels.
 
     Args:
-      shape: shape of an image.
-      width: number of features, grid * grid per filter.
-      kernel: side of a patch, pixels.
-      stride: between patches, pixels.
-      grid: number of areas along each side that a map is averaged over.
-
-    Returns:
-      The model; and (parameters, x) -> loss of each image [batch].
+      below: features, e.g. `maps(...)`.
+      number: components; later layers then need smaller statistics.
 
     Raises:
-      ValueError: for a width that is no multiple of grid * grid, or a grid finer than the maps.
-
-    Reference: pooled patch features without labels: Coates, Lee & Ng 2011 (AISTATS), whose filters
-    are cluster centers; here they follow the gradient of the same similarity.
+      ValueError: for more components than features or images.
     """
-    height, columns, channels = check_image_shape("maps", shape)
-    for name, value in (("kernel", kernel), ("stride", stride), ("grid", grid)):
-        check_integer("maps", name, value, 1)
-    check_integer("maps", "width", width, 1)
-    if width % grid**2:
-        raise reject("maps", "width", f"be a multiple of {grid**2} areas", width)
-    filters = width // grid**2
-    down, across = (box_means(-(-size // stride), grid) for size in (height, columns))
-    ones = jnp.ones((kernel, kernel, channels, 1)) / (kernel**2 * channels)
+    check_integer("principal_components", "number", number, 1)
+    assert below.hidden is not None
 
-    def slide(x: Array, w: Array) -> Array:
-        return jax.lax.conv_general_dilated(
-            x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-    def cosines(params: Params, x: Array) -> Float[Array, "batch rows columns filters"]:
-        x = (x - jnp.min(x, axis=-1, keepdims=True)).reshape(-1, height, columns, channels)
-        w = params["w"] - jnp.mean(params["w"], axis=(0, 1, 2), keepdims=True)
-        w = w / jnp.sqrt(jnp.mean(jnp.square(w), axis=(0, 1, 2), keepdims=True) + 1e-8)
-        variance = jnp.maximum(slide(jnp.square(x), ones) - jnp.square(slide(x, ones)), 0)
-        size = kernel**2 * channels
-        return slide(x, w) / size / jnp.sqrt(variance + VARIANCE_EPS)
-
-    def features(params: Params, x: Array) -> Array:
-        h = jax.nn.relu(cosines(params, x))
-        pooled = jnp.einsum(
-            "gr,brcf,kc->bgkf", jnp.asarray(down, h.dtype), h, jnp.asarray(across, h.dtype)
-        )
-        return pooled.reshape(len(x), -1)
-
-    def loss(params: Params, x: Array) -> Float[Array, " batch"]:
-        return jnp.mean(1 - jnp.max(cosines(params, x), axis=-1), axis=(1, 2))
+    def normalized(params: Params, x: Array) -> Array:
+        assert below.hidden is not None
+        (z,) = below.hidden((params["below"],), None, x, jnp.zeros(len(x), jnp.int32))
+        z = z - jnp.mean(z, axis=-1, keepdims=True)
+        return z / jnp.sqrt(jnp.mean(jnp.square(z), axis=-1, keepdims=True) + CONTRAST_EPS)
 
     def init(key: Array, x: Array) -> Params:
-        if x.shape[-1] != height * columns * channels:
-            raise reject("maps", "x", f"be images of shape {tuple(shape)}", x.shape)
-        return {"w": jax.random.normal(key, (kernel, kernel, channels, filters))}
+        (params,), _ = below.init(key, x)
+        features = jax.eval_shape(normalized, {"below": params}, x[:1]).shape[-1]
+        if number > features:
+            raise reject("principal_components", "number", f"be at most {features}", number)
+        # The first features, until components are learned.
+        return {"below": params, "mean": jnp.zeros(features), "w": jnp.eye(features, number)}
 
-    return _model(init, features), loss
+    def fit(key: Array, params: Params, x: Array) -> Params:
+        if below.fit is not None:
+            (learned,) = below.fit(key, (params["below"],), x)
+            params = params | {"below": learned}
+        z = _in_chunks(partial(normalized, params), x)
+        if number > len(x):
+            rule = f"be at most {len(x)} images of the first task"
+            raise reject("principal_components", "number", rule, number)
+        mean = jnp.mean(z, axis=0)
+        return params | {"mean": mean, "w": _whitened_axes(z - mean[None], number)}
+
+    def features(params: Params, x: Array) -> Array:
+        return (normalized(params, x) - params["mean"][None]) @ params["w"]
+
+    return feature_model(init, features, fit)
+
+
+FIT_IMAGES = 3000
+"""Images of the first task from which features are learned."""
+
+CHUNK = 100
+"""Images whose features are computed at once."""
+
+
+def _in_chunks(function: Callable[[Array], Array], x: Array) -> Array:
+    """Applies a function of rows to a few rows at a time."""
+    chunks = -(-len(x) // CHUNK)
+    rows = jnp.arange(chunks * CHUNK).reshape(chunks, CHUNK) % len(x)
+    z = jax.lax.map(lambda chosen: function(x[chosen]), rows)
+    return z.reshape(-1, z.shape[-1])[: len(x)]
+
+
+def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Params]:
+    """Learns features without labels from images of the first task, and replaces images by them.
+
+    Args:
+      features: one of this module's models.
+      key: draws the features and the images from which they are learned.
+      data: the tasks.
+
+    Returns:
+      The tasks, whose samples now contain features, and the features' parameters.
+    """
+    assert features.hidden is not None
+    hidden, training = features.hidden, data.training
+    key_init, key_draw, key_fit = jax.random.split(key, 3)
+    modules, _ = features.init(key_init, training.scaled(training.images[:1]))
+    if features.fit is not None:
+        number = min(FIT_IMAGES, data.stream.train.shape[1])
+        position = jax.random.randint(key_draw, (number,), 0, data.stream.num_train[0])
+        images = training.images[data.stream.train[0, position]]
+        modules = features.fit(key_fit, modules, training.scaled(images))
+
+    def replaced(samples: Samples) -> Samples:
+        def of_rows(images: Array) -> Array:
+            return hidden(modules, None, samples.scaled(images), jnp.zeros(len(images), jnp.int32))[
+                0
+            ]
+
+        z = _in_chunks(of_rows, samples.images)
+        return samples.replace(images=z, mean=jnp.zeros(1), std=jnp.ones(1))
+
+    return TaskData(data.stream, replaced(training), replaced(data.test)), modules[0]
+
+
+def _whitened_axes(
+    z: Float[Array, "samples features"], number: int
+) -> Float[Array, "features number"]:
+    """Leading principal axes of centered samples, divided by the standard deviation."""
+    samples, features = z.shape
+    if features <= samples:
+        variances, axes = jnp.linalg.eigh(z.T @ z / samples)
+        variances, axes = variances[-number:], axes[:, -number:]
+    else:  # the smaller of the two matrices has the same variances
+        variances, rows = jnp.linalg.eigh(z @ z.T / samples)
+        variances, rows = jnp.maximum(variances[-number:], 1e-12), rows[:, -number:]
+        axes = z.T @ (rows / jnp.sqrt(samples * variances)[None])
+    return axes / jnp.sqrt(variances + COMPONENT_EPS * jnp.mean(variances))[None]

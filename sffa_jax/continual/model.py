@@ -19,15 +19,18 @@ from jaxtyping import Array, Bool, Float, Key
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core import losses
 from sffa_jax.core.bodies import BodyState, Params
-from sffa_jax.core.layer import Layer
+from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.network import (
     Network,
     NetworkParams,
+    activities,
+    candidate_logits,
     hidden_activities,
     init_network,
     layer_logits,
+    next_input,
 )
-from sffa_jax.core.overlays import Overlay
+from sffa_jax.core.overlays import Overlay, Part
 from sffa_jax.training import backprop
 from sffa_jax.training.backprop import init_layers, with_read_out
 
@@ -35,6 +38,19 @@ Modules = tuple[Params, ...]
 """Parameters: one pytree per module."""
 
 COUPLINGS = ("local", "released")
+
+
+class LayerView(NamedTuple):
+    """A forward-only network as layers with inputs of their own.
+
+    Attributes:
+      inputs: (modules, x) -> input of each layer [batch, units].
+      logits: (modules, input of each layer) -> [layers, batch, labels]. Each layer reads its own
+        input only, so no gradient crosses a layer.
+    """
+
+    inputs: Callable[[Modules, Array], list[Array]]
+    logits: Callable[[Modules, list[Array]], Array]
 
 
 class Model(NamedTuple):
@@ -52,6 +68,9 @@ class Model(NamedTuple):
       hidden: (modules, overlay, x, labels [batch]) -> activity [batch, units] of each hidden layer,
         for images with one label each (unused if no label enters the network); None: no such layer.
       coupled: whether one loss trains all modules.
+      layers: the network layer by layer, if no label enters it; else None.
+      fit: (key, modules, images of the first task) -> modules with features that were learned
+        without labels; see `features.extract`. None: there are none.
     """
 
     init: Callable[[Key[Array, ""], Array], tuple[Modules, Overlay | None]]
@@ -61,6 +80,38 @@ class Model(NamedTuple):
     first_scored: int = 0
     hidden: Callable[[Modules, Overlay | None, Array, Array], list[Array]] | None = None
     coupled: bool = False
+    layers: LayerView | None = None
+    fit: Callable[[Array, Modules, Array], Modules] | None = None
+
+
+def feature_model(
+    init: Callable[[Array, Array], Params],
+    features: Callable[[Params, Array], Array],
+    fit: Callable[[Array, Params, Array], Params] | None = None,
+) -> Model:
+    """A model of one module whose hidden layer contains features; it has no logits of labels.
+
+    Args:
+      init: (key, x) -> parameters.
+      features: (parameters, x) -> features [batch, features].
+      fit: (key, parameters, images of the first task) -> parameters; None: fixed features.
+    """
+
+    def logits(
+        modules: Modules, overlay: Overlay | None, x: Array, candidates: Array | None
+    ) -> Array:
+        del overlay
+        assert candidates is None, "features have no logits"
+        return features(modules[0], x)[None]
+
+    return Model(
+        lambda key, x: ((init(key, x),), None),
+        logits,
+        softmax_loss,
+        lambda scores: scores,
+        hidden=lambda modules, _overlay, x, _labels: [features(modules[0], x)],
+        fit=None if fit is None else lambda key, modules, x: (fit(key, modules[0], x),),
+    )
 
 
 def by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Array]:
@@ -157,7 +208,24 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
         assert overlay is not None
         return hidden_activities(network, NetworkParams(modules, overlay), x, labels)
 
+    def inputs(modules: Modules, x: Array) -> list[Array]:
+        # No label enters the network, so that an activity has one candidate.
+        params, below = NetworkParams(modules, Overlay()), [x]
+        for h in list(activities(network, params, x))[:-1]:
+            below.append(next_input(network, h, ())[0].value[:, 0])
+        return below
+
+    def logits_of_inputs(modules: Modules, inputs: list[Array]) -> Array:
+        rows = []
+        for k, (layer, params, z) in enumerate(zip(network.layers, modules, inputs, strict=True)):
+            # The names under which the layer's kernels are stored.
+            part = Part("activity", z[:, None], "candidate") if k else Part("input", z, "sample")
+            h = activity(layer, params, (part,))
+            rows.append(candidate_logits(network, params, h, None))
+        return jnp.stack(rows)
+
     released = coupling == "released"
+    by_layers = rule.class_units is not None and not network.input_skip and not released
     return Model(
         init,
         logits,
@@ -166,6 +234,7 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
         network.first_scored,
         hidden,
         coupled=released,
+        layers=LayerView(inputs, logits_of_inputs) if by_layers else None,
     )
 
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array
 
-from sffa_jax.checks import reject
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem, scan_task
 from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_statistics
@@ -37,19 +36,11 @@ def layer_features(problem: Problem, modules: Modules, x: Array) -> list[Array]:
     return problem.model.hidden(modules, problem.overlay, x, no_label)
 
 
-def _learn_in_first_task_only(
-    problem: Problem, state: Any, updates: Modules, batch: Batch
-) -> Modules:
-    del problem, state
-    return jax.tree.map(lambda u: jnp.where(batch.task == 0, u, 0), updates)
-
-
 def readout(
     solve: Callable[[ClassStatistics], Solution],
     score: Callable[[Solution, Array], Array],
     *,
     scatter: str,
-    feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
     """Makes a closed-form read-out of each module's features in one pass over the samples.
@@ -60,21 +51,9 @@ def readout(
       solve: statistics -> solution, a pytree of arrays.
       score: (solution, features [batch, features]) -> scores [batch, classes].
       scatter: scatter matrices that `solve` needs, one of `statistics.SCATTERS`.
-      feature_loss: (parameters, x) -> loss of each image, which trains the features of the only
-        module during the first task; None: fixed features.
       online: whether to add each batch when it arrives, instead of each task's samples after the
         task. The end of a task then only triggers the solution of the read-out before the test.
-
-    Raises:
-      ValueError: for a feature loss with `online`, because it requires knowledge of the first task.
     """
-    if online and feature_loss is not None:
-        raise reject(
-            "readout",
-            "feature_loss",
-            "be None online, because it requires knowledge of tasks",
-            "one",
-        )
 
     def init(problem: Problem, modules: Modules) -> list[Readout]:
         classes = problem.scenario.num_classes
@@ -91,17 +70,8 @@ def readout(
     def loss(
         problem: Problem, state: list[Readout], key: Array, modules: Modules, batch: Batch
     ) -> tuple[Array, Array]:
-        del problem, state, key
-        if feature_loss is None:
-            return jnp.zeros(()), jnp.zeros(len(modules))
-        # A condition, so that later tasks do not compute it.
-        value = jax.lax.cond(
-            jnp.all(batch.task == 0),
-            lambda m: jnp.mean(feature_loss(m, batch.x)),
-            lambda _: jnp.zeros(()),
-            modules[0],
-        )
-        return value, value[None]
+        del problem, state, key, batch
+        return jnp.zeros(()), jnp.zeros(len(modules))
 
     def count(
         problem: Problem, statistics: list[ClassStatistics], modules: Modules, batch: Batch
@@ -146,7 +116,6 @@ def readout(
         init=init,
         loss=loss,
         observe=observe,
-        updates=_learn_in_first_task_only,
         after_task=after_task,
         scores=scores,
     )

@@ -131,15 +131,10 @@ def discriminant(
         covariance = jnp.where(number > 0, covariance, jnp.eye(len(covariance)))
     else:
         check_range("discriminant", "ridge", ridge, above=0)
-        covariance = _with_ridge(covariance, ridge)
+        size = jnp.mean(jnp.diagonal(covariance)) + 1e-12
+        covariance = covariance + ridge * size * jnp.eye(len(covariance))
     weights = jax.scipy.linalg.solve(covariance, statistics.mean.T, assume_a="pos")
     return weights, -jnp.sum(statistics.mean.T * weights, axis=0) / 2
-
-
-def _with_ridge(covariance: Float[Array, "features features"], ridge: float | Array) -> Array:
-    """Adds `ridge` times the mean of the diagonal to the diagonal."""
-    size = jnp.mean(jnp.diagonal(covariance)) + 1e-12
-    return covariance + ridge * size * jnp.eye(len(covariance))
 
 
 def linear_scores(
@@ -172,18 +167,20 @@ def class_covariances(
 
     Args:
       statistics: with a scatter matrix of each class.
-      shared: weight s of the shared covariance; the result is (own + s shared) / (1 + s).
-      ridge: added to the shared covariance's diagonal, in units of its mean.
+      shared: weight s of the shared covariance, (own + s shared) / (1 + s).
+      ridge: added to the diagonal, in units of the shared covariance's mean diagonal.
 
     Raises:
       ValueError: for a number out of range.
     """
-    check_range("class_covariances", "shared", shared, above=0)
+    check_range("class_covariances", "shared", shared, at_least=0)
     check_range("class_covariances", "ridge", ridge, above=0)
     assert statistics.scatter is not None
     total = jnp.sum(statistics.scatter, axis=0) / jnp.maximum(jnp.sum(statistics.count), 1)
     own = statistics.scatter / jnp.maximum(statistics.count, 1)[:, None, None]
-    return (own + shared * _with_ridge(total, ridge)[None]) / (1 + shared)
+    size = jnp.mean(jnp.diagonal(total)) + 1e-12
+    shrunk = (own + shared * total[None]) / (1 + shared)
+    return shrunk + ridge * size * jnp.eye(len(total))[None]
 
 
 class QuadraticDiscriminant(NamedTuple):

@@ -30,6 +30,7 @@ from sffa_jax.continual import (
     buffer,
     class_groups,
     features,
+    local_maps,
     model,
     quadratic_program,
     runner,
@@ -233,14 +234,30 @@ CASES = [
         lambda: {"width": 2},
     ),
     Case(
-        features.box_means,
+        local_maps.box_means,
         {"size": whole(1), "parts": whole(1)},
         lambda: {"size": 4, "parts": 2},
     ),
     Case(
-        features.maps,
-        {"shape": wholes(1)} | dict.fromkeys(("width", "kernel", "stride", "grid"), whole(1)),
-        lambda: {"shape": (4, 4), "width": 4, "kernel": 2, "stride": 1, "grid": 2},
+        local_maps.maps,
+        {"shape": wholes(1), "threshold": number(at_least=0)}
+        | dict.fromkeys(("width", "kernel", "stride", "grid"), whole(1)),
+        lambda: {"shape": (4, 4), "width": 8, "kernel": 2, "stride": 1, "grid": 2},
+    ),
+    Case(
+        features.principal_components,
+        {"number": whole(1)},
+        lambda: {"below": features.pixels()},
+    ),
+    Case(
+        local_maps.spherical_kmeans,
+        {"rounds": whole(1)},
+        lambda: {"filters": np.eye(2), "patches": np.eye(2)},
+    ),
+    Case(
+        strategies.activity_rehearsal,
+        dict.fromkeys(("components", "draws"), whole(1))
+        | {"rank": whole(1, none=True), "shared": number(at_least=0)},
     ),
     Case(
         statistics.empty_statistics,
@@ -265,11 +282,11 @@ CASES = [
     ),
     Case(strategies.usage_gating, {"strength": number(at_least=0)}),
     Case(strategies.slda, {"ridge": number(above=0)}),
-    Case(strategies.qda, {"shared": number(above=0), "ridge": number(above=0)}),
+    Case(strategies.qda, {"shared": number(at_least=0), "ridge": number(above=0)}),
     *(
         Case(
             function,
-            {"shared": number(above=0), "ridge": number(above=0)},
+            {"shared": number(at_least=0), "ridge": number(above=0)},
             lambda: {
                 "statistics": statistics.empty_statistics(2, 2, scatter="own"),
                 "shared": 1.0,
@@ -284,6 +301,10 @@ EXEMPT = {
     "continual.model.Model": "made by the functions of its module",
     "continual.runner.ContinualConfig": "negatives are checked where they are used, in Problem",
     "continual.scenarios.split_tasks.order": "checked by make_scenario",
+    "continual.local_maps.whitening": "of constants of its module",
+    "continual.strategies.activity_rehearsal.solve_gaussians": "of checked settings",
+    "continual.strategies.activity_rehearsal.draw": "of checked settings",
+    "continual.strategies.activity_rehearsal.kmeans": "of checked settings",
     "continual.readout.readout.scatter": "checked by empty_statistics",
     "continual.runner.TaskSchedule": "made by make_task_schedule",
     "continual.simple_run.ContinualRuns": "made by run",

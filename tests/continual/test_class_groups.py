@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from unchecked import no_shape_checks
+from pattern_stream import KEY, LABELS, SAMPLES, SHAPE, run_all
 
 from sffa_jax import Network, dense_layers, sffa
 from sffa_jax.continual import features, runner, strategies
@@ -19,17 +19,8 @@ from sffa_jax.continual.scenarios import Scenario, TaskData, make_task_stream
 from sffa_jax.continual.strategies.class_subspaces import leading_axes
 from sffa_jax.core import overlays
 from sffa_jax.core.goodness import energy, polar_ratio
-from sffa_jax.training.samples import make_samples
 
-SHAPE = (4, 4)
 KINDS = ("class", "domain", "task")
-LABELS = np.arange(90, dtype=np.int32) % 6
-PATTERNS = np.random.default_rng(0).integers(0, 200, (6, *SHAPE))
-IMAGES = (PATTERNS[LABELS] + np.random.default_rng(1).integers(0, 56, (90, *SHAPE))).astype(
-    np.uint8
-)
-SAMPLES = make_samples(IMAGES, LABELS, num_classes=6, mean=0.4, std=0.25)
-KEY = jax.random.key(0)
 
 
 def test_a_class_of_few_or_blank_images_has_fewer_axes():
@@ -47,30 +38,6 @@ def test_a_class_of_few_or_blank_images_has_fewer_axes():
 
 def model(hidden=(24, 12), logit=polar_ratio):
     return grouped_model(hidden, 6, logit, polar=logit is polar_ratio)
-
-
-def run_all(kind, model, strategy, steps=20, *, evaluate=True):
-    """A run's states after each task, and its accuracies."""
-    scenario, schedule = Scenario(kind, 3, 2), TaskSchedule(steps, 10, 10)
-    config = ContinualConfig(model, scenario, strategy, optax.adam(1e-2), schedule)
-    data = TaskData(make_task_stream(LABELS, LABELS, range(6), scenario), SAMPLES, SAMPLES)
-
-    def learn(run, task):
-        run = runner.start_task(config, run, task, data)
-        run, losses = runner.train_steps(config, run, task, jnp.arange(steps), data)
-        run = runner.end_task(config, run, task, data)
-        accuracy = runner.evaluate_run(config, run, task, data) if evaluate else None
-        return run, (run.train, accuracy, losses)
-
-    @jax.jit
-    def whole(key):
-        return jax.lax.scan(learn, runner.start_run(config, key, data), jnp.arange(3))[1]
-
-    states, accuracies, losses = whole(KEY)
-    assert np.all(np.isfinite(losses))
-    with no_shape_checks():  # arrays of NumPy need no programs
-        states = jax.tree.map(np.asarray, states)
-        return [jax.tree.map(lambda x, i=i: x[i], states) for i in range(3)], np.asarray(accuracies)
 
 
 def groups(**options):
@@ -217,12 +184,6 @@ def test_online_no_task_is_looked_at(name):
         np.testing.assert_array_equal(first, other)
 
 
-def test_features_that_learn_by_tasks_are_refused_online():
-    _, feature_loss = features.maps(SHAPE, 16, kernel=3, stride=1, grid=2)
-    with pytest.raises(ValueError, match="`feature_loss` must be None online"):
-        strategies.slda(feature_loss=feature_loss, online=True)
-
-
 def sparse(labels=6, hidden=(24, 12)):
     code = overlays.appended_gaussian(size=8, value=5.0)
     layers = dense_layers(hidden, winners=2)
@@ -283,16 +244,6 @@ def test_gating_needs_layers_that_learn_for_themselves():
     network = end_to_end(dense_layers((8,)), 6)
     with pytest.raises(ValueError, match="must have a module for each layer, got 1 layers in"):
         run_all("class", network, strategies.usage_gating())
-
-
-def test_features_learn_in_the_first_task_alone():
-    maps, feature_loss = features.maps(SHAPE, 16, kernel=3, stride=1, grid=2)
-    states, _ = run_all("class", maps, strategies.slda(feature_loss=feature_loss), evaluate=False)
-    first, *later = [state.modules[0]["w"] for state in states]
-    start, _ = jax.jit(lambda: maps.init(jax.random.split(KEY)[0], jnp.zeros((1, 16))))()
-    assert not np.allclose(first, start[0]["w"])
-    for after in later:
-        np.testing.assert_array_equal(first, after)
 
 
 def test_an_optimizer_can_be_reset_with_every_task():

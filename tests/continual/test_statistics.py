@@ -97,9 +97,9 @@ def test_quadratic_scores_are_log_densities():
     covariances = np.float64(class_covariances(found, shared=0.5, ridge=0.01))
     own = [np.cov(np.float64(Z[c == PLACES]).T, bias=True) for c in range(3)]
     shared = np.mean(own, axis=0)
-    shared = shared + 0.01 * np.trace(shared) / 6 * np.eye(6)
+    ridge = 0.01 * np.trace(shared) / 6 * np.eye(6)
     for c in range(3):
-        np.testing.assert_allclose(covariances[c], (own[c] + 0.5 * shared) / 1.5, rtol=1e-3)
+        np.testing.assert_allclose(covariances[c], (own[c] + 0.5 * shared) / 1.5 + ridge, rtol=1e-3)
     mine = np.asarray(quadratic_scores(solution, jnp.asarray(NEW)))
     theirs = np.stack(
         [

@@ -11,7 +11,7 @@ from commands import read, start
 from unchecked import no_shape_checks
 
 from experiments import continual
-from experiments.config.continual_methods import METHODS, Method
+from experiments.config.continual_methods import METHODS, Method, Setup
 from experiments.config.continual_options import STRENGTHS, Options
 from experiments.harness import continual_records, continual_runs
 from experiments.harness.experiment import execute
@@ -153,7 +153,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--strength", "ewc"], "`strength` must be written as STRATEGY=NUMBER, got 'ewc'"),
         (["--strength", "ewc=-1"], "`strength` must be a number at least 0, got -1"),
         (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),
-        (["--strategies", "EWC"], "`strategies` must be one of agem, class_groups"),
+        (["--strategies", "EWC"], "`strategies` must be one of activity_rehearsal, agem"),
         (["--algorithms"], "`algorithms` must name one of sffa, ffa, bp, got none"),
         (["--tasks", "3"], "share out 10 classes evenly, at least 2 a task, got 3"),
         (["--class-order", "1", "1", "2", "3"], "`order` must share out evenly over 5 tasks"),
@@ -173,7 +173,10 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
             ["--strategies", "class_groups", "--algorithms", "ffa", "--hidden", "15"],
             "`hidden` must be units that 10 classes can share, got (15,)",
         ),
-        (["--strategies", "slda_maps", "--features", "20"], "be a multiple of 16 areas, got 20"),
+        (
+            ["--strategies", "slda_maps", "--features", "20"],
+            "be a multiple of 8 features a filter, got 20",
+        ),
         (
             ["--synthetic-negatives", "rotated"],
             "`synthetic_negatives` must be one of hybrid, noise, other, shuffled",
@@ -311,7 +314,7 @@ def test_convolutions_answer_all_or_some_labels(labels, algorithm):
         chosen = dataclasses.replace(chosen, channels=(60, 120))
     options = chosen.resolve()
     scenario = Scenario("class", 5, 2)
-    model = options.model(algorithm, scenario, (28, 28))
+    model = options.model(Setup(options, algorithm, scenario, (28, 28)))
     x = jnp.zeros((2, 784))
 
     def everything():
@@ -332,7 +335,7 @@ def test_convolutions_answer_all_or_some_labels(labels, algorithm):
 
 def test_the_best_convolutions_see_small_pieces_and_halve_their_maps():
     options = Options(preset="best_convolution").resolve()
-    model = options.model("sffa", Scenario("class", 5, 2), (28, 28))
+    model = options.model(Setup(options, "sffa", Scenario("class", 5, 2), (28, 28)))
     x = jnp.zeros((2, 784))
 
     def answers():

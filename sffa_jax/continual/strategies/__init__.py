@@ -1,5 +1,6 @@
 """Strategies against forgetting, one file each; each function returns a `Strategy`."""
 
+from sffa_jax.continual.strategies.activity_rehearsal import activity_rehearsal
 from sffa_jax.continual.strategies.agem import agem
 from sffa_jax.continual.strategies.class_groups import class_groups
 from sffa_jax.continual.strategies.class_subspaces import class_subspaces
@@ -19,6 +20,7 @@ from sffa_jax.continual.strategies.slda import slda
 from sffa_jax.continual.strategies.usage_gating import usage_gating
 
 __all__ = [
+    "activity_rehearsal",
     "agem",
     "class_groups",
     "class_subspaces",

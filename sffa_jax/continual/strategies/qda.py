@@ -1,8 +1,6 @@
 """Quadratic discriminant analysis of every layer's activity, from running statistics."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from jaxtyping import Array
 
@@ -16,7 +14,6 @@ def qda(
     *,
     shared: float | Array = 0.1,
     ridge: float | Array = 1e-3,
-    feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
     """Keeps the running mean and covariance of each class, and scores by the sum of the layers'
@@ -25,20 +22,19 @@ def qda(
     Args:
       shared: weight of the covariance of all classes relative to the class's own, see
         `statistics.class_covariances`.
-      ridge: added to the shared covariance's diagonal, in units of its mean.
-      feature_loss, online: see `readout`.
+      ridge: added to the diagonal, in units of the shared covariance's mean diagonal.
+      online: see `readout`.
 
     Raises:
-      ValueError: for a number that is not positive, or features that learn by tasks online.
+      ValueError: for a number out of range.
 
     Reference: Friedman 1989, Regularized discriminant analysis.
     """
-    check_range("qda", "shared", shared, above=0)
+    check_range("qda", "shared", shared, at_least=0)
     check_range("qda", "ridge", ridge, above=0)
     return readout(
         partial(quadratic_discriminant, shared=shared, ridge=ridge),
         quadratic_scores,
         scatter="own",
-        feature_loss=feature_loss,
         online=online,
     )

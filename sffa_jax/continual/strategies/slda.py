@@ -1,8 +1,5 @@
 """Streaming linear discriminant analysis of every layer's activity."""
 
-from collections.abc import Callable
-from typing import Any
-
 from jaxtyping import Array
 
 from sffa_jax.checks import check_range
@@ -14,7 +11,6 @@ from sffa_jax.continual.strategy import Strategy
 def slda(
     *,
     ridge: float | Array | None = 1e-3,
-    feature_loss: Callable[[Any, Array], Array] | None = None,
     online: bool = False,
 ) -> Strategy:
     """Keeps running class means and one covariance, and scores by the sum of the layers' linear
@@ -23,10 +19,10 @@ def slda(
     Args:
       ridge: added to the covariance's diagonal, in units of its mean; None: the covariance is the
         oracle approximating shrinkage (OAS) estimate, as in RanDumb.
-      feature_loss, online: see `readout`.
+      online: see `readout`.
 
     Raises:
-      ValueError: for a ridge that is not positive, or features that learn by tasks online.
+      ValueError: for a ridge that is not positive.
 
     Reference: Hayes & Kanan 2020, arXiv:1909.01520 (there on a pretrained network, and the
     covariance is shrunk by 1e-4 toward the identity); RanDumb, the same on random Fourier features:
@@ -38,4 +34,4 @@ def slda(
     def solve(statistics: ClassStatistics) -> tuple[Array, Array]:
         return discriminant(statistics, ridge=ridge)
 
-    return readout(solve, linear_scores, scatter="shared", feature_loss=feature_loss, online=online)
+    return readout(solve, linear_scores, scatter="shared", online=online)

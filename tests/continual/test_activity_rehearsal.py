@@ -1,0 +1,167 @@
+"""Activity rehearsal: its statistics, its draws, its locality, and a run on small images."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pattern_stream import KEY, LABELS, SAMPLES, run_all
+
+from sffa_jax import Network, dense_layers, ffa, sffa
+from sffa_jax.continual import features, strategies
+from sffa_jax.continual.model import end_to_end, forward_only
+from sffa_jax.continual.problem import Problem
+from sffa_jax.continual.scenarios import Scenario, TaskData, make_task_stream
+from sffa_jax.continual.statistics import add_samples, empty_statistics
+from sffa_jax.continual.strategies.activity_rehearsal import draw, kmeans, solve_gaussians
+from sffa_jax.core import class_units, overlays
+from sffa_jax.core.rules import with_class_units
+
+
+def network(rule=None, hidden=(24, 12)):
+    rule = rule or sffa(logit_scale=12.0, eps=1e-3, loss="softmax", measure="mean_square")
+    rule = with_class_units(rule, class_units.learned())
+    return forward_only(Network(dense_layers(hidden), rule, overlays.none(), 6))
+
+
+def make_problem(model):
+    scenario = Scenario("class", 3, 2)
+    stream = make_task_stream(LABELS, LABELS, range(6), scenario)
+    return Problem(scenario, model, None, SAMPLES, stream)
+
+
+def start(model):
+    modules, _ = model.init(KEY, SAMPLES.scaled(SAMPLES.images[:1]))
+    return modules
+
+
+def test_a_mixture_has_the_mean_and_covariance_of_its_class():
+    """Components explain a part of the covariance; draws have all of it."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 4)) @ rng.normal(size=(4, 4)) + 6 * (np.arange(600) % 2)[:, None]
+    z = jnp.asarray(z, jnp.float32)
+    ones, zeros = jnp.ones(600), jnp.zeros(600, jnp.int32)
+    totals = (
+        add_samples(empty_statistics(2, 4, scatter="own"), z, zeros, ones),
+        add_samples(empty_statistics(4, 4, scatter="none"), z, jnp.arange(600) % 2, ones),
+    )
+    whole = np.cov(np.asarray(z).T, bias=True)
+    for rank in (1, 4):
+        gaussians = solve_gaussians(*totals, rank, shared=0.0, ridge=1e-6)
+        assert gaussians.counts.tolist() == [[300, 300], [0, 0]]
+        drawn = draw(gaussians, KEY, jnp.zeros(1, jnp.int32), 40_000)
+        np.testing.assert_allclose(drawn.mean(axis=0), z.mean(axis=0), atol=0.1)
+        found = np.cov(np.asarray(drawn).T, bias=True)
+        np.testing.assert_allclose(np.diagonal(found), np.diagonal(whole), rtol=0.05)
+        if rank == 4:
+            np.testing.assert_allclose(found, whole, atol=0.05 * whole.max())
+
+
+def test_kmeans_finds_clusters_of_the_samples_that_count():
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(0, 0.1, (20, 2)), rng.normal(5, 0.1, (20, 2)), np.ones((9, 2))])
+    weights = np.arange(49) < 40
+    centers = kmeans(jax.random.key(1), jnp.asarray(z), jnp.asarray(weights, float), 2)
+    expected = [z[:20].mean(axis=0), z[20:40].mean(axis=0)]
+    np.testing.assert_allclose(sorted(np.asarray(centers).tolist()), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_no_gradient_crosses_a_layer_and_draws_count(online):
+    """Layer k's loss changes with layer k's weights only, also through rehearsed activity."""
+    model = network()
+    problem, modules = make_problem(model), start(model)
+    components = 1 if online else 2
+    strategy = strategies.activity_rehearsal(components=components, draws=24, online=online)
+
+    @jax.jit
+    def gradients(modules):
+        state = strategy.init(problem, modules)
+        first, later = (problem.batch(problem.stream.train[t, :10], jnp.int32(t)) for t in (0, 1))
+        state = strategy.observe(problem, state, modules, first)
+        if not online:
+            state = strategy.after_task(problem, state, KEY, modules, jnp.int32(0))
+        loss = partial(strategy.loss, problem, state, KEY)
+
+        def of_layer(k, modules):
+            return loss(modules, later)[1][k]
+
+        known = jnp.sum(state.gaussians[0].counts, axis=-1)
+        return [jax.grad(partial(of_layer, k))(modules) for k in (0, 1)], known
+
+    by_layer, known = gradients(modules)
+    for k, of_loss in enumerate(by_layer):
+        for number, module in enumerate(of_loss):
+            size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(module))
+            assert (size > 0) == (number == k)
+    assert known.tolist() == ([5, 5] if online else [15, 15]) + [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("rule", "online"),
+    [
+        (None, False),
+        pytest.param(None, True, marks=pytest.mark.slow),
+        pytest.param(ffa(loss="softmax"), False, marks=pytest.mark.slow),
+    ],
+)
+def test_earlier_classes_are_remembered_without_images(rule, online):
+    model = network(rule, (48,))
+    strategy = strategies.activity_rehearsal(components=1, draws=48, shared=0.3, online=online)
+    states, accuracies = run_all("class", model, strategy, steps=40)
+    assert accuracies[-1, 0].mean() > 0.9
+    if not online:
+        old, new = (state.strategy_state.gaussians[0] for state in states[:2])
+        np.testing.assert_array_equal(old.factor[:2], new.factor[:2])
+        assert not any(leaf.shape[-1:] == (90,) for leaf in jax.tree.leaves(states[-1]))
+
+
+def test_layers_and_view_agree():
+    """The inputs of each layer give the logits of the whole network."""
+    model = network()
+    modules, x = start(model), SAMPLES.scaled(SAMPLES.images[:5])
+
+    @jax.jit
+    def both(modules):
+        inputs = model.layers.inputs(modules, x)
+        return model.layers.logits(modules, inputs), model.logits(
+            modules, overlays.Overlay(), x, None
+        )
+
+    np.testing.assert_allclose(*both(modules), rtol=1e-4, atol=1e-4)
+
+
+def test_other_networks_are_rejected():
+    backprop = end_to_end(dense_layers((8,)), 6)
+    with pytest.raises(ValueError, match="`model` must be forward-only with class units"):
+        strategies.activity_rehearsal().init(make_problem(backprop), start(backprop))
+    with pytest.raises(ValueError, match="`components` must be 1 online, got 3"):
+        strategies.activity_rehearsal(components=3, online=True)
+
+
+def test_components_are_whitened_and_keep_variance():
+    model = features.principal_components(features.pixels(), 3)
+    modules = start(model)
+    learned = jax.jit(model.fit)(KEY, modules, SAMPLES.scaled(SAMPLES.images))
+    (z,) = model.hidden(learned, None, SAMPLES.scaled(SAMPLES.images), jnp.zeros(90, jnp.int32))
+    covariance = np.cov(np.asarray(z).T, bias=True)
+    np.testing.assert_allclose(covariance, np.eye(3), atol=0.03)
+    with pytest.raises(ValueError, match="`number` must be at most 16, got 17"):
+        start(features.principal_components(features.pixels(), 17))
+
+
+def test_features_are_extracted_once_from_the_first_task():
+    """Later tasks have no effect on the features, and the images are replaced by them."""
+    model = features.principal_components(features.pixels(), 3)
+    data = TaskData(make_problem(model).stream, SAMPLES, SAMPLES)
+    later = SAMPLES.images.at[np.asarray(data.stream.train[1:]).reshape(-1)].set(0)
+    changed = data._replace(training=SAMPLES.replace(images=later))
+    extract = jax.jit(partial(features.extract, model, KEY))
+    (found, params), (_, same) = extract(data), extract(changed)
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+    (expected,) = model.hidden(
+        (params,), None, SAMPLES.scaled(SAMPLES.images), jnp.zeros(90, jnp.int32)
+    )
+    np.testing.assert_allclose(found.test.images, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(found.test.scaled(found.test.images), found.test.images)

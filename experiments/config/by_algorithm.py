@@ -18,18 +18,12 @@ OF_SFFA = ("winners", "logit_scale", "eps", "measure")
 OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
 OF_GOODNESS = (
     *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "wave"),
-    *("class_units", "negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
+    *("class_units", "polarity_rate"),
+    *("negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
 )
 OF_LOCAL_LOSSES = (
-    *(
-        "normalize",
-        "first_scored",
-        "last_scored",
-        "update_order",
-        "places",
-        "second_term",
-        "second_weight",
-    ),
+    *("normalize", "first_scored", "last_scored", "update_order"),
+    *("places", "second_term", "second_weight"),
 )
 
 UNUSED = {

@@ -9,7 +9,7 @@ ALGORITHMS = ("ffa", "sffa", "bp")
 CONTROLS = ("head",)
 """Controls: a plain linear head on each layer, trained by a local loss."""
 OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
-CLASS_UNITS = ("none", "groups", "learned", "weighted")
+CLASS_UNITS = ("none", "groups", "learned")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
 SECOND_TERMS = ("contrast", "similarity", "similarity_head", "pairs")
 LR_SCHEDULES = ("constant", "cosine", "one_cycle", "steps")
@@ -62,6 +62,7 @@ def check_choices(recipe: Any) -> None:
         check_choice("options", "pool", recipe.pool, core.image_layout.POOLS)
     if recipe.places is not None:
         check_integer("options", "places", recipe.places, 1, "None: each position by itrecipe.")
+    check_range("options", "polarity_rate", recipe.polarity_rate, above=0)
     if recipe.second_term is not None:
         check_choice("options", "second_term", recipe.second_term, SECOND_TERMS)
         if recipe.class_units == "none":

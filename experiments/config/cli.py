@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "label": (
         *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
-        *("places", "negatives", "synthetic_negatives"),
+        *("places", "polarity_rate", "negatives", "synthetic_negatives"),
     ),
     "rule": (
         *("logit_scale", "eps", "measure", "ffa_threshold", "ffa_logit_scale", "ffa_measure"),

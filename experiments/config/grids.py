@@ -30,6 +30,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "label smoothing": ("label_smoothing",),
     "first layer not scored": ("first_scored",),
     "averaged places": ("places",),
+    "fast polarities": ("polarity_rate",),
     "batch or group normalization": ("normalization",),
     "dropout": ("dropout",),
     "averaged weights": ("weight_average",),

@@ -64,11 +64,14 @@ class Recipe:
     """How a label enters the image: corner, appended_pattern, appended_gaussian, image_wave, or
     none (with class_units)."""
     class_units: str = "none"
-    """Units of each class, with overlay none: groups (fixed), learned (each class learns the
-    polarity of every unit) or weighted (a positive and a negative weight of every unit)."""
+    """Units of each class, with overlay none: groups (fixed) or learned (each class learns the
+    polarity of every unit)."""
     places: int | None = None
     """Number of features to which learned class units, and heads, average squares of maps, over
     squares of positions; None: each position counts by itself."""
+    polarity_rate: float = 1.0
+    """How fast learned polarities change at a given learning rate; they also start closer to
+    neutral, by the same factor."""
     overlay_size: int = 100
     """Features that an appended overlay adds."""
     overlay_density: float = 0.1
@@ -190,9 +193,8 @@ class Recipe:
             rule = sffa_jax.sffa(logit_scale=scale, eps=self.eps, measure=measure, **choices)
         if self.class_units == "groups":
             rule = sffa_jax.with_class_units(rule, core.class_units.groups())
-        elif self.class_units != "none":
-            kinds = {"learned": core.class_units.learned, "weighted": core.class_units.weighted}
-            units = kinds[self.class_units](places=self.places)
+        elif self.class_units == "learned":
+            units = core.class_units.learned(places=self.places, rate=self.polarity_rate)
             rule = sffa_jax.with_class_units(rule, units)
         return self._with_second_term(rule)
 

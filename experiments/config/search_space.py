@@ -60,7 +60,7 @@ def own_ranges(recipe: Recipe, algorithm: str) -> dict[str, Range]:
     """Returns the ranges of the numbers that only "sffa" or "ffa" has; none for "bp"."""
     if algorithm == "sffa":
         # Softmax and learned class units need an eps that is small against the activity.
-        small = recipe.loss == "softmax" or recipe.class_units in ("learned", "weighted")
+        small = recipe.loss == "softmax" or recipe.class_units == "learned"
         eps = Range(1e-6, 1e-1) if small or recipe.measure == "mean_square" else Range(1e-2, 1e2)
         return {"logit_scale": Range(1.0, 30.0), "eps": eps}
     if algorithm == "ffa":

@@ -1,9 +1,8 @@
 """Class units: each class has its own read-out of a layer, and the input contains no label.
 
 One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
-units; with `learned`, every class learns the polarity of every unit, and with `weighted` a positive
-and a negative weight. The rule computes the logit of a class from the units that the class reads.
-`linear` is the control: a linear classifier.
+units; with `learned`, every class learns the polarity of every unit. The rule computes the logit of
+a class from the units that the class reads. `linear` is the control: a linear classifier.
 """
 
 import math
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.core.image_layout import average_places, unflatten_maps
 
 
@@ -36,9 +35,6 @@ class ClassUnits(NamedTuple):
     select: Callable[[Any, Array], Array]
     is_head: bool = False
 
-
-WEIGHT_RATE = 4.0
-"""Factor of the parameters of `weighted`: how quickly weights change at a given learning rate."""
 
 MakeClassUnits = Callable[[int, bool], ClassUnits]
 """(number of classes, whether the rule is polar) -> class units; the network calls it."""
@@ -61,7 +57,7 @@ def groups() -> MakeClassUnits:
     return _make_groups
 
 
-def learned(*, places: int | None = None) -> MakeClassUnits:
+def learned(*, places: int | None = None, rate: float = 1.0) -> MakeClassUnits:
     """Lets each class learn a polarity for every unit, trained by the layer's loss.
 
     Under a polar rule, a fraction p of a unit's squared activity is positive for the class and
@@ -71,41 +67,21 @@ def learned(*, places: int | None = None) -> MakeClassUnits:
     Args:
       places: number of features to which the squares of maps are averaged, over squares of
         positions, see `image_layout.average_places`; None: each position has its own polarity.
+      rate: how fast polarities change at a given learning rate, a factor of their parameters. They
+        also start closer to 1/2: the log-odds of p have a standard deviation of 0.7 / rate. With
+        few updates, random polarities at a rate of 1 are hardly learned.
 
     Raises:
-      ValueError: for fewer than one feature.
+      ValueError: for fewer than one feature, or a rate that is not positive.
 
     >>> params = learned()(2, True).init(jax.random.key(0), (4,))
     >>> params.shape  # halves, classes, units
     (2, 2, 4)
     """
-    if places is None:
-        return _make_learned
-    check_integer("learned", "places", places, 1, "None: each position has its own polarity.")
-    return partial(_make_learned, places=places)
-
-
-def weighted(*, places: int | None = None) -> MakeClassUnits:
-    """Lets each class learn how positive and how negative every unit is, in two positive weights.
-
-    Under a polar rule, a class reads the mean of the squared activity with its positive weights,
-    and with its negative weights; without polarity, with one weight for each unit. The fractions of
-    `learned` add up to 1, so that a unit that tells nothing about a class adds to both halves and
-    draws their ratio to 1. Here both its weights can vanish. A weight is exp(4 a) with a parameter
-    a, which starts near 0: all classes start alike, and weights change quickly.
-
-    Args:
-      places: number of features to which the squares of maps are averaged, as in `learned`.
-
-    Raises:
-      ValueError: for fewer than one feature.
-
-    >>> weighted()(2, True).init(jax.random.key(0), (4,)).shape  # halves, classes, units
-    (2, 2, 4)
-    """
     if places is not None:
-        check_integer("weighted", "places", places, 1, "None: each position has its own weights.")
-    return partial(_make_weighted, places=places)
+        check_integer("learned", "places", places, 1, "None: each position has its own polarity.")
+    check_range("learned", "rate", rate, above=0)
+    return partial(_make_learned, places=places, rate=rate)
 
 
 def linear(*, places: int | None = None) -> MakeClassUnits:
@@ -131,14 +107,11 @@ def _make_groups(num_classes: int, polar: bool) -> ClassUnits:
     return ClassUnits(halves * num_classes, _no_params, partial(_group_units, halves, num_classes))
 
 
-def _make_learned(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
-    draw = partial(_draw_params, polar, num_classes, places)
-    return ClassUnits(1, draw, partial(_weigh_units, polar, places))
-
-
-def _make_weighted(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
-    draw = partial(_draw_params, polar, num_classes, places, spread=0.05)
-    return ClassUnits(1, draw, partial(_weigh_units, polar, places, free=True))
+def _make_learned(
+    num_classes: int, polar: bool, places: int | None = None, rate: float = 1.0
+) -> ClassUnits:
+    draw = partial(_draw_params, polar, num_classes, places, rate)
+    return ClassUnits(1, draw, partial(_weigh_units, polar, places, rate))
 
 
 def _make_linear(num_classes: int, polar: bool, places: int | None = None) -> ClassUnits:
@@ -164,12 +137,13 @@ def _draw_params(
     polar: bool,
     num_classes: int,
     places: int | None,
+    rate: float,
     key: Key[Array, ""],
     shape: Sequence[int],
-    *,
-    spread: float = 0.5,  # classes differ from the first step
 ) -> Float[Array, "halves classes units"]:
+    # The spread is large enough for classes to differ from the first step.
     features = _num_features(places, shape)
+    spread = 0.5 / rate**2  # of logits of 0.5 / rate
     return spread * jax.random.normal(key, (2 if polar else 1, num_classes, features))
 
 
@@ -214,19 +188,16 @@ def _group_units(
 def _weigh_units(
     polar: bool,
     places: int | None,
+    rate: float,
     params: Float[Array, "halves classes units"],
     h: Array,
     unit_axes: int = 1,
-    *,
-    free: bool = False,
 ) -> Float[Array, "*samples classes halves"]:
-    """[..., 1, *units] -> [..., classes, halves], from maps or rows; `free`: of `weighted`."""
+    """[..., 1, *units] -> [..., classes, halves], from maps or rows."""
     _check_unlabeled(h, unit_axes)
     halves, num_classes, units = params.shape
-    if free:
-        fractions = jnp.exp(WEIGHT_RATE * params)
-    else:
-        fractions = jax.nn.softmax(params, axis=0 if polar else 1) * (1 if polar else num_classes)
+    fractions = jax.nn.softmax(rate * params, axis=0 if polar else 1)
+    fractions = fractions * (1 if polar else num_classes)
     squares = _averaged(places if unit_axes == 3 else None, jnp.square(h))
     if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
         fractions = unflatten_maps(fractions, squares.shape)

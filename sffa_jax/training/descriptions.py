@@ -26,12 +26,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
         *("selu", "celu", "leaky_relu", "soft_sign", "hard_tanh", "tanh", "identity"),
     ),
     "jax.numpy": ("tanh", "abs", "square", "bfloat16", "float16", "float32", "float64"),
-    "sffa_jax.core.class_units": (
-        "_make_groups",
-        "_make_learned",
-        "_make_weighted",
-        "_make_linear",
-    ),
+    "sffa_jax.core.class_units": ("_make_groups", "_make_learned", "_make_linear"),
     "sffa_jax.core.conv_cpu": ("convolve",),
     "sffa_jax.core.goodness": ("energy", "polar_ratio", "_sum_square", "_mean_square"),
     "sffa_jax.core.losses": (

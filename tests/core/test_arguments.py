@@ -147,8 +147,9 @@ CASES = [
     ),
     *(
         Case(make, {"places": whole(1, none=True)})
-        for make in (class_units.learned, class_units.weighted, class_units.linear)
+        for make in (class_units.learned, class_units.linear)
     ),
+    Case(class_units.learned, {"rate": number(above=0)}),
     Case(
         second_terms.supervised_contrast,
         {"weight": number(above=0), "temperature": number(above=0), "size": whole(1, none=True)},

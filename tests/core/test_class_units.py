@@ -56,16 +56,14 @@ def test_learned_polarity_by_hand():
         np.testing.assert_allclose(found[:, c], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("polar", [True, False])
-def test_weights_of_units_by_hand(polar):
-    """A class's ratio, or energy, of squares with positive weights exp(4 a)."""
-    rule = rules.sffa(eps=1e-3) if polar else rules.ffa(threshold=0.5)
-    own = class_units.weighted()(3, polar)
-    h = RNG.normal(size=(5, 1, 8)).astype(np.float32)
-    logits, found = logits_and_found(own, rule, h)
-    means = np.einsum("bu,pcu->pbc", np.square(h[:, 0]), np.exp(4 * logits)) / 8
-    expected = np.log((means[0] + 1e-3) / (means[1] + 1e-3)) if polar else means[0] - 0.5
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+def test_a_faster_polarity_starts_closer_to_neutral():
+    """Log-odds of p: half as large at twice the rate, and twice as fast."""
+    fast, slow = class_units.learned(rate=2.0)(3, True), class_units.learned()(3, True)
+    h = jnp.asarray(RNG.normal(size=(5, 1, 8)).astype(np.float32))
+    drawn = [of.init(jax.random.key(0), (8,)) for of in (fast, slow)]
+    np.testing.assert_allclose(drawn[0], drawn[1] / 4, rtol=1e-6)
+    found, expected = fast.select(drawn[0], h), slow.select(2 * drawn[0], h)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_learned_shares_without_halves_by_hand():

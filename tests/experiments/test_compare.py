@@ -82,7 +82,10 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
     ("arguments", "message"),
     [
         (["--dataset", "mnsit"], "`dataset` must be one of cifar10, digits"),
-        (["--algorithms", "sffa", "gan"], "`algorithms` must be one of bp, ffa, head, sffa, got 'gan'"),
+        (
+            ["--algorithms", "sffa", "gan"],
+            "`algorithms` must be one of bp, ffa, head, sffa, got 'gan'",
+        ),
         (["--hidden", "7"], "even number of units (half positive, half negative neurons), got 7"),
         (["--hidden", "8", "--winners", "5"], "at most half of the layer's 8 units, got 5"),
         (["--epochs", "0"], "`epochs` must be at least 1, got 0"),

@@ -45,6 +45,7 @@ CASES = [
             "overlay_value": number(above=0),
             "class_units": choice(choices.CLASS_UNITS),
             "places": whole(1, none=True),
+            "polarity_rate": number(above=0),
             "second_term": choice(choices.SECOND_TERMS, none=True),
             "second_weight": number(above=0, none=True),
             "loss": choice(LOSSES),

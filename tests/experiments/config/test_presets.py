@@ -108,7 +108,7 @@ def test_bad_recipes(changes, message):
 
 
 # Backprop uses neither overlay nor class units.
-LABELS = [("image_wave", "none"), ("corner", "none"), ("none", "groups"), ("none", "weighted")]
+LABELS = [("image_wave", "none"), ("corner", "none"), ("none", "groups"), ("none", "learned")]
 CONVOLUTIONS = [(algorithm, *labels) for algorithm in ("ffa", "sffa") for labels in LABELS]
 
 
@@ -126,7 +126,7 @@ def test_a_recipe_of_convolutions_takes_a_step(algorithm, overlay, class_units):
         negatives="all",
         lr_schedule="steps",
         places=30,
-        second_term="similarity_head" if class_units == "weighted" else None,
+        second_term="similarity_head" if class_units == "learned" else None,
         batch_size=8,
         epochs=1,
     )

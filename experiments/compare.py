@@ -6,6 +6,7 @@ reaches a mean test accuracy of at least 97.5 % (SFFA), 94 % (FFA) and 98 % (bac
 few minutes on two cores; `results/compare` contains every seed of a longer run.
 """
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from experiments.config import options as shared
 from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, reject
 
 
 @dataclass(frozen=True)
 class Options(shared.Options):
     """Train FFA, SFFA and backprop on every seed and compare their test accuracies."""
 
+    split: str = "seed"
+    """Validation split: seed (each seed draws its own, as it draws its weights), or shared."""
     save_networks: bool = False
     """Save the network of every run under --out."""
     tune: int = 0
@@ -35,6 +38,7 @@ class Options(shared.Options):
 
     def resolve(self) -> Self:
         """Checks every option."""
+        check_choice("options", "split", self.split, shared.SPLITS)
         check_integer("options", "tune", self.tune, 0)
         check_integer("options", "tune_seeds", self.tune_seeds, 1)
         if self.tune_epochs is not None:
@@ -42,7 +46,13 @@ class Options(shared.Options):
         if self.tune and self.shard is not None:
             advice = "Tune first, with experiments.tune, and give each part the tuned values."
             raise reject("options", "tune", "be 0 with --shard", self.tune, advice)
-        return super().resolve()
+        resolved = super().resolve()
+        if self.recipe.selection != "validation" and not self.tune:  # nothing is held out
+            resolved = dataclasses.replace(resolved, split="shared")
+        return resolved
+
+    def absent(self) -> dict[str, Any]:
+        return super().absent() | {"split": "shared"}
 
 
 if __name__ == "__main__":
@@ -73,7 +83,8 @@ def check_networks(folder: RunFolder) -> None:
 
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm."""
-    splits = load_or_stream(options)
+    by_seed = options.split == "seed"
+    splits = load_or_stream(options, by_seed=by_seed)
     for algorithm in options.algorithms:
         splits.check(options.recipe_of(algorithm), algorithm)
 
@@ -86,7 +97,7 @@ def make_plan(options: Options) -> Plan:
                 folder,
                 recipes,
                 Budget(options.tune, options.tune_seeds, options.tune_epochs),
-                validation_splits(splits, options.recipe, options.validation),
+                validation_splits(splits, options.recipe, options.validation, by_seed=by_seed),
                 options.placement,
                 options.checkpoint_seconds,
             )

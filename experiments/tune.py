@@ -10,11 +10,11 @@ then compares.
 
 import sys
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.cli import answer_usage
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, reject
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,21 @@ class Options(shared.Options):
 
     seeds: int = 2
     """Number of seeds of each trial; the seeds are 1000 .. 1000 + N-1."""
+    split: str = "seed"
+    """Validation split: seed (each seed draws its own, as it draws its weights), or shared."""
     trials: int = 16
     """Number of trials of each algorithm."""
 
     def resolve(self) -> Self:
         """Checks every option."""
+        check_choice("options", "split", self.split, shared.SPLITS)
         check_integer("options", "trials", self.trials, 1)
         if self.shard is not None:
             raise reject("options", "shard", "be left out: the trials are one sweep", self.shard)
         return super().resolve()
+
+    def absent(self) -> dict[str, Any]:
+        return super().absent() | {"split": "shared"}
 
 
 if __name__ == "__main__":
@@ -48,7 +54,8 @@ from sffa_jax.scale.processes import is_main_process
 def main(options: Options) -> None:
     """Runs the trials that the output folder lacks and writes its report."""
     given, options = options, options.resolve()
-    splits = load_splits(options)
+    by_seed = options.split == "seed"
+    splits = load_splits(options, by_seed=by_seed)
     recipes = {algorithm: options.recipe_of(algorithm) for algorithm in options.algorithms}
     for algorithm, recipe in recipes.items():
         splits.check(recipe, algorithm)
@@ -65,7 +72,7 @@ def main(options: Options) -> None:
             folder,
             recipes,
             Budget(options.trials, options.seeds),
-            validation_splits(splits, options.recipe, options.validation),
+            validation_splits(splits, options.recipe, options.validation, by_seed=by_seed),
             options.placement,
             options.checkpoint_seconds,
         )

@@ -61,7 +61,11 @@ def changed_options(run: Results) -> str:
     """Returns the options of a run that differ from the command's defaults, as they are typed."""
     defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
     defaults |= {"algorithms": run.options["algorithms"]}  # the columns show them
+    # Options that only `compare` has.
+    defaults |= {"split": "seed", "tune": 0, "tune_seeds": 2, "tune_epochs": None}
     ignored = {*shared.RESUMABLE_OPTIONS} - {"seeds", "algorithms"}
+    if run.options["selection"] != "validation" and not run.options.get("tune"):
+        ignored |= {"split"}  # nothing is held out
     options = {name: value for name, value in run.options.items() if name not in ignored}
     words = shared.flags(options, defaults)
     return f"`{' '.join(words)}`" if words else "no option"

@@ -254,6 +254,10 @@ class Common:
         return " ".join([f"python -m experiments.{name}", *flags(shown, self.usual())])
 
 
+SPLITS = ("seed", "shared")
+"""Values of `--split`."""
+
+
 @dataclass(frozen=True)
 class Options(Common):
     """Options of the experiments that train by a recipe."""

@@ -38,7 +38,11 @@ def spread_rows(count: int, number: int) -> np.ndarray:
     return np.arange(number, dtype=np.int64) * count // number
 
 
+def take(samples: Samples, rows: np.ndarray | jax.Array) -> Samples:
+    """Returns the samples in these rows."""
+    return samples.replace(images=samples.images[rows], labels=samples.labels[rows])
+
+
 def spread(samples: Samples, number: int) -> Samples:
     """Returns so many samples (all if there are fewer), at equal distances."""
-    chosen = spread_rows(len(samples.labels), number)
-    return samples.replace(images=samples.images[chosen], labels=samples.labels[chosen])
+    return take(samples, spread_rows(len(samples.labels), number))

@@ -30,12 +30,15 @@ class Splits:
       dataset: the data set.
       training, test: the splits.
       validation: for the choice of the epoch; None if the last epoch is used.
+      held_out: fraction of `training` that each seed holds out for the choice of the epoch in place
+        of `validation`, which is seed 0's; None: all seeds share the splits.
     """
 
     dataset: data.Dataset
     training: Samples
     validation: Samples | None
     test: Samples
+    held_out: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,7 +48,16 @@ class Splits:
     @property
     def num_training(self) -> int:
         """Number of training samples."""
-        return len(self.training.labels)
+        rows = self.rows(0)
+        return len(rows[0]) if rows else len(self.training.labels)
+
+    def rows(self, seed: int) -> tuple[np.ndarray, ...]:
+        """Returns the rows of `training` on which a seed trains and those that it holds out; empty
+        if all seeds share the splits. The numbers of rows are the same for all seeds."""
+        if self.held_out is None:
+            return ()
+        rows = data.stratified_split(self.dataset.train_labels, self.held_out, seed)
+        return tuple(part.astype(np.int32) for part in rows)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -100,24 +112,32 @@ def choosing_split(recipe: Recipe, held_out: Callable[[], Split], test: Split) -
     return {"validation": held_out, "last": lambda: None, "test": lambda: test}[recipe.selection]()
 
 
-def make_splits(dataset: data.Dataset, recipe: Recipe, validation: float) -> Splits:
-    """Splits and scales a data set by a recipe; all seeds have the same validation split.
+def make_splits(
+    dataset: data.Dataset, recipe: Recipe, validation: float, *, by_seed: bool = False
+) -> Splits:
+    """Splits and scales a data set by a recipe.
 
     Args:
       dataset: the data.
       recipe: only `selection` and `scaling` are used.
       validation: fraction of the training images held out to choose the epoch. Nothing is held out
         if the recipe selects the last epoch or selects on the test set.
+      by_seed: whether each seed draws its own validation split. Pixels are then scaled by the
+        statistics of all training images.
     """
     images, labels = dataset.train_images, dataset.train_labels
+    by_seed = by_seed and recipe.selection == "validation"
     train, held_out = split_rows(labels, recipe, validation)
+    if by_seed:
+        train = np.arange(len(labels))
     mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
     choosing = choosing_split(
         recipe, lambda: make_samples(images[held_out], labels[held_out], **scale), test
     )
-    return Splits(dataset, make_samples(images[train], labels[train], **scale), choosing, test)
+    training = make_samples(images[train], labels[train], **scale)
+    return Splits(dataset, training, choosing, test, validation if by_seed else None)
 
 
 def data_record(dataset: data.Dataset) -> dict[str, Any]:
@@ -160,7 +180,7 @@ def load_dataset(options: Common) -> data.Dataset:
     return main_process_first(load)
 
 
-def load_splits(options: Options) -> Splits:
-    """Loads the options' data set and splits it by their recipe."""
+def load_splits(options: Options, *, by_seed: bool = False) -> Splits:
+    """Loads the options' data set and splits it by their recipe; `by_seed` as in `make_splits`."""
     dataset = load_dataset(options)
-    return make_splits(dataset, options.recipe, options.validation)
+    return make_splits(dataset, options.recipe, options.validation, by_seed=by_seed)

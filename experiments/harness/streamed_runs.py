@@ -20,6 +20,7 @@ from experiments.config.recipe import Recipe
 from experiments.harness.cost import spread_rows
 from experiments.harness.group import Carry, Group
 from experiments.harness.progress import Watcher, scalars
+from experiments.harness.saved_networks import save_networks
 from experiments.harness.streamed_splits import StreamedSplits
 from experiments.harness.trainer import Describe, Trainer
 from sffa_jax.analysis.precision import Predictions, reliability
@@ -64,7 +65,8 @@ class StreamedTrainer(Trainer):
 
     def start_streamed(self, group: Group) -> Position:
         """Returns the run before its first update."""
-        (learner, schedule), training = self.parts, self.splits.streams.training
+        (learner, schedule) = self.parts
+        training = self.splits.streams_of(group.seeds[0]).training
         progress = start_streamed(learner, group.keys_and_numbers()[0][0], training)
         return begin_epoch(learner, schedule, progress, training)
 
@@ -73,7 +75,7 @@ class StreamedTrainer(Trainer):
     ) -> dict[str, Any]:
         """Trains and tests the run of a group of one, from its last checkpoint."""
         learner, schedule = self.parts
-        training, validation, test = self.splits.streams
+        training, validation, test = self.splits.streams_of(group.seeds[0])
         epochs, updates = self.recipe.epochs, schedule.steps_per_epoch(len(training))
         num_parts = -(-updates // UPDATES)
         first = jax.eval_shape(lambda: self.start_streamed(group))
@@ -134,7 +136,7 @@ class StreamedTrainer(Trainer):
         progress, accuracy, predicted, learned, finite = jax.tree.map(
             lambda leaf: leaf[None], (progress, accuracy, predicted, learned, finite)
         )
-        self.save_networks(group, progress)
+        save_networks(self, group, progress)
         carry = carry._replace(runs=(progress, {}))
         tested = to_host((finite, accuracy, predicted, learned))
         return self.records(group, Placement("map"), carry, *tested)[0]

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -90,11 +90,19 @@ class StreamedSplits(Splits):
     Attributes: streams: all samples.
     """
 
-    streams: Streams
+    streams: Streams = field(kw_only=True)
 
     @property
     def num_training(self) -> int:
-        return len(self.streams.training)
+        return len(self.streams_of(0).training)
+
+    def streams_of(self, seed: int) -> Streams:
+        """Returns the splits of a seed."""
+        rows = self.rows(seed)
+        if not rows:
+            return self.streams
+        training, held_out = (replace(self.streams.training, indices=part) for part in rows)
+        return Streams(training, held_out, self.streams.test)
 
 
 def scan(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
@@ -115,18 +123,26 @@ def glance(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def stream_splits(
-    stored: data.OnDisk, recipe: Recipe, validation: float, scan: Scan = scan
+    stored: data.OnDisk,
+    recipe: Recipe,
+    validation: float,
+    scan: Scan = scan,
+    *,
+    by_seed: bool = False,
 ) -> StreamedSplits:
     """Returns what `make_splits` returns, with images that stay on disk.
 
     Args:
       stored: the data set.
-      recipe, validation: as in `make_splits`.
+      recipe, validation, by_seed: as in `make_splits`.
       scan: computes the checksum and the scale; `scan` reads all images once.
     """
     classes, parts = len(stored.class_names), {"train": stored.train, "test": stored.test}
     labels = {name: data.to_labels(part.labels, classes) for name, part in parts.items()}
     train, held_out = split_rows(labels["train"], recipe, validation)
+    by_seed = by_seed and recipe.selection == "validation"
+    if by_seed:
+        train = np.arange(len(stored.train))
     everything = np.arange(len(stored.test))
     digests, total = {}, np.zeros(0)
     for name, rows in (("test", everything), ("train", train)):
@@ -152,11 +168,13 @@ def stream_splits(
         digests,
     )
     held = None if streams.validation is None else streams.validation.first()
-    return StreamedSplits(dataset, streams.training.first(), held, test.first(), streams)
+    first = (streams.training.first(), held, test.first())
+    return StreamedSplits(dataset, *first, validation if by_seed else None, streams=streams)
 
 
-def load_or_stream(options: Options) -> Splits:
-    """Loads the options' data set into memory if it fits; else returns its `StreamedSplits`.
+def load_or_stream(options: Options, *, by_seed: bool) -> Splits:
+    """Loads the options' data set into memory if it fits; else returns its `StreamedSplits`;
+    `by_seed` as in `make_splits`.
 
     Raises:
       DataError: see `data.load`.
@@ -165,7 +183,7 @@ def load_or_stream(options: Options) -> Splits:
     """
     stored = main_process_first(partial(open_large, options))
     if stored is None or fits(stored.num_bytes):
-        return load_splits(options)
+        return load_splits(options, by_seed=by_seed)
     try:
         import_grain()
     except ImportError as error:
@@ -189,4 +207,4 @@ def load_or_stream(options: Options) -> Splits:
         glimpse.check(options.recipe_of(algorithm), algorithm)
     line = f"{options.dataset} does not fit into memory: each epoch reads its images from disk."
     print(line, file=sys.stderr)
-    return stream_splits(stored, options.recipe, options.validation)
+    return stream_splits(stored, options.recipe, options.validation, by_seed=by_seed)

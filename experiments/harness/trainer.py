@@ -18,22 +18,22 @@ from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
-from experiments.harness.cost import flops_per_update, spread
+from experiments.harness.cost import flops_per_update, spread, spread_rows, take
 from experiments.harness.group import Carry, Group
 from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
+from experiments.harness.saved_networks import save_networks
 from experiments.harness.splits import Splits
 from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement, available
-from sffa_jax.scale.processes import broadcast_from_main, to_host
+from sffa_jax.scale.processes import to_host
 from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest
 from sffa_jax.training.evaluate import Accuracy, accuracy_of, evaluate, score_samples
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
 from sffa_jax.training.samples import Samples
-from sffa_jax.training.saved import save
 
 TRIAL_STEPS = 8
 """Updates in the trial that finds the fastest placement."""
@@ -86,23 +86,26 @@ class Trainer:
         return self.splits.learner(self.recipe_of(numbers), self.algorithm)
 
     # Functions of one run. They take and return the complete run state, so that buffers can be
-    # donated.
+    # donated: progress, numbers, and its rows of the training samples if seeds draw the split.
 
     def start(self, run: Any, samples: Samples) -> Any:
-        """(key, numbers) -> the run before its first epoch, (progress, numbers)."""
-        key, numbers = run
-        return start(self.learner(numbers), key, samples), numbers
+        """(key, numbers, *rows) -> the run before its first epoch, (progress, numbers, *rows)."""
+        key, numbers, *rows = run
+        return start(self.learner(numbers), key, samples), numbers, *rows
 
     def epoch(self, run: Any, samples: Samples) -> Any:
         """Trains one epoch; also returns the mean loss of each layer."""
-        progress, numbers = run
+        progress, numbers, *rows = run
         schedule = self.splits.schedule(self.recipe_of(numbers))
-        progress, loss = train_epoch(self.learner(numbers), schedule, progress, samples)
-        return (progress, numbers), loss
+        own = rows[0] if rows else None
+        progress, loss = train_epoch(self.learner(numbers), schedule, progress, samples, own)
+        return (progress, numbers, *rows), loss
 
     def assess(self, run: Any, samples: Samples) -> Any:
         """Measures a run after an epoch; keeps the weights if they are the best so far."""
-        progress, numbers = run
+        progress, numbers, *rows = run
+        if rows:
+            samples = take(samples, rows[1])
         measured = {}
         if self.splits.validation is not None:
             accuracy = evaluate(self.learner(numbers), progress.state, samples)
@@ -113,18 +116,25 @@ class Trainer:
             }
         if self.measure is not None:
             measured |= self.measure(progress.state, samples)
-        return (progress, numbers), measured
+        return (progress, numbers, *rows), measured
 
     def test(self, run: Any, samples: Samples) -> tuple[Accuracy, Predictions | None]:
         """Returns the accuracy of the selected weights, and their predictions if `describe` needs
         them."""
-        progress, numbers = run
+        progress, numbers, *_ = run
         learner = self.learner(numbers)
         scores = score_samples(learner, self.selected(progress), samples)
         accuracy = accuracy_of(learner, scores, samples.labels)
         if self.describe is None:
             return accuracy, None
         return accuracy, predictions(scores[learner.scored].sum(axis=0), samples.labels)
+
+    def learned(self, run: Any, samples: Samples) -> jax.Array:
+        """Returns the accuracy of the selected weights on as many training images of the run as
+        there are test images."""
+        progress, numbers, rows, _ = run
+        seen = take(samples, rows[spread_rows(len(rows), len(self.splits.test.labels))])
+        return evaluate(self.learner(numbers), self.selected(progress), seen).network
 
     def finite(self, run: Any) -> jax.Array:
         """Returns whether the selected weights are finite: the last update's loss is not seen."""
@@ -138,7 +148,9 @@ class Trainer:
 
     def start_all(self, group: Group) -> Any:
         """Returns all runs before their first epoch."""
-        return self.start_runs(group.keys_and_numbers(), self.splits.training)
+        rows = zip(*map(self.splits.rows, group.seeds), strict=True)
+        runs = (*group.keys_and_numbers(), *(jnp.asarray(np.stack(part)) for part in rows))
+        return self.start_runs(runs, self.splits.training)
 
     @cached_property
     def start_runs(self) -> Callable[..., Any]:
@@ -179,7 +191,10 @@ class Trainer:
         few = self.recipe.batch_size * steps
         samples = training.replace(images=training.images[:few], labels=training.labels[:few])
         calls = self.recipe.epochs * in_epoch / steps
-        choice = fastest(self.epoch, self.start_all(group), samples, calls=calls)
+        progress, numbers, *rows = self.start_all(group)
+        if rows:
+            rows[0] = jnp.tile(jnp.arange(few, dtype=jnp.int32), (len(group.seeds), 1))
+        choice = fastest(self.epoch, (progress, numbers, *rows), samples, calls=calls)
         seconds = ", ".join(f"{mode} {value:.3g} s" for mode, value in choice.seconds.items())
         if seconds:
             line = f"{self.label}: runs by {choice.placement.mode} (trial: {seconds})"
@@ -209,10 +224,11 @@ class Trainer:
         """Trains and tests a group, from its last checkpoint; returns one record per run."""
         number, epochs = len(group.seeds), self.recipe.epochs
         splits = (self.splits.training, self.splits.validation, self.splits.test)
+        by_seed = self.splits.held_out is not None
         # As many training images as test images, so that both accuracies share a program.
-        seen = spread(self.splits.training, len(self.splits.test.labels))
+        seen = None if by_seed else spread(self.splits.training, len(self.splits.test.labels))
         training, validation, test, seen = placement.place_shared((*splits, seen), number)
-        samples = training if validation is None else validation
+        samples = training if validation is None or by_seed else validation
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
         lifted = placement.lift(self.assess)
         assess = jax.jit(lifted, donate_argnums=0).lower(runs, samples).compile()
@@ -252,28 +268,17 @@ class Trainer:
                 like=carry_of(runs),
             )
         test_all = jax.jit(placement.lift(self.test))
-        tested, learned = test_all(carry.runs, test), test_all(carry.runs, seen)[0].network
+        tested = test_all(carry.runs, test)
+        if by_seed:
+            learned = jax.jit(placement.lift(self.learned))(carry.runs, training)
+        else:
+            learned = test_all(carry.runs, seen)[0].network
         finite = to_host(jax.jit(placement.lift(self.finite))(carry.runs))
-        self.save_networks(group, carry.runs[0])
+        save_networks(self, group, carry.runs[0])
         costs = {"flops_per_update": flops_per_update(epoch, placement, number)}
         (accuracy, predicted), learned = to_host((tested, learned))
         records = self.records(group, placement, carry, finite, accuracy, predicted, learned)
         return [record | costs for record in records]
-
-    def save_networks(self, group: Group, progress: Progress) -> None:
-        """Saves each run's selected network if `networks` is given."""
-        if self.networks is None:
-            return
-        states, training = to_host(self.selected(progress)), self.splits.training
-        for i, seed in enumerate(group.seeds):
-            numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
-            recipe = self.recipe_of(numbers)
-            info = {"algorithm": self.algorithm, "recipe": dataclasses.asdict(recipe)}
-            info |= self.splits.described
-            learner = self.splits.learner(recipe, self.algorithm)
-            state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
-            path = self.networks / f"{self.algorithm}-{seed}.npz"
-            broadcast_from_main(partial(save, path, learner, state, training, info=info))
 
     def records(
         self,

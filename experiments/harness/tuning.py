@@ -108,11 +108,14 @@ def tuned_flags(algorithm: str, numbers: Mapping[str, float]) -> str:
     return " ".join(flag_of(name, value, f"{algorithm}.") for name, value in numbers.items())
 
 
-def validation_splits(splits: Splits, recipe: Recipe, validation: float) -> Splits:
-    """Returns the splits of the trials: the validation split is also the test split."""
+def validation_splits(
+    splits: Splits, recipe: Recipe, validation: float, *, by_seed: bool = False
+) -> Splits:
+    """Returns the splits of the trials: the validation split (seed 0's, if seeds draw it) is also
+    the test split."""
     if recipe.selection != "validation":
         tuned = dataclasses.replace(recipe, selection="validation")
-        splits = make_splits(splits.dataset, tuned, validation)
+        splits = make_splits(splits.dataset, tuned, validation, by_seed=by_seed)
     assert splits.validation is not None
     return dataclasses.replace(splits, test=splits.validation)
 

@@ -169,9 +169,20 @@ def update(
 
 
 def train_epoch(
-    learner: Learner, schedule: Schedule, progress: Progress, samples: Samples
+    learner: Learner,
+    schedule: Schedule,
+    progress: Progress,
+    samples: Samples,
+    rows: Int[Array, " chosen"] | None = None,
 ) -> tuple[Progress, Float[Array, " layers"]]:
     """Trains for one epoch, as one scan; also returns the mean loss per layer.
+
+    Args:
+      learner, schedule: of the run.
+      progress: the run so far.
+      samples: the training split.
+      rows: numbers of the samples that are the training split; None: all. Runs of several splits
+        can share the samples.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -186,12 +197,13 @@ def train_epoch(
     """
 
     def step(state: State, planned: EpochPlan) -> tuple[State, Array]:
-        images, labels = samples.images[planned.indices], samples.labels[planned.indices]
+        indices = planned.indices if rows is None else rows[planned.indices]
+        images, labels = samples.images[indices], samples.labels[indices]
         images, labels = split_batch((images, labels))
         batch = samples.replace(images=images, labels=labels)
         return update(learner, schedule, state, planned.keys, batch)
 
-    plan = plan_epoch(schedule, progress, samples.images.shape[0])
+    plan = plan_epoch(schedule, progress, len(samples.images if rows is None else rows))
     state, losses = jax.lax.scan(step, progress.state, plan)
     return close_epoch(progress, state, losses), jnp.mean(losses, axis=0)
 

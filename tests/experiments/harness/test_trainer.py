@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from rich.console import Console
 from unchecked import no_shape_checks
 
 from experiments.config.recipe import Recipe
+from experiments.harness.group import Group
 from experiments.harness.splits import make_splits
 from experiments.harness.trainer import Trainer, train_runs
 from sffa_jax import data
@@ -20,9 +22,9 @@ RECIPE = Recipe(hidden=(8,), epochs=2, batch_size=64)
 DIGITS = data.load("digits")
 
 
-def train(seeds, varied=None, mode="map", **changes):
+def train(seeds, varied=None, mode="map", by_seed=False, **changes):
     recipe = dataclasses.replace(RECIPE, **changes)
-    splits = make_splits(DIGITS, recipe, 0.1)
+    splits = make_splits(DIGITS, recipe, 0.1, by_seed=by_seed)
     with no_shape_checks():
         groups = train_runs(
             recipe,
@@ -99,6 +101,28 @@ def test_typed_in_scaling():
     splits = make_splits(DIGITS, dataclasses.replace(RECIPE, scaling="mnist"), 0.1)
     np.testing.assert_allclose(splits.training.mean, [0.1307])
     np.testing.assert_allclose(splits.test.std, [0.3081])
+
+
+def test_seeds_may_draw_the_split():
+    """Seed 0 draws the split that seeds share; with constant scaling, its run is the same."""
+    (shared,) = train([0], scaling="mnist")
+    first, second = train([0, 1], scaling="mnist", by_seed=True)
+    np.testing.assert_allclose(losses([first]), losses([shared]), rtol=1e-3)
+    for name in ("validation_accuracy", "test_accuracy", "training_accuracy"):
+        assert first[name] == pytest.approx(shared[name], abs=0.01)
+    assert (second["updates"], second["seed"]) == (shared["updates"], 1)
+    splits = make_splits(DIGITS, RECIPE, 0.1, by_seed=True)
+    (train_0, held_0), (train_1, held_1) = map(splits.rows, (0, 1))
+    assert not np.array_equal(held_0, held_1)
+    everything = np.arange(len(DIGITS.train_labels))
+    for rows in ((train_0, held_0), (train_1, held_1)):
+        np.testing.assert_array_equal(np.sort(np.concatenate(rows)), everything)
+    # Runs share the images: a group of runs holds their rows only.
+    trainer = Trainer(RECIPE, "sffa", splits, Console(quiet=True), "x")
+    group = Group([0, 1], {})
+    with no_shape_checks():
+        *_, rows, held_out = jax.eval_shape(lambda: trainer.start_all(group))
+    assert (rows.shape, held_out.shape) == ((2, len(train_0)), (2, len(held_0)))
 
 
 def test_runs_do_not_depend_on_their_devices(in_a_loop, on_devices):

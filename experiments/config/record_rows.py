@@ -92,6 +92,7 @@ FEW = dataclasses.replace(
     polarity_rate=8.0,
     logit_scale=24.0,
     precision="float32",
+    learning_rate=4e-3,
     epochs=8,
     batch_size=128,
     shift=2,
@@ -102,7 +103,8 @@ FEW = dataclasses.replace(
 
 def _few(*algorithms: str, **changes: Any) -> Row:
     recipe = dataclasses.replace(FEW, **changes)
-    return Row("cifar10", recipe, SLOWER, algorithms or ("sffa",), images=4000)
+    own = {"bp": SLOWER["bp"]}  # on held-out images the head is best at 4e-3, too
+    return Row("cifar10", recipe, own, algorithms or ("sffa",), images=4000)
 
 
 ROWS: dict[str, Row] = {

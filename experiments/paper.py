@@ -92,6 +92,19 @@ STEPS: dict[str, Step] = {
         "--batch-size 64 --scenarios class --algorithms sffa "
         "--strategies ncm slda class_subspaces slda_random slda_random_maps slda_maps"
     ),
+    **{
+        f"continual/{name}_activity_rehearsal": Step(
+            f"continual --dataset {name} --preset maps --components 400 --learning-rate 3e-3 "
+            f"--scenarios class --algorithms sffa {more} "
+            "--strategies slda_components qda_components activity_rehearsal joint",
+            "--seeds 1 --epochs 0.1 --features 64 --components 32 --hidden 64",
+        )
+        for name, more in {
+            "mnist": "--features 800",
+            "fashion_mnist": "--features 800 --lr-schedule cosine",
+            "cifar10": "--features 1600 --strength qda_components=9",
+        }.items()
+    },
     "continual/mnist_convolution": Step(
         "continual --dataset mnist --preset best_convolution --learning-rate 1e-2 "
         "--negatives all --scenarios class --strategies replay none --algorithms sffa"

@@ -345,6 +345,9 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "beside": beside,
     "continual_cost": continual_cost,
     "remembering": remembering,
+    "rehearsal_tests": lambda runs: continual_tables.controls_table(
+        [(run.options["dataset"], run.records) for run in runs], "activity_rehearsal"
+    ),
     "claims": claims,
     "measures": measures,
     "neurons": neurons,

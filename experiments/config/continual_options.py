@@ -158,6 +158,9 @@ class Options(shared.Common):
     """New images per update; the preset's if left out."""
     learning_rate: float = 1e-3
     """Learning rate of the optimizer."""
+    lr_schedule: str = "constant"
+    """Learning rate within a task: constant, or cosine (falls to 2 % along half a cosine; the
+    optimizer's state then starts anew with every task)."""
     negatives: str = "hard"
     """Wrong labels that an update tries for each image: hard (one), uniform (one), or all seen."""
     coupling: str | None = None
@@ -224,6 +227,7 @@ class Options(shared.Common):
         kinds = (*continual.synthetic_negatives.SYNTHETIC_NEGATIVES, "other")
         check_names("synthetic_negatives", self.synthetic_negatives, kinds)
         check_choice("options", "optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("options", "lr_schedule", self.lr_schedule, ("constant", "cosine"))
         self._check_strategies()
         self.given_strengths()
         for name in ("axes", "features", "components", "gaussians", "draws", "tasks", "patterns"):

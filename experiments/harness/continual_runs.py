@@ -116,14 +116,17 @@ def make_config(
     """Returns a function from the strategy's strength to the configuration of a setting's runs."""
     setup = make_setup(options, setting, scenario, loaded)
     model = options.model_for(setting.strategy, setup)
-    optimizer = getattr(optax, options.optimizer)(options.learning_rate)
+    rate, decays = options.learning_rate, options.lr_schedule == "cosine"
+    optimizer = getattr(optax, options.optimizer)(
+        optax.cosine_decay_schedule(rate, schedule.num_steps, 0.02) if decays else rate
+    )
     # The released code scores all classes seen so far; backprop scores all in one pass.
     scores_all = options.coupling == "released" or setting.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives
 
     def config(strength: Any) -> ContinualConfig:
         strategy = METHODS[setting.strategy].make(setup._replace(strength=strength))
-        reset = options.reset_optimizer
+        reset = options.reset_optimizer or decays
         return ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives, reset)
 
     return config

@@ -162,6 +162,34 @@ def tests_table(records: Records) -> list[list[str]]:
     return table
 
 
+def controls_table(runs: Sequence[tuple[str, Records]], strategy: str) -> list[list[str]]:
+    """Paired tests of one strategy and each other one, in the class scenario; Holm's correction
+    covers all tests of the table.
+
+    Args:
+      runs: name of the data set and records, of one algorithm.
+      strategy: the strategy.
+    """
+    table = [["Data", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    tests = []
+    for dataset, records in runs:
+        chosen = of(ordered(records), scenario="class")
+        values = {
+            name: {r["seed"]: r["average_accuracy"] for r in of(chosen, strategy=name)}
+            for name in present(chosen, "strategy")
+        }
+        for name in values.keys() - {strategy}:
+            pair = {key: values[key] for key in (strategy, name)}
+            tests += [(dataset, test) for test in intervals.paired_tests(pair, corrected=False)]
+    tests.sort(key=lambda row: -row[1].difference.mean)
+    corrected = intervals.holm_corrected([test for _, test in tests])
+    rows = zip([dataset for dataset, _ in tests], corrected, strict=True)
+    for dataset, test in sorted(rows, key=lambda row: row[0]):
+        names = f"{method_label(test.first)} - {method_label(test.second)}"
+        table.append([dataset, names, test.difference.with_bounds(), test.cell])
+    return table
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None or np.isnan(value) else f"{100 * value:.2f}"
 

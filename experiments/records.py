@@ -9,7 +9,7 @@ minutes.
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,6 +56,10 @@ class Options(Common):
             for name in chosen
         ]
 
+    def chosen(self, cells: Sequence[Any]) -> list[tuple[Any, list[int]]]:
+        """Returns the cells of the rows that are asked for, each with its seeds."""
+        return super().chosen([cell for cell in cells if cell.names["setting"] in self.only])
+
 
 if __name__ == "__main__":
     answer_usage(Options, "records")
@@ -66,7 +70,7 @@ from experiments.config.recipe import Recipe
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.record_runs import choose_layers, of_few_images
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, load_dataset, make_splits
+from experiments.harness.splits import Splits, data_record, load_dataset, make_splits
 from experiments.harness.trainer import train_runs
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.data import Dataset
@@ -75,7 +79,7 @@ from sffa_jax.data import Dataset
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm and row."""
     dataset = load_dataset(options)
-    rows = rows_of(options.dataset, options.only)
+    rows = rows_of(options.dataset, ())  # the folder may hold others than those asked for
 
     @cache
     def dataset_of(name: str) -> Dataset:
@@ -91,12 +95,11 @@ def make_plan(options: Options) -> Plan:
         for algorithm in row.algorithms
         if algorithm in options.algorithms
     ]
-    for name, row in rows.items():
-        row.recipe.check()
+    for name in options.only:
+        rows[name].recipe.check()
         splits = splits_of(name)
-        for algorithm in row.algorithms:
-            splits.check(row.recipe_of(algorithm), algorithm)
-    data = splits.record
+        for algorithm in rows[name].algorithms:
+            splits.check(rows[name].recipe_of(algorithm), algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         console = Console()
@@ -144,7 +147,7 @@ def make_plan(options: Options) -> Plan:
                     del record["history"]  # learning curves would make the results large
                 yield [{**cell.names, **about, **record} for record in records]
 
-    return Plan(cells, run, {"dataset": options.dataset}, data)
+    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
 
 
 def main(options: Options) -> None:

@@ -39,8 +39,9 @@ def test_every_row_is_a_valid_recipe(name):
 
 def test_a_row_is_trained_once_and_predicts_by_layers_chosen_before(tmp_path, monkeypatch):
     monkeypatch.setitem(ROWS, "tiny", Row("digits", TINY, {}, ("sffa",)))
+    monkeypatch.setitem(ROWS, "few", Row("digits", TINY, {}, ("sffa",), images=1000))
     arguments = ["--dataset", "digits", "--seeds", "1", "--parallel", "map", "--out", str(tmp_path)]
-    run = run_command("records", *arguments)
+    run = run_command("records", *arguments, "--only", "tiny")
     assert run.status == 0, run.err
     (record,) = read(tmp_path)
     assert (record["setting"], record["algorithm"], record["seed"]) == ("tiny", "sffa", 0)
@@ -49,8 +50,14 @@ def test_a_row_is_trained_once_and_predicts_by_layers_chosen_before(tmp_path, mo
     assert [record["recipe"]["first_scored"], record["recipe"]["last_scored"]] == [first, last]
     assert record["test_accuracy"] == record["cumulated_accuracies"][last]
     assert "strictly local" in run.out
+    run = run_command("records", *arguments, "--only", "few")
+    assert run.status == 0, run.err
+    first, second = read(tmp_path)
+    assert first == record
+    assert (second["setting"], second["images"]) == ("few", 1000)
+    assert second["tested_on"] == "held-out training images"
     before = (tmp_path / "results.jsonl").read_text()
-    assert run_command("records", *arguments).status == 0
+    assert run_command("records", *arguments).status == 0  # all rows: they have been trained
     assert (tmp_path / "results.jsonl").read_text() == before
 
 

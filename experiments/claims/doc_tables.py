@@ -346,7 +346,8 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "continual_cost": continual_cost,
     "remembering": remembering,
     "rehearsal_tests": lambda runs: continual_tables.controls_table(
-        [(run.options["dataset"], run.records) for run in runs], "activity_rehearsal"
+        [(run.options["dataset"], record) for run in runs for record in run.records],
+        "activity_rehearsal",
     ),
     "claims": claims,
     "measures": measures,

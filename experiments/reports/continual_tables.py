@@ -162,18 +162,20 @@ def tests_table(records: Records) -> list[list[str]]:
     return table
 
 
-def controls_table(runs: Sequence[tuple[str, Records]], strategy: str) -> list[list[str]]:
+def controls_table(
+    records: Sequence[tuple[str, Mapping[str, Any]]], strategy: str
+) -> list[list[str]]:
     """Paired tests of one strategy and each other one, in the class scenario; Holm's correction
     covers all tests of the table.
 
     Args:
-      runs: name of the data set and records, of one algorithm.
+      records: name of the data set and record, of one algorithm.
       strategy: the strategy.
     """
     table = [["Data", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     tests = []
-    for dataset, records in runs:
-        chosen = of(ordered(records), scenario="class")
+    for dataset in dict.fromkeys(name for name, _ in records):
+        chosen = of([record for name, record in records if name == dataset], scenario="class")
         values = {
             name: {r["seed"]: r["average_accuracy"] for r in of(chosen, strategy=name)}
             for name in present(chosen, "strategy")
@@ -184,7 +186,7 @@ def controls_table(runs: Sequence[tuple[str, Records]], strategy: str) -> list[l
     tests.sort(key=lambda row: -row[1].difference.mean)
     corrected = intervals.holm_corrected([test for _, test in tests])
     rows = zip([dataset for dataset, _ in tests], corrected, strict=True)
-    for dataset, test in sorted(rows, key=lambda row: row[0]):
+    for dataset, test in sorted(rows, key=lambda row: row[0]):  # keeps the order of differences
         names = f"{method_label(test.first)} - {method_label(test.second)}"
         table.append([dataset, names, test.difference.with_bounds(), test.cell])
     return table

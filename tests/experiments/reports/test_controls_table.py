@@ -1,0 +1,20 @@
+"""Paired tests of one continual-learning strategy and its controls."""
+
+from experiments.reports.continual_tables import controls_table
+
+GAINS = {"joint": 0.02, "activity_rehearsal": 0.01, "qda_components": 0.0}
+
+
+def test_one_strategy_is_tested_against_each_other_one():
+    records = []
+    for strategy, gain in GAINS.items():
+        for seed in range(5):
+            noise = 0.001 * (seed * len(strategy) % 4)
+            fields = {"scenario": "class", "strategy": strategy, "algorithm": "sffa"}
+            fields |= {"seed": seed, "status": "finished"}
+            records.append(("mnist", {**fields, "average_accuracy": 0.9 + gain + noise}))
+    head, first, last = controls_table(records, "activity_rehearsal")
+    assert head[0] == "Data"
+    assert first[:2] == ["mnist", "Activity rehearsal - QDA, components of maps"]
+    assert last[1] == "Activity rehearsal - joint (upper bound)"
+    assert (first[2][0], last[2][0]) == ("1", "-")

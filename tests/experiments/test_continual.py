@@ -75,6 +75,7 @@ def test_methods_without_a_buffer(tmp_path):
     names += [name for name, method in METHODS.items() if method.readout]
     arguments = ["--scenarios", "class", "--strategies", *names, "--algorithms", "sffa"]
     arguments += ["--seeds", "1", "--hidden", "400", "--epochs", "5", "--features", "320"]
+    arguments += ["--components", "64"]
     assert run_command(*arguments, "--out", str(tmp_path)) == 0
     accuracy = {record["strategy"]: record["average_accuracy"] for record in read(tmp_path)}
     assert set(accuracy) == set(names)

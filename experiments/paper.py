@@ -102,7 +102,7 @@ STEPS: dict[str, Step] = {
         for name, more in {
             "mnist": "--features 800",
             "fashion_mnist": "--features 800 --lr-schedule cosine",
-            "cifar10": "--features 1600 --strength qda_components=9",
+            "cifar10": "--features 1600 --lr-schedule cosine --strength qda_components=9",
         }.items()
     },
     "continual/mnist_convolution": Step(

@@ -10,7 +10,9 @@ tables are up to date.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from experiments.claims import machine_time, verdicts
 from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, method_label
+from experiments.harness import tuning
 from experiments.harness.outcomes import failures
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
@@ -30,11 +33,13 @@ from experiments.reports import (
     record_tables,
     robustness_tables,
     symmetry_tables,
+    tuning_tables,
     unit_turnover,
 )
 from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
 
 ROOT = Path(__file__).parents[2]
+Table = list[list[str]]
 TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -190,24 +195,6 @@ def ablated(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
-def robust(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns the quartiles over a grid of settings."""
-    (run,) = runs
-    return robustness_tables.distribution_table(run.records, 0.9)
-
-
-def by_value(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns the medians with one choice of the grid held fixed."""
-    (run,) = runs
-    return robustness_tables.by_value_table(run.records)
-
-
-def sizes(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns the size of SFFA's gradient by logit scale and by epsilon."""
-    (run,) = runs
-    return symmetry_tables.size_table(run.records)
-
-
 def imbalance(runs: Sequence[Results]) -> list[list[str]]:
     """Returns the imbalance of gradients from positive and negative samples, for the published rule
     and the default."""
@@ -308,16 +295,24 @@ def claims(runs: Sequence[Results]) -> list[list[str]]:
     return table
 
 
-def measures(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns every measure of the layers of one run."""
-    (run,) = runs
-    return latents_tables.measures_table(run.records)
+def of_one(make: Callable[[Any], Table]) -> Callable[[Sequence[Results]], Table]:
+    """Returns the function that makes a table from the records of one run."""
+
+    def table(runs: Sequence[Results]) -> Table:
+        (run,) = runs
+        return make(run.records)
+
+    return table
 
 
-def neurons(runs: Sequence[Results]) -> list[list[str]]:
-    """Returns the unit turnover of a continual run."""
-    (run,) = runs
-    return unit_turnover.table(continual_tables.ordered(run.records))
+def searched(make: Callable[[Any], Table]) -> Callable[[Sequence[Results]], Table]:
+    """Returns the function that makes a table from the trials of one run's search."""
+
+    def table(runs: Sequence[Results]) -> Table:
+        (run,) = runs
+        return make(tuning.read_trials(run.path))
+
+    return table
 
 
 def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
@@ -337,9 +332,9 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "depth": depth,
     "ablation": ablated,
     "records": lambda runs: record_tables.records_table([r for run in runs for r in run.records]),
-    "robustness": robust,
-    "by_value": by_value,
-    "sizes": sizes,
+    "robustness": of_one(partial(robustness_tables.distribution_table, failed_below=0.9)),
+    "by_value": of_one(robustness_tables.by_value_table),
+    "sizes": of_one(symmetry_tables.size_table),
     "imbalance": imbalance,
     "continual": continual,
     "beside": beside,
@@ -350,8 +345,10 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
         "activity_rehearsal",
     ),
     "claims": claims,
-    "measures": measures,
-    "neurons": neurons,
+    "measures": of_one(latents_tables.measures_table),
+    "neurons": of_one(lambda records: unit_turnover.table(continual_tables.ordered(records))),
+    "tuned": searched(tuning_tables.choice_table),
+    "expected_best": searched(tuning_tables.expected_table),
     "training": benchmarked("Training, one epoch"),
     "scoring": benchmarked("Scoring all images against all labels"),
     "kernels": benchmarked("Kernels"),

@@ -18,7 +18,7 @@ from experiments.reports.names import ALGORITHM_NAMES, trained
 Records = Sequence[Mapping[str, Any]]
 
 HEAD = [
-    *("Row", "Algorithm", "Test accuracy, %", "Trained", "Augmentation", "Training images"),
+    *("Row", "Algorithm", "Accuracy, %", "on", "Trained", "Augmentation", "Training images"),
     *("Epochs", "Predicts by", "Each layer alone, %", "Seconds / run"),
 ]
 
@@ -44,6 +44,7 @@ def records_table(records: Records) -> list[list[str]]:
                 setting,
                 ALGORITHM_NAMES[algorithm],
                 outcomes.marked(intervals.with_bounds(list(accuracies.values())), runs),
+                runs[0]["tested_on"],
                 trained(algorithm, runs[0]["recipe"]),
                 augmentation_of(recipe),
                 f"{runs[0]['images']}",

@@ -98,14 +98,15 @@ def test_words_of_a_recipe():
 def test_the_table_by_hand():
     recipe = dataclasses.asdict(dataclasses.replace(TINY, second_term="contrast"))
     base = {"setting": "a", "recipe": recipe, "images": 6000, "status": "done", "seed": 0}
+    base["tested_on"] = "test set"
     runs = [
         base | {"algorithm": "sffa", "test_accuracy": 0.5, "layer_accuracies": [0.25, 0.5]},
         base | {"algorithm": "bp", "test_accuracy": 0.75, "layer_accuracies": [0.75]},
     ]
     _, sffa, bp = records_table([run | {"train_seconds": 3.2} for run in runs])
     assert sffa[1:2] + sffa[3:] == [
-        *("SFFA", "with a local head", "none", "6000", "2", "sum of layers 1 to 2"),
+        *("SFFA", "test set", "with a local head", "none", "6000", "2", "sum of layers 1 to 2"),
         *("25.0 / 50.0", "3"),
     ]
     assert sffa[2].startswith("50.00")
-    assert bp[3:] == ["end to end", "none", "6000", "2", "read-out", "-", "3"]
+    assert bp[3:] == ["test set", "end to end", "none", "6000", "2", "read-out", "-", "3"]

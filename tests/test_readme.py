@@ -226,7 +226,7 @@ def test_commands_are_understood(name, arguments):
 def test_commands_of_the_first_page_make_their_rows():
     """They resolve to the options that the folder of the row recorded."""
     rows = re.findall(r"\]\((results/\w+/\w+)\) \|.*`python -m ([^`]*)`", README.read_text())
-    assert len(rows) == 4
+    assert len(rows) == 5
     for folder, command in rows:
         (module, *arguments) = shlex.split(command)
         recorded = json.loads((ROOT / folder / "config.json").read_text())["options"]
@@ -281,6 +281,8 @@ def fields(options):
     for field in dataclasses.fields(options):
         yield field.name.replace("_", "-")
         value = getattr(options, field.name)
+        if isinstance(value, bool):
+            yield f"no-{field.name.replace('_', '-')}"
         if dataclasses.is_dataclass(value):
             yield from fields(value)
 

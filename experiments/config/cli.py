@@ -23,16 +23,34 @@ from sffa_jax.checks import reject
 GROUPS: dict[str, tuple[str, ...]] = {
     "data": (
         *("dataset", "data_dir", "image_size", "color", "test_fraction", "validation"),
-        *("selection", "scaling"),
+        *("selection", "scaling", "split"),
     ),
     "architecture": (
-        *("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled", "activation"),
+        *(
+            "hidden",
+            "channels",
+            "kernel",
+            "stride",
+            "padding",
+            "pool",
+            "pooled",
+            "activation",
+            "bias",
+        ),
         *("initializer", "precision", "winners", "ffa_winners"),
         *("pass_winners_only", "input_skip"),
         *("normalization", "dropout"),
     ),
     "label": (
-        *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
+        *(
+            "overlay",
+            "overlay_size",
+            "overlay_density",
+            "overlay_value",
+            "wave",
+            "class_units",
+            "label",
+        ),
         *("places", "polarity_rate", "negatives", "synthetic_negatives"),
     ),
     "rule": (

@@ -1,33 +1,46 @@
 """Saves the selected network of each run."""
 
-from __future__ import annotations
-
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jax
 
+from experiments.config.recipe import Recipe
+from experiments.harness.group import Group
+from experiments.harness.splits import Splits
 from sffa_jax.scale.processes import broadcast_from_main, to_host
+from sffa_jax.training.learner import State
 from sffa_jax.training.saved import save
 
-if TYPE_CHECKING:
-    from experiments.harness.group import Group
-    from experiments.harness.trainer import Trainer
-    from sffa_jax.training.fit import Progress
 
+def save_networks(
+    folder: Path | None,
+    splits: Splits,
+    algorithm: str,
+    recipe_of: Callable[[Mapping[str, Any]], Recipe],
+    group: Group,
+    states: State,
+) -> None:
+    """Saves a file for each run of a group.
 
-def save_networks(trainer: Trainer, group: Group, progress: Progress) -> None:
-    """Saves each run's selected network if the trainer has a folder for `networks`."""
-    if trainer.networks is None:
+    Args:
+      folder: of the files; None: nothing is saved.
+      splits: the data.
+      algorithm: that trained the runs.
+      recipe_of: varied numbers of a run -> its recipe.
+      group: the runs.
+      states: of all runs, stacked.
+    """
+    if folder is None:
         return
-    states, training = to_host(trainer.selected(progress)), trainer.splits.training
+    states = to_host(states)
     for i, seed in enumerate(group.seeds):
-        numbers: dict[str, Any] = {name: float(v[i]) for name, v in group.varied.items()}
-        recipe = trainer.recipe_of(numbers)
-        info = {"algorithm": trainer.algorithm, "recipe": dataclasses.asdict(recipe)}
-        info |= trainer.splits.described
-        learner = trainer.splits.learner(recipe, trainer.algorithm)
+        recipe = recipe_of({name: float(v[i]) for name, v in group.varied.items()})
+        info = {"algorithm": algorithm, "recipe": dataclasses.asdict(recipe), **splits.described}
+        learner = splits.learner(recipe, algorithm)
         state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
-        path = trainer.networks / f"{trainer.algorithm}-{seed}.npz"
-        broadcast_from_main(partial(save, path, learner, state, training, info=info))
+        path = folder / f"{algorithm}-{seed}.npz"
+        broadcast_from_main(partial(save, path, learner, state, splits.training, info=info))

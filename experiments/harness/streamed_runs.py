@@ -136,7 +136,8 @@ class StreamedTrainer(Trainer):
         progress, accuracy, predicted, learned, finite = jax.tree.map(
             lambda leaf: leaf[None], (progress, accuracy, predicted, learned, finite)
         )
-        save_networks(self, group, progress)
+        kept = self.selected(progress)
+        save_networks(self.networks, self.splits, self.algorithm, self.recipe_of, group, kept)
         carry = carry._replace(runs=(progress, {}))
         tested = to_host((finite, accuracy, predicted, learned))
         return self.records(group, Placement("map"), carry, *tested)[0]

@@ -274,7 +274,8 @@ class Trainer:
         else:
             learned = test_all(carry.runs, seen)[0].network
         finite = to_host(jax.jit(placement.lift(self.finite))(carry.runs))
-        save_networks(self, group, carry.runs[0])
+        kept = self.selected(carry.runs[0])
+        save_networks(self.networks, self.splits, self.algorithm, self.recipe_of, group, kept)
         costs = {"flops_per_update": flops_per_update(epoch, placement, number)}
         (accuracy, predicted), learned = to_host((tested, learned))
         records = self.records(group, placement, carry, finite, accuracy, predicted, learned)

@@ -266,7 +266,7 @@ CASES = [
     ),
     Case(
         statistics.discriminant,
-        {"ridge": number(above=0)},
+        {"ridge": number(above=0, none=True)},
         lambda: {"statistics": statistics.empty_statistics(2, 2)},
     ),
     Case(
@@ -281,7 +281,7 @@ CASES = [
         lambda: {"shape": (2, 2)},
     ),
     Case(strategies.usage_gating, {"strength": number(at_least=0)}),
-    Case(strategies.slda, {"ridge": number(above=0)}),
+    Case(strategies.slda, {"ridge": number(above=0, none=True)}),
     Case(strategies.qda, {"shared": number(at_least=0), "ridge": number(above=0)}),
     *(
         Case(

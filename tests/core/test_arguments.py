@@ -145,11 +145,8 @@ CASES = [
         rules.linear_head,
         {name: OPTIONS[name] for name in ("loss", "normalize")} | {"places": whole(1, none=True)},
     ),
-    *(
-        Case(make, {"places": whole(1, none=True)})
-        for make in (class_units.learned, class_units.linear)
-    ),
-    Case(class_units.learned, {"rate": number(above=0)}),
+    Case(class_units.linear, {"places": whole(1, none=True)}),
+    Case(class_units.learned, {"places": whole(1, none=True), "rate": number(above=0)}),
     Case(
         second_terms.supervised_contrast,
         {"weight": number(above=0), "temperature": number(above=0), "size": whole(1, none=True)},

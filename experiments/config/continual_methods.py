@@ -192,9 +192,9 @@ METHODS: dict[str, Method] = {
     "derpp": Method("DER++", lambda s: continual.strategies.derpp(slots=s.options.memory)),
     "gdumb": Method("GDumb", lambda s: continual.strategies.gdumb(slots=s.options.memory)),
     "joint": Method(
-        "joint (upper bound)",
+        "joint (all images)",
         lambda _: continual.strategies.joint(),
-        note="upper bound: stores every image",
+        note="stores every image, and replays one for each new one",
     ),
     "class_subspaces": Method(
         "Class subspaces (CLAFIC)",

@@ -1,4 +1,4 @@
-"""Joint training: the upper bound, which stores every sample."""
+"""Joint training: replay of every image seen so far, usually an upper bound."""
 
 import jax
 import jax.numpy as jnp

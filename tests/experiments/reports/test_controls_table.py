@@ -16,5 +16,5 @@ def test_one_strategy_is_tested_against_each_other_one():
     head, first, last = controls_table(records, "activity_rehearsal")
     assert head[0] == "Data"
     assert first[:2] == ["mnist", "Activity rehearsal - QDA, components of maps"]
-    assert last[1] == "Activity rehearsal - joint (upper bound)"
+    assert last[1] == "Activity rehearsal - joint (all images)"
     assert (first[2][0], last[2][0]) == ("1", "-")

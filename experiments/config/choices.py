@@ -11,7 +11,6 @@ CONTROLS = ("head",)
 OVERLAYS = ("corner", "appended_pattern", "appended_gaussian", "image_wave", "none")
 CLASS_UNITS = ("none", "groups", "learned")
 UPDATE_ORDERS = ("simultaneous", "sequential", "greedy")
-SECOND_TERMS = ("contrast", "similarity", "similarity_head", "pairs")
 LR_SCHEDULES = ("constant", "cosine", "one_cycle", "steps")
 SELECTIONS = ("validation", "last", "test")
 SCALINGS = ("training", "mnist")
@@ -61,10 +60,10 @@ def check_choices(recipe: Any) -> None:
     if recipe.pool is not None:
         check_choice("options", "pool", recipe.pool, core.image_layout.POOLS)
     if recipe.places is not None:
-        check_integer("options", "places", recipe.places, 1, "None: each position by itrecipe.")
+        check_integer("options", "places", recipe.places, 1, "None: each position by itself.")
     check_range("options", "polarity_rate", recipe.polarity_rate, above=0)
     if recipe.second_term is not None:
-        check_choice("options", "second_term", recipe.second_term, SECOND_TERMS)
+        check_choice("options", "second_term", recipe.second_term, core.second_terms.SECOND_TERMS)
         if recipe.class_units == "none":
             advice = "Use --overlay none --class-units learned."
             got = repr(recipe.second_term)

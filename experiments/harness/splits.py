@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import jax
@@ -45,7 +46,7 @@ class Splits:
         """Shape of one image."""
         return self.dataset.train_images.shape[1:]
 
-    @property
+    @cached_property
     def num_training(self) -> int:
         """Number of training samples."""
         rows = self.rows(0)

@@ -11,6 +11,7 @@ from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, failures, marked
 from experiments.reports import intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
+from sffa_jax.continual import metrics
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -113,8 +114,8 @@ def summary(records: Records) -> pd.DataFrame:
 
 def tasks_apart(record: Mapping[str, Any]) -> tuple[float | None, float]:
     """Final accuracy on the earlier tasks (stability) and on the newest one (plasticity)."""
-    *earlier, newest = record["accuracy_matrix"][-1]
-    return (float(np.mean(earlier)) if earlier else None), newest
+    matrix = np.array(record["accuracy_matrix"], float)  # None, not seen yet, becomes NaN
+    return metrics.earlier_tasks(matrix), metrics.newest_task(matrix)
 
 
 def stored_cells(stored: Mapping[str, Any]) -> list[str]:

@@ -65,11 +65,12 @@ def by_value_table(records: Records) -> list[list[str]]:
     """Makes a row for each value of each axis: the median over the settings that have it, by
     algorithm and activation."""
     groups = by_activation(records)
+    apart = len(groups) > len(by_algorithm(records))
     rows: dict[str, dict[str, list[float]]] = {}
     for name, group in groups.items():
         for record in group:
             for key, value in record["changes"].items():
-                if key == "activation" and len(groups) > len(by_algorithm(records)):
+                if key == "activation" and apart:
                     continue
                 axis = key.removeprefix("ffa_") if key == "ffa_winners" else key
                 if axis == "winners" and value is not None:

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem, scan_task
 from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_statistics
-from sffa_jax.continual.strategy import Strategy
+from sffa_jax.continual.strategy import Strategy, zeros_like
 
 Solution = Any
 """A solved read-out: a pytree of arrays."""
@@ -63,7 +63,7 @@ def readout(
         shapes = jax.eval_shape(lambda: [solve(layer) for layer in statistics])
         # Before the first solution, all scores are zero.
         return [
-            Readout(layer, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape))
+            Readout(layer, zeros_like(shape))
             for layer, shape in zip(statistics, shapes, strict=True)
         ]
 

@@ -9,7 +9,7 @@ fixed shape, from `init`.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from jaxtyping import Array
 
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
+
+Tree = TypeVar("Tree")
 
 State = Any
 """The memory of a strategy: a pytree of arrays of fixed shape."""
@@ -101,6 +103,6 @@ class Strategy(NamedTuple):
     keeps_all_images: bool = False
 
 
-def zeros_like(modules: Modules) -> Modules:
-    """Zeros in the shape of the parameters."""
-    return jax.tree.map(jnp.zeros_like, modules)
+def zeros_like(tree: Tree) -> Tree:
+    """Zeros in the shape of arrays, or of shapes from `jax.eval_shape`."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), tree)

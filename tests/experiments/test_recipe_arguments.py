@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.config import choices, recipe
+from sffa_jax import core
 from sffa_jax.core import architectures, goodness, image_layout
 from sffa_jax.core.losses import LOSSES
 from sffa_jax.core.negatives import NEGATIVES
@@ -46,7 +47,7 @@ CASES = [
             "class_units": choice(choices.CLASS_UNITS),
             "places": whole(1, none=True),
             "polarity_rate": number(above=0),
-            "second_term": choice(choices.SECOND_TERMS, none=True),
+            "second_term": choice(tuple(core.second_terms.SECOND_TERMS), none=True),
             "second_weight": number(above=0, none=True),
             "loss": choice(LOSSES),
             "label_smoothing": number(at_least=0, at_most=1),

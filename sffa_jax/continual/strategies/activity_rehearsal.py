@@ -20,7 +20,7 @@ from sffa_jax.continual.statistics import (
     class_covariances,
     empty_statistics,
 )
-from sffa_jax.continual.strategy import Strategy
+from sffa_jax.continual.strategy import Strategy, zeros_like
 
 REFRESH = 50
 """Updates between two computations of the Gaussians online."""
@@ -247,8 +247,7 @@ def activity_rehearsal(
                 raise reject("activity_rehearsal", "model", rule, f"layer {k} of maps")
         classes = problem.scenario.num_classes
         totals = empty_totals(classes, [z.shape[-1] for z in shapes])
-        empty = jax.eval_shape(lambda: [solve(total) for total in totals])
-        gaussians = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), empty)
+        gaussians = zeros_like(jax.eval_shape(lambda: [solve(total) for total in totals]))
         return Memory(gaussians, totals, jnp.int32(0)) if online else Memory(gaussians)
 
     def count(

@@ -7,6 +7,7 @@ Each step is a separate command with a separate folder under `--out`, so that a 
 resumes. The folders can be copied to `results/`, the source of the tables in the docs.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ from experiments.harness.signals import run_python
 
 def main(options: Options) -> None:
     """Runs all steps and exits with status 1 if one fails."""
+    os.environ.setdefault("JAX_PLATFORMS", "")  # the tests choose the CPU otherwise
     console = Console()
     failed = []
     for name, arguments in options.steps().items():

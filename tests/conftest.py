@@ -6,8 +6,10 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-# Before jax starts, and for the commands that tests start: most of the suite's time is compiling
-# programs that run for milliseconds.
+# Before jax starts, and for the commands that tests start. The suite runs on the CPU, also beside a
+# GPU, which compiles each program for about a second; `make check-device` tests what depends on it.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of the suite's time is compiling programs that run for milliseconds.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if version("jaxlib").startswith("0.10."):  # XLA ends a process that has a flag it does not know
     # The older code for fused loops compiles a fit in 0.8 s instead of 2.2: test_update_order, with

@@ -11,14 +11,13 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from experiments.config.cli import answer_usage
 from experiments.config.options import Common
 from experiments.config.record_rows import ROWS, rows_of
-from sffa_jax.checks import check_choice, reject
+from sffa_jax.checks import check_choice, check_integer, reject
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,13 @@ class Options(Common):
     """Number of seeds; the seeds are 0 .. N-1."""
     only: tuple[str, ...] = ()
     """Rows to train, by name; none given: all."""
+    epochs: int | None = None
+    """Passes over the training images in all rows; None: as many as each row says."""
 
     def parts(self) -> list[Self]:
         """Returns the options of each data set."""
+        if self.epochs is not None:
+            check_integer("options", "epochs", self.epochs, 1, "None: as each row says.")
         known = tuple(dict.fromkeys(row.dataset for row in ROWS.values()))
         check_choice("options", "dataset", self.dataset, (*known, "all"))
         chosen = [
@@ -73,7 +76,6 @@ from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, data_record, load_dataset, make_splits
 from experiments.harness.trainer import train_runs
 from experiments.reports.names import ALGORITHM_NAMES
-from sffa_jax.data import Dataset
 
 
 def make_plan(options: Options) -> Plan:
@@ -81,13 +83,19 @@ def make_plan(options: Options) -> Plan:
     dataset = load_dataset(options)
     rows = rows_of(options.dataset, ())  # the folder may hold others than those asked for
 
-    @cache
-    def dataset_of(name: str) -> Dataset:
-        images = rows[name].images
-        return dataset if images is None else of_few_images(dataset, images)
+    made: dict[tuple[Any, ...], Splits] = {}
 
     def splits_of(name: str) -> Splits:
-        return make_splits(dataset_of(name), rows[name].recipe, options.validation)
+        images, recipe = rows[name].images, rows[name].recipe
+        of = images, recipe.selection, recipe.scaling  # rows that share these share their splits
+        if of not in made:
+            part = dataset if images is None else of_few_images(dataset, images)
+            made[of] = make_splits(part, recipe, options.validation)
+        return made[of]
+
+    def recipe_of(name: str, algorithm: str) -> Recipe:
+        recipe = rows[name].recipe_of(algorithm)
+        return dataclasses.replace(recipe, epochs=options.epochs or recipe.epochs)
 
     cells = [
         Cell({"algorithm": algorithm, "setting": name}, row)
@@ -99,7 +107,7 @@ def make_plan(options: Options) -> Plan:
         rows[name].recipe.check()
         splits = splits_of(name)
         for algorithm in rows[name].algorithms:
-            splits.check(rows[name].recipe_of(algorithm), algorithm)
+            splits.check(recipe_of(name, algorithm), algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         console = Console()
@@ -110,7 +118,7 @@ def make_plan(options: Options) -> Plan:
                 "every_seconds": options.checkpoint_seconds,
             }
             label = f"{name}, {ALGORITHM_NAMES[algorithm]}"
-            recipe: Recipe = row.recipe_of(algorithm)
+            recipe = recipe_of(name, algorithm)
             if row.chooses_layers and algorithm != "bp":
                 known = folder.config.get("scored", {})
                 if label not in known:
@@ -118,9 +126,7 @@ def make_plan(options: Options) -> Plan:
                         "label": f"{label}, layers",
                         "checkpoints": folder.checkpoints("layers"),
                     }
-                    layers = choose_layers(
-                        recipe, algorithm, dataset_of(name), options, **pilot, **shared
-                    )
+                    layers = choose_layers(recipe, algorithm, dataset, options, **pilot, **shared)
                     known = known | {label: layers}
                     folder.keep(scored=known)
                 first, last = known[label]

@@ -45,7 +45,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "weight_average",
         *("update_order", "adversarial"),
     ),
-    "augmentation": ("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),
+    "augmentation": (
+        *("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),
+        "mirrored",
+    ),
     "tuning": ("tune", "tune_seeds", "tune_epochs"),
     "output": (*("out", "tensorboard", "save_networks", "checkpoint_seconds"),),
     "device": (

@@ -140,6 +140,7 @@ DEEP_CONVOLUTION = dataclasses.replace(
     normalization="batch",
     dropout=0.1,
     places=8192,
+    polarity_rate=8.0,
     logit_scale=40.0,
     first_scored=5,  # the last layer alone
     epochs=200,

@@ -154,6 +154,8 @@ class Recipe:
     """Augmentation: side of the square that is covered in each training image, pixels."""
     flip: bool = False
     """Augmentation: mirror half of the training images left to right."""
+    mirrored: bool = False
+    """Score the mean of each image and its mirror image, in tests and predictions."""
     selection: str = "validation"
     """Epoch that is tested: validation (best on the validation split), last (trains on all images),
     or test (best on the test set, as the released code does; it leaks)."""
@@ -322,9 +324,9 @@ class Recipe:
           ValueError: for an invalid choice.
         """
         learner = self._learner(algorithm, shape, classes, self.steps(algorithm, num_samples))
-        if self.weight_average is None:
-            return learner
-        return training.averages.averaged(learner, self.weight_average)
+        if self.weight_average is not None:
+            learner = training.averages.averaged(learner, self.weight_average)
+        return training.averages.mirrored(learner, shape) if self.mirrored else learner
 
     def _learner(
         self, algorithm: str, shape: Sequence[int], classes: int, steps: int

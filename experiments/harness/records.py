@@ -172,7 +172,7 @@ def _differences(
     allowed: dict[str, Sequence[Any]] = {"dataset": [options["dataset"]]}
     allowed |= {field: options[name] for field, name in GRID.items() if name in options}
     allowed["seed"] = range(options["seeds"])
-    if "epochs" in options:
+    if options.get("epochs") is not None:
         allowed["epochs"] = [options_of(options, record["algorithm"])["epochs"]]
     if record["algorithm"] in settings:
         allowed["setting"] = list(settings[record["algorithm"]])

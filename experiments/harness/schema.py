@@ -175,7 +175,7 @@ OPTIONS: dict[str, Pattern] = {
     "compare": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "latents": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "ablation": COMMON_OPTIONS | {"start": TEXT, "end": TEXT},
-    "records": COMMON_OPTIONS | {"only": (TEXT,)},
+    "records": COMMON_OPTIONS | {"only": (TEXT,), "epochs?": Maybe(POSITIVE)},
     "robustness": COMMON_OPTIONS | WIDTHS | {"preset": TEXT, "failed_below": NUMBER},
     "symmetry": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "continual": COMMON_OPTIONS | {"scenarios": [one_of(*SCENARIOS)], "strategies": [TEXT]},

@@ -71,7 +71,8 @@ def section(results: Results) -> Section:
         lead=(
             "Strictly local: a layer's parameters see the gradient of its own loss only, which has "
             "no other parameters. With a local head: the loss has a trained function of its own. "
-            "The layers that predict were chosen on held-out training images, in a shorter run. "
+            "The layers that predict are those of the recipe, or were chosen on held-out training "
+            "images in a shorter run. "
             "Rows of few images are trained on some training images and tested on others."
         ),
         tables=tables,

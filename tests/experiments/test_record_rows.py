@@ -38,7 +38,7 @@ def test_every_row_is_a_valid_recipe(name):
 
 
 def test_a_row_is_trained_once_and_predicts_by_layers_chosen_before(tmp_path, monkeypatch):
-    monkeypatch.setitem(ROWS, "tiny", Row("digits", TINY, {}, ("sffa",)))
+    monkeypatch.setitem(ROWS, "tiny", Row("digits", TINY, {}, ("sffa",), chooses_layers=True))
     monkeypatch.setitem(ROWS, "few", Row("digits", TINY, {}, ("sffa",), images=1000))
     arguments = ["--dataset", "digits", "--seeds", "1", "--parallel", "map", "--out", str(tmp_path)]
     run = run_command("records", *arguments, "--only", "tiny")
@@ -50,6 +50,8 @@ def test_a_row_is_trained_once_and_predicts_by_layers_chosen_before(tmp_path, mo
     assert [record["recipe"]["first_scored"], record["recipe"]["last_scored"]] == [first, last]
     assert record["test_accuracy"] == record["cumulated_accuracies"][last]
     assert "strictly local" in run.out
+    run = run_command("records", *arguments, "--only", "few", "--epochs", "1")
+    assert (run.status, "epochs" in run.err) == (2, True), run.err
     run = run_command("records", *arguments, "--only", "few")
     assert run.status == 0, run.err
     first, second = read(tmp_path)
@@ -69,6 +71,8 @@ def test_the_parts_are_one_folder_for_each_data_set():
     ]
     with pytest.raises(ValueError, match="must name rows of mnist: mnist_convolution, mnist_dense"):
         records.Options(dataset="mnist", only=("cifar10_dense",)).parts()
+    with pytest.raises(ValueError, match="`epochs` must be at least 1"):
+        records.Options(epochs=0).parts()
     with pytest.raises(ValueError, match="`only` must name some of mnist_convolution"):
         rows_of("mnist", ("nothing",))
 
@@ -93,6 +97,8 @@ def test_words_of_a_recipe():
     assert votes_of(recipe, "sffa") == "layer 1"
     assert votes_of(TINY, "head") == "sum of layers 1 to 2"
     assert votes_of(TINY, "bp") == "read-out"
+    mirrored = dataclasses.replace(recipe, mirrored=True)
+    assert votes_of(mirrored, "sffa") == "layer 1, on image and mirror image"
 
 
 def test_the_table_by_hand():

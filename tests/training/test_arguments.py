@@ -100,6 +100,14 @@ CASES = [
         lambda: {"learner": backprop.backprop_learner(architectures.dense_layers([4]), 3, ADAM)},
     ),
     Case(
+        averages.mirrored,
+        {"shape": wholes(1)},
+        lambda: {
+            "learner": backprop.backprop_learner(architectures.dense_layers([4]), 3, ADAM),
+            "shape": (8, 8),
+        },
+    ),
+    Case(
         local.local_learner,
         {
             "negatives": choice(NEGATIVES),

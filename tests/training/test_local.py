@@ -10,16 +10,17 @@ import optax
 import oracles
 import pytest
 from linen_bodies import Normalized
+from networks_with_heads import with_heads
 from unchecked import no_shape_checks
 
 from sffa_jax import ffa, sffa
-from sffa_jax.core import class_units, network, overlays, second_terms
+from sffa_jax.core import class_units, network, overlays
 from sffa_jax.core.architectures import conv_layers, dense_layers
-from sffa_jax.core.layer import Layer, training_activity
+from sffa_jax.core.layer import Layer
 from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.network import next_input
 from sffa_jax.core.overlays import parts
-from sffa_jax.core.rules import with_class_units, with_second_term
+from sffa_jax.core.rules import with_class_units
 from sffa_jax.training import local
 from sffa_jax.training.update_order import greedy
 
@@ -50,14 +51,6 @@ def stateful():
         overlays.corner_one_hot(),
         NUM_CLASSES,
     )
-
-
-def with_heads():
-    """Layers with running statistics whose second term has a head of its own."""
-    rule = with_class_units(sffa(normalize="whole"), class_units.learned())
-    rule = with_second_term(rule, second_terms.supervised_contrast(size=3))
-    layers = dense_layers([8, 6, 4], normalization="batch")
-    return network.Network(layers, rule, overlays.none(), NUM_CLASSES)
 
 
 def losses_of_layers(net, params):
@@ -256,40 +249,6 @@ def test_steps_lower_every_layers_loss(name, negatives):
     net = TWO_LAYERS[name]
     learner = local.local_learner(net, ADAM, negatives=negatives)
     check_losses_fall(learner, started(net, ADAM), X)
-
-
-def test_the_second_term_is_added_to_the_layers_own_gradient():
-    """The update's gradient is that of the rule's loss plus the weighted term, head included."""
-    net = with_heads()
-    first = dataclasses.replace(net, layers=net.layers[:1])
-
-    @jax.jit
-    def gradients():
-        params = network.init_network(first, jax.random.key(1), X)
-
-        def loss(rule, of_layer):
-            part = dataclasses.replace(first, rule=rule)
-            batch = parts(params.overlay, X), None, LABELS[:, None] == jnp.arange(3)[None]
-            info = local.layer_loss(part, 0, of_layer, *batch, params.states[0], train=True)
-            return info.mean_loss
-
-        def term(of_layer):
-            inputs = parts(params.overlay, X)
-            h, _ = training_activity(
-                first.layers[0], of_layer, params.states[0], inputs, None, None
-            )
-            found = net.rule.second_term.loss(of_layer["second_term"], h[:, 0], LABELS, 3)
-            return found.mean()
-
-        parts_of_sum = partial(loss, net.rule._replace(second_term=None)), term
-        layer = params.layers[0]
-        both = [jax.grad(part)(layer) for part in parts_of_sum]
-        return jax.grad(partial(loss, net.rule))(layer), jax.tree.map(jnp.add, *both)
-
-    total, added = gradients()
-    assert np.abs(total["second_term"]).max() > 0
-    for left, right in zip(*map(jax.tree.leaves, (total, added)), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
 
 
 def test_the_activity_factor_scales_the_loss_and_carries_gradient():

@@ -164,7 +164,6 @@ OWN_VALUES: dict[str, dict[str, dict[str, Any]]] = {
     # At 1e-2, one of three seeds of backprop did not learn. On 1000 held-out images of MNIST (4
     # epochs on 11 000, three seeds): 98.4 % at 1e-3, 98.7 % at 3e-3.
     "best_convolution": {"bp": {"learning_rate": 3e-3}},
-    "deep_convolution": {name: {"learning_rate": 1e-3} for name in ("head", "bp")},
 }
 """Values that a preset has for one algorithm only, by preset and algorithm."""
 

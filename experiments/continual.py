@@ -21,7 +21,7 @@ if __name__ == "__main__":
 import numpy as np
 from rich.console import Console
 
-from experiments.harness.continual_records import record_of, strength_of
+from experiments.harness.continual_records import chosen_numbers, record_of
 from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
@@ -49,13 +49,13 @@ def make_plan(options: Options) -> Plan:
         for number, (cell, seeds) in enumerate(missing, 1):
             setting = Setting(**cell.names)
             label = f"[{number}/{len(missing)}] {label_of(setting)}"
-            strength = strength_of(options, setting, dataset, folder, label_of(setting))
+            chosen = chosen_numbers(options, setting, dataset, folder, label_of(setting))
             groups = run_seeds(
                 options,
                 setting,
                 loaded,
                 seeds,
-                [strength.value or 0.0] * len(seeds),
+                [chosen.numbers] * len(seeds),
                 folder.checkpoints("run"),
                 console=console,
                 label=label,
@@ -67,8 +67,9 @@ def make_plan(options: Options) -> Plan:
                 for result in group:
                     seed = seeds[result.position]
                     order = options.order(loaded.num_classes, seed)
-                    run = {"seed": seed, "class_order": order, "strength": strength.value}
-                    run |= {"strength_at_edge": True} if strength.at_edge else {}
+                    run = {"seed": seed, "class_order": order, "strength": chosen.strength}
+                    run["learning_rate"] = chosen.learning_rate
+                    run |= {f"{name}_at_edge": True for name in chosen.at_edge}
                     records.append({**cell.names, **run, **record_of(options, setting, result)})
                     seconds = result.seconds
                 accuracies += [record["test_accuracy"] for record in records]

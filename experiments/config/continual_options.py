@@ -208,8 +208,11 @@ class Options(shared.Common):
     tune: int = 0
     """Choose each regularizing strategy's strength from so many, 0.01 to 100 times the preset's, on
     held-out training images first, unless --strength sets it; 0: the preset's."""
+    tune_rates: tuple[float, ...] = ()
+    """Learning rates from which --tune chooses for each scenario, strategy and algorithm, together
+    with the strength; none: --learning-rate."""
     validation: float = 1 / 12
-    """Fraction of the training images that --tune holds out."""
+    """Fraction of the training images that --tune and --tune-rates hold out."""
     parallel: str = "auto"
     """Placement of seeds: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
 
@@ -236,7 +239,8 @@ class Options(shared.Common):
             check_integer("options", name, getattr(self, name), 0)
         if self.rank is not None:
             check_integer("options", "rank", self.rank, 1)
-        check_range("options", "learning_rate", self.learning_rate, above=0)
+        for rate in (self.learning_rate, *self.tune_rates):
+            check_range("options", "learning_rate", rate, above=0)
         filled = {
             name: value
             for name, value in PRESETS[self.preset].items()

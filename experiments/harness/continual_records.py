@@ -1,7 +1,8 @@
-"""Records of continual-learning runs, and tuning of a strategy's strength."""
+"""Records of continual-learning runs, and tuning of a setting's strength and learning rate."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,10 @@ from rich.console import Console
 from experiments.config.continual_options import Options
 from experiments.config.search_space import FIRST_SEED
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
+from experiments.harness.continual_stages import Tuned
 from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.schema import NUMBER, TEXT
+from experiments.harness.schema import NUMBER, TEXT, Maybe
 from sffa_jax import data
 from sffa_jax.analysis import unit_turnover
 from sffa_jax.continual import metrics
@@ -20,7 +22,10 @@ from sffa_jax.continual import metrics
 TUNING_RANGE = 100.0
 """`--tune` tries strengths up to so many times smaller and larger than the default."""
 
-TUNED = dict.fromkeys(Setting._fields, TEXT) | {"strength": NUMBER}
+TUNED = dict.fromkeys(Setting._fields, TEXT) | {
+    "strength": Maybe(NUMBER),
+    "learning_rate": NUMBER,
+}
 """Fields of a line of `tuning.jsonl`."""
 
 TUNING_SEEDS = (FIRST_SEED, FIRST_SEED + 1)
@@ -70,37 +75,50 @@ def record_of(options: Options, setting: Setting, run: RunResult) -> dict[str, A
     }
 
 
-class Strength(NamedTuple):
-    """Attributes: value: of a setting's strategy, or None; at_edge: whether it is the smallest or
-    largest value that was tried."""
+class Chosen(NamedTuple):
+    """Tuned numbers of a setting.
 
-    value: float | None
-    at_edge: bool = False
+    Attributes:
+      strength: of the strategy; None for one without strength.
+      learning_rate: of the optimizer.
+      at_edge: those of both that are the smallest or largest value that was tried.
+    """
+
+    strength: float | None
+    learning_rate: float
+    at_edge: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> Tuned:
+        """The numbers as runs take them."""
+        return Tuned(self.strength or 0.0, self.learning_rate)
 
 
-def strength_of(
+def chosen_numbers(
     options: Options, setting: Setting, dataset: data.Dataset, folder: RunFolder, label: str
-) -> Strength:
-    """Returns the strength of a setting's strategy: that of `--strength` or, with `--tune`, the
-    best on held-out training images, stored in `tuning.jsonl`, or the default."""
+) -> Chosen:
+    """Returns the numbers of a setting: the options' or, with `--tune` or `--tune-rates`, the best
+    on held-out training images, stored in `tuning.jsonl`."""
     default = options.default_strength(setting.strategy, setting.algorithm)
     given = options.given_strengths().get(setting.strategy)
-    if given is not None or default is None or not options.tune:
-        return Strength(default if given is None else given)
+    strengths, rates = [default if given is None else given], list(options.tune_rates)
+    if options.tune > 1 and given is None and default is not None:
+        places = np.linspace(-1, 1, options.tune)
+        strengths = [float(f"{default * TUNING_RANGE**place:.3g}") for place in places]
+    trials = list(itertools.product(strengths, rates or [options.learning_rate]))
+    if len(trials) == 1:
+        return Chosen(*trials[0])
     file = folder.path / TRIALS
     lines = read_lines(file, TUNED)
     for line in lines:
         if all(line[name] == value for name, value in setting._asdict().items()):
-            value = float(line["strength"])
-            return Strength(value, value in _ends(line.get("strengths", ())))
-    places = np.linspace(-1, 1, options.tune) if options.tune > 1 else [0.0]
-    strengths = [float(f"{default * TUNING_RANGE**place:.3g}") for place in places]
+            return _chosen(line)
     groups = run_seeds(
         options,
         setting,
         load_data(options, dataset, held_out=True),
-        [seed for _ in strengths for seed in TUNING_SEEDS],
-        [strength for strength in strengths for _ in TUNING_SEEDS],
+        [seed for _ in trials for seed in TUNING_SEEDS],
+        [Chosen(*trial).numbers for trial in trials for _ in TUNING_SEEDS],
         console=Console(),
         label=f"{label}, tuning",
     )
@@ -109,17 +127,30 @@ def strength_of(
         for group in groups
         for run in group
     ]
-    accuracies = np.reshape(of_runs, (len(strengths), -1)).mean(axis=1).tolist()
-    best = strengths[int(np.argmax(accuracies))]
-    tried = {"strength": best, "strengths": strengths, "validation_accuracies": accuracies}
-    lines.append(setting._asdict() | tried)
+    accuracies = np.reshape(of_runs, (len(trials), -1)).mean(axis=1).tolist()
+    best = Chosen(*trials[int(np.argmax(accuracies))])
+    line = setting._asdict() | {"strength": best.strength, "learning_rate": best.learning_rate}
+    for name, tried in zip(("strengths", "learning_rates"), zip(*trials, strict=True), strict=True):
+        line[name] = list(tried)
+    line["validation_accuracies"] = accuracies
+    lines.append(line)
     folder.write(file.name, "".join(json.dumps(line) + "\n" for line in lines))
-    chosen = Strength(best, best in _ends(strengths))
-    if chosen.at_edge:
-        advice = f"Try --strength {setting.strategy}=NUMBER beyond it."
-        print(f"{label}: the best strength, {best:g}, is at the edge of what was tried. {advice}")
+    chosen = _chosen(line)
+    for name in chosen.at_edge:
+        value = getattr(chosen, name)
+        option = f"--strength {setting.strategy}=NUMBER" if name == "strength" else "--tune-rates"
+        print(
+            f"{label}: the best {name.replace('_', ' ')}, {value:g}, is at the edge of what was "
+            f"tried. Try {option} beyond it."
+        )
     return chosen
 
 
-def _ends(strengths: Sequence[float]) -> tuple[float, ...]:
-    return (min(strengths), max(strengths)) if len(strengths) > 1 else ()
+def _chosen(line: Mapping[str, Any]) -> Chosen:
+    """Returns the numbers of a line of `tuning.jsonl`."""
+    at_edge = []
+    for name in ("strength", "learning_rate"):
+        tried = set(line[f"{name}s"])
+        if len(tried) > 1 and line[name] in (min(tried), max(tried)):
+            at_edge.append(name)
+    return Chosen(line["strength"], line["learning_rate"], tuple(at_edge))

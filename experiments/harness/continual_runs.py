@@ -16,7 +16,13 @@ from experiments.config.continual_options import Options
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_size
 from experiments.harness.continual_features import FeatureCache
-from experiments.harness.continual_stages import CompiledStages, PerRunInputs, RunHistory, test
+from experiments.harness.continual_stages import (
+    CompiledStages,
+    PerRunInputs,
+    RunHistory,
+    Tuned,
+    test,
+)
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import make_splits
 from sffa_jax import data
@@ -93,7 +99,8 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     check_range("options", "batch_size", options.batch_size, at_most=images)
     labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
     make_task_stream(labels, test_labels, order, scenario)
-    make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(1.0)
+    numbers = Tuned(1.0, options.learning_rate)
+    make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(numbers)
     setup = make_setup(options, setting, scenario, loaded)
     features = options.features_for(setting.strategy, setup)
     if features is not None:
@@ -112,20 +119,21 @@ def make_config(
     scenario: Scenario,
     schedule: TaskSchedule,
     loaded: LoadedData,
-) -> Callable[[Any], ContinualConfig]:
-    """Returns a function from the strategy's strength to the configuration of a setting's runs."""
+) -> Callable[[Tuned], ContinualConfig]:
+    """Returns a function from tuned numbers to the configuration of a setting's runs."""
     setup = make_setup(options, setting, scenario, loaded)
     model = options.model_for(setting.strategy, setup)
-    rate, decays = options.learning_rate, options.lr_schedule == "cosine"
-    optimizer = getattr(optax, options.optimizer)(
-        optax.cosine_decay_schedule(rate, schedule.num_steps, 0.02) if decays else rate
-    )
+    decays = options.lr_schedule == "cosine"
     # The released code scores all classes seen so far; backprop scores all in one pass.
     scores_all = options.coupling == "released" or setting.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives
 
-    def config(strength: Any) -> ContinualConfig:
-        strategy = METHODS[setting.strategy].make(setup._replace(strength=strength))
+    def config(tuned: Tuned) -> ContinualConfig:
+        strategy = METHODS[setting.strategy].make(setup._replace(strength=tuned.strength))
+        rate = tuned.learning_rate
+        optimizer = getattr(optax, options.optimizer)(
+            optax.cosine_decay_schedule(rate, schedule.num_steps, 0.02) if decays else rate
+        )
         reset = options.reset_optimizer or decays
         return ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives, reset)
 
@@ -259,20 +267,20 @@ def run_seeds(
     setting: Setting,
     loaded: LoadedData,
     seeds: Sequence[int],
-    strengths: Sequence[float],
+    tuned: Sequence[Tuned],
     checkpoints: Checkpoints | None = None,
     *,
     console: Console,
     label: str,
     events: Sequence[Path] | None = None,
 ) -> Iterator[list[RunResult]]:
-    """Runs one setting, each run with its seed and strength.
+    """Runs one setting, each run with its seed and tuned numbers.
 
     Args:
       options: resolved.
       setting: the setting.
       loaded: the data.
-      seeds, strengths: one of each per run.
+      seeds, tuned: one of each per run.
       checkpoints: where unfinished runs are saved; those of an earlier start are resumed.
       console, label: console and label of the progress.
       events: folder of each run's TensorBoard events; None: no events.
@@ -292,6 +300,7 @@ def run_seeds(
     # From class sizes only, so that the schedule does not depend on the group of seeds.
     schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
     config = make_config(options, setting, scenario, schedule, loaded)
+    one_config = config(Tuned(0.0, options.learning_rate))
     setup = make_setup(options, setting, scenario, loaded)
     features = options.features_for(setting.strategy, setup)
     on_cpu = jax.default_backend() == "cpu"
@@ -304,7 +313,8 @@ def run_seeds(
     # A group contains only runs that run at the same time, so that each is saved at its end.
     at_once = {"map": 1, "devices": jax.device_count() // per_run if on_cpu else len(seeds)}
     portion = at_once.get(placement.mode, len(seeds))
-    inputs = PerRunInputs(seed_keys(seeds), streams, jnp.asarray(strengths, jnp.float32))
+    numbers = Tuned(*(jnp.asarray(column, jnp.float32) for column in zip(*tuned, strict=True)))
+    inputs = PerRunInputs(seed_keys(seeds), streams, numbers)
     compiled: dict[tuple[Placement, int], CompiledStages] = {}
     for start in range(0, len(seeds), portion):
         size = min(portion, len(seeds) - start)
@@ -312,7 +322,9 @@ def run_seeds(
         placement = Placement("map") if size == 1 and alone else placement
         group = slice(start, start + size)
         info = {**setting._asdict(), "seeds": list(seeds[group])}
-        info |= {"strengths": list(strengths[group]), "parallel": placement.mode}
+        info |= {"strengths": [each.strength for each in tuned[group]]}
+        info |= {"learning_rates": [each.learning_rate for each in tuned[group]]}
+        info |= {"parallel": placement.mode}
         if (placement, size) not in compiled:
             compiled[placement, size] = CompiledStages(
                 config, placement, size, loaded.training, loaded.test
@@ -342,13 +354,13 @@ def run_seeds(
             history = run_together(
                 compiled[placement, size],
                 placement.place_runs(of_group),
-                config(0.0),
+                one_config,
                 checkpoints,
                 info,
                 options.checkpoint_seconds,
                 watcher,
             )
-        results = results_of(history, start, config(0.0).strategy, loaded.training)
+        results = results_of(history, start, one_config.strategy, loaded.training)
         yield [result.with_features(feature_bytes) for result in results]
         if checkpoints is not None:
             checkpoints.clear()

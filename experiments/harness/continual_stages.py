@@ -16,19 +16,31 @@ from sffa_jax.scale.placement import Placement
 from sffa_jax.training.samples import Samples
 
 
+class Tuned(NamedTuple):
+    """Numbers that tuning sets, of one run or stacked.
+
+    Attributes:
+      strength: of the strategy; 0 for one without strength.
+      learning_rate: of the optimizer.
+    """
+
+    strength: Any
+    learning_rate: Any
+
+
 class PerRunInputs(NamedTuple):
     """Inputs that differ between runs, stacked.
 
     Attributes:
       key: random key of the run.
       stream: its tasks.
-      strength: of the strategy, if it has one.
+      tuned: its tuned numbers.
       samples: its own training and test samples, e.g. features; None: those of all runs.
     """
 
     key: jax.Array
     stream: TaskStream
-    strength: jax.Array
+    tuned: Tuned
     samples: tuple[Samples, Samples] | None = None
 
 
@@ -64,7 +76,7 @@ class CompiledStages:
     """Runs stages of `runner` for several runs at once; each is compiled at its first use.
 
     Args:
-      make_config: strength -> the configuration of a run.
+      make_config: tuned numbers -> the configuration of a run.
       placement: how the runs lie on the devices.
       number: number of runs.
       training, test: the samples.
@@ -72,7 +84,7 @@ class CompiledStages:
 
     def __init__(
         self,
-        make_config: Callable[[Any], ContinualConfig],
+        make_config: Callable[[Tuned], ContinualConfig],
         placement: Placement,
         number: int,
         training: Samples,
@@ -89,7 +101,7 @@ class CompiledStages:
             changing, inputs = one
             *arguments, training, test = shared
             data = TaskData(inputs.stream, *(inputs.samples or (training, test)))
-            return stage(self.make_config(inputs.strength), changing, *arguments, data)
+            return stage(self.make_config(inputs.tuned), changing, *arguments, data)
 
         return self.placement.lift(of_one)
 

@@ -124,6 +124,8 @@ ROWS: dict[str, Pattern] = {
         "class_order": [COUNT],
         "strength": Maybe(NUMBER),
         "strength_at_edge?": FLAG,
+        "learning_rate?": NUMBER,
+        "learning_rate_at_edge?": FLAG,
         "accuracy_matrix": MATRIX,
         "layer_matrices": [MATRIX],
         "untrained_accuracies": Maybe([FRACTION]),

@@ -19,16 +19,17 @@ def notes(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def tuning_note(records: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a sentence about strengths at the edge of the grid of `--tune`, if there are any."""
+    """Returns a sentence about tuned numbers at the edge of what was tried, if there are any."""
     cells = dict.fromkeys(
         f"{SCENARIO_NAMES[r['scenario']]} {method_label(r['strategy'])} "
-        f"{algorithm_name(r['algorithm'])} ({r['strength']:g})"
+        f"{algorithm_name(r['algorithm'])} ({name.replace('_', ' ')} {r[name]:g})"
         for r in records
-        if r.get("strength_at_edge")
+        for name in ("strength", "learning_rate")
+        if r.get(f"{name}_at_edge")
     )
     if not cells:
         return ""
-    return f" Tuned strengths at the edge of the values that were tried: {', '.join(cells)}."
+    return f" Tuned numbers at the edge of the values that were tried: {', '.join(cells)}."
 
 
 def section(results: Results) -> Section:

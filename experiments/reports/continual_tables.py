@@ -104,6 +104,7 @@ def summary(records: Records) -> pd.DataFrame:
             seconds = float(np.mean([r["train_seconds"] for r in runs]))
             row |= {
                 "strength": runs[0]["strength"],
+                "learning_rate": runs[0].get("learning_rate"),
                 **{f"stored_{part}": runs[0]["stored_bytes"][part] for part in STORED},
                 "seconds": seconds,
                 "milliseconds_per_step": 1000 * seconds / runs[0]["steps"],

@@ -116,23 +116,26 @@ def test_an_own_strategy_reaches_the_report_by_one_line(tmp_path, monkeypatch, c
 @pytest.mark.slow
 def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     common = [*TINY, "--scenarios", "task", "--strategies", "ewc", "--algorithms", "bp"]
-    common += ["--tune", "5"]
+    common += ["--tune", "5", "--tune-rates", "1e-3", "1e-2"]
     assert run_command(*common, "--seeds", "1", "--out", str(tmp_path)) == 0
     (line,) = (tmp_path / "tuning.jsonl").read_text().splitlines()
     tuned = json.loads(line)
-    assert tuned["strengths"] == [1e3, 1e4, 1e5, 1e6, 1e7]
+    assert tuned["strengths"][::2] == [1e3, 1e4, 1e5, 1e6, 1e7]
+    assert tuned["learning_rates"] == [1e-3, 1e-2] * 5
     best = tuned["strengths"][int(np.argmax(tuned["validation_accuracies"]))]
     (record,) = read(tmp_path)
     assert record["strength"] == tuned["strength"] == best
+    assert record["learning_rate"] == tuned["learning_rate"]
     dataset = data.load("digits")
     cell = continual_runs.Setting("task", "ewc", "bp")
     config = json.loads((tmp_path / "config.json").read_text())
     extra = {"data": config["data"]}
     with RunFolder(tmp_path, "continual", config["options"], extra=extra) as folder:
         # Nothing is run again: the strength is read.
-        strength = continual_records.strength_of(Options(tune=5), cell, dataset, folder, "")
-        assert strength.value == best
-        assert strength.at_edge == (best in (min(tuned["strengths"]), max(tuned["strengths"])))
+        chosen = continual_records.chosen_numbers(Options(tune=5), cell, dataset, folder, "")
+        assert (chosen.strength, chosen.learning_rate) == (best, tuned["learning_rate"])
+        at_edge = best in (min(tuned["strengths"]), max(tuned["strengths"]))
+        assert ("strength" in chosen.at_edge, "learning_rate" in chosen.at_edge) == (at_edge, True)
     assert (tmp_path / "tuning.jsonl").read_text().splitlines() == [line]
     loaded = continual_runs.load_data(Options(), dataset, held_out=True)
     images = {image.tobytes() for image in np.asarray(loaded.test.images)}
@@ -235,7 +238,7 @@ def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
 
     def chosen(options, strategy):
         setting = continual_runs.Setting("class", strategy, "sffa")
-        return continual_records.strength_of(options, setting, None, None, "").value
+        return continual_records.chosen_numbers(options, setting, None, None, "").strength
 
     assert chosen(given, "si") == 1e3  # not tuned
     assert chosen(given, "none") is None
@@ -247,7 +250,7 @@ def test_a_tuned_strength_at_the_edge_is_named():
     run = fake("class", "ewc", "sffa", 0, 0.5) | {"strength": 1e3}
     assert continual_report.tuning_note([run]) == ""
     note = continual_report.tuning_note([run | {"strength_at_edge": True}])
-    assert note.endswith("that were tried: class-incremental EWC SFFA (1000).")
+    assert note.endswith("that were tried: class-incremental EWC SFFA (strength 1000).")
 
 
 def test_the_described_command_repeats_the_run():

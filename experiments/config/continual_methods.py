@@ -88,11 +88,14 @@ def _fourier(setup: Setup) -> Model:
 
 
 def _random_maps(setup: Setup) -> Model:
-    return continual.features.maps(setup.shape, setup.options.features, learned=False)
+    return _maps(setup, learned=False)
 
 
-def _maps(setup: Setup) -> Model:
-    return continual.features.maps(setup.shape, setup.options.features)
+def _maps(setup: Setup, learned: bool = True) -> Model:
+    options = setup.options
+    return continual.features.maps(
+        setup.shape, options.features, mirror=options.mirror, learned=learned
+    )
 
 
 def _components(setup: Setup) -> Model:
@@ -144,7 +147,7 @@ def _replay(setup: Setup) -> Strategy:
 
 
 def _slda(setup: Setup) -> Strategy:
-    return continual.strategies.slda(online=setup.options.online)
+    return continual.strategies.slda(ridge=setup.strength, online=setup.options.online)
 
 
 def _qda(setup: Setup) -> Strategy:
@@ -226,11 +229,11 @@ METHODS: dict[str, Method] = {
         lambda s: continual.strategies.ncm(online=s.options.online),
         "images",
     ),
-    "slda": _closed_form("Streaming LDA, pixels", _slda, "images"),
-    "slda_random": _closed_form("Streaming LDA, random features", _slda, "random"),
-    "slda_random_maps": _closed_form("Streaming LDA, random maps", _slda, "random_maps"),
-    "slda_maps": _closed_form("Streaming LDA, learned maps", _slda, "maps"),
-    "slda_components": _closed_form("Streaming LDA, components of maps", _slda, "components"),
+    "slda": _closed_form("Streaming LDA, pixels", _slda, "images", 1e-3),
+    "slda_random": _closed_form("Streaming LDA, random features", _slda, "random", 1e-3),
+    "slda_random_maps": _closed_form("Streaming LDA, random maps", _slda, "random_maps", 1e-3),
+    "slda_maps": _closed_form("Streaming LDA, learned maps", _slda, "maps", 1e-3),
+    "slda_components": _closed_form("Streaming LDA, components of maps", _slda, "components", 1e-3),
     "randumb": _closed_form("RanDumb (LDA, random Fourier features)", _randumb, "fourier"),
     "qda": _closed_form("QDA, pixels", _qda, "images", 0.1),
     "qda_random": _closed_form("QDA, random features", _qda, "random", 0.1),

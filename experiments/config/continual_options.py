@@ -183,6 +183,8 @@ class Options(shared.Common):
     """Class subspaces: axes of each class."""
     features: int = 2000
     """Number of features of randumb, slda_*, qda_* and --inputs: random features or maps."""
+    mirror: bool = False
+    """Maps: average the features of an image and of its mirror image."""
     components: int = 400
     """Principal components of maps: --inputs components, slda_components and qda_components."""
     gaussians: int = 10
@@ -206,7 +208,7 @@ class Options(shared.Common):
     """Strengths of regularizing strategies, as STRATEGY=NUMBER, e.g. ewc=1e3 si=10; the preset's if
     left out."""
     tune: int = 0
-    """Choose each regularizing strategy's strength from so many, 0.01 to 100 times the preset's, on
+    """Choose each strategy's strength from so many, 0.01 to 100 times the preset's, on
     held-out training images first, unless --strength sets it; 0: the preset's."""
     tune_rates: tuple[float, ...] = ()
     """Learning rates from which --tune chooses for each scenario, strategy and algorithm, together

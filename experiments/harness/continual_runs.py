@@ -300,7 +300,7 @@ def run_seeds(
     # From class sizes only, so that the schedule does not depend on the group of seeds.
     schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
     config = make_config(options, setting, scenario, schedule, loaded)
-    one_config = config(Tuned(0.0, options.learning_rate))
+    one_config = config(Tuned(1.0, options.learning_rate))
     setup = make_setup(options, setting, scenario, loaded)
     features = options.features_for(setting.strategy, setup)
     on_cpu = jax.default_backend() == "cpu"

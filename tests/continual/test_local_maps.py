@@ -25,7 +25,8 @@ def test_box_means_share_a_number_between_boxes():
         box_means(3, 4)
 
 
-def test_maps_are_rectified_responses_averaged_over_areas():
+def test_maps_are_rectified_responses_averaged_over_areas(monkeypatch):
+    monkeypatch.setattr("sffa_jax.continual.local_maps.FILTERS_AT_ONCE", 2)  # two parts, one padded
     model = maps((8, 8), 24, kernel=3, stride=2, grid=2)
     (params,), overlay = model.init(KEY, X[:1])
     params = params | {"shift": jnp.array([0.1, -0.2, 0.3])}
@@ -44,6 +45,15 @@ def test_maps_are_rectified_responses_averaged_over_areas():
     ]
     expected = np.concatenate([side.reshape(6, -1) for side in sides], axis=1)
     np.testing.assert_allclose(found, np.sqrt(expected + 1e-12), rtol=1e-3, atol=1e-4)
+    both = maps((8, 8), 24, kernel=3, stride=2, grid=2, mirror=True)
+    mirrored = X.reshape(-1, 8, 8)[:, :, ::-1].reshape(6, 64)
+    (of_mirrored,), (averaged,), (again,) = (
+        jax.jit(m.hidden)((params,), overlay, x, None)
+        for m, x in ((model, mirrored), (both, X), (both, mirrored))
+    )
+    np.testing.assert_allclose(averaged, again, atol=1e-5)
+    mean = (np.square(found) + np.square(of_mirrored)) / 2
+    np.testing.assert_allclose(np.square(averaged), mean, atol=1e-5)
 
 
 def test_patches_are_normalized_and_whitened():

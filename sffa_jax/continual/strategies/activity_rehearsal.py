@@ -100,13 +100,19 @@ def solve_gaussians(
     within = statistics.scatter - jnp.einsum("cki,ckj->cij", moved, moved)
     covariances = class_covariances(statistics.replace(scatter=within), shared=shared, ridge=ridge)
 
-    def of_class(covariance: Array) -> tuple[Array, Array]:
+    def of_known(covariance: Array) -> tuple[Array, Array]:
         variances, axes = jnp.linalg.eigh(covariance)
         factor = axes[:, -rank:] * jnp.sqrt(jnp.maximum(variances[-rank:], 0))[None]
         rest = jnp.diagonal(covariance) - jnp.sum(jnp.square(factor), axis=-1)
         return factor, jnp.sqrt(jnp.maximum(rest, 0))
 
-    return Gaussians(counts, means, *jax.lax.map(of_class, covariances))
+    def of_class(arguments: tuple[Array, Array]) -> tuple[Array, Array]:
+        count, covariance = arguments
+        empty = jnp.zeros((inputs, rank)), jnp.zeros(inputs)
+        # The axes of many inputs take seconds: only those of classes with samples are computed.
+        return jax.lax.cond(count > 0, of_known, lambda _: empty, covariance)
+
+    return Gaussians(counts, means, *jax.lax.map(of_class, (statistics.count, covariances)))
 
 
 def draw(

@@ -68,9 +68,7 @@ DENSE = dataclasses.replace(
 """Dense layers with batch normalization; the input contains no label. The logits of all layers are
 summed: in probes, upper layers alone were less accurate."""
 
-CIFAR = dataclasses.replace(
-    DEEP_CONVOLUTION, pooled=(0, 2, 4, 5), dropout=0.0, mirrored=True
-)
+CIFAR = dataclasses.replace(DEEP_CONVOLUTION, pooled=(0, 2, 4, 5), dropout=0.0, mirrored=True)
 """Of the preset's 200 epochs, what a few minutes of a GPU allow."""
 
 DIGITS = dataclasses.replace(

@@ -14,6 +14,10 @@ from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training.samples import Samples
 
 
+KEPT_BYTES = 2e9
+"""Features of other seeds are dropped beyond this size."""
+
+
 class Extracted(NamedTuple):
     """Features of several runs, stacked.
 
@@ -62,6 +66,8 @@ class FeatureCache:
             ) -> tuple[TaskData, object]:
                 return features.extract(model, key, TaskData(stream, training, test))
 
+            if sum(kept.training.images.nbytes for kept in self.groups.values()) > KEPT_BYTES:
+                self.groups = {}
             rows = []
             for i, key in enumerate(seed_keys(seeds)):
                 stream = jax.tree.map(lambda x, i=i: x[i], streams)

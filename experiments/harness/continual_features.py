@@ -13,7 +13,6 @@ from sffa_jax.scale.processes import to_host
 from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training.samples import Samples
 
-
 KEPT_BYTES = 2e9
 """Features of other seeds are dropped beyond this size."""
 

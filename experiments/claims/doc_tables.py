@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.claims import machine_time, verdicts
+from experiments.claims import comparisons, machine_time, verdicts
+from experiments.claims.comparisons import ROOT, name_of
 from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness import tuning
-from experiments.harness.outcomes import failures
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
     benchmark_tables,
-    comparison_tables,
     continual_tables,
     intervals,
     latents_tables,
@@ -38,7 +37,6 @@ from experiments.reports import (
 )
 from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
 
-ROOT = Path(__file__).parents[2]
 Table = list[list[str]]
 TABLE = re.compile(r"(<!-- results: (\w+) ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -50,140 +48,6 @@ def load(name: str) -> Results:
     if results.experiment in ("compare", "latents", "robustness", "symmetry"):
         options = shared.Options(preset=options["preset"]).absent() | options
     return replace(results, config=results.config | {"options": options})
-
-
-def name_of(run: Results) -> str:
-    """Returns the folder's path under `results/`."""
-    return run.path.relative_to(ROOT / "results").as_posix()
-
-
-def accuracies(run: Results, algorithm: str) -> list[float]:
-    """Returns the test accuracy of every seed that did not diverge."""
-    return list(comparison_tables.accuracies(run.records).get(algorithm, {}).values())
-
-
-def changed_options(run: Results) -> str:
-    """Returns the options of a run that differ from the command's defaults, as they are typed."""
-    defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
-    defaults |= {"algorithms": run.options["algorithms"]}  # the columns show them
-    # Options that only `compare` has.
-    defaults |= {"split": "seed", "tune": 0, "tune_seeds": 2, "tune_epochs": None}
-    ignored = {*shared.RESUMABLE_OPTIONS} - {"seeds", "algorithms"}
-    if run.options["selection"] != "validation" and not run.options.get("tune"):
-        ignored |= {"split"}  # nothing is held out
-    options = {name: value for name, value in run.options.items() if name not in ignored}
-    words = shared.flags(options, defaults)
-    return f"`{' '.join(words)}`" if words else "no option"
-
-
-def device(run: Results) -> str:
-    """Returns the device of a run, or its number of cores."""
-    info = run.config["device"]
-    return f"{info['host_cores']} cores" if info["platform"] == "cpu" else info["kind"]
-
-
-def network_of(run: Results) -> str:
-    """Returns data set and layers of a run."""
-    maps = "-".join(map(str, run.options.get("channels") or ()))
-    units = "-".join(map(str, run.options["hidden"]))
-    layers = [f"{maps} maps"] * bool(maps) + [units] * bool(units)
-    return f"{run.options['dataset']}, {', '.join(layers)}"
-
-
-def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes a row for each run of `compare`."""
-    table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
-    for run in runs:
-        algorithms = ("ffa", "sffa", "bp")
-        results = [accuracies(run, algorithm) for algorithm in algorithms]
-        failed = failures(run.records)
-        options = f"{changed_options(run)} ([raw](results/{name_of(run)}))"
-        table.append(
-            [
-                network_of(run),
-                str(max(map(len, results))),
-                *(
-                    " ".join([intervals.plus_minus(values), failed.get(name, "")]).strip()
-                    for name, values in zip(algorithms, results, strict=True)
-                ),
-                options,
-                device(run),
-            ]
-        )
-    return table
-
-
-def overview(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes the first page's table: runs of `compare`, and class-incremental replay."""
-    table = [["Data, hidden units", "Seeds", "FFA", "SFFA", "Backprop", "Two cores", "Command"]]
-    for run in runs:
-        algorithms = ("ffa", "sffa", "bp")
-        if run.experiment == "compare":
-            name, options = network_of(run), changed_options(run).strip("`")
-            values = [accuracies(run, algorithm) for algorithm in algorithms]
-            minutes = machine_time.two_core_minutes(
-                ROOT / "results", name_of(run), run.options["seeds"]
-            )
-        else:
-            name = f"{network_of(run)}, two new classes at a time, {run.options['memory']} stored"
-            options = " ".join(
-                f"--{option} {run.options[option]}" for option in ("dataset", "preset", "seeds")
-            )
-            options += " --scenarios class --strategies replay"
-            records = continual_tables.of(run.records, scenario="class", strategy="replay")
-            values = [
-                [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
-                for algorithm in algorithms
-            ]
-            minutes = sum(r["train_seconds"] for r in records) / 60
-        options = "" if options == "no option" else f" {options}"
-        table.append(
-            [
-                f"[{name}](results/{name_of(run)})",
-                str(max(map(len, values))),
-                *map(intervals.plus_minus, values),
-                "-" if minutes is None else duration(minutes),
-                f"`python -m experiments.{run.experiment}{options}`",
-            ]
-        )
-    return table
-
-
-def duration(minutes: float) -> str:
-    """Returns a time in its unit: seconds, minutes or hours.
-
-    >>> duration(0.5), duration(42), duration(628)
-    ('30 s', '42 min', '10 h')
-    """
-    if minutes < 1:
-        return f"{60 * minutes:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
-
-
-def tests(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes a row for each paired test of runs of `compare`; Holm's correction is over all rows."""
-    rows = [
-        (name_of(run), test)
-        for run in runs
-        for test in intervals.paired_tests(
-            comparison_tables.accuracies(run.records), failures(run.records), corrected=False
-        )
-    ]
-    corrected = intervals.holm_corrected([test for _, test in rows])
-    return [
-        ["Run", *comparison_tables.TESTS],
-        *(
-            [name, *comparison_tables.test_row(test)]
-            for (name, _), test in zip(rows, corrected, strict=True)
-        ),
-    ]
-
-
-def depth(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes a row for each run and algorithm: accuracy by layer, alone and cumulated."""
-    tables = [(network_of(run), comparison_tables.layers_table(run.records)) for run in runs]
-    rows = [[network, *row] for network, table in tables for row in table[1:]]
-    return [["Network", *tables[0][1][0]], *rows]
 
 
 def ablated(runs: Sequence[Results]) -> list[list[str]]:
@@ -326,10 +190,11 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
 
 
 KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
-    "overview": overview,
-    "comparison": comparison_rows,
-    "tests": tests,
-    "depth": depth,
+    "overview": comparisons.overview,
+    "comparison": comparisons.comparison_rows,
+    "tests": comparisons.tests,
+    "depth": comparisons.depth,
+    "epochs": comparisons.epochs,
     "ablation": ablated,
     "records": lambda runs: record_tables.records_table([r for run in runs for r in run.records]),
     "robustness": of_one(partial(robustness_tables.distribution_table, failed_below=0.9)),

@@ -55,15 +55,15 @@ def epochs_to(accuracies: np.ndarray, target: float) -> int | None:
     return int(reached[0]) + 1 if len(reached) else None
 
 
-def target_cell(runs: Records, target: float) -> str:
-    """Returns the mean number of epochs and seconds of the runs that reach a target, and how many
+def target_cell(runs: Records, target: float, *, timed: bool = True) -> str:
+    """Returns the mean number of epochs (and seconds) of the runs that reach a target, and how many
     do if some do not."""
     epochs = {i: epochs_to(curve(run), target) for i, run in enumerate(runs)}
     reached = {i: number for i, number in epochs.items() if number is not None}
     if not reached:
         return "not reached"
     seconds = [n * runs[i]["train_seconds"] / runs[i]["epochs"] for i, n in reached.items()]
-    cell = f"{np.mean(list(reached.values())):.1f} ({np.mean(seconds):.3g} s)"
+    cell = f"{np.mean(list(reached.values())):.1f}" + f" ({np.mean(seconds):.3g} s)" * timed
     return cell if len(reached) == len(runs) else f"{cell}, {len(reached)} of {len(runs)} seeds"
 
 
@@ -87,6 +87,19 @@ def cost_table(records: Records) -> list[list[str]]:
             ]
         )
     return table
+
+
+def epochs_table(records: Records) -> list[list[str]]:
+    """Makes a row for each algorithm: the epochs to each target."""
+    runs = by_algorithm(records)
+    goals = targets(records)
+    return [
+        ["Algorithm", *(f"Epochs to {100 * goal:.4g} %" for goal in goals)],
+        *(
+            [ALGORITHM_NAMES[name], *(target_cell(of_one, goal, timed=False) for goal in goals)]
+            for name, of_one in runs.items()
+        ),
+    ]
 
 
 def cost_figure(records: Records) -> Figure:

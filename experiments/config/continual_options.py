@@ -137,7 +137,8 @@ class Options(shared.Common):
     """Number of seeds; the seeds are 0 .. N-1, each with different weights and class order."""
     preset: str = "quick"
     """Sizes: quick (for digits), protocol (the paper's), convolution (the released code's),
-    best_convolution, small_convolution, maps; or released, released_convolution (all that the released code does)."""
+    best_convolution, small_convolution, maps; or released, released_convolution (all that the
+    released code does)."""
     tasks: int = 5
     """Number of tasks; the classes are divided evenly among them."""
     class_order: tuple[int, ...] | None = None

@@ -11,6 +11,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,12 +35,12 @@ class Options(Common):
     only: tuple[str, ...] = ()
     """Rows to train, by name; none given: all."""
     epochs: int | None = None
-    """Passes over the training images in all rows; None: as many as each row says."""
+    """Passes over the training images in all rows; None: those of each row."""
 
     def parts(self) -> list[Self]:
         """Returns the options of each data set."""
         if self.epochs is not None:
-            check_integer("options", "epochs", self.epochs, 1, "None: as each row says.")
+            check_integer("options", "epochs", self.epochs, 1, "None: those of each row.")
         known = tuple(dict.fromkeys(row.dataset for row in ROWS.values()))
         check_choice("options", "dataset", self.dataset, (*known, "all"))
         chosen = [
@@ -83,15 +84,14 @@ def make_plan(options: Options) -> Plan:
     dataset = load_dataset(options)
     rows = rows_of(options.dataset, ())  # the folder may hold others than those asked for
 
-    made: dict[tuple[Any, ...], Splits] = {}
+    @cache
+    def splits_by(images: int | None, selection: str, scaling: str) -> Splits:
+        part = dataset if images is None else of_few_images(dataset, images)
+        return make_splits(part, Recipe(selection=selection, scaling=scaling), options.validation)
 
     def splits_of(name: str) -> Splits:
-        images, recipe = rows[name].images, rows[name].recipe
-        of = images, recipe.selection, recipe.scaling  # rows that share these share their splits
-        if of not in made:
-            part = dataset if images is None else of_few_images(dataset, images)
-            made[of] = make_splits(part, recipe, options.validation)
-        return made[of]
+        row = rows[name]
+        return splits_by(row.images, row.recipe.selection, row.recipe.scaling)
 
     def recipe_of(name: str, algorithm: str) -> Recipe:
         recipe = rows[name].recipe_of(algorithm)
@@ -118,7 +118,7 @@ def make_plan(options: Options) -> Plan:
                 "every_seconds": options.checkpoint_seconds,
             }
             label = f"{name}, {ALGORITHM_NAMES[algorithm]}"
-            recipe = recipe_of(name, algorithm)
+            recipe, splits = recipe_of(name, algorithm), splits_of(name)
             if row.chooses_layers and algorithm != "bp":
                 known = folder.config.get("scored", {})
                 if label not in known:
@@ -126,12 +126,13 @@ def make_plan(options: Options) -> Plan:
                         "label": f"{label}, layers",
                         "checkpoints": folder.checkpoints("layers"),
                     }
-                    layers = choose_layers(recipe, algorithm, dataset, options, **pilot, **shared)
+                    layers = choose_layers(
+                        recipe, algorithm, splits.dataset, options, **pilot, **shared
+                    )
                     known = known | {label: layers}
                     folder.keep(scored=known)
                 first, last = known[label]
                 recipe = dataclasses.replace(recipe, first_scored=first, last_scored=last)
-            splits = splits_of(name)
             for records in train_runs(
                 recipe,
                 algorithm,

@@ -326,7 +326,7 @@ class Recipe:
         learner = self._learner(algorithm, shape, classes, self.steps(algorithm, num_samples))
         if self.weight_average is not None:
             learner = training.averages.averaged(learner, self.weight_average)
-        return training.averages.mirrored(learner, shape) if self.mirrored else learner
+        return training.augment.mirrored(learner, shape) if self.mirrored else learner
 
     def _learner(
         self, algorithm: str, shape: Sequence[int], classes: int, steps: int

@@ -1,10 +1,13 @@
-"""Augmentation: random changes of a batch of scaled images, on the device, before each update.
+"""Augmentation of scaled images, on the device: random changes of a batch before each update, and
+scores of an image and its mirror image (`mirrored`).
 
 An augmentation is a pure function (key, x [batch, features]) -> x. Images are flat rows;
 augmentations that move pixels take the shape of an image as an argument.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key
 
 from sffa_jax.checks import check_choice, check_image_shape, check_integer, check_range, reject
+from sffa_jax.training.learner import Learner, State
 
 Augmentation = Callable[[Key[Array, ""], Float[Array, "batch features"]], Array]
 
@@ -191,3 +195,39 @@ def chain(steps: Sequence[Augmentation]) -> Augmentation | None:
         return x
 
     return run
+
+
+def mirrored(learner: Learner, shape: Sequence[int]) -> Learner:
+    """Returns a learner that scores the mean of each image's and its mirror image's scores.
+
+    A form of test-time augmentation. It trains like `learner`; scoring takes twice as long. Latents
+    are those of the image itself.
+
+    Args:
+      learner: any learner of images.
+      shape: of one image, (height, width) or (height, width, channels).
+
+    Raises:
+      ValueError: for an invalid image shape.
+
+    >>> import optax
+    >>> from sffa_jax.core.architectures import dense_layers
+    >>> from sffa_jax.training.backprop import backprop_learner
+    >>> learner = mirrored(backprop_learner(dense_layers([4]), 3, optax.adam(1e-3)), (1, 5))
+    >>> x = jnp.arange(5.0)[None]
+    >>> state = learner.init(jax.random.key(0), x)
+    >>> bool(jnp.allclose(learner.scores(state, x), learner.scores(state, x[:, ::-1])))
+    True
+    """
+    height, width, channels = check_image_shape("mirrored", shape)
+
+    def scores(state: State, x: Array) -> Array:
+        mirror = x.reshape(-1, height, width, channels)[:, :, ::-1].reshape(x.shape)
+        return (learner.scores(state, x) + learner.scores(state, mirror)) / 2
+
+    build = None if learner.build is None else partial(_build_mirrored, learner.build, shape)
+    return learner._replace(scores=scores, build=build)
+
+
+def _build_mirrored(build: Any, shape: Sequence[int], **changes: Any) -> Learner:
+    return mirrored(build(**changes), shape)

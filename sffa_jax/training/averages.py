@@ -1,6 +1,5 @@
-"""Averages: of weights over updates, and of scores over an image and its mirror image."""
+"""Averages of weights over updates."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Int
 
-from sffa_jax.checks import check_image_shape, check_range
+from sffa_jax.checks import check_range
 from sffa_jax.training.learner import Learner, State
 
 OPTIMIZER = "opt_state"
@@ -94,41 +93,6 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
         build=None if learner.build is None else partial(_build, learner.build, decay),
         latents=None if learner.latents is None else latents,
     )
-
-
-def mirrored(learner: Learner, shape: Sequence[int]) -> Learner:
-    """Returns a learner that scores the mean of each image's and its mirror image's scores.
-
-    It trains like `learner`, and scoring takes twice as long.
-
-    Args:
-      learner: any learner of images.
-      shape: of one image, (height, width) or (height, width, channels).
-
-    Raises:
-      ValueError: for an invalid image shape.
-
-    >>> import optax
-    >>> from sffa_jax.core.architectures import dense_layers
-    >>> from sffa_jax.training.backprop import backprop_learner
-    >>> learner = mirrored(backprop_learner(dense_layers([4]), 3, optax.adam(1e-3)), (1, 5))
-    >>> x = jnp.arange(5.0)[None]
-    >>> state = learner.init(jax.random.key(0), x)
-    >>> bool(jnp.allclose(learner.scores(state, x), learner.scores(state, x[:, ::-1])))
-    True
-    """
-    height, width, channels = check_image_shape("mirrored", shape)
-
-    def scores(state: State, x: Array) -> Array:
-        mirror = x.reshape(-1, height, width, channels)[:, :, ::-1].reshape(x.shape)
-        return (learner.scores(state, x) + learner.scores(state, mirror)) / 2
-
-    build = None if learner.build is None else partial(_build_mirrored, learner.build, shape)
-    return learner._replace(scores=scores, build=build)
-
-
-def _build_mirrored(build: Any, shape: Sequence[int], **changes: Any) -> Learner:
-    return mirrored(build(**changes), shape)
 
 
 def _build(build: Any, decay: float | Array, **changes: Any) -> Learner:

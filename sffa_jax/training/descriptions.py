@@ -46,6 +46,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
         *("_contrast", "_match_similarity", "_pairs"),
     ),
     "sffa_jax.core.winners": ("_measure_largest",),
+    "sffa_jax.training.augment": ("_build_mirrored",),
     "sffa_jax.training.averages": ("_build",),
     "sffa_jax.training.backprop": ("backprop_learner",),
     "sffa_jax.training.local": ("local_learner",),

@@ -100,7 +100,7 @@ CASES = [
         lambda: {"learner": backprop.backprop_learner(architectures.dense_layers([4]), 3, ADAM)},
     ),
     Case(
-        averages.mirrored,
+        augment.mirrored,
         {"shape": wholes(1)},
         lambda: {
             "learner": backprop.backprop_learner(architectures.dense_layers([4]), 3, ADAM),

@@ -1,9 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.ndimage
+from unchecked import no_shape_checks
 
+from sffa_jax import backprop_learner, dense_layers
 from sffa_jax.training import augment
 
 KEY = jax.random.key(0)
@@ -102,6 +105,20 @@ def test_flip_mirrors_about_half():
     mirrored = [np.array_equal(a[:, ::-1], b) for a, b in zip(images, out, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))
     assert 8 < sum(same) < 32
+
+
+def test_mirrored_scores_by_hand():
+    """The mean over an image and its mirror image, pixel by pixel; training is the learner's."""
+    plain, x = backprop_learner(dense_layers([4]), 3, optax.adam(1e-1)), X[:6, :5]
+    learner = augment.mirrored(plain, (1, 5))
+    with no_shape_checks():
+        state = plain.init(KEY, x)
+        expected = np.mean([plain.scores(state, each) for each in (x, x[:, ::-1])], axis=0)
+        np.testing.assert_allclose(learner.scores(state, x), expected, rtol=1e-5)
+        wide = augment.mirrored(plain._replace(scores=lambda state, x: x[None]), (2, 2))
+        images = jnp.arange(4.0)[None]
+        np.testing.assert_allclose(wide.scores(None, images)[0], [[0.5, 0.5, 2.5, 2.5]])
+    assert learner.step is plain.step
 
 
 def test_a_chain_gives_each_step_its_own_key():

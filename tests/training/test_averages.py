@@ -1,4 +1,4 @@
-"""Averages of weights, and of scores of mirror images, against NumPy."""
+"""Averages of weights, against NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import pytest
 from unchecked import no_shape_checks
 
 from sffa_jax import Network, backprop_learner, dense_layers, local_learner, overlays, sffa
-from sffa_jax.training.averages import averaged, mirrored
+from sffa_jax.training.averages import averaged
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32))
 LABELS = jnp.arange(6) % 3
@@ -53,17 +53,3 @@ def test_averages_by_hand(name):
             expected = decay * expected + (1 - decay) * now
         np.testing.assert_allclose(average, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(scores, own)
-
-
-def test_mirrored_scores_by_hand():
-    """The mean over an image and its mirror image, pixel by pixel; training is the learner's."""
-    plain = LEARNERS["bp"]
-    learner = mirrored(plain, (1, 5))
-    with no_shape_checks():
-        state = plain.init(jax.random.key(0), X)
-        expected = np.mean([plain.scores(state, x) for x in (X, X[:, ::-1])], axis=0)
-        np.testing.assert_allclose(learner.scores(state, X), expected, rtol=1e-5)
-        wide = mirrored(plain._replace(scores=lambda state, x: x[None]), (2, 2))
-        images = jnp.arange(4.0)[None]
-        np.testing.assert_allclose(wide.scores(None, images)[0], [[0.5, 0.5, 2.5, 2.5]])
-    assert learner.step is plain.step

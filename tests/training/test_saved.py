@@ -36,6 +36,7 @@ from sffa_jax import (
 from sffa_jax.core import second_terms
 from sffa_jax.core.network import hidden_activities
 from sffa_jax.core.rules import linear_head, with_second_term
+from sffa_jax.training.augment import mirrored
 from sffa_jax.training.averages import averaged
 from sffa_jax.training.evaluate import score_samples
 
@@ -78,7 +79,9 @@ LEARNERS = {
         Network(conv_layers((4, 4), [4], pool=None), sffa(), overlays.image_wave((4, 4)), 3), ADAM
     ),
     "head": lambda: dense(linear_head(), overlays.none(), negatives="all"),
-    "averaged": lambda: averaged(backprop_learner(dense_layers([8]), 3, ADAM), 0.9),
+    "averaged and mirrored": lambda: mirrored(
+        averaged(backprop_learner(dense_layers([8]), 3, ADAM), 0.9), (4, 4)
+    ),
     "bp": lambda: backprop_learner(dense_layers([8], activation="tanh"), 3, ADAM),
 }
 

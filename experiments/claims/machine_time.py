@@ -9,6 +9,8 @@ import numpy as np
 from experiments.harness.results import Results, load_results
 
 TWO_CORE_RUNS = {
+    "compare/paper_mnist": "compare/released_mnist_2_cores",
+    "compare/paper_fashion_mnist": "compare/released_mnist_2_cores",
     "compare/released_mnist": "compare/released_mnist_2_cores",
     "compare/released_fashion_mnist": "compare/released_mnist_2_cores",
     "compare/mnist": "compare/mnist_2_cores",

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from experiments.claims import machine_time
 from experiments.config import options as shared
 from experiments.harness.outcomes import failures
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, cost_tables, intervals
+from experiments.reports.names import ALGORITHM_NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +25,7 @@ def accuracies(run: Results, algorithm: str) -> list[float]:
     return list(comparison_tables.accuracies(run.records).get(algorithm, {}).values())
 
 
-def changed_options(run: Results) -> str:
+def flags_of(run: Results) -> list[str]:
     """Returns the options of a run that differ from the command's defaults, as they are typed."""
     defaults = shared.Options.defaults([f"--preset={run.options['preset']}"]).usual()
     defaults |= {"algorithms": run.options["algorithms"]}  # the columns show them
@@ -32,8 +35,12 @@ def changed_options(run: Results) -> str:
     if run.options["selection"] != "validation" and not run.options.get("tune"):
         ignored |= {"split"}  # nothing is held out
     options = {name: value for name, value in run.options.items() if name not in ignored}
-    words = shared.flags(options, defaults)
-    return f"`{' '.join(words)}`" if words else "no option"
+    return shared.flags(options, defaults)
+
+
+def code(flags: Sequence[str]) -> str:
+    """Formats options as code in Markdown."""
+    return f"`{' '.join(flags)}`" if flags else "no option"
 
 
 def device(run: Results) -> str:
@@ -50,14 +57,14 @@ def network_of(run: Results) -> str:
     return f"{run.options['dataset']}, {', '.join(layers)}"
 
 
-def comparison_rows(runs: Sequence[Results]) -> list[list[str]]:
+def comparison(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run of `compare`."""
     table = [["Network", "Seeds", "FFA", "SFFA", "Backprop", "`experiments.compare` with", "On"]]
     for run in runs:
         algorithms = ("ffa", "sffa", "bp")
         results = [accuracies(run, algorithm) for algorithm in algorithms]
         failed = failures(run.records)
-        options = f"{changed_options(run)} ([raw](results/{name_of(run)}))"
+        options = f"{code(flags_of(run))} ([raw](results/{name_of(run)}))"
         table.append(
             [
                 network_of(run),
@@ -79,33 +86,54 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
     for run in runs:
         algorithms = ("ffa", "sffa", "bp")
         if run.experiment == "compare":
-            name, options = network_of(run), changed_options(run).strip("`")
+            name, options = network_of(run), flags_of(run)
             values = [accuracies(run, algorithm) for algorithm in algorithms]
             minutes = machine_time.two_core_minutes(
                 ROOT / "results", name_of(run), run.options["seeds"]
             )
         else:
             name = f"{network_of(run)}, two new classes at a time, {run.options['memory']} stored"
-            options = " ".join(
-                f"--{option} {run.options[option]}" for option in ("dataset", "preset", "seeds")
-            )
-            options += " --scenarios class --strategies replay"
+            options = [f"--{name} {run.options[name]}" for name in ("dataset", "preset", "seeds")]
+            options += ["--scenarios class", "--strategies replay"]
             records = continual_tables.of(run.records, scenario="class", strategy="replay")
             values = [
                 [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
                 for algorithm in algorithms
             ]
             minutes = sum(r["train_seconds"] for r in records) / 60
-        options = "" if options == "no option" else f" {options}"
         table.append(
             [
                 f"[{name}](results/{name_of(run)})",
                 str(max(map(len, values))),
                 *map(intervals.plus_minus, values),
                 "-" if minutes is None else duration(minutes),
-                f"`python -m experiments.{run.experiment}{options}`",
+                code([f"python -m experiments.{run.experiment}", *options]),
             ]
         )
+    return table
+
+
+def variants(runs: Sequence[Results]) -> list[list[str]]:
+    """Makes a row for each run of `compare` and algorithm, named by the options that runs do not
+    share: the accuracy on test, held-out and training images."""
+    flags = [flags_of(run) for run in runs]
+    common = set.intersection(*map(set, flags))
+    parts = ("test", "validation", "training")
+    table = [["Options", "Algorithm", "Test, %", "Held-out, %", "Training, %", "Seconds / run"]]
+    for run, words in zip(runs, flags, strict=True):
+        options = code([flag for flag in words if flag not in common])
+        for algorithm, records in cost_tables.by_algorithm(run.records).items():
+            table.append(
+                [
+                    f"{options} ([raw](results/{name_of(run)}))",
+                    ALGORITHM_NAMES[algorithm],
+                    *(
+                        intervals.plus_minus([r[f"{part}_accuracy"] for r in records])
+                        for part in parts
+                    ),
+                    f"{np.mean([record['train_seconds'] for record in records]):.0f}",
+                ]
+            )
     return table
 
 

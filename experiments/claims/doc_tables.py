@@ -191,7 +191,8 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
 
 KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "overview": comparisons.overview,
-    "comparison": comparisons.comparison_rows,
+    "comparison": comparisons.comparison,
+    "variants": comparisons.variants,
     "tests": comparisons.tests,
     "depth": comparisons.depth,
     "epochs": comparisons.epochs,

@@ -1,7 +1,7 @@
 """The rows of `experiments.records`: a data set, a recipe and the algorithms that train by it.
 
 No setting was chosen on a test set. Convolutions share one learning rate: that of SFFA was also the
-best of three for backprop, on small networks and held-out images (docs/records.md).
+best of three for backprop, on small networks and held-out images (docs/record_probes.md).
 """
 
 import dataclasses

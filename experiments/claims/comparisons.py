@@ -170,12 +170,19 @@ def tests(runs: Sequence[Results]) -> list[list[str]]:
 def depth(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run and algorithm: accuracy by layer, alone and cumulated."""
     tables = [(network_of(run), comparison_tables.layers_table(run.records)) for run in runs]
-    rows = [[network, *row] for network, table in tables for row in table[1:]]
-    return [["Network", *tables[0][1][0]], *rows]
+    return joined("Network", tables)
 
 
 def epochs(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run of `compare` and algorithm: the epochs to given accuracies."""
-    tables = [(name_of(run), cost_tables.epochs_table(run.records)) for run in runs]
-    rows = [[name, *row] for name, table in tables for row in table[1:]]
-    return [["Run", *tables[0][1][0]], *rows]
+    return joined("Run", [(name_of(run), cost_tables.epochs_table(run.records)) for run in runs])
+
+
+def joined(title: str, tables: Sequence[tuple[str, list[list[str]]]]) -> list[list[str]]:
+    """Joins tables with the same header, each with a name in a first column.
+
+    >>> joined("Run", [("a", [["x"], ["1"]]), ("b", [["x"], ["2"]])])
+    [['Run', 'x'], ['a', '1'], ['b', '2']]
+    """
+    (header,) = {tuple(table[0]) for _, table in tables}
+    return [[title, *header], *([name, *row] for name, table in tables for row in table[1:])]

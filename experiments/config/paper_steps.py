@@ -101,4 +101,4 @@ STEPS: dict[str, Step] = {
         "continual --dataset mnist --preset convolution --scenarios class --strategies replay none"
     ),
 }
-"""Steps by folder, in order; the shortest come first."""
+"""Steps by folder, in the order in which they run."""

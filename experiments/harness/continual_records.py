@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
+from experiments.config.continual_methods import METHODS
 from experiments.config.continual_options import Options
 from experiments.config.search_space import FIRST_SEED
 from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
@@ -102,6 +103,8 @@ def chosen_numbers(
     default = options.default_strength(setting.strategy, setting.algorithm)
     given = options.given_strengths().get(setting.strategy)
     strengths, rates = [default if given is None else given], list(options.tune_rates)
+    if METHODS[setting.strategy].readout:  # no optimizer
+        rates = []
     if options.tune > 1 and given is None and default is not None:
         places = np.linspace(-1, 1, options.tune)
         strengths = [float(f"{default * TUNING_RANGE**place:.3g}") for place in places]

@@ -37,8 +37,8 @@ def test_the_second_term_is_added_to_the_layers_own_gradient():
             h, _ = training_activity(
                 first.layers[0], of_layer, params.states[0], inputs, None, None
             )
-            found = net.rule.second_term.loss(of_layer["second_term"], h[:, 0], LABELS, 3)
-            return found.mean()
+            losses = net.rule.second_term.loss(of_layer["second_term"], h[:, 0], LABELS, 3)
+            return losses.mean()
 
         parts_of_sum = partial(loss, net.rule._replace(second_term=None)), term
         layer = params.layers[0]

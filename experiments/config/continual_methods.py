@@ -94,7 +94,7 @@ def _random_maps(setup: Setup) -> Model:
 def _maps(setup: Setup, learned: bool = True) -> Model:
     options = setup.options
     return continual.features.maps(
-        setup.shape, options.features, mirror=options.mirror, learned=learned
+        setup.shape, options.features, mirrored=options.mirrored, learned=learned
     )
 
 

@@ -194,7 +194,7 @@ class Options(shared.Common):
     """Class subspaces: axes of each class."""
     features: int = 2000
     """Number of features of randumb, slda_*, qda_* and --inputs: random features or maps."""
-    mirror: bool = False
+    mirrored: bool = False
     """Maps: average the features of an image and of its mirror image."""
     components: int = 400
     """Principal components of maps: --inputs components, slda_components and qda_components."""

@@ -105,7 +105,7 @@ def maps(
     stride: int = 1,
     grid: int = 2,
     threshold: float = 0.25,
-    mirror: bool = False,
+    mirrored: bool = False,
     learned: bool = True,
 ) -> Model:
     """Features from local filters: rectified on both sides, averaged over areas, square root.
@@ -117,8 +117,8 @@ def maps(
       stride: between patches, pixels.
       grid: number of areas along each side of the image.
       threshold: responses of smaller size are zero.
-      mirror: whether to average the areas of an image and of its mirror image, so that features do
-        not change if an image is mirrored.
+      mirrored: whether to average the areas of an image and of its mirror image, which then have the
+        same features.
       learned: whether the filters are learned from patches of the first task's images; otherwise
         they are random, and patches are not whitened.
 
@@ -169,7 +169,7 @@ def maps(
 
     def of_image(params: Params, image: Float[Array, "height columns channels"]) -> Array:
         pooled = of_areas(params, image)
-        if mirror:
+        if mirrored:
             pooled = (pooled + of_areas(params, image[:, ::-1])) / 2
         # Epsilon is inside the root because the gradient of a root at zero is infinite.
         return jnp.sqrt(pooled.reshape(-1) + 1e-12)

@@ -45,7 +45,7 @@ def test_maps_are_rectified_responses_averaged_over_areas(monkeypatch):
     ]
     expected = np.concatenate([side.reshape(6, -1) for side in sides], axis=1)
     np.testing.assert_allclose(found, np.sqrt(expected + 1e-12), rtol=1e-3, atol=1e-4)
-    both = maps((8, 8), 24, kernel=3, stride=2, grid=2, mirror=True)
+    both = maps((8, 8), 24, kernel=3, stride=2, grid=2, mirrored=True)
     mirrored = X.reshape(-1, 8, 8)[:, :, ::-1].reshape(6, 64)
     (of_mirrored,), (averaged,), (again,) = (
         jax.jit(m.hidden)((params,), overlay, x, None)

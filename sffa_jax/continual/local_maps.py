@@ -117,8 +117,8 @@ def maps(
       stride: between patches, pixels.
       grid: number of areas along each side of the image.
       threshold: responses of smaller size are zero.
-      mirrored: whether to average the areas of an image and of its mirror image, which then have the
-        same features.
+      mirrored: whether to average the areas of an image and of its mirror image, which then have
+        the same features.
       learned: whether the filters are learned from patches of the first task's images; otherwise
         they are random, and patches are not whitened.
 

@@ -17,6 +17,11 @@ TWO_CORE_RUNS = {
     "compare/fashion_mnist": "compare/mnist_2_cores",
     "compare/best_mnist": "compare/best_mnist_2_cores",
     "compare/best_fashion_mnist": "compare/best_fashion_mnist_2_cores",
+    **{
+        f"compare/polar_ffa_{data}_{activation}": "compare/polar_ffa_2_cores"
+        for data in ("mnist", "fashion_mnist")
+        for activation in ("relu", "sigmoid", "tanh")
+    },
 }
 """For runs made on an accelerator: short runs of the same networks and sizes on two cores."""
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,6 +51,8 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_configure(config):
     """Empties a large cache of programs; the main process does so, before workers start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it to commands
     folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     if not hasattr(config, "workerinput") and folder.is_dir():
         size = sum(file.stat().st_size for file in folder.iterdir())

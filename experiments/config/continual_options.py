@@ -222,8 +222,8 @@ class Options(shared.Common):
     """Choose each strategy's strength from so many, 0.01 to 100 times the preset's, on
     held-out training images first, unless --strength sets it; 0: the preset's."""
     tune_rates: tuple[float, ...] = ()
-    """Learning rates from which --tune chooses for each scenario, strategy and algorithm, together
-    with the strength; none: --learning-rate."""
+    """Learning rates to try: each scenario, strategy and algorithm takes the best on held-out
+    training images, together with its strength (--tune); none: --learning-rate."""
     validation: float = 1 / 12
     """Fraction of the training images that --tune and --tune-rates hold out."""
     parallel: str = "auto"
@@ -252,8 +252,9 @@ class Options(shared.Common):
             check_integer("options", name, getattr(self, name), 0)
         if self.rank is not None:
             check_integer("options", "rank", self.rank, 1)
-        for rate in (self.learning_rate, *self.tune_rates):
-            check_range("options", "learning_rate", rate, above=0)
+        check_range("options", "learning_rate", self.learning_rate, above=0)
+        for rate in self.tune_rates:
+            check_range("options", "tune_rates", rate, above=0)
         filled = {
             name: value
             for name, value in PRESETS[self.preset].items()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -209,7 +209,7 @@ def linear_figure(records: Records) -> Figure:
         x = np.array([row["value"] for row in rows], float)
         y = np.array([median_seconds(row) for row in rows])
         slope, offset = np.polyfit(x, y, 1)
-        axes.plot(x, slope * x + offset, color=text_color(), linewidth=1)
+        axes.plot(x, slope * x + offset, color=TEXT_COLOR, linewidth=1)
         axes.plot(x, y, "o", color=ALGORITHM_STYLES["sffa"][0])
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)

@@ -1,7 +1,7 @@
 """Writes the report page: one HTML file that needs no other file and no network.
 
 A `Section` holds an experiment's tables, figures, raw records and the command that repeats it.
-Each figure is drawn twice, for light and for dark screens.
+On dark screens, the page inverts the lightness of its figures.
 """
 
 import base64
@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from experiments.reports.style import THEMES
+from experiments.reports.style import FIGURE_SETTINGS
 
 Table = Sequence[Sequence[str]]
 """Rows of cells; the first row is the header."""
@@ -32,16 +32,16 @@ class Picture:
     Attributes:
       file: name of its PNG file in the run's folder.
       caption: the sentence under it.
-      draw: makes the figure, in the colors of matplotlib's current settings.
+      draw: makes the figure.
     """
 
     file: str
     caption: str
     draw: Callable[[], Figure]
 
-    def png(self, theme: str) -> bytes:
-        """Draws the figure in one of the `THEMES` and returns it as PNG."""
-        with rc_context(THEMES[theme]):
+    def png(self) -> bytes:
+        """Draws the figure and returns it as PNG."""
+        with rc_context(FIGURE_SETTINGS):
             buffer = io.BytesIO()
             self.draw().savefig(buffer, format="png")
         return buffer.getvalue()
@@ -206,11 +206,10 @@ def html_report(
     for section in sections:
         pictures = []
         for picture in section.pictures:
-            images = {theme: picture.png(theme) for theme in THEMES}
+            png = picture.png()
             if keep_parts:
-                (folder / picture.file).write_bytes(images["light"])
-            encoded = {theme: base64.b64encode(png).decode() for theme, png in images.items()}
-            pictures.append((encoded["light"], encoded["dark"], picture.caption))
+                (folder / picture.file).write_bytes(png)
+            pictures.append((base64.b64encode(png).decode(), picture.caption))
         if keep_parts and section.summary is not None:
             section.summary.to_csv(folder / "summary.csv", index=False, errors="backslashreplace")
         runs = records_table(section.records) if section.records else None

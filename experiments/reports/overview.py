@@ -13,7 +13,7 @@ from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, text_color
+from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR
 
 BASELINES = ("ffa", "bp")
 """The algorithms that SFFA is compared with."""
@@ -126,7 +126,7 @@ def differences_figure(cases: Sequence[Case]) -> Figure:
             capsize=2,
             label=f"SFFA - {ALGORITHM_NAMES[baseline]}",
         )
-    axes.axvline(0, color=text_color(), linewidth=0.8, linestyle=":")
+    axes.axvline(0, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(cases)), [case.name for case in cases], fontsize=8)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.grid(axis="x")

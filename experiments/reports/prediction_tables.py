@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from experiments.reports import intervals
 from experiments.reports.html_report import Matrix, Picture, Thumbnail
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -121,7 +121,7 @@ def calibration_table(records: Records) -> list[list[str]]:
 def reliability_figure(records: Records) -> Figure:
     """Draws accuracy against confidence for each algorithm, all seeds together."""
     figure, axes = new_axes("Reliability of the predicted probability")
-    axes.plot([0, 100], [0, 100], ":", color=text_color(), linewidth=0.8, label="Calibrated")
+    axes.plot([0, 100], [0, 100], ":", color=TEXT_COLOR, linewidth=0.8, label="Calibrated")
     for algorithm, runs in recorded(records, "reliability").items():
         bins = np.array(runs, float)  # [runs, bins, (confidence, accuracy, fraction)]
         weights = bins[..., 2]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, new_axes, text_color
+from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -99,7 +99,7 @@ def distribution_figure(records: Records) -> Figure:
             linewidth=1,
             label=f"{ALGORITHM_NAMES[algorithm]}, median {np.median(values):.1f}",
         )
-    axes.axvline(50, color=text_color(), linewidth=0.8, linestyle=":")
+    axes.axvline(50, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
     axes.set_xlabel("Settings with at most this accuracy, %")
     axes.set_ylabel("Test accuracy, %")
     axes.legend()

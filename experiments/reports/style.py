@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -17,7 +16,15 @@ ALGORITHM_STYLES = {
 }
 """Color and marker of each algorithm."""
 
-FIGURE_SETTINGS: dict[str, Any] = {
+TEXT_COLOR = "#1a1a1a"
+"""Color of text, and of lines that are not data."""
+
+# Any: matplotlib types its settings as one literal of all their names.
+FIGURE_SETTINGS: Any = {
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"),
+        TEXT_COLOR,
+    ),
     "figure.constrained_layout.use": True,
     "figure.dpi": 150,
     "text.parse_math": False,  # a folder or a class may be called $x$
@@ -26,26 +33,12 @@ FIGURE_SETTINGS: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-TEXT_SETTINGS = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-GROUND_SETTINGS = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-
-
-def _theme(text: str, ground: str, grid: str) -> dict[str, Any]:
-    colors = dict.fromkeys(TEXT_SETTINGS, text) | dict.fromkeys(GROUND_SETTINGS, ground)
-    return FIGURE_SETTINGS | colors | {"grid.color": grid}
-
-
-# Any: matplotlib types its settings as one literal of all their names.
-THEMES: dict[str, Any] = {
-    "light": _theme("#1a1a1a", "#ffffff", "#dddddd"),
-    "dark": _theme("#e6e6e6", "#1b1f24", "#3a4048"),
-}
-"""Matplotlib settings of light and dark screens. Figures use them for every color that does not
-encode data."""
+"""Matplotlib's settings for all figures."""
 
 
 def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
@@ -68,8 +61,3 @@ def within_percent(axes: Axes) -> None:
     """Keeps a vertical axis of percentages between 0 and 100."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, -0.5), min(top, 100.5))
-
-
-def text_color() -> str:
-    """Returns the theme's text color, for lines that are not data."""
-    return str(rcParams["text.color"])

@@ -17,7 +17,7 @@ from experiments.harness.results import Results, restore_options
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES, log_axis, new_axes, text_color
+from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, log_axis, new_axes
 from sffa_jax.analysis.symmetry import Landscape, landscape
 
 Records = Sequence[Mapping[str, Any]]
@@ -88,7 +88,7 @@ def ratio_figure(records: Records, layer: int) -> Figure:
         )
         low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
         axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    axes.axhline(1, color=text_color(), linewidth=0.8, linestyle=":")
+    axes.axhline(1, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
     log_axis(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epochs trained (0: untrained)")

@@ -7,13 +7,13 @@ from experiments.reports.html_report import Picture
 render, rendered = Picture.png, {}
 
 
-def png(self, theme):
+def png(self):
     """Draws the figure, and renders the first of each file name: rendering takes 0.3 s."""
-    if (self.file, theme) in rendered:
+    if self.file in rendered:
         self.draw()
     else:
-        rendered[self.file, theme] = render(self, theme)
-    return rendered[self.file, theme]
+        rendered[self.file] = render(self)
+    return rendered[self.file]
 
 
 @pytest.fixture(autouse=True, scope="session")

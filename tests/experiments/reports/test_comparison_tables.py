@@ -53,8 +53,7 @@ def test_the_section_holds_every_number(tmp_path):
     assert verdict == "SFFA higher"
     html_report(tmp_path, [section])
     page = parse(tmp_path / "report.html")
-    # Two pictures, each for light and for dark.
-    assert [image["class"] for image in page.images] == ["light", "dark"] * 2
+    assert [image["class"] for image in page.images] == ["chart"] * 2
     assert page.tables[0] == section.tables["Results"]
     header, *runs = page.tables[-1]
     column = header.index("test accuracy")

@@ -17,7 +17,7 @@ def test_names_are_drawn_as_they_are(name):
         log_axis(axes)
         return figure
 
-    assert Picture(name, "", draw).png("light").startswith(b"\x89PNG")
+    assert Picture(name, "", draw).png().startswith(b"\x89PNG")
 
 
 def test_an_axis_of_percentages_ends_at_0_and_100():

@@ -66,6 +66,11 @@ class Method(NamedTuple):
     online: bool = False
     note: str = ""
 
+    @property
+    def trained(self) -> bool:
+        """Whether an optimizer trains the network; closed forms use no learning rate."""
+        return self.model is not _pixels
+
 
 BUFFERS: dict[str, dict[str, Any]] = {
     "equal_tasks": {"weight": None, "balance": "class"},

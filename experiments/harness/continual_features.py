@@ -67,10 +67,12 @@ class FeatureCache:
 
             if sum(kept.training.images.nbytes for kept in self.groups.values()) > KEPT_BYTES:
                 self.groups = {}
-            rows = []
-            for i, key in enumerate(seed_keys(seeds)):
-                stream = jax.tree.map(lambda x, i=i: x[i], streams)
-                rows.append(to_host(extract(key, stream, training, test)))
+            of_seed: dict[int, tuple[TaskData, object]] = {}
+            for i, (seed, key) in enumerate(zip(seeds, seed_keys(seeds), strict=True)):
+                if seed not in of_seed:  # trials of tuning repeat seeds
+                    stream = jax.tree.map(lambda x, i=i: x[i], streams)
+                    of_seed[seed] = to_host(extract(key, stream, training, test))
+            rows = [of_seed[seed] for seed in seeds]
             runs = [data for data, _ in rows]
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(rows[0][1]))
 

@@ -103,7 +103,7 @@ def chosen_numbers(
     default = options.default_strength(setting.strategy, setting.algorithm)
     given = options.given_strengths().get(setting.strategy)
     strengths, rates = [default if given is None else given], list(options.tune_rates)
-    if METHODS[setting.strategy].readout:  # no optimizer
+    if not METHODS[setting.strategy].trained:
         rates = []
     if options.tune > 1 and given is None and default is not None:
         places = np.linspace(-1, 1, options.tune)

@@ -242,7 +242,8 @@ def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
 
     assert chosen(given, "si") == 1e3  # not tuned
     assert chosen(given, "none") is None
-    assert chosen(Options(tune_rates=(1e-3, 1e-2)), "ncm") is None  # a closed form has no rate
+    for closed_form in ("ncm", "class_subspaces"):  # no learning rate, so no tuning
+        assert chosen(Options(tune_rates=(1e-3, 1e-2)), closed_form) is None
     assert chosen(Options(), "ewc") == 7
     assert chosen(Options(preset="protocol"), "ewc") == METHODS["ewc"].strengths["sffa"]
 

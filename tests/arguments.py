@@ -163,7 +163,8 @@ def check_rejected(case, argument, value):
     message = str(caught.value)
     assert f"`{case.names.get(argument, argument)}`" in message
     assert any(text in message for text in shown(value))
-    innermost = traceback.extract_tb(caught.tb)[-1].filename
+    *_, (innermost_frame, _) = traceback.walk_tb(caught.tb)
+    innermost = innermost_frame.f_code.co_filename
     assert LIBRARY in Path(innermost).parents, innermost
 
 

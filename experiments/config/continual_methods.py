@@ -166,6 +166,7 @@ def _activity_rehearsal(setup: Setup) -> Strategy:
         draws=options.draws,
         rank=options.rank,
         shared=setup.strength,
+        relabel=options.relabel,
         online=options.online,
     )
 

@@ -167,6 +167,8 @@ class Options(shared.Common):
     """Passes over each task; the preset's if left out."""
     batch_size: int | None = None
     """New images per update; the preset's if left out."""
+    logit_scale: float | None = None
+    """SFFA: multiplies the logits; the preset's if left out."""
     learning_rate: float = 1e-3
     """Learning rate of the optimizer."""
     lr_schedule: str = "constant"
@@ -204,6 +206,9 @@ class Options(shared.Common):
     """Activity rehearsal: draws of earlier classes for each update and layer."""
     rank: int | None = None
     """Activity rehearsal: leading axes of each class's covariance; None keeps all."""
+    relabel: bool = False
+    """Activity rehearsal: each layer labels draws as it did before the task, instead of by their
+    Gaussian's class."""
     online: bool = False
     """Learn online, without knowledge of tasks (class_subspaces, ncm, slda*, qda*, randumb,
     activity_rehearsal); maps are learned from images of the first task before the stream starts;
@@ -253,6 +258,8 @@ class Options(shared.Common):
         if self.rank is not None:
             check_integer("options", "rank", self.rank, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)
+        if self.logit_scale is not None:
+            check_range("options", "logit_scale", self.logit_scale, above=0)
         for rate in self.tune_rates:
             check_range("options", "tune_rates", rate, above=0)
         filled = {
@@ -353,7 +360,10 @@ class Options(shared.Common):
         }
         if self.class_units == "learned":
             values |= {name: getattr(BEST_CONVOLUTION, name) for name in OF_LEARNED_UNITS}
-        return Recipe(**values | RECIPE.get(self.preset, {}))
+        values |= RECIPE.get(self.preset, {})
+        if self.logit_scale is not None:
+            values["logit_scale"] = self.logit_scale
+        return Recipe(**values)
 
     def model(self, setup: Setup) -> continual.Model:
         """Returns the network of an algorithm."""

@@ -67,13 +67,15 @@ def test_kmeans_finds_clusters_of_the_samples_that_count():
     np.testing.assert_allclose(sorted(np.asarray(centers).tolist()), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("online", [False, True])
-def test_no_gradient_crosses_a_layer_and_draws_count(online):
+@pytest.mark.parametrize(("online", "relabel"), [(False, True), (True, False)])
+def test_no_gradient_crosses_a_layer_and_draws_count(online, relabel):
     """Layer k's loss changes with layer k's weights only, also through rehearsed activity."""
     model = network()
     problem, modules = make_problem(model), start(model)
     components = 1 if online else 2
-    strategy = strategies.activity_rehearsal(components=components, draws=24, online=online)
+    strategy = strategies.activity_rehearsal(
+        components=components, draws=24, relabel=relabel, online=online
+    )
 
     @jax.jit
     def gradients(modules):
@@ -117,6 +119,33 @@ def test_earlier_classes_are_remembered_without_images(rule, online):
         assert not any(leaf.shape[-1:] == (90,) for leaf in jax.tree.leaves(states[-1]))
 
 
+def test_the_network_before_the_task_labels_the_draws():
+    """Unit c is class c's; an old network with two classes exchanged exchanges their labels."""
+    model = network(hidden=(6,))
+    problem = make_problem(model)
+    positive = 20 * jnp.eye(6) - 10
+    polarities = jnp.stack([positive, -positive])
+    modules = ({"class_units": polarities, "kernels": {"input": jnp.eye(16, 6)}},)
+    exchanged = jax.tree.map(lambda leaf: leaf, modules)
+    exchanged[0]["class_units"] = polarities[:, jnp.array([1, 0, 2, 3, 4, 5])]
+    plain, relabel = (
+        strategies.activity_rehearsal(components=1, draws=24, relabel=each)
+        for each in (False, True)
+    )
+    # Only draws of the first task's classes count; they are their class's axis.
+    batch = problem.batch(problem.stream.train[1, :10], jnp.int32(1))
+    gaussians = plain.init(problem, modules).gaussians[0]
+    known = jnp.arange(6)[:, None] < 2
+    gaussians = gaussians._replace(counts=known * 1.0, mean=3.0 * jnp.eye(6, 16)[:, None])
+    state = plain.init(problem, modules).replace(gaussians=[gaussians])
+
+    def loss(strategy, old=None):
+        return float(strategy.loss(problem, state.replace(old=old), KEY, modules, batch)[0])
+
+    assert loss(relabel, modules) == pytest.approx(loss(plain), rel=1e-6)
+    assert loss(relabel, exchanged) > loss(plain) + 1
+
+
 def test_layers_and_view_agree():
     """The inputs of each layer give the logits of the whole network."""
     model = network()
@@ -138,6 +167,8 @@ def test_other_networks_are_rejected():
         strategies.activity_rehearsal().init(make_problem(backprop), start(backprop))
     with pytest.raises(ValueError, match="`components` must be 1 online, got 3"):
         strategies.activity_rehearsal(components=3, online=True)
+    with pytest.raises(ValueError, match="`relabel` must be False online, got True"):
+        strategies.activity_rehearsal(components=1, relabel=True, online=True)
 
 
 def test_components_are_whitened_and_keep_variance():

@@ -217,7 +217,7 @@ def test_an_unknown_option_of_a_rule_is_rejected():
 
 
 @pytest.mark.parametrize(("case", "argument"), pairs(CASES))
-@settings(deadline=5000)  # a hang
+@settings(deadline=5000, max_examples=10)  # a hang
 @given(drawn=st.data())
 def test_a_bad_argument_is_rejected_by_name_and_value(case, argument, drawn):
     check_rejected(case, argument, drawn.draw(case.bad[argument]))

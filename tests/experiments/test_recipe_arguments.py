@@ -90,7 +90,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("case", "argument"), pairs(CASES))
-@settings(deadline=5000)  # a hang
+@settings(deadline=5000, max_examples=10)  # a hang
 @given(drawn=st.data())
 def test_a_bad_argument_is_rejected_by_name_and_value(case, argument, drawn):
     check_rejected(case, argument, drawn.draw(case.bad[argument]))

@@ -68,11 +68,13 @@ class Memory(struct.PyTreeNode):
       gaussians: of each layer.
       totals: online, the running sums of each layer; else None.
       updates: online, number of updates so far; else None.
+      old: the modules before the task, if they label draws; else None.
     """
 
     gaussians: list[Gaussians]
     totals: list[Total] | None = None
     updates: Int[Array, "*runs"] | None = None
+    old: Modules | None = None
 
 
 def solve_gaussians(
@@ -185,6 +187,7 @@ def activity_rehearsal(
     draws: int = 320,
     rank: int | None = None,
     shared: float | Array = 0.03,
+    relabel: bool = False,
     online: bool = False,
 ) -> Strategy:
     """Trains every layer by its local loss on new images and on draws of earlier classes.
@@ -201,20 +204,26 @@ def activity_rehearsal(
         multiple of the number of classes is used.
       rank: leading axes of each class's covariance; the rest becomes a diagonal. None: all axes.
       shared: weight of the covariance of all classes relative to the class's own.
+      relabel: whether the label of a draw comes from the layer as it was before the task, drawn
+        from the softmax of its logits, and not from the Gaussian: that layer has learned from
+        images where classes part. This keeps a copy of the parameters.
       online: whether to add each batch when it arrives, without knowledge of tasks. The running
         covariances are then kept, too, and each class has one component.
 
     Raises:
-      ValueError: for a number out of range, or several components online.
+      ValueError: for a number out of range, or several components or `relabel` online.
 
     Reference: rehearsal of draws from class-wise Gaussians of features is known for read-outs of
     pretrained networks, e.g. Zhang et al. 2023 (SLCA), arXiv:2303.05118; here every layer learns so
-    by its local loss.
+    by its local loss. `relabel` is distillation (Li & Hoiem 2016, arXiv:1606.09282) on draws.
     """
     check_integer("activity_rehearsal", "components", components, 1)
     if online and components > 1:
         advice = "Their centers are computed after a task."
         raise reject("activity_rehearsal", "components", "be 1 online", components, advice)
+    if online and relabel:
+        advice = "Without tasks, no network before the task is known."
+        raise reject("activity_rehearsal", "relabel", "be False online", relabel, advice)
     check_integer("activity_rehearsal", "draws", draws, 1)
     if rank is not None:
         check_integer("activity_rehearsal", "rank", rank, 1, "None: all axes.")
@@ -254,7 +263,9 @@ def activity_rehearsal(
         classes = problem.scenario.num_classes
         totals = empty_totals(classes, [z.shape[-1] for z in shapes])
         gaussians = zeros_like(jax.eval_shape(lambda: [solve(total) for total in totals]))
-        return Memory(gaussians, totals, jnp.int32(0)) if online else Memory(gaussians)
+        if online:
+            return Memory(gaussians, totals, jnp.int32(0))
+        return Memory(gaussians, old=modules if relabel else None)
 
     def count(
         problem: Problem,
@@ -290,7 +301,7 @@ def activity_rehearsal(
     def loss(
         problem: Problem, state: Memory, key: Array, modules: Modules, batch: Batch
     ) -> tuple[Array, Array]:
-        scenario, layers = problem.scenario, view(problem)
+        scenario, layers, images = problem.scenario, view(problem), len(batch.weights)
         key_slots, *keys = jax.random.split(key, 1 + len(state.gaussians))
         known = jnp.sum(state.gaussians[0].counts, axis=-1) > 0
         # A slot for each class; known classes fill them in turn, from a random one on.
@@ -304,7 +315,7 @@ def activity_rehearsal(
         missing = jnp.where(known, jnp.max(new) - new, 0) / jnp.maximum(times * size, 1)
         drawn_class = jnp.repeat(classes, size)
         joined = Batch(
-            jnp.zeros((len(batch.weights) + len(drawn_class), 0)),  # each layer has its own input
+            jnp.zeros((images + len(drawn_class), 0)),  # each layer has its own input
             jnp.concatenate([batch.class_index, drawn_class]),
             jnp.concatenate([batch.weights, missing[drawn_class]]),
             batch.task,
@@ -319,12 +330,33 @@ def activity_rehearsal(
         if state.totals is not None and scenario.kind == "class":
             allowed = allowed & (state.totals[0].classes.count > 0)[None]
         candidates = scenario.candidates(joined.class_index)
-        logits = layers.logits(modules, inputs)
-        if candidates is not None:
-            logits = jnp.take_along_axis(logits, candidates[None], axis=-1)
+
+        def logits_of(modules: Modules) -> Array:
+            logits = layers.logits(modules, inputs)
+            if candidates is None:
+                return logits
+            return jnp.take_along_axis(logits, candidates[None], axis=-1)
+
+        logits = logits_of(modules)
         weights = joined.weights / jnp.maximum(jnp.sum(joined.weights), 1e-9)
-        by_layer = problem.model.loss(logits, targets, allowed) @ weights
-        return jnp.sum(by_layer), by_layer
+        if state.old is None:
+            losses = problem.model.loss(logits, targets, allowed)
+        else:
+            _, known_labels = problem.targets_and_allowed(joined.replace(task=batch.task - 1))
+            labels = jax.random.categorical(
+                jax.random.fold_in(key, 1), jnp.where(known_labels, logits_of(state.old), -1e9)
+            )
+            relabeled = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+            is_new = jnp.arange(len(weights))[:, None] < images
+            by_layer = jnp.where(is_new, targets, relabeled)  # each layer has its own labels
+            losses = jnp.concatenate(
+                [
+                    problem.model.loss(logits[k : k + 1], by_layer[k], allowed)
+                    for k in range(len(logits))
+                ]
+            )
+        terms = losses @ weights
+        return jnp.sum(terms), terms
 
     def after_task(
         problem: Problem, state: Memory, key: Array, modules: Modules, task: Array
@@ -356,6 +388,7 @@ def activity_rehearsal(
             )
 
         pairs = zip(state.gaussians, totals, strict=True)
-        return Memory([keep_old(old, solve(total)) for old, total in pairs])
+        gaussians = [keep_old(old, solve(total)) for old, total in pairs]
+        return Memory(gaussians, old=None if state.old is None else modules)
 
     return Strategy(init=init, observe=observe, loss=loss, after_task=after_task)

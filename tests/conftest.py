@@ -36,8 +36,10 @@ import hypothesis
 import jax
 import pytest
 from jaxtyping import install_import_hook
+from typecheck import reuse_checks
 
 # Must come before the first import of the package.
+reuse_checks()
 install_import_hook("sffa_jax", "typecheck.checker")
 
 

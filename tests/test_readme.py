@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from commands import read
 from published_files import Server, idx_files
 from unchecked import no_shape_checks
 
@@ -53,7 +54,8 @@ def few_digits(monkeypatch):
 
 
 def shortened(text):
-    """A program with three epochs where it has more."""
+    """A program with three epochs where it has more, or whose command trains a small network."""
+    text = text.replace("--seeds 1", "--seeds 1 --hidden 16 --epochs 1")
     return re.sub(r"\b(epochs|partial_iter|max_iter)=\d+", r"\1=3", text)
 
 
@@ -84,7 +86,7 @@ def test_the_example_of_the_layers_runs():
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_programs_are_short_and_run(path, request, monkeypatch, tmp_path):
+def test_programs_are_short_and_run(path, request, monkeypatch, tmp_path, capsys):
     if path.stem != "own_strategy":  # a command reads the whole set
         request.getfixturevalue("few_digits")
     text = path.read_text()
@@ -94,6 +96,10 @@ def test_programs_are_short_and_run(path, request, monkeypatch, tmp_path):
     with no_shape_checks():  # one program is a command
         exec(shortened(text), names)
     assert names.get("status", 0) == 0
+    if path.stem == "own_strategy":
+        none, shrunk = read(tmp_path / "runs/shrink")
+        assert none["task_losses"] != shrunk["task_losses"]
+        assert "Weight decay" in capsys.readouterr().out
     if "accuracy" in names:
         assert np.max(names["accuracy"]) > 0.2
 
@@ -110,13 +116,6 @@ def test_the_code_about_layers_prints_its_table(capsys):
     exec(code(ROOT / "docs/layers.md"), {})
     table = textwrap.indent(capsys.readouterr().out, "    ")
     assert table in (ROOT / "docs/layers.md").read_text()
-
-
-def test_the_code_about_continual_learning_runs():
-    """The page's own, without its program."""
-    text = (ROOT / "docs/continual.md").read_text()
-    text = re.sub(r"<!-- program.*?<!-- end -->", "", text, flags=re.DOTALL)
-    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), {})
 
 
 def test_the_code_about_estimators_runs():
@@ -166,6 +165,7 @@ def test_the_code_about_clusters_runs():
 
 
 def test_no_page_with_code_is_left_out():
+    # tests/continual/test_from_python.py runs the page on continual learning.
     names = ("how_to", "layers", "continual", "data", "clusters", "sklearn", "training", "predict")
     tested = {README, *(ROOT / f"docs/{name}.md" for name in names)}
     assert {path for path in PAGES if code(path)} <= tested

@@ -94,6 +94,8 @@ def test_a_continual_run_resumes_in_the_middle_of_a_task(continued, suffix):
     assert len(whole) == 2
     assert whole[0]["accuracy_matrix"] != whole[1]["accuracy_matrix"]
     assert np.isfinite([record["task_losses"] for record in whole]).all()
+    # A class-incremental run is never tested on classes that it has not seen.
+    assert [record["forward_transfer"] for record in whole] == [None, None]
     assert not (continued / f"whole{suffix}" / "tensorboard").exists()
 
 

@@ -7,7 +7,7 @@ from commands import read, run_command
 # each.
 @pytest.mark.parametrize(
     ("chosen", "settings", "pictures"),
-    [(["--no-sizes"], 4, 6), pytest.param([], 4 + 8, 8, marks=pytest.mark.slow)],
+    [(["--no-sizes"], 4, 3), pytest.param([], 4 + 8, 4, marks=pytest.mark.slow)],
 )
 def test_the_command(tmp_path, chosen, settings, pictures):
     arguments = ["--seeds", "2", "--epochs", "2", "--hidden", "8", "6", *chosen]

@@ -2,6 +2,7 @@
 # EXTRA=cuda (or torch, avalanche): an extra of pyproject.toml to install too.
 PYTHON ?= python3
 BIN := .venv/bin
+# pip --no-compile: Python compiles a module at its first import, instead of pip all at once.
 
 .PHONY: compare paper check-device test soak lint docs wheel clean
 
@@ -39,17 +40,17 @@ wheel: .venv/ready
 	rm -rf dist build runs/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv runs/wheel
-	runs/wheel/bin/python -m pip install --quiet dist/*.whl
+	runs/wheel/bin/python -m pip install --quiet --no-compile dist/*.whl
 	runs/wheel/bin/python -P tests/quick_start.py dist/*.whl
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[experiments,stream]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[experiments,stream]'
 	touch $@
 
 .venv/ready-%: .venv/ready
-	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[$*]'
 	touch $@
 
 clean:

@@ -109,10 +109,19 @@ def beside(runs: Sequence[Results]) -> list[list[str]]:
     return [header, *(row for cell in shared for row in rows if tuple(row[1:3]) == cell)]
 
 
+def pool(runs: Sequence[Results]) -> Results:
+    """Joins runs of one data set that differ in algorithms, e.g. because rates do."""
+    return replace(runs[0], records=[record for run in runs for record in run.records])
+
+
+def strategies(runs: Sequence[Results]) -> list[list[str]]:
+    """Makes a row for each scenario and strategy: final accuracy by algorithm, over all runs."""
+    return [row[1:6] for row in continual([pool(runs)])]
+
+
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     """Returns forgetting, storage and time of the class scenario, in the order of storage."""
-    (run,) = runs
-    records = continual_tables.ordered(run.records)
+    records = continual_tables.ordered(pool(runs).records)
     cells = continual_tables.summary(continual_tables.of(records, scenario="class"))
     table = continual_tables.measures_table(cells)
     return [[*row[1:6], *row[8:]] for row in table]
@@ -204,7 +213,9 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "imbalance": imbalance,
     "continual": continual,
     "beside": beside,
+    "strategies": strategies,
     "continual_cost": continual_cost,
+    "continual_tests": lambda runs: continual_tables.tests_table(pool(runs).records),
     "remembering": remembering,
     "rehearsal_tests": lambda runs: continual_tables.controls_table(
         [(run.options["dataset"], record) for run in runs for record in run.records],

@@ -67,7 +67,7 @@ def test_the_first_lines_show_an_example_and_its_output(capsys):
     assert len(lines) <= 90
     first = blocks(README)[0]
     assert sum(bool(line.strip()) for line in first.splitlines()) == 6
-    assert first.splitlines() == lines[8:15]
+    assert first.splitlines() == lines[11:18]
     assert {"make compare", "EXTRA=cuda", "pip install"} <= {
         word
         for word in ("make compare", "EXTRA=cuda", "pip install")

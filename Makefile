@@ -2,7 +2,9 @@
 # EXTRA=cuda (or torch, avalanche): an extra of pyproject.toml to install too.
 PYTHON ?= python3
 BIN := .venv/bin
-# pip --no-compile: Python compiles a module at its first import, instead of pip all at once.
+# pip --no-compile: Python compiles a module at its first import, instead of pip all at once. Some
+# container images forbid it to keep what it compiled; each of fifty starts would then compile again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: compare paper check-device test soak lint docs wheel clean
 

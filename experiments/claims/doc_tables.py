@@ -130,7 +130,7 @@ def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
 def remembering(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each data set, strategy and algorithm of class-incremental learning; readouts
     do not depend on the algorithm."""
-    table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task after it, after the last"]]
+    table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task when learned, at the end"]]
     table[0] += ["Earlier tasks, newest task", *continual_tables.STORED.values(), "Seconds"]
     for run in runs:
         records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
@@ -156,6 +156,15 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
                 ]
             )
     return table
+
+
+def record_rows(runs: Sequence[Results]) -> list[list[str]]:
+    """Makes a row for each row of the records and algorithm, without columns of one value."""
+    table = record_tables.records_table([record for run in runs for record in run.records])
+    columns = list(zip(*table, strict=True))
+    if len(table) > 2:
+        columns = [column for column in columns if len(set(column[1:])) > 1]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def claims(runs: Sequence[Results]) -> list[list[str]]:
@@ -206,7 +215,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "depth": comparisons.depth,
     "epochs": comparisons.epochs,
     "ablation": ablated,
-    "records": lambda runs: record_tables.records_table([r for run in runs for r in run.records]),
+    "records": record_rows,
     "robustness": of_one(partial(robustness_tables.distribution_table, failed_below=0.9)),
     "by_value": of_one(robustness_tables.by_value_table),
     "sizes": of_one(symmetry_tables.size_table),

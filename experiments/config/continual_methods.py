@@ -50,7 +50,7 @@ class Method(NamedTuple):
       model: setup -> the network of the method; None: the options' network.
       features: what the method receives, one of `FEATURES`; None: what `--inputs` says.
       forward_only: whether it needs local losses, so that backprop is rejected.
-      readout: whether it is a closed-form read-out of fixed features, so that the algorithm has
+      readout: whether it is a closed-form readout of fixed features, so that the algorithm has
         no effect.
       online: whether it can learn without knowledge of tasks (`--online`).
       note: remark for `--help` and the report.
@@ -182,7 +182,7 @@ def _all(strength: float) -> dict[str, float]:
 def _closed_form(
     label: str, make: Callable[[Setup], Strategy], features: str, strength: float | None = None
 ) -> Method:
-    """A closed-form read-out of fixed features."""
+    """A closed-form readout of fixed features."""
     strengths = {} if strength is None else _all(strength)
     return Method(label, make, strengths, _pixels, features, readout=True, online=True)
 

@@ -202,7 +202,7 @@ def votes_of(recipe: Recipe, algorithm: str) -> str:
     """
     both = ", on image and mirror image" * recipe.mirrored
     if not is_used(recipe, algorithm, "first_scored"):
-        return "read-out" + both
+        return "readout" + both
     first = recipe.first_scored + 1
     last = recipe.depth if recipe.last_scored is None else recipe.last_scored + 1
     return (f"layer {last}" if first == last else f"sum of layers {first} to {last}") + both

@@ -239,10 +239,10 @@ def forward_only(network: Network, *, coupling: str = "local") -> Model:
 
 
 def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
-    """The baseline: the same layers and a linear read-out, one module trained by backpropagation.
+    """The baseline: the same layers and a linear readout, one module trained by backpropagation.
 
     The softmax excludes labels that are not candidates; with the labels of a task as candidates,
-    the read-out acts as one head per task.
+    the readout acts as one head per task.
 
     Raises:
       ValueError: for fewer than 2 labels.

@@ -1,4 +1,4 @@
-"""Read-outs in closed form, on fixed features."""
+"""Readouts in closed form, on fixed features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_st
 from sffa_jax.continual.strategy import Strategy, zeros_like
 
 Solution = Any
-"""A solved read-out: a pytree of arrays."""
+"""A solved readout: a pytree of arrays."""
 
 
 class Readout(struct.PyTreeNode):
-    """The read-out of one layer.
+    """The readout of one layer.
 
     Attributes:
       statistics: statistics of all samples so far.
@@ -43,7 +43,7 @@ def readout(
     scatter: str,
     online: bool = False,
 ) -> Strategy:
-    """Makes a closed-form read-out of each module's features in one pass over the samples.
+    """Makes a closed-form readout of each module's features in one pass over the samples.
 
     The model's features must not need a label, and each module must be one layer.
 
@@ -52,7 +52,7 @@ def readout(
       score: (solution, features [batch, features]) -> scores [batch, classes].
       scatter: scatter matrices that `solve` needs, one of `statistics.SCATTERS`.
       online: whether to add each batch when it arrives, instead of each task's samples after the
-        task. The end of a task then only triggers the solution of the read-out before the test.
+        task. The end of a task then only triggers the solution of the readout before the test.
     """
 
     def init(problem: Problem, modules: Modules) -> list[Readout]:

@@ -1,4 +1,4 @@
-"""Class units: each class has its own read-out of a layer, and the input contains no label.
+"""Class units: each class has its own readout of a layer, and the input contains no label.
 
 One forward pass then gives the logits of all labels. `groups` gives each class a fixed group of
 units; with `learned`, every class learns the polarity of every unit. The rule computes the logit of

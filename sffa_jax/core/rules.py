@@ -36,7 +36,7 @@ class LocalRule(NamedTuple):
         the next layer could copy it instead of learning features.
       polar: whether the units (an even number) consist of a positive and a negative half.
       activity_factor: (activity, targets) -> factor on the batch's losses, or None.
-      class_units: read-out of each class, see `with_class_units`. None: the label enters the
+      class_units: readout of each class, see `with_class_units`. None: the label enters the
         input.
       second_term: further loss of a batch's activity, see `with_second_term`. None: no such loss.
 

@@ -23,7 +23,7 @@ class BackpropState(struct.PyTreeNode):
     """A network in training.
 
     Attributes:
-      params: one entry per layer, the read-out last.
+      params: one entry per layer, the readout last.
       opt_state: for all parameters.
       body_states: state of each layer's body; empty: no body has a state.
     """
@@ -39,7 +39,7 @@ def logits(
     x: Float[Array, "batch *input"],
     body_states: tuple[BodyState, ...] = (),
 ) -> Float[Array, "batch classes"]:
-    """Returns the output of `layers`, whose last one is the read-out; gradients flow throughout."""
+    """Returns the output of `layers`, whose last one is the readout; gradients flow throughout."""
     return _activities(layers, params, x, body_states)[-1]
 
 
@@ -74,7 +74,7 @@ def hidden_activities(
 
     Args:
       layers: the hidden layers.
-      params, body_states: of these layers; further ones (the read-out) are ignored.
+      params, body_states: of these layers; further ones (the readout) are ignored.
       x: scaled images.
     """
     number = len(layers)
@@ -102,7 +102,7 @@ def _activities(
 
 
 def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
-    """Adds a linear read-out to the hidden layers."""
+    """Adds a linear readout to the hidden layers."""
     return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
 
@@ -133,7 +133,7 @@ def backprop_learner(
 
     Args:
       layers: the hidden layers, in the same form as in a forward-only network.
-      num_classes: width of the linear read-out on top.
+      num_classes: width of the linear readout on top.
       optimizer: for all parameters together.
       label_smoothing: fraction of the target's mass that is spread evenly over all classes.
       adversarial: length of a step on the images that increases the loss, see

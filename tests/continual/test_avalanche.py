@@ -192,7 +192,7 @@ def theirs(strategy, start, samples, stream):
 
 
 def arrays(modules):
-    """Weights and, of the read-out, bias, as PyTorch orders them."""
+    """Weights and, of the readout, bias, as PyTorch orders them."""
     found = []
     for layer in modules[0]:
         found.append(np.asarray(layer["kernels"]["input"]).T)

@@ -1,4 +1,4 @@
-"""Methods that overwrite nothing: class groups, class subspaces, read-outs, usage gating."""
+"""Methods that overwrite nothing: class groups, class subspaces, readouts, usage gating."""
 
 from functools import cache, partial
 

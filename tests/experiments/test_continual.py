@@ -70,7 +70,7 @@ def test_the_command_and_a_second_start(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_methods_without_a_buffer(tmp_path):
-    """Every method that overwrites nothing, on the digits, and the read-outs beside them."""
+    """Every method that overwrites nothing, on the digits, and the readouts beside them."""
     names = ["class_subspaces", "class_groups", "class_groups_replay"]
     names += [name for name, method in METHODS.items() if method.readout]
     arguments = ["--scenarios", "class", "--strategies", *names, "--algorithms", "sffa"]

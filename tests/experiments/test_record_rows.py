@@ -96,7 +96,7 @@ def test_words_of_a_recipe():
     assert augmentation_of(TINY) == "none"
     assert votes_of(recipe, "sffa") == "layer 1"
     assert votes_of(TINY, "head") == "sum of layers 1 to 2"
-    assert votes_of(TINY, "bp") == "read-out"
+    assert votes_of(TINY, "bp") == "readout"
     mirrored = dataclasses.replace(recipe, mirrored=True)
     assert votes_of(mirrored, "sffa") == "layer 1, on image and mirror image"
 
@@ -115,4 +115,4 @@ def test_the_table_by_hand():
         *("25.0 / 50.0", "3"),
     ]
     assert sffa[2].startswith("50.00")
-    assert bp[3:] == ["test set", "end to end", "none", "6000", "2", "read-out", "-", "3"]
+    assert bp[3:] == ["test set", "end to end", "none", "6000", "2", "readout", "-", "3"]

@@ -85,7 +85,7 @@ def activity_rehearsal(
     Raises:
       ValueError: for a number out of range, or several components or `relabel` online.
 
-    Reference: rehearsal of draws from class-wise Gaussians of features is known for read-outs of
+    Reference: rehearsal of draws from class-wise Gaussians of features is known for readouts of
     pretrained networks, e.g. Zhang et al. 2023 (SLCA), arXiv:2303.05118; here every layer learns so
     by its local loss. `relabel` is distillation (Li & Hoiem 2016, arXiv:1606.09282) on draws.
     """

@@ -66,6 +66,41 @@ def run_command(name, *arguments):
     return Run(status, out.getvalue(), err.getvalue())
 
 
+@contextlib.contextmanager
+def programs_once():
+    """Within it, the commands' starts share the programs of equal runs.
+
+    Every start traces and lowers all its programs again, even those that JAX's cache holds.
+    """
+    from experiments.harness.trainer import Trainer
+
+    made, start, compile_anew = {}, Trainer.start_all, Trainer.compile
+
+    def key(self, group, *more):
+        splits = self.splits
+        sizes = [split and len(split.labels) for split in (splits.validation, splits.test)]
+        work = self.work(group)
+        for name in group.varied:  # traced
+            del work["recipe"][name]
+        data = [splits.dataset.sha256, *sizes, splits.held_out]
+        return json.dumps([work, data]), self.measure, self.describe is None, *more
+
+    def start_once(self, group):
+        self.__dict__["start_runs"] = made.setdefault(key(self, group), self.start_runs)
+        return start(self, group)
+
+    def compile_once(self, group, placement, budget):
+        of_these = key(self, group, placement)
+        if of_these not in made:
+            made[of_these] = compile_anew(self, group, placement, budget)
+        return made[of_these]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "start_all", start_once)
+        patch.setattr(Trainer, "compile", compile_once)
+        yield
+
+
 def run_program(text, *arguments, **environment):
     """Runs Python's program `text` in a process of its own; what it printed."""
     run = subprocess.run(

@@ -1,6 +1,7 @@
 """Times convolutions: the gradient of their kernels and whole updates; measures memory by depth."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -164,12 +165,13 @@ def measure_memory() -> list[dict[str, Any]]:
         for depth in DEPTHS:
             maps: dict[str, Any] = {"channels": (32,) * depth, "pool": None, "first_scored": 0}
             recipe = dataclasses.replace(BEST_CONVOLUTION, **maps)
-            _, arguments = updates_of(recipe, algorithm, SHAPE)
             learner = recipe.learner(algorithm, SHAPE, CLASSES, 60_000)
-            state, batch = arguments
+            key = jax.random.key(0)
+            x = jax.ShapeDtypeStruct((recipe.batch_size, math.prod(SHAPE)), jnp.float32)
+            labels = jax.ShapeDtypeStruct((recipe.batch_size,), jnp.int32)
+            state = jax.eval_shape(learner.init, key, x)
             step = jax.jit(learner.step, donate_argnums=0)
-            x = batch.scaled(batch.images)
-            program = step.lower(state, jax.random.key(0), x, batch.labels).compile()
+            program = step.lower(state, key, x, labels).compile()
             analysis = program.memory_analysis()
             assert analysis is not None, "the backend does not report the memory of programs"
             records.append(

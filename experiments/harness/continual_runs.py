@@ -250,7 +250,7 @@ def run_together(
         watcher.write(i, partial(scalars, history))
         return history._replace(runs=runs, other_seconds=other)
 
-    like = stages.empty_history(inputs, config)
+    like = stages.empty_history(inputs, config, groups[0])
     return run_resumable(
         begin,
         advance,

@@ -92,10 +92,12 @@ class CompiledStages:
     ) -> None:
         self.make_config, self.placement, self.number = make_config, placement, number
         self.samples = placement.place_shared((training, test), number)
+        self.lifted: dict[Callable[..., Any], jax.stages.Wrapped] = {}
         self.compiled: dict[Any, jax.stages.Compiled] = {}
 
-    def lift(self, stage: Callable[..., Any]) -> Callable[..., Any]:
-        """A stage as a function of (its changing argument, `PerRunInputs`) of many runs."""
+    def lift(self, stage: Callable[..., Any]) -> jax.stages.Wrapped:
+        """A stage as a function of (its changing argument, `PerRunInputs`) of many runs; it is
+        traced once for the same shapes."""
 
         def of_one(one: tuple[Any, PerRunInputs], *shared: Any) -> Any:
             changing, inputs = one
@@ -103,7 +105,7 @@ class CompiledStages:
             data = TaskData(inputs.stream, *(inputs.samples or (training, test)))
             return stage(self.make_config(inputs.tuned), changing, *arguments, data)
 
-        return self.placement.lift(of_one)
+        return self.lifted.setdefault(stage, jax.jit(self.placement.lift(of_one)))
 
     def __call__(
         self, stage: Callable[..., Any], changing: Any, inputs: PerRunInputs, *shared: Any
@@ -113,13 +115,15 @@ class CompiledStages:
         arguments = ((changing, inputs), *common, *self.samples)
         name = (stage, *(jnp.shape(x) for x in shared))
         if name not in self.compiled:
-            self.compiled[name] = jax.jit(self.lift(stage)).lower(*arguments).compile()
+            self.compiled[name] = self.lift(stage).lower(*arguments).compile()
         began = time.perf_counter()
         result = jax.block_until_ready(self.compiled[name](*arguments))
         return result, np.float32(time.perf_counter() - began)
 
-    def empty_history(self, inputs: PerRunInputs, config: ContinualConfig) -> RunHistory:
-        """Shapes of the runs, and a history without results."""
+    def empty_history(
+        self, inputs: PerRunInputs, config: ContinualConfig, steps: np.ndarray
+    ) -> RunHistory:
+        """Shapes of the runs, and a history without results; `steps` are those of one program."""
 
         def shapes(stage: Callable[..., Any], changing: Any, *shared: Any) -> Any:
             return jax.eval_shape(self.lift(stage), (changing, inputs), *shared, *self.samples)
@@ -128,7 +132,7 @@ class CompiledStages:
         task, number = jnp.int32(0), self.number
         runs = shapes(runner.start_run, inputs.key)
         accuracy, units = shapes(test, runs, task)
-        _, losses = shapes(runner.train_steps, runs, task, jnp.arange(1))
+        _, losses = shapes(runner.train_steps, runs, task, jnp.asarray(steps))
         return RunHistory(
             self.placement.run_shapes(runs, number),
             np.full((number, tasks + 1, *accuracy.shape[1:]), np.nan, np.float32),

@@ -1,6 +1,6 @@
 """Runs that train together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.sweep import seed_keys
+
+Choose = Callable[[str, int, Callable[[], Placement]], Placement]
+"""(label, number of runs, measurement) -> the placement of these runs."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,22 @@ class Group:
         """Random key and numbers of each run, stacked."""
         numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
         return seed_keys(self.seeds), numbers
+
+
+class Programs(NamedTuple):
+    """What groups of so many runs execute; a program that is not compiled is at its first use.
+
+    Attributes:
+      size: number of runs.
+      epoch, assess: compiled programs of `Trainer`.
+      test, learned: further ones.
+    """
+
+    size: int
+    epoch: jax.stages.Compiled
+    assess: jax.stages.Compiled
+    test: jax.stages.Wrapped
+    learned: jax.stages.Wrapped
 
 
 class Carry(NamedTuple):

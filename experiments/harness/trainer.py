@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
 from experiments.harness.cost import flops_per_update, spread, spread_rows, take
-from experiments.harness.group import Carry, Group
+from experiments.harness.group import Carry, Choose, Group, Programs
 from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.saved_networks import save_networks
@@ -29,7 +29,7 @@ from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement, available
 from sffa_jax.scale.processes import to_host
 from sffa_jax.scale.resumable import run_resumable
-from sffa_jax.scale.sweep import CompiledSweep, compile_within_memory, fastest
+from sffa_jax.scale.sweep import compile_within_memory, fastest
 from sffa_jax.training.evaluate import Accuracy, accuracy_of, evaluate, score_samples
 from sffa_jax.training.fit import Progress, keep_best, start, train_epoch
 from sffa_jax.training.learner import Learner, State
@@ -46,9 +46,6 @@ ACCURACIES = (
 
 Measure = Callable[[State, Samples], dict[str, jax.Array]]
 Describe = Callable[[Predictions], dict[str, Any]]
-
-Choose = Callable[[str, int, Callable[[], Placement]], Placement]
-"""(label, number of runs, measurement) -> the placement of these runs."""
 
 
 @dataclass(frozen=True)
@@ -205,19 +202,26 @@ class Trainer:
         """Returns JSON that identifies the checkpoints of a group."""
         return group.info() | {"parallel": placement.mode, "label": self.label}
 
-    def compile(self, group: Group, placement: Placement, budget: int | None) -> CompiledSweep:
-        """Compiles one epoch for as many of the runs as fit in memory."""
+    def compile(self, group: Group, placement: Placement, budget: int | None) -> Programs:
+        """Returns the programs of as many of the runs as fit in memory."""
         runs = jax.eval_shape(lambda: self.start_all(group))
-        training = self.splits.training
-        return compile_within_memory(
+        training, validation = self.splits.training, self.splits.validation
+        epoch, size = compile_within_memory(
             self.epoch, placement, runs, training, budget=budget, donate=True
         )
+        samples = training if validation is None or self.splits.held_out is not None else validation
+        shapes = placement.run_shapes(runs, size), placement.shared_shapes(samples, size)
+        assess = jax.jit(placement.lift(self.assess), donate_argnums=0).lower(*shapes).compile()
+        test = jax.jit(
+            placement.lift(lambda run, images: (self.finite(run), *self.test(run, images)))
+        )
+        return Programs(size, epoch, assess, test, jax.jit(placement.lift(self.learned)))
 
     def train(
         self,
         group: Group,
         placement: Placement,
-        epoch: jax.stages.Compiled,
+        programs: Programs,
         checkpoints: Checkpoints | None,
         every_seconds: float,
     ) -> list[dict[str, Any]]:
@@ -230,8 +234,7 @@ class Trainer:
         training, validation, test, seen = placement.place_shared((*splits, seen), number)
         samples = training if validation is None or by_seed else validation
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
-        lifted = placement.lift(self.assess)
-        assess = jax.jit(lifted, donate_argnums=0).lower(runs, samples).compile()
+        epoch, assess = programs.epoch, programs.assess
         measured_after = {"loss": epoch.out_info[1], **assess.out_info[1]}
         shapes = {name: x.shape[1:] for name, x in measured_after.items()}
 
@@ -267,18 +270,15 @@ class Trainer:
                 every_seconds=every_seconds,
                 like=carry_of(runs),
             )
-        test_all = jax.jit(placement.lift(self.test))
-        tested = test_all(carry.runs, test)
+        tested = programs.test(carry.runs, test)
         if by_seed:
-            learned = jax.jit(placement.lift(self.learned))(carry.runs, training)
+            learned = programs.learned(carry.runs, training)
         else:
-            learned = test_all(carry.runs, seen)[0].network
-        finite = to_host(jax.jit(placement.lift(self.finite))(carry.runs))
+            learned = programs.test(carry.runs, seen)[1].network
         kept = self.selected(carry.runs[0])
         save_networks(self.networks, self.splits, self.algorithm, self.recipe_of, group, kept)
         costs = {"flops_per_update": flops_per_update(epoch, placement, number)}
-        (accuracy, predicted), learned = to_host((tested, learned))
-        records = self.records(group, placement, carry, finite, accuracy, predicted, learned)
+        records = self.records(group, placement, carry, *to_host((*tested, learned)))
         return [record | costs for record in records]
 
     def records(
@@ -370,7 +370,7 @@ def train_runs(
     """
     trainer = Trainer(recipe, algorithm, splits, console, label, networks, measure, describe)
     remaining = Group(seeds, varied or {}, events)
-    programs: dict[tuple[Placement, int], CompiledSweep] = {}
+    programs: dict[tuple[Placement, int], Programs] = {}
     while remaining.seeds:
         saved = checkpoints.info() if checkpoints is not None else None
         size, budget = len(remaining.seeds), None
@@ -392,8 +392,8 @@ def train_runs(
             compiled = trainer.compile(remaining[:size], chosen, budget)
             size = compiled.size
             programs[chosen, size] = compiled
-        program = programs[chosen, size].program
-        yield trainer.train(remaining[:size], chosen, program, checkpoints, every_seconds)
+        compiled = programs[chosen, size]
+        yield trainer.train(remaining[:size], chosen, compiled, checkpoints, every_seconds)
         if checkpoints is not None:
             checkpoints.clear()
         remaining = remaining[size:]

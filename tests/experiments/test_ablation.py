@@ -39,7 +39,10 @@ def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
     assert differ - named == {"epochs"}
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, monkeypatch):
+    few = ("loss", "input_dropout", "adversarial")
+    best = {name: getattr(PRESETS["best"], name) for name in few}
+    monkeypatch.setitem(PRESETS, "best", dataclasses.replace(PRESETS["default"], **best))
     arguments = ["--start", "default", "--hidden", "8", "--epochs", "1", "--seeds", "2"]
     arguments += ["--batch-size", "32", "--end", "best", "--parallel", "map"]
     arguments += ["--out", str(tmp_path)]

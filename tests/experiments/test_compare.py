@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import read, run_command, start
+from commands import programs_once, read, run_command, start
 from PIL import Image
 
 from experiments import compare
@@ -22,10 +22,10 @@ TINY = ["--seeds", "2", "--epochs", "8", "--hidden", "32"]
 
 
 def test_the_command(tmp_path):
-    run = start("compare", *TINY, "--save-networks", "--out", str(tmp_path))
-    assert run.returncode == 0, run.stderr
-    assert "SFFA - Backprop" in run.stdout
-    assert f"Report: {tmp_path}" in run.stdout
+    run = run_command("compare", *TINY, "--parallel", "map", "--save-networks", "--out", tmp_path)
+    assert run.status == 0, run.err
+    assert "SFFA - Backprop" in run.out
+    assert f"Report: {tmp_path}" in run.out
     records = read(tmp_path)
     assert [(r["algorithm"], r["seed"]) for r in records] == [
         (a, s) for a in ("ffa", "sffa", "bp") for s in (0, 1)
@@ -60,11 +60,12 @@ def test_the_command(tmp_path):
 
 
 def test_a_second_start_adds_only_what_is_missing(tmp_path):
-    common = ["--epochs", "1", "--hidden", "8", "--out", str(tmp_path)]
-    assert run_command("compare", *common, "--seeds", "1", "--algorithms", "bp").status == 0
-    before = (tmp_path / "results.jsonl").read_text()
-    more = [*common, "--seeds", "2", "--algorithms", "bp", "sffa", "--parallel", "map"]
-    assert run_command("compare", *more).status == 0
+    common = ["--epochs", "1", "--hidden", "8", "--parallel", "map", "--out", str(tmp_path)]
+    more = [*common, "--seeds", "2", "--algorithms", "bp", "sffa"]
+    with programs_once():
+        assert run_command("compare", *common, "--seeds", "1", "--algorithms", "bp").status == 0
+        before = (tmp_path / "results.jsonl").read_text()
+        assert run_command("compare", *more).status == 0
     after = (tmp_path / "results.jsonl").read_text()
     assert after.startswith(before)
     runs = [json.loads(line) for line in after.splitlines()]

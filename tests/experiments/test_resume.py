@@ -5,11 +5,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from commands import read, run_command
+from commands import programs_once, read, run_command
 from tensorboard_events import curves
 
 from experiments import robustness
 from experiments.harness import continual_runs
+from experiments.harness.continual_stages import CompiledStages
 from experiments.harness.run_folder import file_name
 from sffa_jax.scale.checkpoints import Checkpoints
 
@@ -54,20 +55,30 @@ def compared(tmp_path_factory):
     the placement, and started once more with nothing left to do."""
     folder = tmp_path_factory.mktemp("compare")
     resumed = ["--out", folder / "resumed"]
-    run("compare", *COMPARE, "--parallel", "devices", "--out", folder / "whole")
-    run("compare", *COMPARE, *resumed, "--parallel", "devices", "--tensorboard", saves=3)
-    assert checkpoints(folder / "resumed") == [2, 3]
-    assert not (folder / "resumed" / "results.jsonl").exists()
-    run("compare", *COMPARE, *resumed, "--parallel", "auto", "--tensorboard")
-    run("compare", *COMPARE, *resumed)
+    with programs_once():
+        run("compare", *COMPARE, "--parallel", "devices", "--out", folder / "whole")
+        run("compare", *COMPARE, *resumed, "--parallel", "devices", "--tensorboard", saves=3)
+        assert checkpoints(folder / "resumed") == [2, 3]
+        assert not (folder / "resumed" / "results.jsonl").exists()
+        run("compare", *COMPARE, *resumed, "--parallel", "auto", "--tensorboard")
+        run("compare", *COMPARE, *resumed)
     return folder
 
 
 @pytest.fixture(scope="module")
 def continued(tmp_path_factory):
     """`continual` likewise, interrupted in the middle of its second task."""
-    folder = tmp_path_factory.mktemp("continual")
-    with mock.patch.object(continual_runs, "STEPS_PER_PROGRAM", 4):
+    folder, stages = tmp_path_factory.mktemp("continual"), {}
+
+    def compile_once(make_config, placement, number, *samples):
+        """Its starts differ in nothing else that programs depend on."""
+        new = CompiledStages(make_config, placement, number, *samples)
+        return stages.setdefault((placement, number), new)
+
+    with (
+        mock.patch.object(continual_runs, "STEPS_PER_PROGRAM", 4),
+        mock.patch.object(continual_runs, "CompiledStages", compile_once),
+    ):
         for parallel, name in (("map", "resumed"), ("devices", "resumed_on_devices")):
             common = [*CONTINUAL, "--parallel", parallel]
             run("continual", *common, "--out", folder / name.replace("resumed", "whole"))

@@ -1,5 +1,5 @@
 import pytest
-from commands import read, run_command
+from commands import programs_once, read, run_command
 
 from experiments import robustness
 from experiments.config.grids import OWN_AXES
@@ -9,17 +9,18 @@ from experiments.harness import grid as training
 def test_the_command_runs_the_whole_grid_and_resumes(tmp_path, monkeypatch):
     arguments = ["--widths", "8", "--activations", "relu", "--shares", "0.5"]
     arguments += ["--densities", "0.3", "--learning-rates", "1e-3", "1e-2", "--epochs", "1"]
-    arguments += ["--parallel", "map", "--out", str(tmp_path)]
-    run = run_command("robustness", *arguments)
-    assert run.status == 0, run.err
-    records = read(tmp_path)
-    # 2 algorithms x 2 learning rates x 3 thresholds
-    assert len(records) == len({(r["algorithm"], r["setting"]) for r in records}) == 12
-    changes = records[0]["changes"]
-    assert {"hidden", "activation", "learning_rate", "overlay_density"} <= set(changes)
-    lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "results.jsonl").write_text("".join(lines[:-4]))
-    again = run_command("robustness", *arguments)
+    arguments += ["--parallel", "map", "--out", str(tmp_path), "--at-once", "2"]
+    with programs_once():
+        run = run_command("robustness", *arguments)
+        assert run.status == 0, run.err
+        records = read(tmp_path)
+        # 2 algorithms x 2 learning rates x 3 thresholds
+        assert len(records) == len({(r["algorithm"], r["setting"]) for r in records}) == 12
+        changes = records[0]["changes"]
+        assert {"hidden", "activation", "learning_rate", "overlay_density"} <= set(changes)
+        lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "results.jsonl").write_text("".join(lines[:-4]))
+        again = run_command("robustness", *arguments)
     assert again.status == 0, again.err
     assert len(read(tmp_path)) == 12
     # A third start has nothing to train.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 Program = Callable[[Any], Any]
@@ -56,7 +58,8 @@ class Shapes:
 
 
 def _normal(seed: int, *shape: int) -> jax.Array:
-    return 0.03 * jax.random.normal(jax.random.key(seed), shape)
+    drawn = np.random.default_rng(seed).standard_normal(shape, np.float32)
+    return jnp.asarray(np.float32(0.03) * drawn)
 
 
 def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:

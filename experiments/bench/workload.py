@@ -43,7 +43,7 @@ def make_epoch(recipe: Recipe, algorithm: str, samples: Samples, classes: int) -
     shape = (samples.images.shape[1], 1)
     learner = recipe.learner(algorithm, shape, classes, len(samples.labels))
     schedule = recipe.schedule(shape)
-    first = start(learner, jax.random.key(0), samples)
+    first = jax.jit(start, static_argnums=0)(learner, jax.random.key(0), samples)
 
     def epoch(progress: Any, data: Samples) -> Any:
         progress, loss = train_epoch(learner, schedule, progress, data)

@@ -71,12 +71,17 @@ class Landscape(NamedTuple):
 def landscape(rule: LocalRule, *, highest: float = 3.0, points: int = 61) -> Landscape:
     """Evaluates the loss of both kinds of sample on a grid from 0 to `highest`."""
     grid = jnp.linspace(0.0, highest, points)
-    h = jnp.stack(jnp.meshgrid(grid, grid, indexing="ij"), axis=-1)
-    slopes = []
-    for kind in (0, 1):
+
+    @jax.jit
+    def losses_and_slopes(grid: Array) -> tuple[Array, Array]:
+        h = jnp.stack(jnp.meshgrid(grid, grid, indexing="ij"), axis=-1)
+        losses, pull = jax.vjp(lambda h: jnp.stack(sample_losses(rule, h)), h)
         # The loss of a point depends on its activity only, so one gradient of the sum gives all.
-        slopes.append(jax.grad(lambda h, kind=kind: sample_losses(rule, h)[kind].sum())(h))
-    return Landscape(grid, jnp.stack(sample_losses(rule, h)), jnp.stack(slopes))
+        one = jnp.ones_like(losses[0])
+        slopes = [pull(jnp.stack(kind))[0] for kind in ((one, 0 * one), (0 * one, one))]
+        return losses, jnp.stack(slopes)
+
+    return Landscape(grid, *losses_and_slopes(grid))
 
 
 def gradient_norms(

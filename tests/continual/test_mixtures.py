@@ -1,5 +1,7 @@
 """Mixtures of Gaussians: their moments, and k-means."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,18 +16,23 @@ def test_a_mixture_has_the_mean_and_covariance_of_its_class():
     rng = np.random.default_rng(0)
     z = rng.normal(size=(600, 4)) @ rng.normal(size=(4, 4)) + 6 * (np.arange(600) % 2)[:, None]
     z = jnp.asarray(z, jnp.float32)
-    ones, zeros = jnp.ones(600), jnp.zeros(600, jnp.int32)
-    totals = (
-        add_samples(empty_statistics(2, 4, scatter="own"), z, zeros, ones),
-        add_samples(empty_statistics(4, 4, scatter="none"), z, jnp.arange(600) % 2, ones),
-    )
+
+    @partial(jax.jit, static_argnums=0)
+    def counts_and_draws(rank, z):
+        ones, zeros = jnp.ones(600), jnp.zeros(600, jnp.int32)
+        totals = (
+            add_samples(empty_statistics(2, 4, scatter="own"), z, zeros, ones),
+            add_samples(empty_statistics(4, 4, scatter="none"), z, jnp.arange(600) % 2, ones),
+        )
+        gaussians = solve_gaussians(*totals, rank, shared=0.0, ridge=1e-6)
+        return gaussians.counts, draw(gaussians, KEY, jnp.zeros(1, jnp.int32), 40_000)
+
     whole = np.cov(np.asarray(z).T, bias=True)
     for rank in (1, 4):
-        gaussians = solve_gaussians(*totals, rank, shared=0.0, ridge=1e-6)
-        assert gaussians.counts.tolist() == [[300, 300], [0, 0]]
-        drawn = draw(gaussians, KEY, jnp.zeros(1, jnp.int32), 40_000)
+        counts, drawn = map(np.asarray, counts_and_draws(rank, z))
+        assert counts.tolist() == [[300, 300], [0, 0]]
         np.testing.assert_allclose(drawn.mean(axis=0), z.mean(axis=0), atol=0.1)
-        found = np.cov(np.asarray(drawn).T, bias=True)
+        found = np.cov(drawn.T, bias=True)
         np.testing.assert_allclose(np.diagonal(found), np.diagonal(whole), rtol=0.05)
         if rank == 4:
             np.testing.assert_allclose(found, whole, atol=0.05 * whole.max())

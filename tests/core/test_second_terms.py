@@ -105,8 +105,8 @@ def test_exchanged_halves_exchange_the_kinds_of_pair():
 def test_slopes_are_finite_at_rest(name, shape):
     term = second_terms.SECOND_TERMS[name]()
     params = term.init(jax.random.key(0), shape)
-    h = jnp.zeros((6, *shape))
-    slopes = jax.grad(lambda h: term.loss(params, h, jnp.asarray(LABELS), 3).sum())(h)
+    h = np.zeros((6, *shape), np.float32)
+    slopes = jax.jit(jax.grad(lambda h: term.loss(params, h, jnp.asarray(LABELS), 3).sum()))(h)
     assert np.isfinite(slopes).all()
 
 

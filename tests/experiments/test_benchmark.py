@@ -4,7 +4,10 @@ from commands import read, run_command
 from html_pages import parse
 
 from experiments import benchmark
+from experiments.bench import cases
 from experiments.harness.experiment import execute
+from sffa_jax.scale import sweep
+from sffa_jax.scale.placement import Placement
 
 TINY = [
     *("--networks", "1x16", "--images", "128", "--score-images", "150", "--batch-size", "64"),
@@ -17,7 +20,9 @@ FIELDS = {
 }
 
 
-def test_the_command_measures_and_resumes(tmp_path):
+def test_the_command_measures_and_resumes(tmp_path, monkeypatch):
+    for module in (cases, sweep):  # as on one device
+        monkeypatch.setattr(module, "available", lambda: (Placement("map"), Placement("vmap")))
     arguments = [*TINY, "--out", str(tmp_path), "--cases", "networks", "sweep"]
     run = run_command("benchmark", *arguments)
     assert run.status == 0, run.err

@@ -31,10 +31,10 @@ def run_command(*arguments):
 
 def test_the_command_and_a_second_start(tmp_path, capsys, monkeypatch):
     common = [*TINY, "--strategies", "replay", "--out", str(tmp_path)]
-    first = ["--scenarios", "task", "--algorithms", "sffa", "--seeds", "1"]
+    first = ["--scenarios", "task", "--algorithms", "bp", "--seeds", "1"]
     assert run_command(*common, *first) == 0
     before = (tmp_path / "results.jsonl").read_text()
-    second = ["--scenarios", "task", "--algorithms", "sffa", "bp", "--seeds", "2"]
+    second = ["--scenarios", "task", "--algorithms", "bp", "sffa", "--seeds", "2"]
     assert run_command(*common, *second) == 0
     printed = capsys.readouterr().out
     after = (tmp_path / "results.jsonl").read_text()

@@ -294,7 +294,9 @@ def fit(
             jax.debug.callback(callback, progress.epoch, info)
         return progress, info
 
-    first = start(learner, key, train)
+    # Outside of a program, weights are drawn by one; one for each operation takes seconds.
+    begin = start if isinstance(key, jax.core.Tracer) else jax.jit(start, static_argnums=0)
+    first = begin(learner, key, train)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
     state = progress.best if select == "best" else progress.state
     return FitResult(state, history, progress)

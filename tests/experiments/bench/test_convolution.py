@@ -34,11 +34,13 @@ def test_an_update_of_convolutions_stands_beside_its_lower_bound():
 
 
 def test_updates_on_photographs_include_augmentation(monkeypatch):
-    tiny = dataclasses.replace(convolution.PHOTOGRAPHS, channels=(2, 2), pooled=(1,), batch_size=4)
+    tiny = dataclasses.replace(
+        convolution.PHOTOGRAPHS, channels=(2,), pooled=(0,), first_scored=0, batch_size=4
+    )
     monkeypatch.setattr(convolution, "PHOTOGRAPHS", tiny)
     records = convolution.parts_photographs(1)["bfloat16"]()
     names = [record["algorithm"] for record in records]
-    network = "(2, 2) maps of 32x32x3, bfloat16"
+    network = "(2,) maps of 32x32x3, bfloat16"
     assert names[1:] == [f"{network}, {name}" for name in ("sffa", "ffa", "bp")]
     assert all(record["floor_ratio"] > 0 for record in records[1:])
 

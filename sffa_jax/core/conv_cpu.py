@@ -1,9 +1,9 @@
-"""Convolution with a weight gradient that is fast on CPU, also inside loops.
+"""Convolution with gradients that are fast on CPU, also inside loops.
 
-Inside a `scan`, XLA's CPU backend computes the kernel gradient of a convolution by a plain loop,
-tens of times slower than matrix products (docs/performance.md). On CPU, this module computes it by
-one matrix product per kernel row; other backends use XLA's gradient. Forward-only layers need no
-other gradient.
+Inside a `scan`, XLA's CPU backend computes both gradients of a convolution by plain loops, up to
+tens of times slower than matrix products (docs/performance.md). On CPU, this module computes the
+kernel's by one matrix product per kernel row, and the input's, which only backprop needs, by a
+forward convolution with the turned kernel. Other backends use XLA's gradients.
 """
 
 from collections.abc import Sequence
@@ -66,19 +66,36 @@ def _backward(
 ) -> tuple[Array, Array]:
     x, kernel = saved
     native = partial(_native, strides=strides, padding=padding, precision=precision)
-    (to_x,) = jax.vjp(lambda x: native(x, kernel), x)[1](g)
 
-    def by_xla(x: Array, g: Array) -> Array:
-        return jax.vjp(lambda kernel: native(x, kernel), kernel)[1](g)[0]
+    def by_xla(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        to_x, to_kernel = jax.vjp(native, x, kernel)[1](g)
+        return to_x, to_kernel
 
-    def by_products(x: Array, g: Array) -> Array:
-        return _kernel_gradient(x, g, kernel.shape, strides, padding, precision)
+    def on_cpu(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        to_x = _input_gradient(kernel, g, x.shape, strides, padding, precision)
+        to_kernel = _kernel_gradient(x, g, kernel.shape, strides, padding, precision)
+        return to_x.astype(x.dtype), to_kernel.astype(kernel.dtype)
 
-    to_kernel = lax.platform_dependent(x, g, cpu=by_products, default=by_xla)
-    return to_x, to_kernel.astype(kernel.dtype)
+    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=by_xla)
 
 
 _convolve.defvjp(_forward, _backward)
+
+
+def _input_gradient(
+    kernel: Array, g: Array, shape: tuple[int, ...], strides: Any, padding: Any, precision: Any
+) -> Array:
+    """Convolves the output gradient, spread by the strides, with the turned kernel."""
+    spread = [(0, 0, 0)]
+    for size, k, length, stride, (before, _) in zip(
+        shape[1:3], kernel.shape[:2], g.shape[1:3], strides, padding, strict=True
+    ):
+        first = k - 1 - before
+        last = size + k - 1 - first - ((length - 1) * stride + 1)
+        spread.append((first, last, stride - 1))
+    g = lax.pad(g, jnp.zeros((), g.dtype), [*spread, (0, 0, 0)])
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _native(g, turned, (1, 1), ((0, 0), (0, 0)), precision)
 
 
 def _kernel_gradient(

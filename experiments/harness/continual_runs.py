@@ -292,7 +292,7 @@ def run_seeds(
     scenario = make_scenario(setting.scenario, orders[0], options.tasks)
     labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
     streams = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves),
+        lambda *leaves: jnp.asarray(np.stack(leaves)),
         *[make_task_stream(labels, test_labels, order, scenario) for order in orders],
     )
     assert options.epochs is not None

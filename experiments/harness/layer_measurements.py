@@ -101,13 +101,14 @@ def gather(
     x, labels = test.scaled(test.images), test.labels
     arrays = {"labels": np.asarray(labels[:embedded])}
     for k, h in enumerate(chunked(jax.jit(Partial(view.hidden, state)), x)):
-        arrays[f"means_{k}"] = np.asarray(class_means(h, labels, splits.dataset.num_classes))
+        means = jax.jit(class_means, static_argnums=2)(h, labels, splits.dataset.num_classes)
+        arrays[f"means_{k}"] = np.asarray(means)
     for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[:embedded])):
         arrays[f"points_{k}"] = embed(h)
     if view.logits is not None:
         logits = chunked(jax.jit(Partial(view.logits, state)), x)
         for k, of_layer in enumerate(np.moveaxis(logits, 1, 0)):
-            distributions = histograms(*right_and_wrong(jnp.asarray(of_layer), labels))
+            distributions = histograms(*jax.jit(right_and_wrong)(of_layer, labels))
             for name in ("right", "wrong", "edges"):
                 arrays[f"{name}_{k}"] = np.asarray(getattr(distributions, name))
     layers = state.params if view.logits is None else state.params.layers

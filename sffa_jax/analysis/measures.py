@@ -42,9 +42,9 @@ def separability_measures(train: Labeled, test: Labeled, num_classes: int) -> di
       test: latents that are measured; every class has samples.
       num_classes: number of labels.
     """
-    labels = jnp.asarray(test.labels)
+    fisher_ratio = jax.jit(separability.fisher_ratio, static_argnums=2)
     return {
-        "fisher": float(separability.fisher_ratio(jnp.asarray(test.h), labels, num_classes)),
+        "fisher": float(fisher_ratio(test.h, test.labels, num_classes)),
         "silhouette": separability.silhouette(test),
         "linear_probe": separability.linear_probe(train, test),
         "neighbors": separability.nearest_neighbors(train, test),
@@ -59,20 +59,27 @@ def logit_measures(
     Networks of several layers also have `agreement`: the mean fraction of samples for which
     another layer predicts the same label.
     """
-    same = np.asarray(precision.agreement(jnp.asarray(logits)))
+    same = np.asarray(jax.jit(precision.agreement)(logits))
     num_layers, _, num_classes = logits.shape
-    layers: list[dict[str, float]] = []
-    for k in range(num_layers):
-        right, wrong = precision.right_and_wrong(jnp.asarray(logits[k]), labels)
+
+    @jax.jit
+    def measure(of_layer: Array, labels: Array) -> tuple[dict[str, Array], tuple[Array, Array]]:
+        right, wrong = precision.right_and_wrong(of_layer, labels)
         # As many wrong as true labels; otherwise calibration would be that of a rare event.
         some = wrong[:: num_classes - 1][: len(right)]
         probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
         diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
-        layer = {
-            "auroc": float(precision.auroc(right, wrong)),
-            "calibration_error": float(precision.calibration_error(diagram)),
-            "goodness_overlap": precision.histograms(right, wrong).overlap,
+        scalars = {
+            "auroc": precision.auroc(right, wrong),
+            "calibration_error": precision.calibration_error(diagram),
         }
+        return scalars, (right, wrong)
+
+    layers: list[dict[str, float]] = []
+    for k in range(num_layers):
+        scalars, kinds = measure(logits[k], labels)
+        layer = {name: float(value) for name, value in scalars.items()}
+        layer["goodness_overlap"] = precision.histograms(*kinds).overlap
         if num_layers > 1:
             layer["agreement"] = float((same[k].sum() - 1) / (num_layers - 1))
         layers.append(layer)

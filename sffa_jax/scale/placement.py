@@ -154,4 +154,9 @@ def num_runs(runs: PyTree) -> int:
 def take_runs(runs: PyTree, start: int, size: int) -> PyTree:
     """Returns `size` runs beginning with number `start`; past the end the last run is repeated."""
     order = np.minimum(np.arange(start, start + size), num_runs(runs) - 1)
+    return _take(runs, order)
+
+
+@jax.jit
+def _take(runs: PyTree, order: jax.Array) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[order], runs)

@@ -39,7 +39,7 @@ def test_every_row_is_a_valid_recipe(name):
 
 def test_a_row_is_trained_once_and_predicts_by_layers_chosen_before(tmp_path, monkeypatch):
     monkeypatch.setitem(ROWS, "tiny", Row("digits", TINY, {}, ("sffa",), chooses_layers=True))
-    monkeypatch.setitem(ROWS, "few", Row("digits", TINY, {}, ("sffa",), images=1000))
+    monkeypatch.setitem(ROWS, "few", Row("digits", TINY, {}, ("bp",), images=1000))
     arguments = ["--dataset", "digits", "--seeds", "1", "--parallel", "map", "--out", str(tmp_path)]
     run = run_command("records", *arguments, "--only", "tiny")
     assert run.status == 0, run.err

@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import programs_once, run_command
 from run_records import trained
 
 from experiments import compare
@@ -32,7 +32,7 @@ def tuned(tmp_path_factory):
     """`compare --tune 2`, undisturbed and interrupted after the first epoch of its trials; a fake
     trains the runs after the search."""
     folder = tmp_path_factory.mktemp("tune")
-    with mock.patch.object(compare, "train_runs", fake_runs):
+    with mock.patch.object(compare, "train_runs", fake_runs), programs_once():
         tune_twice(folder)
     return folder
 

@@ -105,15 +105,12 @@ def train_and_measure(
     def run(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         progress = start(learner, key, splits.training)
 
-        def train(progress: Progress) -> Progress:
-            return train_epoch(learner, schedule, progress, splits.training)[0]
+        def epoch(progress: Progress, _: None) -> tuple[Progress, jax.Array]:
+            trained, _loss = train_epoch(learner, schedule, progress, splits.training)
+            return trained, measure(trained.state)
 
-        def epoch(progress: Progress, number: jax.Array) -> tuple[Progress, jax.Array]:
-            # The gradients before the first epoch are measured by the same part of the program.
-            progress = jax.lax.cond(number > 0, train, lambda untrained: untrained, progress)
-            return progress, measure(progress.state)
-
-        trained, norms = jax.lax.scan(epoch, progress, jnp.arange(schedule.epochs + 1))
+        trained, after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)
+        norms = jnp.concatenate([measure(progress.state)[None], after])
         return norms, evaluate(learner, trained.state, probes).network
 
     mode = "map" if parallel == "auto" else parallel

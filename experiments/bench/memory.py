@@ -21,7 +21,7 @@ from experiments.config.presets import DEFAULT
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.overlays import Part
-from sffa_jax.training.backprop import BackpropState, init_layers, with_read_out
+from sffa_jax.training.backprop import BackpropState, init_layers, with_readout
 
 NUM_PARTS = 4
 """Parts of a batch in gradient accumulation."""
@@ -36,7 +36,7 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
       remat: recompute activity in the backward pass; otherwise accumulate the gradients of
         `NUM_PARTS` parts of the batch.
     """
-    layers = with_read_out(layers, classes)
+    layers = with_readout(layers, classes)
     optimizer = optax.adam(1e-3)
 
     def loss(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:

@@ -46,6 +46,11 @@ class Splits:
         """Shape of one image."""
         return self.dataset.train_images.shape[1:]
 
+    @property
+    def assessed_in_training(self) -> bool:
+        """Whether runs are assessed after an epoch on rows of `training`, or not at all."""
+        return self.validation is None or self.held_out is not None
+
     @cached_property
     def num_training(self) -> int:
         """Number of training samples."""

@@ -105,7 +105,7 @@ class StreamedTrainer(Trainer):
             measured, accuracies = {"loss": loss}, None
             if validation is not None:
                 accuracy = evaluate_streamed(learner, progress.state, validation)
-                progress = jax.jit(keep_best)(progress, accuracy.network)
+                progress = keep_best(progress, accuracy.network)
                 measured["validation_accuracy"] = accuracy.network
                 measured["validation_layer_accuracies"] = accuracy.layers
                 accuracies = np.concatenate([accuracy.network[None], accuracy.layers])[None]

@@ -209,7 +209,7 @@ class Trainer:
         epoch, size = compile_within_memory(
             self.epoch, placement, runs, training, budget=budget, donate=True
         )
-        samples = training if validation is None or self.splits.held_out is not None else validation
+        samples = training if self.splits.assessed_in_training else validation
         shapes = placement.run_shapes(runs, size), placement.shared_shapes(samples, size)
         assess = jax.jit(placement.lift(self.assess), donate_argnums=0).lower(*shapes).compile()
         test = jax.jit(
@@ -232,7 +232,7 @@ class Trainer:
         # As many training images as test images, so that both accuracies share a program.
         seen = None if by_seed else spread(self.splits.training, len(self.splits.test.labels))
         training, validation, test, seen = placement.place_shared((*splits, seen), number)
-        samples = training if validation is None or by_seed else validation
+        samples = training if self.splits.assessed_in_training else validation
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
         epoch, assess = programs.epoch, programs.assess
         measured_after = {"loss": epoch.out_info[1], **assess.out_info[1]}

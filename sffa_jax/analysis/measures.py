@@ -60,30 +60,32 @@ def logit_measures(
     another layer predicts the same label.
     """
     same = np.asarray(jax.jit(precision.agreement)(logits))
-    num_layers, _, num_classes = logits.shape
-
-    @jax.jit
-    def measure(of_layer: Array, labels: Array) -> tuple[dict[str, Array], tuple[Array, Array]]:
-        right, wrong = precision.right_and_wrong(of_layer, labels)
-        # As many wrong as true labels; otherwise calibration would be that of a rare event.
-        some = wrong[:: num_classes - 1][: len(right)]
-        probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
-        diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
-        scalars = {
-            "auroc": precision.auroc(right, wrong),
-            "calibration_error": precision.calibration_error(diagram),
-        }
-        return scalars, (right, wrong)
-
     layers: list[dict[str, float]] = []
-    for k in range(num_layers):
-        scalars, kinds = measure(logits[k], labels)
+    for of_layer, agrees in zip(logits, same, strict=True):
+        scalars, kinds = _scalars_and_kinds(of_layer, labels)
         layer = {name: float(value) for name, value in scalars.items()}
         layer["goodness_overlap"] = precision.histograms(*kinds).overlap
-        if num_layers > 1:
-            layer["agreement"] = float((same[k].sum() - 1) / (num_layers - 1))
+        if len(logits) > 1:
+            layer["agreement"] = float((agrees.sum() - 1) / (len(logits) - 1))
         layers.append(layer)
     return layers
+
+
+@jax.jit
+def _scalars_and_kinds(
+    logits: Float[Array, "samples classes"], labels: Int[Array, " samples"]
+) -> tuple[dict[str, Array], tuple[Array, Array]]:
+    """Returns measures of one layer's logits, and the logits of true and of wrong labels."""
+    right, wrong = precision.right_and_wrong(logits, labels)
+    # As many wrong as true labels; otherwise calibration would be that of a rare event.
+    some = wrong[:: logits.shape[-1] - 1][: len(right)]
+    probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
+    diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
+    scalars = {
+        "auroc": precision.auroc(right, wrong),
+        "calibration_error": precision.calibration_error(diagram),
+    }
+    return scalars, (right, wrong)
 
 
 def selective_fields(

@@ -32,7 +32,7 @@ from sffa_jax.core.network import (
 )
 from sffa_jax.core.overlays import Overlay, Part
 from sffa_jax.training import backprop
-from sffa_jax.training.backprop import init_layers, with_read_out
+from sffa_jax.training.backprop import init_layers, with_readout
 
 Modules = tuple[Params, ...]
 """Parameters: one pytree per module."""
@@ -248,7 +248,7 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
       ValueError: for fewer than 2 labels.
     """
     check_integer("end_to_end", "num_labels", num_labels, 2)
-    hidden_layers, layers = layers, with_read_out(layers, num_labels)
+    hidden_layers, layers = layers, with_readout(layers, num_labels)
 
     def init(key: Array, x: Array) -> tuple[Modules, None]:
         params, states = init_layers(layers, key, x)

@@ -322,7 +322,7 @@ def fit_streamed(
     for _ in range(schedule.epochs):
         progress, loss = train_streamed_epoch(learner, schedule, progress, training)
         accuracy = evaluate_streamed(learner, progress.state, validation).network
-        progress = jax.jit(keep_best)(progress, accuracy)
+        progress = keep_best(progress, accuracy)
         history.append(EpochInfo(loss, accuracy))
     stacked = jax.tree.map(lambda *epochs: jnp.stack(epochs), *history)
     return FitResult(progress.best, stacked, progress)

@@ -101,7 +101,7 @@ def _activities(
     return found
 
 
-def with_read_out(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
+def with_readout(layers: tuple[Layer, ...], num_classes: int) -> tuple[Layer, ...]:
     """Adds a linear readout to the hidden layers."""
     return (*layers, Layer(nn.Dense(num_classes), activation=lambda h: h))
 
@@ -155,7 +155,7 @@ def backprop_learner(
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     if adversarial is not None:
         check_range("backprop_learner", "adversarial", adversarial, above=0)
-    hidden_layers, layers = layers, with_read_out(layers, num_classes)
+    hidden_layers, layers = layers, with_readout(layers, num_classes)
 
     def init(key: Array, x: Array) -> BackpropState:
         params, states = init_layers(layers, key, x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -223,6 +224,7 @@ def close_epoch(progress: Progress, state: State, losses: Float[Array, "steps la
     )
 
 
+@partial(jax.jit, inline=True)
 def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:
     """Keeps the current weights if their validation accuracy is the highest so far."""
     better = accuracy > progress.best_accuracy
@@ -294,9 +296,8 @@ def fit(
             jax.debug.callback(callback, progress.epoch, info)
         return progress, info
 
-    # Outside of a program, weights are drawn by one; one for each operation takes seconds.
-    begin = start if isinstance(key, jax.core.Tracer) else jax.jit(start, static_argnums=0)
-    first = begin(learner, key, train)
+    # Also outside of `jit`, one program draws the weights; one for each operation takes seconds.
+    first = jax.jit(partial(start, learner), inline=True)(key, train)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
     state = progress.best if select == "best" else progress.state
     return FitResult(state, history, progress)

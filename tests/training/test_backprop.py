@@ -43,7 +43,7 @@ def test_label_smoothing_spreads_the_target():
 
 
 def test_hidden_activities():
-    layers = backprop.with_read_out(dense_layers((8, 6)), 3)
+    layers = backprop.with_readout(dense_layers((8, 6)), 3)
     params, _ = backprop.init_layers(layers, jax.random.key(0), X)
     first, second = backprop.hidden_activities(layers[:-1], params, X)
     kernels = [p["kernels"]["input"] for p in params]

@@ -72,6 +72,7 @@ def test_chosen_on_a_gpu_alone(monkeypatch):
         program = jax.make_jaxpr(lambda h: winners.kth_largest(h, 15))
         return "pallas_call" in str(program(np.ones((2, units), np.float32)))
 
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert not uses_kernel(700)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert uses_kernel(700)

@@ -34,22 +34,26 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/ready-docs
+docs: .venv/ready-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir runs/site
 
 # The README's example, in an environment with the wheel and nothing else of this repository.
-wheel: .venv/ready
-	rm -rf dist build runs/wheel
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(PYTHON) -m venv runs/wheel
-	runs/wheel/bin/python -m pip install --quiet --no-compile dist/*.whl
-	runs/wheel/bin/python -P tests/quick_start.py dist/*.whl
+# ALONE=.venv: `make test` goes on from that environment, and installs only what it lacks.
+ALONE := runs/wheel
+wheel:
+	rm -rf dist build $(ALONE)
+	$(PYTHON) -m venv $(ALONE)
+	$(ALONE)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(ALONE)/bin/python -m pip install --quiet --no-compile dist/*.whl
+	$(ALONE)/bin/python -P tests/quick_start.py dist/*.whl
 
-.venv/ready: pyproject.toml
+.venv/ready: NEEDED := experiments,stream
+.venv/ready-dev: NEEDED := dev  # contains these two; one installation is faster than two
+.venv/ready .venv/ready-dev: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[experiments,stream]'
-	touch $@
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[$(strip $(NEEDED))]'
+	touch .venv/ready $@
 
 .venv/ready-%: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[$*]'

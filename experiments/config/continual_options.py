@@ -315,6 +315,9 @@ class Options(shared.Common):
         """
         given = {}
         with_strength = [name for name in self.strategies if METHODS[name].strengths]
+        if self.strength and not with_strength:
+            rule = f"be left out, since no strategy has one: {', '.join(self.strategies)}"
+            raise reject("options", "strength", rule, ", ".join(self.strength))
         for word in self.strength:
             name, _, number = word.partition("=")
             check_choice("options", "strength", name, with_strength)

@@ -128,6 +128,10 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
             ["--strength", "ewk=1"],
             "must be one of ewc, mas, si, got 'ewk'. Did you mean",
         ),
+        (
+            ["--strategies", "none", "replay", "--strength", "replay=2"],
+            "`strength` must be left out, since no strategy has one: none, replay, got replay=2",
+        ),
         (["--strength", "ewc"], "`strength` must be written as STRATEGY=NUMBER, got 'ewc'"),
         (["--strength", "ewc=-1"], "`strength` must be a number at least 0, got -1"),
         (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),

@@ -9,7 +9,7 @@ from commands import programs_once, read, run_command
 from tensorboard_events import curves
 
 from experiments import robustness
-from experiments.harness import continual_runs
+from experiments.harness import continual_runs, experiment
 from experiments.harness.continual_stages import CompiledStages
 from experiments.harness.run_folder import file_name
 from sffa_jax.scale.checkpoints import Checkpoints
@@ -33,7 +33,10 @@ def run(name, *arguments, saves=None):
             if not left:
                 raise KeyboardInterrupt
 
-    with mock.patch.object(Checkpoints, "save", save_and_count):
+    with (
+        mock.patch.object(Checkpoints, "save", save_and_count),
+        mock.patch.object(experiment, "write_report"),  # test_compare and test_continual read it
+    ):
         ended = run_command(name, *arguments, "--checkpoint-seconds", "0")
     assert ended.status == (0 if saves is None else 130), ended.err
 

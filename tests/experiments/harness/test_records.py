@@ -128,7 +128,7 @@ def test_a_later_version_is_refused(folder):
 def test_settings_belong_to_their_algorithm():
     grid = ROOT / "results" / "ablation" / "mnist"
     config = read_config(grid)
-    assert len(read_records(grid, config, {"ffa": []})) == 75
+    assert len(read_records(grid, config, {"ffa": []})) == 140
     with pytest.raises(ValueError, match="`setting` must be 'start', as in config.json"):
         read_records(grid, config, {"sffa": ["start"]})
 

@@ -179,13 +179,7 @@ ELSEWHERE = (
     ),
     _elsewhere("Fashion-MNIST, FFA", POLAR, "ffa", 87.36, "V", "compare/best_fashion_mnist"),
     _elsewhere(
-        "MNIST, median over settings",
-        POLAR,
-        "sffa",
-        96.2,
-        "V",
-        "robustness/mnist",
-        median=True,
+        "MNIST, median over settings", POLAR, "sffa", 96.2, "V", "robustness/mnist", median=True
     ),
     _elsewhere(
         "MNIST, median over settings", POLAR, "ffa", 84.2, "V", "robustness/mnist", median=True

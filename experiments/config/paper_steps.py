@@ -46,6 +46,17 @@ STEPS: dict[str, Step] = {
     "compare/convolution_fashion_mnist": Step(
         "compare --dataset fashion_mnist --preset best_convolution"
     ),
+    **{
+        f"records/{row}": Step(f"records --dataset {data} --only {row} --algorithms sffa {more}")
+        for row, data, more in (
+            ("mnist_convolution", "mnist", ""),
+            ("fashion_convolution", "fashion_mnist", ""),
+            ("mnist_dense", "mnist", ""),
+            ("fashion_dense", "fashion_mnist", ""),
+            ("cifar10_dense", "cifar10", ""),
+            ("cifar10_similarity_head", "cifar10", "--epochs 60"),
+        )
+    },
     "symmetry/mnist": Step(
         "symmetry --dataset mnist --epochs 5 --batch-size 256", "--epochs 1 --seeds 1 --no-sizes"
     ),

@@ -9,8 +9,10 @@ Symbols: h is a layer's activity, P its positive neurons (first half), N its neg
 small positive number.
 """
 
+import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -129,5 +131,32 @@ def polar_ratio(
     check_range("polar_ratio", "logit_scale", logit_scale, above=0)
     check_range("polar_ratio", "eps", eps, above=0)
     measure = choose("polar_ratio", "measure", measure, MEASURES)
-    positive, negative = (over_units(measure, half, unit_axes) for half in split_polarity(h))
+    measured = _measure_halves if measure in MEASURES.values() else _measure_each_half
+    positive, negative = measured(measure, h, unit_axes)
     return logit_scale * (jnp.log(positive + eps) - jnp.log(negative + eps))
+
+
+def _measure_each_half(measure: Measure, h: Array, unit_axes: int) -> tuple[Array, Array]:
+    positive, negative = (over_units(measure, half, unit_axes) for half in split_polarity(h))
+    return positive, negative
+
+
+_measure_halves = jax.custom_jvp(_measure_each_half, nondiff_argnums=(0, 2))
+"""`_measure_each_half` for `MEASURES`: the same numbers, in half the time or less on a CPU.
+
+The gradient of a slice is padding, and XLA's CPU backend does not compute it in one loop with the
+rest of the gradient. The gradient of a mask is element-wise.
+"""
+
+
+@_measure_halves.defjvp
+def _measure_halves_jvp(
+    measure: Measure, unit_axes: int, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (h,), axes = primals, tuple(range(-unit_axes, 0))
+    _, change = jax.jvp(jnp.square, primals, tangents)
+    is_positive = jnp.arange(h.shape[-1]) < h.shape[-1] // 2
+    units = math.prod(h.shape[-unit_axes:]) // 2 if measure is _mean_square else 1
+    positive = jnp.where(is_positive, change, 0).sum(axes) / units
+    negative = jnp.where(is_positive, 0, change).sum(axes) / units
+    return _measure_halves(measure, h, unit_axes), (positive, negative)

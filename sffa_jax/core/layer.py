@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.checks import check_integer, check_range, choose, reject
@@ -338,7 +339,29 @@ def _sum_of_products(
         assert isinstance(product, jax.Array)
         product = product.astype(value.dtype)
         products.append(_per_candidate(product, part, candidates))
+    samples = max(product.shape[0] for product in products)
+    products = [p if len(p) == samples else _for_each_sample(p, samples) for p in products]
     pre = sum(products[1:], start=products[0])
     if "bias" in params:
         pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))
     return pre
+
+
+def _for_each_sample(
+    product: Float[Array, "1 candidates *units"], samples: int
+) -> Float[Array, "batch candidates *units"]:
+    """Repeats the products of the labels for each sample.
+
+    The gradient sums over the samples. XLA's CPU backend walks through the entire array for each
+    number of such a sum, which took half of an update with all labels and 4000 units. A product
+    with ones is a plain repetition to XLA, too, but its gradient is a matrix product.
+    """
+    shape = (samples, *product.shape[1:])
+
+    def by_ones(product: Array) -> Array:
+        return (jnp.ones((samples, 1), product.dtype) @ product.reshape(1, -1)).reshape(shape)
+
+    def plainly(product: Array) -> Array:
+        return jnp.broadcast_to(product, shape)
+
+    return lax.platform_dependent(product, cpu=by_ones, default=plainly)

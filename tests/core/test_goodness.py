@@ -116,7 +116,7 @@ def test_the_gradient_of_the_ratio_is_that_of_the_plain_formula(name, shape):
 
         return jax.grad(total)(h), jax.jvp(total, (h,), (t,))[1]
 
-    def other(h, unit_axes):
+    def other(h, unit_axes=1):
         return goodness.MEASURES[name](h, unit_axes)
 
     ours, forward = derivatives(name, h, t)

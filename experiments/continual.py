@@ -21,12 +21,12 @@ if __name__ == "__main__":
 import numpy as np
 from rich.console import Console
 
+from experiments.config.continual_methods import memory_augmentation
 from experiments.harness.continual_records import chosen_numbers, record_of
 from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import data_record, load_dataset
-from sffa_jax.training import augment
 
 
 def label_of(setting: Setting) -> str:
@@ -42,7 +42,7 @@ def make_plan(options: Options) -> Plan:
     settings = grid(options)
     for setting in settings:
         check_setting(options, setting, loaded)
-    augment.shift(loaded.shape, options.memory_shift)
+    memory_augmentation(options, loaded.shape)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         console = Console()

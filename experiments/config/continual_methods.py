@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sffa_jax
 from sffa_jax import continual, training
+from sffa_jax.checks import check_range
 
 if TYPE_CHECKING:
     import jax
@@ -143,10 +144,25 @@ def _class_subspaces(setup: Setup) -> Strategy:
     )
 
 
+def memory_augmentation(options: Any, shape: Sequence[int], background: Any = 0.0) -> Any:
+    """What the options do to buffered images; None: nothing.
+
+    Raises:
+      ValueError: for a number out of range.
+    """
+    for name, most in (("memory_rotation", 180), ("memory_zoom", 1)):
+        check_range("options", name, getattr(options, name), at_least=0, at_most=most)
+    steps = []
+    if options.memory_rotation or options.memory_zoom:
+        turned = options.memory_rotation, options.memory_zoom
+        steps.append(training.augment.affine(shape, *turned, background))
+    if options.memory_shift:
+        steps.append(training.augment.shift(shape, options.memory_shift, background))
+    return steps[0] if len(steps) == 1 else training.augment.chain(steps)
+
+
 def _replay(setup: Setup) -> Strategy:
-    moved = None
-    if setup.options.memory_shift:
-        moved = training.augment.shift(setup.shape, setup.options.memory_shift, setup.background)
+    moved = memory_augmentation(setup.options, setup.shape, setup.background)
     buffer = BUFFERS[setup.options.buffer]
     return continual.strategies.replay(slots=setup.options.memory, augment=moved, **buffer)
 

@@ -187,6 +187,10 @@ class Options(shared.Common):
     released (all images weigh the same, it is balanced over tasks); the preset's if left out."""
     memory_shift: int = 0
     """Replay: largest random shift of buffered images at each use, pixels."""
+    memory_rotation: float = 0.0
+    """Replay: largest random rotation of buffered images at each use, degrees."""
+    memory_zoom: float = 0.0
+    """Replay: buffered images are scaled by up to 1 + this at each use, each axis by itself."""
     patterns: int = 20
     """GEM: images stored of each task."""
     synthetic_negatives: tuple[str, ...] = ("noise", "shuffled", "hybrid", "other")

@@ -148,6 +148,11 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--epochs", "0"], "`epochs` must be a number above 0"),
         (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
         (
+            ["--memory-rotation", "181"],
+            "`memory_rotation` must be a number at least 0 and",
+        ),
+        (["--memory-zoom", "-0.1"], "`memory_zoom` must be a number at least 0 and at most 1"),
+        (
             ["--strategies", "class_subspaces"],
             "`algorithms` must be sffa or ffa with class_subspaces, got 'bp'",
         ),

@@ -8,6 +8,7 @@ same options and data. It prints the experiment's command, which then writes the
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ import tyro
 from experiments.config.cli import answer_usage
 from experiments.config.options import RUNTIME_OPTIONS
 from sffa_jax.checks import reject
+
+NETWORKS = "networks"
+"""The folder of saved networks inside a results folder."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,9 @@ def main(options: Options) -> None:
             for run, record in records.items()
             if not folder.is_done(**dict(zip(IDENTITY, run, strict=True)))
         ]
+        for part in parts:
+            if (part.path / NETWORKS).is_dir():
+                shutil.copytree(part.path / NETWORKS, options.out / NETWORKS, dirs_exist_ok=True)
         folder.append(*new)
     print(f"{len(parts)} parts, {len(records)} runs: {options.out / 'results.jsonl'}")
     command = first.get("command", f"python -m experiments.{first['experiment']}")

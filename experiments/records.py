@@ -49,6 +49,15 @@ class Options(Common):
         if not chosen:
             rule = f"name rows of {self.dataset}: {', '.join(rows_of(self.dataset, ()))}"
             raise reject("options", "only", rule, ", ".join(self.only))
+        trained = {
+            name: [of for row in rows_of(name, self.only).values() for of in row.algorithms]
+            for name in chosen
+        }
+        chosen = [name for name in chosen if {*trained[name]} & {*self.algorithms}]
+        if not chosen:
+            every = sorted({algorithm for of_data in trained.values() for algorithm in of_data})
+            rule = f"include one that these rows train: {', '.join(every)}"
+            raise reject("options", "algorithms", rule, ", ".join(self.algorithms))
         folder = self.out or Path("runs/records")
         return [
             dataclasses.replace(

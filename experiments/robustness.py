@@ -2,10 +2,10 @@
 
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
-trains one run for every combination of learning rate, density of the label code, winners, width,
+trains runs for every combination of learning rate, density of the label code, winners, width,
 activation, and the number on which each algorithm depends most (FFA's threshold, SFFA's logit
 scale). The report shows the distribution of accuracy:
-median, quartiles, and the fraction of settings that fail. It tests the claim that polarized layers
+median, quartiles, and the fraction of runs that fail. It tests the claim that polarized layers
 are less sensitive to their settings: Terres-Escudero et al. 2024, arXiv:2408.09210.
 """
 
@@ -27,8 +27,9 @@ from sffa_jax.checks import check_choice, check_integer, check_range
 class Options(shared.Options):
     """Train FFA and SFFA on a grid of settings and compare the distributions of accuracy.
 
-    Options that the grid varies (learning rate, density, winners, width, activation, FFA's
-    threshold, SFFA's --sffa-axis) have no effect here; all others apply to every run.
+    Options that the grid varies (learning rate, overlay and its density, winners, width,
+    activation, FFA's threshold, SFFA's --sffa-axis) have no effect here; all others apply to every
+    run. The overlay is always appended_pattern, the one with a density.
     """
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
@@ -48,7 +49,7 @@ class Options(shared.Options):
     sffa_axis: str = "logit_scale"
     """Number of SFFA that the grid varies, as it varies FFA's threshold: logit_scale or eps."""
     failed_below: float = 0.9
-    """A setting fails if its test accuracy is lower, or if it diverges."""
+    """A run fails if its test accuracy is lower, or if it diverges."""
     at_once: int = 18
     """Maximum number of runs in one program, which limits memory."""
 

@@ -137,11 +137,11 @@ def split_by_algorithm(words: Sequence[str]) -> tuple[list[str], dict[str, list[
 def typed_options(words: Sequence[str]) -> set[str]:
     """Returns the names of the options in the words of a command line.
 
-    >>> sorted(typed_options(["--no-flip", "--hidden", "8", "--learning-rate=1"]))
+    >>> sorted(typed_options(["--no-flip", "--hidden", "8", "--learning_rate=1"]))
     ['flip', 'hidden', 'learning_rate']
     """
     flags = [word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)]
-    return {re.sub(r"^--(no-)?", "", flag).replace("-", "_") for flag in flags}
+    return {re.sub(r"^--(no[-_])?", "", flag).replace("-", "_") for flag in flags}
 
 
 def read_words(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sffa_jax
 from sffa_jax import continual, training
-from sffa_jax.checks import check_range
+from sffa_jax.checks import check_range, reject
 
 if TYPE_CHECKING:
     import jax
@@ -148,8 +148,18 @@ def memory_augmentation(options: Any, shape: Sequence[int], background: Any = 0.
     """What the options do to buffered images; None: nothing.
 
     Raises:
-      ValueError: for a number out of range.
+      ValueError: for a number out of range, without replay, or for inputs that are no images.
     """
+    given = [
+        name
+        for name in ("memory_shift", "memory_rotation", "memory_zoom")
+        if getattr(options, name)
+    ]
+    for name in given:
+        if "replay" not in options.strategies:
+            raise reject("options", name, "be 0 without the strategy replay", options.strategies)
+        if options.inputs != "images":
+            raise reject("options", name, "be 0 unless inputs are images", options.inputs)
     for name, most in (("memory_rotation", 180), ("memory_zoom", 1)):
         check_range("options", name, getattr(options, name), at_least=0, at_most=most)
     steps = []
@@ -231,7 +241,12 @@ METHODS: dict[str, Method] = {
         note="closed-form generative classifier on pixels, not trained by FFA or SFFA",
     ),
     "class_groups": Method(
-        "Class groups", _class_groups, model=_groups, features="images", forward_only=True
+        "Class groups",
+        _class_groups,
+        model=_groups,
+        features="images",
+        forward_only=True,
+        note="dense layers of --hidden units; other options of networks and labels have no effect",
     ),
     "class_groups_replay": Method(
         "Class groups, Replay",

@@ -8,6 +8,16 @@ from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.continual_methods import BUFFERS, FEATURES, METHODS, Setup, described
+from experiments.config.continual_presets import (
+    ACTIVATION,
+    ALGORITHMS,
+    LOSS,
+    OF_LEARNED_UNITS,
+    OVERLAY_VALUE,
+    PRESETS,
+    RECIPE,
+    STRENGTHS,
+)
 from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
@@ -15,109 +25,8 @@ from experiments.config.sizes import MOST_EPOCHS
 from sffa_jax import continual, core
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
-ALGORITHMS = ("sffa", "ffa", "bp")
-
-LOCAL: dict[str, Any] = {"coupling": "local", "buffer": "equal_tasks", "inputs": "images"}
-RELEASED: dict[str, Any] = {"kernel": 7, "stride": 2, "pool": "none", "class_units": "none"}
-DENSE: dict[str, Any] = RELEASED | {"channels": (), "overlay": "appended_gaussian"} | LOCAL
-PROTOCOL: dict[str, Any] = {"epochs": 2, "batch_size": 512, "memory": 500}
-RELEASED_CODE: dict[str, Any] = LOCAL | {"coupling": "released", "buffer": "released"}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # For the embedded digits: 287 images per task.
-    "quick": DENSE | {"hidden": (100, 100), "epochs": 10, "batch_size": 32, "memory": 100},
-    # The paper's and the released code's.
-    "protocol": DENSE | PROTOCOL | {"hidden": (1400, 1400)},
-    # All that the released code does in continual learning; see also `RECIPE`.
-    "released": DENSE
-    | PROTOCOL
-    | RELEASED_CODE
-    | {"hidden": (1400, 1400), "winners": 15, "overlay": "appended_pattern"},
-    # The released code's convolutions, with local losses.
-    "convolution": PROTOCOL
-    | RELEASED
-    | LOCAL
-    | {"channels": (64, 128), "hidden": (), "overlay": "image_wave"},
-    # The same with all that the released code does.
-    "released_convolution": PROTOCOL
-    | RELEASED
-    | RELEASED_CODE
-    | {"channels": (64, 128), "hidden": (), "overlay": "image_wave"},
-    # The recipe's `best_convolution`.
-    "best_convolution": PROTOCOL
-    | LOCAL
-    | {"channels": (32, 64, 128), "hidden": (), "overlay": "none", "class_units": "learned"}
-    | {"kernel": 3, "stride": 1, "pool": "max"},
-    # A small network for photographs. Polarities that change quickly learn from few images.
-    "small_convolution": LOCAL
-    | {"channels": (16, 32, 64), "hidden": (), "overlay": "none", "class_units": "learned"}
-    | {"kernel": 3, "stride": 1, "pool": "max", "epochs": 1, "batch_size": 64, "memory": 500},
-    # Layers on label-free local maps, for activity rehearsal.
-    "maps": DENSE
-    | {"hidden": (1000,), "overlay": "none", "class_units": "learned", "inputs": "components"}
-    | {"epochs": 2, "batch_size": 32, "memory": 500},
-}
-
-STRENGTHS: dict[str, dict[str, dict[str, float]]] = {
-    "quick": {
-        "ewc": {"sffa": 1e3, "ffa": 1e3, "bp": 1e5},
-        "si": {"sffa": 1e2, "ffa": 1e2, "bp": 1e2},
-        "mas": {"sffa": 0.1, "ffa": 1.0, "bp": 1.0},
-    },
-    # The released code's 1e5, 1000 and 1. Its importance for EWC is the square of a batch's mean
-    # gradient, about 1 / 512 of the mean of squares, and its penalty has no factor of 1 / 2.
-    "released": {
-        "ewc": dict.fromkeys(ALGORITHMS, 2e5 / 512),
-        "si": dict.fromkeys(ALGORITHMS, 1e3),
-        "mas": dict.fromkeys(ALGORITHMS, 1.0),
-    },
-}
-"""Strengths by preset, strategy and algorithm that differ from `METHODS`, which were chosen on
-MNIST. Those of `quick` are the best powers of ten on held-out training images of digits, class
-scenario, two seeds."""
-STRENGTHS["released_convolution"] = STRENGTHS["released"]
-
-RELEASED_RECIPE: dict[str, Any] = {
-    "bias": True,
-    "initializer": "torch",
-    "overlay_value": 1.0,
-    "logit_scale": 1.0,
-    "eps": 1e-9,
-    "clip": 1e-4,
-    "ffa_winners": None,
-    "ffa_measure": "sum_square",
-    "ffa_threshold": 200.0,
-    "ffa_logit_scale": 0.01,  # the logit is 0.01 * sum of squares - 2
-}
-RECIPE: dict[str, dict[str, Any]] = {
-    # The layer above also sees image and label, and the activity as it is.
-    "released": RELEASED_RECIPE | {"overlay_density": 0.2, "input_skip": True, "normalize": "none"},
-    # The released code divides by a norm of the whole batch; here each image has its own.
-    "released_convolution": RELEASED_RECIPE | {"wave": (0.035, 0.35), "normalize": "whole"},
-    "small_convolution": {
-        "polarity_rate": 8.0,
-        "logit_scale": 24.0,
-        "loss": "softmax",
-        "first_scored": 1,
-    },
-}
-"""Further values of the recipe, by preset."""
-
-ACTIVATION = {("released", "sffa"): "sigmoid"}
-"""Activation by preset and algorithm; ReLU for all others."""
-
-OF_LEARNED_UNITS = ("logit_scale", "eps", "ffa_threshold", "ffa_logit_scale", "normalize")
-"""Recipe values of `best_convolution` that networks with learned class units use."""
-
-OVERLAY_VALUE = {"class": 5.0, "domain": 1.0, "task": 5.0}
-"""Size of the appended label code. With one label per class, a strong code separates the units of
-different tasks; with the same labels in all tasks, it only hides the image."""
-
 OPTIMIZERS = ("adam", "adagrad")
 """Names of optimizers in optax."""
-
-LOSS = {"sffa": "softmax", "ffa": "bce"}
-"""Local loss of each algorithm, chosen on held-out training images."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +84,8 @@ class Options(shared.Common):
     """Learning rate within a task: constant, or cosine (falls to 2 % along half a cosine; the
     optimizer's state then starts anew with every task)."""
     negatives: str = "hard"
-    """Wrong labels that an update tries for each image: hard (one), uniform (one), or all seen."""
+    """Wrong labels that an update tries for each image: hard (one), uniform (one), or all seen;
+    backprop and --coupling released always use all seen."""
     coupling: str | None = None
     """Losses of forward-only layers: local (one per layer), or released (one of their product); the
     preset's if left out."""
@@ -218,8 +128,8 @@ class Options(shared.Common):
     activity_rehearsal); maps are learned from images of the first task before the stream starts;
     --epochs 1 --batch-size 10 is one pass."""
     winners: int | None = None
-    """Units that stay active in each half of a forward-only layer (FFA: twice as many in all, with
-    the released presets all); the preset's if left out: 15 with released, else all."""
+    """Units that stay active in each half of a forward-only layer (with the released presets, FFA
+    keeps all); the preset's if left out: 15 with released, else all."""
     optimizer: str = "adam"
     """Optimizer of each module: adam or adagrad."""
     reset_optimizer: bool = False
@@ -259,6 +169,8 @@ class Options(shared.Common):
             check_integer("options", name, getattr(self, name), 1)
         for name in ("memory_shift", "tune"):
             check_integer("options", name, getattr(self, name), 0)
+        if self.tune == 1:
+            raise reject("options", "tune", "be 0 or at least 2", 1, "One strength is no choice.")
         if self.rank is not None:
             check_integer("options", "rank", self.rank, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)
@@ -319,9 +231,13 @@ class Options(shared.Common):
         """
         given = {}
         with_strength = [name for name in self.strategies if METHODS[name].strengths]
-        if self.strength and not with_strength:
-            rule = f"be left out, since no strategy has one: {', '.join(self.strategies)}"
-            raise reject("options", "strength", rule, ", ".join(self.strength))
+        for name in ("strength", "tune"):
+            value = getattr(self, name)
+            if value and not with_strength:
+                rule = (
+                    f"be left out, since no strategy has a strength: {', '.join(self.strategies)}"
+                )
+                raise reject("options", name, rule, value)
         for word in self.strength:
             name, _, number = word.partition("=")
             check_choice("options", "strength", name, with_strength)
@@ -359,7 +275,7 @@ class Options(shared.Common):
             "hidden": self.hidden,
             "activation": ACTIVATION.get((self.preset, algorithm), "relu"),
             "winners": self.winners,
-            "ffa_winners": None if self.winners is None else 2 * self.winners,
+            "ffa_winners": self.winners,
             "overlay": self.overlay,
             "class_units": self.class_units,
             "overlay_value": OVERLAY_VALUE[scenario.kind],

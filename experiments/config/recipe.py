@@ -55,7 +55,7 @@ class Recipe:
     winners: int | None = None
     """SFFA: units that stay active in each half of a layer; None keeps all."""
     ffa_winners: int | None = None
-    """FFA: units that stay active in a layer; None keeps all."""
+    """FFA: units that stay active in each half of a layer; None keeps all."""
     pass_winners_only: bool = True
     """The next layer sees only the winners; otherwise all units, and winners count in the goodness
     alone."""
@@ -182,7 +182,9 @@ class Recipe:
         measure: Any = self.ffa_measure if algorithm == "ffa" else self.measure
         winners = self.winners_of(algorithm)
         if winners is not None and not self.pass_winners_only:
-            measure = core.winners.measure_of_winners(measure, winners)
+            # FFA measures the entire layer.
+            measured = 2 * winners if algorithm == "ffa" else winners
+            measure = core.winners.measure_of_winners(measure, measured)
         if algorithm == "ffa":
             rule = sffa_jax.ffa(
                 threshold=self.ffa_threshold,

@@ -54,7 +54,8 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
     least = least_accuracy(classes)
     if "accuracy_matrix" in record:
         rows = [[x for x in row if x is not None] for row in record["accuracy_matrix"]]
-        of_task = max(2, classes // len(rows))
+        order = record.get("class_order") or range(classes)
+        of_task = max(2, len(order) // len(rows))
         # In the class scenario an image is scored against all classes seen so far.
         seen = [
             of_task * (task if record["scenario"] == "class" else 1)

@@ -47,7 +47,7 @@ def effects_table(records: Records, algorithm: str) -> list[list[str]]:
     for setting in [*path, *undone]:
         values = accuracies(records, setting, algorithm)
         if setting in undone:
-            pair = {"end": path[-1], "without": setting}
+            pair = {"end": path[-1], "without": setting} if path else {}  # a part may lack the path
         elif setting == path[0]:
             pair = {}
         else:

@@ -135,7 +135,10 @@ def conclusion(records: Records) -> str:
         if best not in (test.first, test.second):
             continue
         other = test.second if test.first == best else test.first
-        points = f"{100 * abs(test.difference.mean):.2f} points above {ALGORITHM_NAMES[other]}"
+        ahead = 100 * test.difference.mean * (1 if test.first == best else -1)
+        points = f"{abs(ahead):.2f} points above {ALGORITHM_NAMES[other]}"
+        if ahead < 0:  # the other algorithm has fewer seeds
+            points = f"{-ahead:.2f} points below {ALGORITHM_NAMES[other]} on their common seeds"
         reason = test.cell
         if test.p is not None:
             verdict = {"level": ", level", "undecided": ", not significant"}

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.harness.results import Results
+from experiments.reports import comparison_tables
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
@@ -43,8 +44,8 @@ def by_activation(records: Records) -> dict[str, Records]:
 
 def distribution_table(records: Records, failed_below: float) -> list[list[str]]:
     """Makes a row for each algorithm, and for each of its activations: quartiles of the accuracy
-    over all settings, and the fraction of settings that fails."""
-    header = ["Algorithm", "Settings", "Worst", "Lower quartile", "Median", "Upper quartile"]
+    over all runs, and the fraction of runs that fails."""
+    header = ["Algorithm", "Runs", "Worst", "Lower quartile", "Median", "Upper quartile"]
     table = [[*header, "Best", f"Below {100 * failed_below:g} %"]]
     for name, group in (by_algorithm(records) | by_activation(records)).items():
         values = accuracies(group)
@@ -55,14 +56,14 @@ def distribution_table(records: Records, failed_below: float) -> list[list[str]]
                 name,
                 str(len(values)),
                 *(f"{100 * quartile:.2f}" for quartile in quartiles),
-                f"{100 * failed:.1f} % of settings",
+                f"{100 * failed:.1f} % of runs",
             ]
         )
     return table
 
 
 def by_value_table(records: Records) -> list[list[str]]:
-    """Makes a row for each value of each axis: the median over the settings that have it, by
+    """Makes a row for each value of each axis: the median over the runs that have it, by
     algorithm and activation."""
     groups = by_activation(records)
     apart = len(groups) > len(by_algorithm(records))
@@ -85,8 +86,8 @@ def by_value_table(records: Records) -> list[list[str]]:
 
 
 def distribution_figure(records: Records) -> Figure:
-    """Draws the accuracy of every setting, from the worst to the best."""
-    figure, axes = new_axes("Test accuracy of every setting, from the worst to the best")
+    """Draws the accuracy of every run, from the worst to the best."""
+    figure, axes = new_axes("Test accuracy of every run, from the worst to the best")
     for algorithm in dict.fromkeys(record["algorithm"] for record in records):
         values = 100 * accuracies([r for r in records if r["algorithm"] == algorithm])
         color, marker = ALGORITHM_STYLES[algorithm]
@@ -100,7 +101,7 @@ def distribution_figure(records: Records) -> Figure:
             label=f"{ALGORITHM_NAMES[algorithm]}, median {np.median(values):.1f}",
         )
     axes.axvline(50, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("Settings with at most this accuracy, %")
+    axes.set_xlabel("Runs with at most this accuracy, %")
     axes.set_ylabel("Test accuracy, %")
     axes.legend()
     return figure
@@ -111,11 +112,13 @@ def section(results: Results) -> Section:
     options, records = results.options, results.records
     distribution = distribution_table(records, options["failed_below"])
     head, *rows = distribution
+    number = options.get("seeds", 1)
+    seeds = "One run" if number == 1 else f"{number} runs, with different seeds,"
     return Section(
         title=f"Robustness of FFA and SFFA on {options['dataset']}",
         lead=(
-            "Each setting of the grid is one training run on the same data. The epoch is chosen on "
-            "a validation split; no setting is selected. A diverged run counts as 0 %."
+            f"{seeds} of each setting of the grid, on the same data; no setting is selected. "
+            f"{comparison_tables.SELECTION[options['selection']]} A diverged run counts as 0 %."
         ),
         tables={
             "Distribution over the grid": distribution,
@@ -124,7 +127,7 @@ def section(results: Results) -> Section:
         pictures=[
             Picture(
                 "distribution.png",
-                "Each dot is one setting.",
+                "Each dot is one run.",
                 partial(distribution_figure, records),
             )
         ],

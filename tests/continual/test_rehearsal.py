@@ -9,7 +9,7 @@ import pytest
 from small_problems import KEY, after_two_tasks, make_problem, modules_of, quadratic_model
 
 from sffa_jax.continual.strategies import derpp, gdumb, gem, joint, replay
-from sffa_jax.continual.strategies.agem import project_on_one
+from sffa_jax.continual.strategies.agem import project_modules, project_on_one
 from sffa_jax.continual.strategies.gem import inner
 
 
@@ -60,6 +60,16 @@ def test_agem_takes_out_what_opposes_and_nothing_else():
     assert agreed["w"].tolist() == [3.0, 1.0]
     nothing = project_on_one({"w": jnp.array([3.0, 1.0])}, {"w": jnp.zeros(2)})
     assert nothing["w"].tolist() == [3.0, 1.0]
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_agem_projects_each_module_alone_unless_they_are_coupled(coupled):
+    """The first module opposes the buffer by less than the second one agrees with it."""
+    references = ({"w": jnp.array([1.0, 0.0])}, {"w": jnp.array([0.0, 1.0])})
+    gradients = ({"w": jnp.array([-0.1, 0.3])}, {"w": jnp.array([0.2, 1.0])})
+    first, second = project_modules(gradients, references, coupled)
+    assert first["w"].tolist() == pytest.approx([-0.1, 0.3] if coupled else [0.0, 0.3])
+    assert second["w"].tolist() == pytest.approx([0.2, 1.0])
 
 
 def test_replay_adds_as_many_old_samples_and_none_in_the_first_task():

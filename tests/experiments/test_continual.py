@@ -12,7 +12,8 @@ from unchecked import no_shape_checks
 
 from experiments import continual
 from experiments.config.continual_methods import METHODS, Setup
-from experiments.config.continual_options import STRENGTHS, Options
+from experiments.config.continual_options import Options
+from experiments.config.continual_presets import STRENGTHS
 from experiments.harness import continual_records, continual_runs
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
@@ -130,8 +131,10 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         ),
         (
             ["--strategies", "none", "replay", "--strength", "replay=2"],
-            "`strength` must be left out, since no strategy has one: none, replay, got replay=2",
+            "`strength` must be left out, since no strategy has a strength: none, replay, got",
         ),
+        (["--strategies", "none", "--tune", "5"], "`tune` must be left out, since no strategy"),
+        (["--tune", "1"], "`tune` must be 0 or at least 2, got 1"),
         (["--strength", "ewc"], "`strength` must be written as STRATEGY=NUMBER, got 'ewc'"),
         (["--strength", "ewc=-1"], "`strength` must be a number at least 0, got -1"),
         (["--scenarios", "classes"], "`scenarios` must be one of class, domain, task"),
@@ -147,6 +150,14 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--hidden", "7"], "even number of units"),
         (["--epochs", "0"], "`epochs` must be a number above 0"),
         (["--memory-shift", "8"], "`pixels` must be below the images' 8 pixels"),
+        (
+            ["--strategies", "none", "--memory-shift", "1"],
+            "`memory_shift` must be 0 without the strategy replay",
+        ),
+        (
+            ["--preset", "maps", "--algorithms", "sffa", "--memory-zoom", "0.1"],
+            "`memory_zoom` must be 0 unless inputs are images, got components",
+        ),
         (
             ["--memory-rotation", "181"],
             "`memory_rotation` must be a number at least 0 and",
@@ -202,6 +213,17 @@ def test_the_released_preset_does_what_the_released_code_does():
     assert options.recipe("bp", scenario).activation == "relu"
     waves = Options(preset="released_convolution").resolve().recipe("sffa", scenario).wave
     assert waves == (0.035, 0.35)
+
+
+def test_ffa_keeps_as_many_winners_as_sffa():
+    """Four of each half, also where they count in the goodness alone."""
+    options, scenario = Options(winners=4, hidden=(80,)).resolve(), Scenario("class", 5, 2)
+    for algorithm in ("sffa", "ffa"):
+        recipe = options.recipe(algorithm, scenario)
+        assert [layer.winners for layer in recipe.layers(algorithm, (8, 8))] == [4]
+    recipe = dataclasses.replace(recipe, ffa_winners=4, ffa_measure="sum_square", ffa_threshold=1.0)
+    unseen = dataclasses.replace(recipe, pass_winners_only=False, ffa_logit_scale=1.0)
+    assert unseen.rule("ffa").logit(jnp.arange(10.0)) == sum(x**2 for x in range(2, 10)) - 1
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from commands import programs_once, read, run_command
 
 GIVEN = ["--hidden", "8", "--epochs", "1", "--seeds", "3", "--batch-size", "64"]
-GIVEN += ["--algorithms", "sffa", "bp", "--parallel", "map"]
+GIVEN += ["--algorithms", "sffa", "bp", "--parallel", "map", "--save-networks"]
 
 
 def join(parts, out):
@@ -54,9 +54,10 @@ def test_the_parts_are_the_whole(parts):
     assert command.startswith("python -m experiments.compare --algorithms sffa bp --seeds 3")
     assert "--shard" not in command
     assert by_run(folder / "joined") == by_run(folder / "whole")
-    assert len(read(folder / "joined")) == 6
+    assert len(read(folder / "joined")) == len([*(folder / "joined" / "networks").iterdir()]) == 6
     # The experiment has nothing left to do but its report.
     again = run("--out", folder / "joined")
+    assert again.status == 0, again.err
     assert "epoch" not in again.out.partition("Algorithm")[0]
     assert (folder / "joined" / "report.html").exists()
 

@@ -71,6 +71,8 @@ def test_the_parts_are_one_folder_for_each_data_set():
     ]
     with pytest.raises(ValueError, match="must name rows of mnist: mnist_convolution, mnist_dense"):
         records.Options(dataset="mnist", only=("cifar10_dense",)).parts()
+    with pytest.raises(ValueError, match="include one that these rows train: .*, got bp"):
+        records.Options(only=("mnist_dense_similarity",), algorithms=("bp",)).parts()
     with pytest.raises(ValueError, match="`epochs` must be at least 1"):
         records.Options(epochs=0).parts()
     with pytest.raises(ValueError, match="`only` must name some of mnist_convolution"):

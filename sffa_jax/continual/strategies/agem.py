@@ -21,6 +21,13 @@ def project_on_one(gradient: Params, reference: Params) -> Params:
     return jax.tree.map(lambda g, r: g - back * r, gradient, reference)
 
 
+def project_modules(gradients: Modules, references: Modules, coupled: bool) -> Modules:
+    """Projects each module's gradient; those of coupled modules, which share a loss, as one."""
+    if coupled:
+        return project_on_one(gradients, references)
+    return tuple(map(project_on_one, gradients, references))
+
+
 def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
     """Projects each module's gradient by its mean gradient on samples of the buffer.
 
@@ -50,7 +57,7 @@ def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
     ) -> Modules:
         old = draw_batch(problem, buffer, key, draw, batch.task)
         references, _ = problem.gradient(modules, old)
-        return tuple(map(project_on_one, gradients, references))
+        return project_modules(gradients, references, problem.model.coupled)
 
     def after_task(
         problem: Problem, buffer: Buffer, key: Array, modules: Modules, task: Array

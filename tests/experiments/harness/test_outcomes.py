@@ -87,6 +87,13 @@ def test_a_continual_run_is_judged_by_each_task_after_it(scenario, after_each, s
     assert judged(run, DIGITS)["status"] == status
 
 
+def test_a_continual_run_is_judged_by_the_classes_of_its_tasks():
+    """Four of ten classes in two tasks: a guess between two classes is right half of the time."""
+    run = trained("sffa", 0, 0.5, scenario="domain", accuracy_matrix=[[0.51, None], [0.5, 0.51]])
+    assert judged(run, DIGITS)["status"] == "done"  # five classes in each of two tasks
+    assert judged(run | {"class_order": [0, 1, 2, 3]}, DIGITS)["status"] == "did not learn"
+
+
 def test_failures_are_named_in_every_table():
     lost = {"status": "did not learn"}
     records = [trained("sffa", s, 0.9 + s / 100) for s in range(5)]

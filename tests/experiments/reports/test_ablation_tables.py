@@ -42,6 +42,12 @@ def test_a_setting_that_diverged_is_named_and_has_no_effect():
     assert table[2] == ["learning rate", "- (diverged in 5 of 5 runs)", "-", "-"]
 
 
+def test_a_part_of_the_grid_without_its_path():
+    """A job array's part may hold only settings that undo a change; it has its accuracy alone."""
+    part = [record for record in RECORDS if record["setting"].startswith(WITHOUT)]
+    assert ablation_tables.effects_table(part, "sffa")[1][2:] == ["-", "-"]
+
+
 def test_the_section_has_a_table_and_a_line_for_each_algorithm(tmp_path):
     options = {"algorithms": ["sffa"], "start": "released", "end": "best", "dataset": "mnist"}
     results = Results(tmp_path, {"experiment": "ablation", "options": options}, RECORDS, "x")

@@ -104,6 +104,9 @@ def test_the_conclusion_names_the_best_and_every_difference():
     )
     few = section_of(RECORDS[::5]).conclusion
     assert "10.00 points above FFA (not tested: 1 common seeds of at least 5)." in few
+    # Of the seeds that both have, the algorithm with the higher mean is the worse one.
+    one = [record("sffa", 0, 0.7), record("sffa", 1, 0.9), record("ffa", 0, 0.75)]
+    assert "80.00 %: 5.00 points below FFA on their common seeds" in section_of(one).conclusion
     diverged = record("bp", 0, None, validation_accuracy=None, layer_accuracies=None)
     assert (
         section_of([diverged]).conclusion == "No run on digits gave a test accuracy: all diverged."

@@ -15,7 +15,7 @@ def test_quartiles_and_failures_count_diverged_runs():
         robustness_tables.accuracies(records), [0.0, 0.85, 0.95, 0.96, 0.97]
     )
     row = robustness_tables.distribution_table(records, 0.9)[1]
-    assert row == ["FFA", "5", "0.00", "85.00", "95.00", "96.00", "97.00", "40.0 % of settings"]
+    assert row == ["FFA", "5", "0.00", "85.00", "95.00", "96.00", "97.00", "40.0 % of runs"]
 
 
 GRID = [
@@ -58,13 +58,15 @@ def test_activations_stand_apart():
 
 
 def test_the_figure_sorts_settings_and_names_the_median(tmp_path):
-    options = {"failed_below": 0.6, "dataset": "mnist"}
+    options = {"failed_below": 0.6, "dataset": "mnist", "seeds": 2, "selection": "last"}
     section = robustness_tables.section(Results(tmp_path, {"options": options}, GRID))
     assert [row[-1] for row in section.tables["Distribution over the grid"]] == [
         "Below 60 %",
-        "50.0 % of settings",
-        "50.0 % of settings",
+        "50.0 % of runs",
+        "50.0 % of runs",
     ]
+    assert section.lead.startswith("2 runs, with different seeds, of each setting of the grid")
+    assert "the last epoch" in section.lead
     axes = section.pictures[0].draw().axes[0]
     ffa, sffa = axes.lines[:2]
     assert ffa.get_ydata() == pytest.approx([50, 70])

@@ -170,6 +170,7 @@ CASES: dict[str, Callable[[Options], Parts]] = {
     "networks": networks.parts,
     "winners": lambda options: {"": partial(kernels.measure_winners, options.repeats)},
     "sparse": lambda options: {"": partial(kernels.measure_sparse, options.repeats)},
+    "labels": lambda options: {"": partial(kernels.measure_labels, options.repeats)},
     "convolution": lambda options: convolution.parts(options.repeats),
     "precision": lambda options: {"": partial(measure_precision, options)},
     "linear": lambda options: {"": partial(measure_linear, options)},

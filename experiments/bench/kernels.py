@@ -1,12 +1,20 @@
-"""Times single operations: thresholds of winners, and products of sparse activity."""
+"""Times single operations: winners, products of sparse activity, gradients with all labels."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from experiments.bench.timing import Timed, compiled, timed_records
-from sffa_jax.core import winners
+from sffa_jax.core import goodness, winners
+from sffa_jax.core.layer import Layer, activity, init_layer
+from sffa_jax.core.overlays import Part
+
+LABEL_WIDTHS = (1400, 4000)
+STEPS = 4
+"""Updates in the timed loop."""
 
 
 def measure_winners(repeats: int) -> list[dict[str, Any]]:
@@ -72,4 +80,44 @@ def measure_sparse(repeats: int) -> list[dict[str, Any]]:
         Timed({"case": "sparse", "algorithm": name}, compiled(*call)[0], {})
         for name, call in calls.items()
     ]
+    return timed_records(programs, repeats)
+
+
+def measure_labels(repeats: int) -> list[dict[str, Any]]:
+    """Times updates of SFFA's layer with all labels: this library's, and the same formula in JAX.
+
+    In both, all labels share the image's product; they differ in how gradients are computed.
+    """
+    image, code = (
+        jax.random.normal(jax.random.key(i), shape)
+        for i, shape in ((0, (256, 784)), (1, (10, 100)))
+    )
+    inputs = (Part("image", image, "sample"), Part("code", code, "class"))
+
+    def plain(params: Any) -> jax.Array:
+        kernels = params["kernels"]
+        h = jax.nn.relu((image @ kernels["image"])[:, None] + (code @ kernels["code"])[None])
+        positive, negative = (jnp.sum(jnp.square(half), -1) for half in jnp.split(h, 2, axis=-1))
+        return 6 * (jnp.log(positive + 1) - jnp.log(negative + 1))
+
+    def ours(layer: Layer, params: Any) -> jax.Array:
+        return goodness.polar_ratio(activity(layer, params, inputs), logit_scale=6.0, eps=1.0)
+
+    def updates(logits: Any, params: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return -jnp.mean(jax.nn.log_softmax(logits(params))[:, 0])
+
+        def step(params: Any, _: None) -> tuple[Any, None]:
+            return jax.tree.map(lambda p, g: p - 1e-3 * g, params, jax.grad(loss)(params)), None
+
+        return jax.lax.scan(step, params, None, length=STEPS)[0]
+
+    programs = []
+    for width in LABEL_WIDTHS:
+        layer = Layer(nn.Dense(width, use_bias=False))
+        params, _ = init_layer(layer, jax.random.key(2), inputs)
+        for method, logits in (("plain JAX", plain), ("this library", partial(ours, layer))):
+            program = compiled(partial(updates, logits), params)[0]
+            names = {"case": "labels", "algorithm": f"{width} units, {method}"}
+            programs.append(Timed(names, program, {}))
     return timed_records(programs, repeats)

@@ -12,8 +12,8 @@ from experiments.config.sizes import MOST_LAYERS
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
 CASE_NAMES = (
-    *("networks", "winners", "sparse", "convolution", "precision", "linear", "sweep", "memory"),
-    *("pipeline", "photographs"),
+    *("networks", "winners", "sparse", "labels", "convolution", "precision", "linear", "sweep"),
+    *("memory", "pipeline", "photographs"),
 )
 
 
@@ -22,9 +22,9 @@ class Options:
     """Time training, scoring and sweeps, and measure their memory."""
 
     cases: tuple[str, ...] = CASE_NAMES[:-1]
-    """Cases to measure: networks (an epoch, scoring, compiling), winners, sparse, convolution,
-    precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes host
-    devices), photographs (six convolutions; if named: minutes on a CPU)."""
+    """Cases to measure: networks (an epoch, scoring, compiling), winners, sparse, labels,
+    convolution, precision, linear, sweep, memory, pipeline (needs several devices; XLA_FLAGS makes
+    host devices), photographs (six convolutions; if named: minutes on a CPU)."""
     networks: tuple[str, ...] = ("1x1400", "2x1400", "4x2000")
     """Networks, as depth x width."""
     winners: int = 15

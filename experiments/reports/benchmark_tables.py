@@ -109,6 +109,9 @@ def operation_and_method(record: Record) -> tuple[str, str] | None:
         operation, _, method = algorithm.partition(", ")
         sizes = "1024x1400 activity of which 30 active, 1400x1400 weights"
         return f"{operation}, {sizes}", method
+    if record["case"] == "labels":
+        operation, _, method = algorithm.rpartition(", ")
+        return f"four updates in a loop, 256 images, all ten labels, {operation}", method
     if record["case"] == "convolution":
         operation, _, method = algorithm.rpartition(", ")
         images = record.get("batch_size", 128)
@@ -119,8 +122,8 @@ def operation_and_method(record: Record) -> tuple[str, str] | None:
 
 
 def kernels_table(records: Records) -> Table:
-    """Makes a row for each method of an operation (winners, sparse products, convolutions,
-    precision): milliseconds."""
+    """Makes a row for each method of an operation (winners, sparse products, all labels,
+    convolutions, precision): milliseconds."""
     table = [["Operation", "Method", "Milliseconds", "Time / fastest"]]
     operations: dict[str, list[tuple[str, float]]] = {}
     for record in records:

@@ -4,7 +4,7 @@ from commands import read, run_command
 from html_pages import parse
 
 from experiments import benchmark
-from experiments.bench import cases
+from experiments.bench import cases, kernels
 from experiments.harness.experiment import execute
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement
@@ -48,6 +48,13 @@ def test_the_command_measures_and_resumes(tmp_path, monkeypatch):
     assert again.status == 0, again.err
     assert "measuring" not in again.out
     assert read(tmp_path) == records
+
+
+def test_updates_with_all_labels_are_timed_in_turn(monkeypatch):
+    monkeypatch.setattr(kernels, "LABEL_WIDTHS", (8,))
+    records = kernels.measure_labels(1)
+    assert [r["algorithm"] for r in records] == ["8 units, plain JAX", "8 units, this library"]
+    assert len({len(r["seconds"]) for r in records}) == 1
 
 
 @pytest.mark.parametrize(

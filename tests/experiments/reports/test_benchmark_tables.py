@@ -48,12 +48,16 @@ def test_kernels_are_compared_with_the_fastest():
     records = [
         record("sparse", "product, dense", [0.002]),
         record("sparse", "product, gathered", [0.006]),
+        record("labels", "8 units, plain JAX", [0.003]),
+        record("labels", "8 units, this library", [0.002]),
         record("precision", "sffa", [1.0], precision="bfloat16"),
     ]
     _, *rows = benchmark_tables.kernels_table(records)
     assert [row[1:] for row in rows] == [
         ["dense", "2", "1.00"],
         ["gathered", "6", "3.00"],
+        ["plain JAX", "3", "1.50"],
+        ["this library", "2", "1.00"],
         ["bfloat16", "1e+03", "1.00"],
     ]
 

@@ -148,6 +148,15 @@ def test_saved_and_loaded_it_predicts_and_learns_on_the_same(kind, parameters, i
         assert copy.loss_curve_ == model.loss_curve_
 
 
+def test_the_weights_of_classes_that_are_numbers_are_saved(iris, tmp_path):
+    X, y = iris
+    weights = dict.fromkeys(np.unique(y), 2.0)  # its keys are NumPy's numbers
+    small(SFFAClassifier, max_iter=1, class_weight=weights).fit(X, y).save(tmp_path / "model")
+    copy = SFFAClassifier.load(tmp_path / "model")
+    assert copy.class_weight == weights
+    copy.partial_fit(X, y)
+
+
 def test_files_that_are_none_of_ours_are_rejected(iris, tmp_path):
     X, y = iris
     model = small(SFFAClassifier, max_iter=1).fit(X, y)

@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from small_estimators import BOTH, assert_same, digits, iris, small
 
 from sffa_jax.sklearn import SFFAClassifier
-from sffa_jax.sklearn.batches import draw_batches, total_weights
+from sffa_jax.sklearn.batches import draw_batches, keep_balanced, total_weights
 from sffa_jax.sklearn.programs import score_rows, train_pass
 
 __all__ = ["digits", "iris"]
@@ -166,3 +166,9 @@ def test_a_stream_of_new_classes_compiles_once(digits):
         if label == 2:  # from the second call on, weights are arrays of the host
             programs = train_pass._cache_size(), score_rows._cache_size()
     assert (train_pass._cache_size(), score_rows._cache_size()) == programs
+
+
+def test_no_class_of_a_full_buffer_is_favored():
+    """Four slots for three classes: the fourth goes to the sample with the highest priority."""
+    class_index, priority = np.repeat([0, 1, 2], 2), np.array([0.9, 0.1, 0.8, 0.2, 0.7, 0.3])
+    assert sorted(keep_balanced(class_index, priority, slots=4)) == [0, 2, 4, 5]

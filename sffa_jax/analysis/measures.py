@@ -77,10 +77,11 @@ def _scalars_and_kinds(
 ) -> tuple[dict[str, Array], tuple[Array, Array]]:
     """Returns measures of one layer's logits, and the logits of true and of wrong labels."""
     right, wrong = precision.right_and_wrong(logits, labels)
-    # As many wrong as true labels; otherwise calibration would be that of a rare event.
-    some = wrong[:: logits.shape[-1] - 1][: len(right)]
-    probabilities = jax.nn.sigmoid(jnp.concatenate([right, some]))
-    diagram = precision.reliability(probabilities, jnp.arange(len(probabilities)) < len(right))
+    probabilities = jax.nn.sigmoid(jnp.concatenate([right, wrong]))
+    is_right = jnp.arange(len(probabilities)) < len(right)
+    # Wrong labels weigh as much as true ones; otherwise calibration would be that of a rare event.
+    weights = jnp.where(is_right, 1.0, 1 / (logits.shape[-1] - 1))
+    diagram = precision.reliability(probabilities, is_right, weights=weights)
     scalars = {
         "auroc": precision.auroc(right, wrong),
         "calibration_error": precision.calibration_error(diagram),

@@ -33,25 +33,32 @@ class Reliability(NamedTuple):
 
 
 def reliability(
-    probabilities: Float[Array, " cases"], outcomes: Bool[Array, " cases"], *, bins: int = 15
+    probabilities: Float[Array, " cases"],
+    outcomes: Bool[Array, " cases"],
+    *,
+    weights: Float[Array, " cases"] | None = None,
+    bins: int = 15,
 ) -> Reliability:
     """Sorts cases by probability into bins of equal width over [0, 1].
+
+    Args:
+      probabilities: forecast of each case.
+      outcomes: whether it came true.
+      weights: of the cases; None: all weigh the same.
+      bins: number of bins.
 
     Raises:
       ValueError: for no bins.
     """
     check_integer("reliability", "bins", bins, 1)
     bin_of = jnp.clip((probabilities * bins).astype(jnp.int32), 0, bins - 1)
+    of_case = jnp.ones(probabilities.shape, jnp.float32) if weights is None else weights
     counts, sums, true = (
-        jax.ops.segment_sum(values, bin_of, bins)
-        for values in (
-            jnp.ones(probabilities.shape, jnp.float32),
-            probabilities.astype(jnp.float32),
-            outcomes.astype(jnp.float32),
-        )
+        jax.ops.segment_sum(values.astype(jnp.float32), bin_of, bins)
+        for values in (of_case, of_case * probabilities, of_case * outcomes)
     )
-    filled = jnp.maximum(counts, 1)
-    return Reliability(sums / filled, true / filled, counts / probabilities.shape[0])
+    filled = jnp.where(counts > 0, counts, 1)
+    return Reliability(sums / filled, true / filled, counts / jnp.sum(of_case))
 
 
 def calibration_error(diagram: Reliability) -> Float[Array, ""]:

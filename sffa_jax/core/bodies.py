@@ -81,7 +81,9 @@ def linen_body(module: nn.Module) -> Body:
             mutable=list(collections),
             **arguments(train),
         )
-        return out, dict(new) or ()
+        # Under x64, the statistics of float64 activity would change the type of the state.
+        kept = jax.tree.map(lambda old, leaf: leaf.astype(old.dtype), collections, dict(new))
+        return out, kept or ()
 
     return Body(init, apply, bool(flags), type(module).__name__)
 

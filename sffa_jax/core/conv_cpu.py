@@ -3,7 +3,8 @@
 Inside a `scan`, XLA's CPU backend computes both gradients of a convolution by plain loops, up to
 tens of times slower than matrix products (docs/performance.md). On CPU, this module computes the
 kernel's by one matrix product per kernel row, and the input's, which only backprop needs, by a
-forward convolution with the turned kernel. Other backends use XLA's gradients.
+forward convolution with the turned kernel. Other backends use XLA's gradients. JAX has no
+forward-mode derivative (`jax.jvp`, `jax.jacfwd`) of a function with a gradient of its own.
 """
 
 from collections.abc import Sequence

@@ -154,9 +154,10 @@ def _measure_halves_jvp(
     measure: Measure, unit_axes: int, primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     (h,), axes = primals, tuple(range(-unit_axes, 0))
-    _, change = jax.jvp(jnp.square, primals, tangents)
     is_positive = jnp.arange(h.shape[-1]) < h.shape[-1] // 2
     units = math.prod(h.shape[-unit_axes:]) // 2 if measure is _mean_square else 1
-    positive = jnp.where(is_positive, change, 0).sum(axes) / units
-    negative = jnp.where(is_positive, 0, change).sum(axes) / units
+    # Divided before the sum, which could be too large for float16.
+    change = jax.jvp(jnp.square, primals, tangents)[1] / units
+    positive = jnp.where(is_positive, change, 0).sum(axes)
+    negative = jnp.where(is_positive, 0, change).sum(axes)
     return _measure_halves(measure, h, unit_axes), (positive, negative)

@@ -339,8 +339,12 @@ def _sum_of_products(
         assert isinstance(product, jax.Array)
         product = product.astype(value.dtype)
         products.append(_per_candidate(product, part, candidates))
-    samples = max(product.shape[0] for product in products)
-    products = [p if len(p) == samples else _for_each_sample(p, samples) for p in products]
+    by_class = [part.per == "class" and candidates is None for part in inputs]
+    rows = [p.shape[0] for p, shared in zip(products, by_class, strict=True) if not shared]
+    products = [
+        _for_each_sample(p, rows[0]) if shared and rows else p
+        for p, shared in zip(products, by_class, strict=True)
+    ]
     pre = sum(products[1:], start=products[0])
     if "bias" in params:
         pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))

@@ -36,8 +36,9 @@ def uniform(
     check_integer("uniform", "num_classes", num_classes, 2)
     # A scaled uniform number: `randint` computes two remainders per draw, which is slow under vmap.
     u = jax.random.uniform(key, labels.shape)
-    shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(labels.dtype), num_classes - 2)
-    return jnp.stack([labels, (labels + shift) % num_classes], axis=-1)
+    shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(jnp.int32), num_classes - 2)
+    wrong = (labels.astype(jnp.int32) + shift) % num_classes  # int8 would overflow
+    return jnp.stack([labels, wrong.astype(labels.dtype)], axis=-1)
 
 
 def hard(

@@ -232,4 +232,9 @@ def _stack(where: str, argument: str, parts: np.ndarray) -> np.ndarray:
         rule, advice = "have elements of one shape", "Resize the images first."
         raise reject(where, argument, rule, f"shapes {shapes[0]} and {shapes[1]}", advice)
     stacked = np.asarray(elements)
+    if stacked.dtype.kind in "US":  # NumPy would write a missing text as "nan"
+        missing = sum(isinstance(e, float) and e != e for e in elements)
+        if missing:
+            advice = "Fill or drop missing values."
+            raise reject(where, argument, "have no missing value", f"{missing} NaN", advice)
     return stacked.reshape(parts.shape + stacked.shape[1:])

@@ -22,7 +22,8 @@ def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarra
       Two sorted arrays of indices; together they hold every index once.
 
     Raises:
-      TypeError, ValueError: if the fraction is not in (0, 1) or the seed is no integer >= 0.
+      TypeError, ValueError: if the fraction is not in (0, 1), the seed is no integer >= 0, or the
+        labels are no row of labels.
       DataError: if a class has fewer than two samples.
 
     >>> kept, held_out = stratified_split(np.array([0, 0, 0, 0, 1, 1]), 0.5, seed=0)
@@ -34,6 +35,10 @@ def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarra
         advice = "0.1 holds out a tenth of every class."
         raise reject("stratified_split", "fraction", "lie between 0 and 1", repr(fraction), advice)
     labels = to_array(labels, where="stratified_split", argument="labels")
+    if labels.ndim != 1:
+        advice = "Of one-hot rows, take the argmax."
+        rule = "have one label for each sample"
+        raise reject("stratified_split", "labels", rule, f"shape {labels.shape}", advice)
     rng = np.random.default_rng(seed)
     held_out = []
     for label in np.unique(labels):

@@ -282,7 +282,10 @@ def train_streamed_epoch(
 
 def evaluation_batches(learner: Learner, samples: StreamedSamples) -> Iterator[Samples]:
     """Yields a split in order, in batches as large as `evaluate` scores at a time."""
-    for order in in_order(len(samples), chunk_size(len(samples), learner.num_classes)):
+    chunk = chunk_size(len(samples), learner.num_classes)
+    if samples.mesh is not None:
+        chunk = max(chunk // samples.mesh.size, 1) * samples.mesh.size
+    for order in in_order(len(samples), chunk):
         yield from samples.batches(order)
 
 
@@ -315,9 +318,15 @@ def fit_streamed(
     """Trains from disk; returns the result of `fit` for the same samples in memory.
 
     Raises:
-      ValueError: if a batch is larger than the training split.
+      ValueError: if a batch is larger than the training split, or if the devices cannot share the
+        validation split evenly.
       DataError: if a record is damaged.
     """
+    devices = 1 if validation.mesh is None else validation.mesh.size
+    if len(validation) % devices:
+        advice = f"Leave out {len(validation) % devices} of them."
+        rule = f"have a multiple of {devices} samples, one for each device"
+        raise reject("fit_streamed", "validation", rule, len(validation), advice)
     progress, history = start_streamed(learner, key, training), []
     for _ in range(schedule.epochs):
         progress, loss = train_streamed_epoch(learner, schedule, progress, training)

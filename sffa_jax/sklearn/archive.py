@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def write(estimator: Any, path: Path | str) -> None:
     }
     head = {
         "estimator": [type(estimator).__name__, FORMAT],
-        "parameters": estimator.get_params(deep=False),
+        # JSON has only strings as keys; the keys of a `class_weight` are classes.
+        "parameters": {
+            name: [*value.items()] if isinstance(value, Mapping) else value
+            for name, value in estimator.get_params(deep=False).items()
+        },
         "fitted": {name: value for name, value in fitted.items() if name not in arrays},
     }
     arrays |= {f"leaf {i:05d}": leaf for i, leaf in enumerate(leaves)}
@@ -71,6 +76,8 @@ def read(kind: type, path: Path | str) -> tuple[dict[str, Any], dict[str, Any], 
     parameters = head["parameters"]
     if isinstance(parameters["hidden_layer_sizes"], list):
         parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+    if isinstance(parameters.get("class_weight"), list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
     leaves = [arrays.pop(name) for name in sorted(arrays) if name.startswith("leaf ")]
     if "feature_names_in_" in arrays:
         arrays["feature_names_in_"] = arrays["feature_names_in_"].astype(object)

@@ -63,7 +63,8 @@ def keep_balanced(
     """
     order = np.lexsort((-priority, class_index))
     rank = np.arange(len(order)) - np.searchsorted(class_index[order], class_index[order])
-    return order[np.argsort(rank, kind="stable")][:slots]
+    # By priority among equals; otherwise the last slots would go to the first classes.
+    return order[np.lexsort((-priority[order], rank))][:slots]
 
 
 def draw_batches(

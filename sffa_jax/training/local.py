@@ -22,7 +22,6 @@ from sffa_jax.core.network import (
     hidden_activities,
     init_network,
     layer_scores,
-    predict_labels,
 )
 from sffa_jax.core.overlays import Overlay, Part, parts
 from sffa_jax.training.adversarial import perturb
@@ -287,7 +286,8 @@ def local_learner(
     )
 
     def latents(state: LocalState, x: Array) -> list[Array]:
-        labels = predict_labels(network, state.params, x)
+        # Not `predict_labels`: a layer that has not started has no vote.
+        labels = jnp.argmax(jnp.sum(scores(state, x)[network.scored], axis=0), axis=-1)
         return hidden_activities(network, state.params, x, labels)
 
     return Learner(

@@ -250,6 +250,9 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
                 "load", "learner", f"be given, since {header['undescribed']} is not described", None
             )
         learner = build(header["learner"])(optimizer=optax.identity())
+    elif not _may_be(learner, header["learner"]):
+        advice = "Leave it out to build the saved one."
+        raise reject("load", "learner", "be built like the saved one", "another", advice)
     state = _restore_state(learner, header["num_features"], arrays)
     scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     pixels = header.get("pixels", True)
@@ -280,6 +283,16 @@ def _is_key(leaf: Any) -> bool:
 def _plain(leaf: Any) -> Any:
     """Converts random keys to integers."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _may_be(learner: Learner, description: Any) -> bool:
+    """Whether a learner may be the described one: false if it is certainly another one."""
+    if description is None or learner.build is None:
+        return True
+    try:
+        return json.loads(json.dumps(describe(learner.build))) == description
+    except Undescribed:
+        return True
 
 
 def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.ndarray]) -> State:

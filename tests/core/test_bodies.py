@@ -57,6 +57,19 @@ def test_linen_statistics_are_those_of_all_rows_and_dropout_draws_from_the_key()
     np.testing.assert_allclose(scoring, rows.reshape(6, 3, 4) / np.sqrt(1 + 1e-5), rtol=1e-4)
 
 
+def test_statistics_keep_their_type_when_the_activity_is_wider():
+    """Under x64, overlays are drawn in float64."""
+    with jax.enable_x64(True):
+        inputs = tuple(part._replace(value=part.value.astype(float)) for part in INPUTS)
+        (layer,) = dense_layers([4], normalization="batch")
+        params, state = init_layer(layer, jax.random.key(3), inputs)
+        h, new = training_activity(layer, params, state, inputs, None, layer.key(KEY, 0))
+        assert h.dtype == jnp.float64
+        assert jax.tree.map(lambda leaf: leaf.dtype, new) == jax.tree.map(
+            lambda leaf: leaf.dtype, state
+        )
+
+
 def test_a_normalization_after_a_factored_product_is_that_of_the_sum():
     (layer,) = dense_layers([4], activation=identity, normalization="batch")
     params, h, new, _, _ = jax.jit(partial(passes, layer, INPUTS))()

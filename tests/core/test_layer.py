@@ -85,6 +85,12 @@ def test_factored_equals_plain(name, candidates):
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
+def test_no_sample_has_no_activity():
+    layer, overlay = Layer(nn.Dense(6)), OVERLAYS["gaussian"]
+    params = initialized(layer, overlays.parts(overlay, X))
+    assert activity_of(layer, params, overlays.parts(overlay, X[:0])).shape == (0, 4, 6)
+
+
 def test_the_kernel_is_initialized_as_if_it_were_not_factored():
     layer = dense_layers([6])[0]
     params, _ = init_layer(layer, jax.random.key(2), overlays.parts(OVERLAYS["pattern"], X))

@@ -150,6 +150,7 @@ def test_labels(labels):
         ([0.0, np.nan], "be whole numbers, got 1 NaN or infinite values"),
         (pd.Series([0, pd.NA], dtype="Int64"), "got 1 NaN|missing values"),
         ([0, None], "Fill or drop missing values"),
+        (np.array(["a", np.nan], object), "have no missing value, got 1 NaN"),
         ([0.5, 1.0], "be whole numbers, got 0.5"),
         ([True, False], "be integers, got booleans"),
         (["a", "b"], "got text. `np.unique.* `sffa_jax.sklearn` accepts any labels"),

@@ -143,6 +143,17 @@ def test_batches_spread_over_devices(records):
     assert_same(spread, fitted("sffa"))
 
 
+def test_a_validation_split_that_the_devices_cannot_share(records):
+    """It is refused before an epoch is trained."""
+    mesh = Mesh(jax.devices()[:2], "batch")
+    kept, held = (
+        streaming.make_streamed_samples(records, indices, **SCALE, mesh=mesh)
+        for indices in (KEPT, HELD[: len(HELD) // 2 * 2 - 1])
+    )
+    with pytest.raises(ValueError, match="`validation` must have a multiple of 2 samples.*Leave"):
+        streaming.fit_streamed(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), kept, held)
+
+
 PROGRAM = """
 import sys, jax, numpy as np, optax
 process, address = int(sys.argv[1]), sys.argv[2]

@@ -18,7 +18,7 @@ from sffa_jax.core import class_units, network, overlays
 from sffa_jax.core.architectures import conv_layers, dense_layers
 from sffa_jax.core.layer import Layer
 from sffa_jax.core.negatives import NEGATIVES
-from sffa_jax.core.network import next_input
+from sffa_jax.core.network import hidden_activities, next_input, predict_labels
 from sffa_jax.core.overlays import parts
 from sffa_jax.core.rules import with_class_units
 from sffa_jax.training import local
@@ -369,6 +369,17 @@ def with_state():
     net = stateful()
     scores = local.local_learner(net, ADAM).scores
     return net, started(net, ADAM), jax.jit(scores)
+
+
+def test_latents_contain_the_predicted_label_while_layers_have_not_started():
+    net, state, _ = with_state()
+    learner = local.local_learner(net, ADAM, update_order=greedy(100))
+    assert learner.latents is not None
+    labels = jnp.argmax(jnp.sum(learner.scores(state, X)[net.scored], axis=0), axis=-1)
+    expected = hidden_activities(net, state.params, X, labels)
+    assert np.any(labels != predict_labels(net, state.params, X)), "the example must differ"
+    for found, of_layer in zip(learner.latents(state, X), expected, strict=True):
+        np.testing.assert_allclose(found, of_layer, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("order", ["sequential", greedy(1)])

@@ -156,6 +156,14 @@ def test_functions_of_ones_own_need_the_learner(tmp_path):
         load(tmp_path / "network", learner=LEARNERS["ffa"]())
 
 
+def test_another_learner_of_the_same_shapes_is_refused(tmp_path):
+    learner = dense(sffa(), overlays.corner_one_hot())
+    save(tmp_path / "network", learner, trained(learner), SAMPLES)
+    assert load(tmp_path / "network", learner=learner).predict(IMAGES).shape == (12,)
+    with pytest.raises(ValueError, match="`learner` must be built like the saved one, got another"):
+        load(tmp_path / "network", learner=dense(ffa(), overlays.corner_one_hot()))
+
+
 def changed(path, change):
     """The file at `path` with another header."""
     with np.load(path) as file:

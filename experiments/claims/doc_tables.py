@@ -201,8 +201,8 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
     """Returns the function that makes one table of the benchmark's report, by its title there."""
 
     def table(runs: Sequence[Results]) -> list[list[str]]:
-        (run,) = runs
-        return benchmark_tables.tables(benchmark_tables.finished_records(run.records))[title]
+        records = [r for run in runs for r in benchmark_tables.finished_records(run.records)]
+        return benchmark_tables.tables(records)[title]
 
     return table
 

@@ -172,3 +172,20 @@ def test_no_class_of_a_full_buffer_is_favored():
     """Four slots for three classes: the fourth goes to the sample with the highest priority."""
     class_index, priority = np.repeat([0, 1, 2], 2), np.array([0.9, 0.1, 0.8, 0.2, 0.7, 0.3])
     assert sorted(keep_balanced(class_index, priority, slots=4)) == [0, 2, 4, 5]
+
+
+def test_other_layer_sizes_need_a_new_fit(iris):
+    X, y = iris
+    model = small(SFFAClassifier, max_iter=1, warm_start=True).fit(X, y)
+    expected = model.predict(X)
+    sizes = model.hidden_layer_sizes
+    model.set_params(hidden_layer_sizes=(8, 8, 8))
+    for call in (model.predict, model.transform):
+        with pytest.raises(ValueError, match="as when the estimator was fitted, got .8, 8, 8."):
+            call(X)
+    with pytest.raises(ValueError, match="fit with warm_start=False"):
+        model.partial_fit(X, y)
+    model.set_params(hidden_layer_sizes=sizes)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    model.set_params(hidden_layer_sizes=(8, 8, 8), warm_start=False).fit(X, y)
+    assert model.transform(X).shape == (150, 24)

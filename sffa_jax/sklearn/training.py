@@ -169,6 +169,8 @@ class Trainable(BaseEstimator):
         rng, rng_held = (np.random.default_rng([self.seed_, self.n_iter_, *n]) for n in ((), (1,)))
         held = hold_out(rng_held, class_index, self.validation_fraction)
         train = X[~held], class_index[~held], None if weights is None else weights[~held]
+        if not first:
+            self._check_widths()
         layers: Layers = self._initial_layers() if first else vars(self)["layers_"]
         passes = self.partial_iter if partial else self.max_iter
         validation = None
@@ -318,9 +320,20 @@ class Trainable(BaseEstimator):
         scores = np.concatenate(chunks)[: len(x)]
         return scores[:, : len(self.seen_classes_)] if part == 0 else scores
 
+    def _check_widths(self) -> None:
+        """Raise ValueError if `hidden_layer_sizes` was changed after the layers were made."""
+        kernels = [next(iter(layer.params["kernels"].values())) for layer in self.layers_]
+        fitted = tuple(kernel.shape[-1] for kernel in kernels)
+        given = self._design().hidden
+        if given != fitted:
+            advice = "To train layers of other sizes, fit with warm_start=False."
+            rule = f"be {fitted}, as when the estimator was fitted"
+            raise reject(type(self).__name__, "hidden_layer_sizes", rule, given, advice)
+
     def _evaluate(self, X: Any, part: int) -> Float[np.ndarray, "samples _"]:
         """Return one of the results of `score_rows` for the rows of a caller."""
         check_is_fitted(self)
+        self._check_widths()
         X = unwrap(type(self).__name__, "X", X)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return self._scores(self.layers_, self._standardize(X), part)

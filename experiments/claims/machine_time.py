@@ -15,7 +15,6 @@ TWO_CORE_RUNS = {
     "compare/released_fashion_mnist": "compare/released_mnist_2_cores",
     "compare/mnist": "compare/mnist_2_cores",
     "compare/fashion_mnist": "compare/mnist_2_cores",
-    "compare/best_mnist": "compare/best_mnist_2_cores",
     "compare/best_fashion_mnist": "compare/best_fashion_mnist_2_cores",
     **{
         f"compare/polar_ffa_{data}_{activation}": "compare/polar_ffa_2_cores"

@@ -21,7 +21,6 @@ if __name__ == "__main__":
 import numpy as np
 from rich.console import Console
 
-from experiments.config.continual_methods import memory_augmentation
 from experiments.harness.continual_records import chosen_numbers, record_of
 from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
@@ -42,7 +41,6 @@ def make_plan(options: Options) -> Plan:
     settings = grid(options)
     for setting in settings:
         check_setting(options, setting, loaded)
-    memory_augmentation(options, loaded.shape)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         console = Console()

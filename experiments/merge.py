@@ -21,9 +21,6 @@ from experiments.config.cli import answer_usage
 from experiments.config.options import RUNTIME_OPTIONS
 from sffa_jax.checks import reject
 
-NETWORKS = "networks"
-"""The folder of saved networks inside a results folder."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -133,8 +130,9 @@ def main(options: Options) -> None:
             if not folder.is_done(**dict(zip(IDENTITY, run, strict=True)))
         ]
         for part in parts:
-            if (part.path / NETWORKS).is_dir():
-                shutil.copytree(part.path / NETWORKS, options.out / NETWORKS, dirs_exist_ok=True)
+            networks = part.path / "networks"
+            if networks.is_dir():
+                shutil.copytree(networks, options.out / "networks", dirs_exist_ok=True)
         folder.append(*new)
     print(f"{len(parts)} parts, {len(records)} runs: {options.out / 'results.jsonl'}")
     command = first.get("command", f"python -m experiments.{first['experiment']}")

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from experiments.bench.convolution import STEPS
 from experiments.bench.timing import Timed, compiled, timed_records
 from sffa_jax.core import goodness, winners
 from sffa_jax.core.layer import Layer, activity, init_layer
 from sffa_jax.core.overlays import Part
 
 LABEL_WIDTHS = (1400, 4000)
-STEPS = 4
-"""Updates in the timed loop."""
 
 
 def measure_winners(repeats: int) -> list[dict[str, Any]]:

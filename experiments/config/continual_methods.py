@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sffa_jax
 from sffa_jax import continual, training
-from sffa_jax.checks import check_range, reject
 
 if TYPE_CHECKING:
     import jax
@@ -144,37 +143,17 @@ def _class_subspaces(setup: Setup) -> Strategy:
     )
 
 
-def memory_augmentation(options: Any, shape: Sequence[int], background: Any = 0.0) -> Any:
-    """What the options do to buffered images; None: nothing.
-
-    Raises:
-      ValueError: for a number out of range, without replay, or for inputs that are no images.
-    """
-    given = [
-        name
-        for name in ("memory_shift", "memory_rotation", "memory_zoom")
-        if getattr(options, name)
-    ]
-    for name in given:
-        if "replay" not in options.strategies:
-            raise reject("options", name, "be 0 without the strategy replay", options.strategies)
-        if options.inputs != "images":
-            raise reject("options", name, "be 0 unless inputs are images", options.inputs)
-    for name, most in (("memory_rotation", 180), ("memory_zoom", 1)):
-        check_range("options", name, getattr(options, name), at_least=0, at_most=most)
-    steps = []
+def _replay(setup: Setup) -> Strategy:
+    options, moves = setup.options, []
     if options.memory_rotation or options.memory_zoom:
         turned = options.memory_rotation, options.memory_zoom
-        steps.append(training.augment.affine(shape, *turned, background))
+        moves.append(training.augment.affine(setup.shape, *turned, setup.background))
     if options.memory_shift:
-        steps.append(training.augment.shift(shape, options.memory_shift, background))
-    return steps[0] if len(steps) == 1 else training.augment.chain(steps)
-
-
-def _replay(setup: Setup) -> Strategy:
-    moved = memory_augmentation(setup.options, setup.shape, setup.background)
-    buffer = BUFFERS[setup.options.buffer]
-    return continual.strategies.replay(slots=setup.options.memory, augment=moved, **buffer)
+        moves.append(training.augment.shift(setup.shape, options.memory_shift, setup.background))
+    # One move keeps the key that it had before there were others.
+    moved = moves[0] if len(moves) == 1 else training.augment.chain(moves)
+    buffer = BUFFERS[options.buffer]
+    return continual.strategies.replay(slots=options.memory, augment=moved, **buffer)
 
 
 def _slda(setup: Setup) -> Strategy:

@@ -188,6 +188,7 @@ class Options(shared.Common):
         resolved = dataclasses.replace(self, **filled)
         if resolved.winners is not None:
             check_integer("options", "winners", resolved.winners, 1)
+        resolved._check_memory_moves()
         check_choice("options", "coupling", resolved.coupling, continual.model.COUPLINGS)
         check_choice("options", "buffer", resolved.buffer, BUFFERS)
         check_integer("options", "memory", resolved.memory, 1)
@@ -222,6 +223,16 @@ class Options(shared.Common):
                 "'bp'",
                 "These strategies need local losses.",
             )
+
+    def _check_memory_moves(self) -> None:
+        """Raises ValueError for moves of buffered images that nothing uses, or out of range."""
+        for name in ("memory_shift", "memory_rotation", "memory_zoom"):
+            if getattr(self, name) and "replay" not in self.strategies:
+                raise reject("options", name, "be 0 without the strategy replay", self.strategies)
+            if getattr(self, name) and self.inputs != "images":
+                raise reject("options", name, "be 0 unless inputs are images", self.inputs)
+        for name, most in (("memory_rotation", 180), ("memory_zoom", 1)):
+            check_range("options", name, getattr(self, name), at_least=0, at_most=most)
 
     def given_strengths(self) -> dict[str, float]:
         """Returns the strengths of `--strength` by strategy.

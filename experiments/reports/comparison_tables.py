@@ -136,9 +136,9 @@ def conclusion(records: Records) -> str:
             continue
         other = test.second if test.first == best else test.first
         ahead = 100 * test.difference.mean * (1 if test.first == best else -1)
-        points = f"{abs(ahead):.2f} points above {ALGORITHM_NAMES[other]}"
-        if ahead < 0:  # the other algorithm has fewer seeds
-            points = f"{-ahead:.2f} points below {ALGORITHM_NAMES[other]} on their common seeds"
+        # With other seeds, the algorithm with the higher mean may be the worse one on common seeds.
+        side, seeds = ("above", "") if ahead >= 0 else ("below", " on their common seeds")
+        points = f"{abs(ahead):.2f} points {side} {ALGORITHM_NAMES[other]}{seeds}"
         reason = test.cell
         if test.p is not None:
             verdict = {"level": ", level", "undecided": ", not significant"}

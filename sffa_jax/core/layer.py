@@ -324,6 +324,7 @@ def _sum_of_products(
     """
     assert isinstance(layer.body, nn.Module)
     linear = layer.body.clone(use_bias=False)
+    batch = [part.value.shape[0] for part in inputs if part.per != "class"]
     products = []
     for part in inputs:
         kernel, value = params["kernels"][part.name], part.value
@@ -338,13 +339,10 @@ def _sum_of_products(
         product = linear.apply({"params": {"kernel": kernel}}, value)
         assert isinstance(product, jax.Array)
         product = product.astype(value.dtype)
-        products.append(_per_candidate(product, part, candidates))
-    by_class = [part.per == "class" and candidates is None for part in inputs]
-    rows = [p.shape[0] for p, shared in zip(products, by_class, strict=True) if not shared]
-    products = [
-        _for_each_sample(p, rows[0]) if shared and rows else p
-        for p, shared in zip(products, by_class, strict=True)
-    ]
+        product = _per_candidate(product, part, candidates)
+        if part.per == "class" and candidates is None and batch:
+            product = _for_each_sample(product, batch[0])
+        products.append(product)
     pre = sum(products[1:], start=products[0])
     if "bias" in params:
         pre = pre + jnp.expand_dims(params["bias"], tuple(range(pre.ndim - 1)))

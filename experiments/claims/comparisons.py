@@ -85,6 +85,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
     table = [["Data, hidden units", "Seeds", "FFA", "SFFA", "Backprop", "Two cores", "Command"]]
     for run in runs:
         algorithms = ("ffa", "sffa", "bp")
+        about = "" if machine_time.is_measured(run) else "≈ "
         if run.experiment == "compare":
             name, options = network_of(run), flags_of(run)
             values = [accuracies(run, algorithm) for algorithm in algorithms]
@@ -106,7 +107,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
                 f"[{name}](results/{name_of(run)})",
                 str(max(map(len, values))),
                 *map(intervals.plus_minus, values),
-                "-" if minutes is None else duration(minutes),
+                "-" if minutes is None else about + duration(minutes),
                 code([f"python -m experiments.{run.experiment}", *options]),
             ]
         )

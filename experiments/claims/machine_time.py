@@ -50,7 +50,7 @@ def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
     recorded_seeds = len({run["seed"] for run in runs})
     if results.experiment == "robustness":
         seeds = recorded_seeds
-    if results.config["device"]["platform"] == "cpu":
+    if is_measured(results):
         return sum(run["train_seconds"] for run in runs) / 60 * seeds / recorded_seeds
     if folder not in TWO_CORE_RUNS or not (root / TWO_CORE_RUNS[folder] / "config.json").exists():
         return None
@@ -61,6 +61,11 @@ def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
         for name in algorithms
     )
     return float(seconds_per_epoch) * runs[0]["epochs"] * seeds / 60
+
+
+def is_measured(results: Results) -> bool:
+    """Whether the runs were made on a CPU, so that their times are no estimates."""
+    return results.config["device"]["platform"] == "cpu"
 
 
 def format_minutes(minutes: float) -> str:
@@ -85,7 +90,7 @@ def table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list[str]
             continue
         seconds = [run["train_seconds"] for run in runs]
         device = results.config["device"]
-        measured = device["platform"] == "cpu"
+        measured = is_measured(results)
         minutes = two_core_minutes(root, folder, seeds)
         total += minutes or 0.0
         rows.append(

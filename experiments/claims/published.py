@@ -230,7 +230,7 @@ ELSEWHERE = (
         "class_subspaces",
     ),
     _elsewhere(
-        "SplitMNIST, no buffer: generative classifier (ours: readout of forward-only maps)",
+        "SplitMNIST, no buffer: generative classifier (ours: streaming LDA of k-means maps)",
         THREE_TYPES,
         "sffa",
         93.0,

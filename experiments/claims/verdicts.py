@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.claims.published import CLAIMS, Claim, Selection
+from experiments.config.continual_methods import METHODS
 from experiments.harness.outcomes import DIVERGED
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
@@ -134,14 +135,22 @@ def classification_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]
     return rows
 
 
+def _by(claim: Claim) -> str:
+    """Names what trained our runs: closed forms are no result of an algorithm."""
+    _, fields = claim.best or ("", {})
+    strategy = fields.get("strategy")
+    if strategy is not None and not METHODS[strategy].trained:
+        return "closed form"
+    return ALGORITHM_NAMES[claim.algorithm]
+
+
 def elsewhere_table(claims: Sequence[Claim], ours: Ours) -> list[list[str]]:
     """Makes a row for each number of another publication."""
     rows = [["What", "Published in", "Published", "Ours", "By", "Verdict"]]
     for claim in claims:
         _, best = ours(claim)
         published = [claim.task, claim.origin, published_number(claim)]
-        name = ALGORITHM_NAMES[claim.algorithm]
-        rows.append([*published, our_number(claim, best), name, verdicts(claim, best, [])])
+        rows.append([*published, our_number(claim, best), _by(claim), verdicts(claim, best, [])])
     return rows
 
 

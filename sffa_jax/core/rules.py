@@ -180,15 +180,17 @@ def make_rule(
 
 def ffa(
     *,
-    threshold: float | Array = 2.0,
-    logit_scale: float | Array = 1.0,
+    threshold: float | Array = 0.3,
+    logit_scale: float | Array = 20.0,
     measure: str | Measure = "mean_square",
     **options: Unpack[RuleOptions],
 ) -> LocalRule:
     """The Forward-Forward Algorithm: a sample is positive if its energy exceeds a threshold.
 
+    The defaults were chosen on held-out images of MNIST.
+
     Args:
-      threshold: theta > 0, in units of the measure.
+      threshold: theta > 0, in units of the measure; often 2 in published code.
       logit_scale: tau > 0; 1 in the paper.
       measure: of the activity, one of `goodness.MEASURES` or a function.
       options: see `make_rule`.
@@ -210,12 +212,14 @@ def ffa(
 
 def sffa(
     *,
-    logit_scale: float | Array = 1.0,
-    eps: float | Array = 1e-9,
+    logit_scale: float | Array = 6.0,
+    eps: float | Array = 1.0,
     measure: str | Measure = "sum_square",
     **options: Unpack[RuleOptions],
 ) -> LocalRule:
     """The Symmetric Forward-Forward Algorithm: positive neurons are active for positive samples.
+
+    The defaults were chosen on held-out images of MNIST.
 
     Args:
       logit_scale: tau > 0; 1 in the paper.

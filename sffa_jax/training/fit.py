@@ -243,6 +243,7 @@ def fit(
     train: Samples,
     validation: Samples | None = None,
     *,
+    state: State | None = None,
     callback: Callable[[Array, EpochInfo], None] | None = None,
     select: str | None = None,
 ) -> FitResult:
@@ -255,6 +256,8 @@ def fit(
       train: the training split.
       validation: its accuracy is measured after each epoch; None: no measurement. Never pass the
         test split.
+      state: from which training continues, with its optimizers' states, e.g. `saved.state` or
+        `result.state`; None: the key draws new weights.
       callback: called on the host after each epoch with the number of completed epochs and the
         epoch's `EpochInfo`; under `jax.vmap`, once per run.
       select: the state to return: "best" (highest validation accuracy, the earliest of equals) or
@@ -262,8 +265,8 @@ def fit(
 
     Raises:
       ValueError: if a batch is larger than the training split, numbers of classes differ, labels
-        are out of range (unseen under `jax.jit`: `make_samples` checks them), `select` is unknown,
-        or it is "best" without a validation split.
+        are out of range (unseen under `jax.jit`: `make_samples` checks them), `state` is that of
+        another learner, `select` is unknown, or it is "best" without a validation split.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -298,6 +301,21 @@ def fit(
 
     # Also outside of `jit`, one program draws the weights; one for each operation takes seconds.
     first = jax.jit(partial(start, learner), inline=True)(key, train)
+    if state is not None:
+        _check_state(state, first.state)
+        first = first.replace(state=state, best=state)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
-    state = progress.best if select == "best" else progress.state
-    return FitResult(state, history, progress)
+    return FitResult(progress.best if select == "best" else progress.state, history, progress)
+
+
+def _check_state(state: State, expected: State) -> None:
+    """Checks that a state has the structure, shapes and dtypes of the learner's own states."""
+
+    def described(tree: State) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [(x.shape, x.dtype) for x in jax.eval_shape(lambda: leaves)]
+
+    if described(state) != described(expected):
+        rule = "have the structure, shapes and dtypes of this learner's states"
+        advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`."
+        raise reject("fit", "state", rule, "the state of another network or optimizer", advice)

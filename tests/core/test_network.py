@@ -59,7 +59,8 @@ def oracle_scores(rule_name, params, x):
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"), [("ffa", ffa(threshold=0.5, logit_scale=2.0)), ("sffa", sffa(eps=1e-3))]
+    ("name", "rule"),
+    [("ffa", ffa(threshold=0.5, logit_scale=2.0)), ("sffa", sffa(logit_scale=1.0, eps=1e-3))],
 )
 def test_label_scores_match_numpy(name, rule):
     net = build(rule)
@@ -119,7 +120,7 @@ def skipping_scores(params, x):
 
 
 def test_input_skip_matches_numpy():
-    net = build(sffa(eps=1e-3), hidden=(8, 6, 4), input_skip=True)
+    net = build(sffa(logit_scale=1.0, eps=1e-3), hidden=(8, 6, 4), input_skip=True)
     params = init_network(net, jax.random.key(1), X)
     assert {k.shape for k in params.layers[0]["kernels"].values()} == {(12, 8), (5, 8)}
     upper = sum(k.shape[0] for k in params.layers[1]["kernels"].values())

@@ -1,4 +1,4 @@
-from functools import cache
+from functools import cache, partial
 
 import chex
 import jax
@@ -21,6 +21,7 @@ from sffa_jax import (
 from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 from sffa_jax.scale.sweep import seed_keys
+from sffa_jax.training import saved
 from sffa_jax.training.evaluate import accuracy_of, accuracy_of_ranges, evaluate, score_samples
 from sffa_jax.training.fit import start, train_epoch
 from sffa_jax.training.learner import Learner
@@ -194,6 +195,26 @@ def test_the_last_state_without_a_validation_split():
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="`select` must be 'last' without a validation split"):
         fit(learner, schedule, key, SAMPLES, select="best")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_training_continues_from_a_state(name, tmp_path):
+    learner, schedule, key = LEARNERS[name], Schedule(2, 20), jax.random.key(4)
+    first = fit(learner, schedule, jax.random.key(3), SAMPLES)
+    saved.save(tmp_path / "network", learner, first.state, SAMPLES)
+    state = saved.load(tmp_path / "network", learner=learner).state
+    continued = jax.jit(lambda key: fit(learner, schedule, key, SAMPLES, state=state))(key)
+    # The same epochs by hand, from the weights and the moments of the optimizer.
+    progress = start(learner, key, SAMPLES).replace(state=first.state, best=first.state)
+    for _ in range(2):
+        progress, _ = jax.jit(partial(train_epoch, learner, schedule))(progress, SAMPLES)
+    chex.assert_trees_all_close(continued.state, progress.state, rtol=1e-5)
+    other = LEARNERS["bp" if name == "sffa" else "sffa"]
+    with pytest.raises(ValueError, match="`state` must have the structure, shapes and dtypes of"):
+        fit(other, schedule, key, SAMPLES, state=state)
+    without_optimizer = saved.load(tmp_path / "network").state
+    with pytest.raises(ValueError, match=r"Pass `result.state` of `fit`, or `load\(path, learner"):
+        fit(learner, schedule, key, SAMPLES, state=without_optimizer)
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -9,20 +9,17 @@ import numpy as np
 from experiments.harness.results import Results, load_results
 
 TWO_CORE_RUNS = {
-    "compare/paper_mnist": "compare/released_mnist_2_cores",
-    "compare/paper_fashion_mnist": "compare/released_mnist_2_cores",
-    "compare/released_mnist": "compare/released_mnist_2_cores",
-    "compare/released_fashion_mnist": "compare/released_mnist_2_cores",
+    "compare/paper_mnist": "compare/released_mnist",
+    "compare/paper_fashion_mnist": "compare/released_mnist",
     "compare/mnist": "compare/mnist_2_cores",
     "compare/fashion_mnist": "compare/mnist_2_cores",
-    "compare/best_fashion_mnist": "compare/best_fashion_mnist_2_cores",
     **{
         f"compare/polar_ffa_{data}_{activation}": "compare/polar_ffa_2_cores"
         for data in ("mnist", "fashion_mnist")
         for activation in ("relu", "sigmoid", "tanh")
     },
 }
-"""For runs made on an accelerator: short runs of the same networks and sizes on two cores."""
+"""For runs made on an accelerator: runs of networks of the same size on two cores."""
 
 
 def timed_runs(results: Results) -> list[dict[str, Any]]:

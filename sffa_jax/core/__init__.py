@@ -16,26 +16,34 @@ if TYPE_CHECKING:
         architectures,
         bodies,
         class_units,
+        conv_cpu,
         goodness,
         image_layout,
+        layer,
         losses,
         negatives,
+        network,
         overlays,
         rules,
         second_terms,
+        winners,
     )
 
 __all__ = [
     "architectures",
     "bodies",
     "class_units",
+    "conv_cpu",
     "goodness",
     "image_layout",
+    "layer",
     "losses",
     "negatives",
+    "network",
     "overlays",
     "rules",
     "second_terms",
+    "winners",
 ]
 
 __getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -186,7 +186,9 @@ def equinox_body(make: Callable[[Array], Any]) -> Body:
         # Equinox refuses a state that was used before; a copy was not.
         constants, of_module = jax.tree.map(lambda leaf: leaf, state)
         module = eqx.nn.inference_mode(eqx.combine(params, constants, static), not train)
-        keys = None if key is None or not takes_key else jax.random.split(key, len(x))
+        keys = None
+        if key is not None and takes_key:  # the layer's own dropout folds 1
+            keys = jax.random.split(jax.random.fold_in(key, 0), len(x))
 
         def one(x: Array, key: Array | None) -> tuple[Any, Any]:
             keyword = {} if key is None else {"key": key}

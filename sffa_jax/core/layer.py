@@ -176,9 +176,12 @@ def init_layer(
         )
     inputs = _body_inputs(layer, inputs)
     row = jax.eval_shape(lambda: join(inputs, None)[0, 0])
-    body_params, state = init_body(name, as_body(layer.body), key, row)
     if not is_affine(layer.body):
+        # Other bodies may split the key, whose parts are those that `fold_in` gives.
+        own = jax.random.fold_in(key, 0)
+        body_params, state = init_body(name, as_body(layer.body), own, row)
         return {"body": body_params}, state
+    body_params, state = init_body(name, as_body(layer.body), key, row)
     sizes = {part.name: part.value.shape[-1] for part in inputs}
     edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
     kernels = dict(zip(sizes, jnp.split(body_params["kernel"], edges, axis=-2), strict=True))
@@ -272,7 +275,8 @@ def _forward(
     else:
         h = _pooled(layer, layer.activation(pre))
     if layer.winners is not None:
-        h = keep_winners(h, layer.winners, h.ndim - 2)
+        simple = is_affine(layer.body) and layer.normalization is None
+        h = keep_winners(h, layer.winners, h.ndim - 2, simple=simple)
     # Maps keep the type of the products: reading and writing them takes most of the time.
     dtype = getattr(layer.body, "dtype", None) if layer.grid is not None else None
     return h if dtype is None else h.astype(dtype), state

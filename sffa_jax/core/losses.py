@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from sffa_jax.checks import check_range, reject
+from sffa_jax.checks import check_range, reject, reject_type
 
 Loss = Callable[..., Array]
 """(logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch]."""
@@ -21,12 +21,23 @@ Loss = Callable[..., Array]
 def _check_shapes(where: str, logits: Array, targets: Array) -> None:
     if logits.shape != targets.shape:
         raise reject(where, "targets", f"have the shape of `logits` {logits.shape}", targets.shape)
+    _check_bool(where, targets)
+
+
+def _check_bool(where: str, targets: Array) -> None:
+    if targets.dtype != jnp.bool_:
+        raise reject_type(where, "targets", "be bool", targets.dtype, "Compare: `targets == 1`.")
 
 
 def _negative_weights(targets: Array, allowed: Array | None) -> Array:
     """Weight of each candidate in a mean over the allowed wrong candidates."""
     wrong = ~targets if allowed is None else ~targets & allowed
     return wrong / jnp.maximum(jnp.sum(wrong, axis=-1, keepdims=True), 1)
+
+
+def _weighted_sum(losses: Array, weights: Array) -> Array:
+    """Sum over candidates; a loss without weight may be infinite."""
+    return jnp.sum(jnp.where(weights > 0, losses * weights, 0.0), axis=-1)
 
 
 def binary_cross_entropy(
@@ -47,6 +58,7 @@ def binary_cross_entropy(
       Loss in nats, >= 0; log 2 if all logits are 0.
 
     Raises:
+      TypeError: for targets that are not bool.
       ValueError: if the shapes differ.
 
     Reference: Hinton 2022, arXiv:2212.13345, equation 1, with one negative; Terres-Escudero et
@@ -58,7 +70,7 @@ def binary_cross_entropy(
     _check_shapes("binary_cross_entropy", logits, targets)
     losses = jax.nn.softplus(jnp.where(targets, -logits, logits))
     weights = jnp.where(targets, 1.0, _negative_weights(targets, allowed))
-    return 0.5 * jnp.sum(losses * weights, axis=-1)
+    return 0.5 * _weighted_sum(losses, weights)
 
 
 def softmax_cross_entropy(
@@ -83,6 +95,7 @@ def softmax_cross_entropy(
       Loss in nats, >= 0; log(candidates) if all logits are equal.
 
     Raises:
+      TypeError: for targets that are not bool.
       ValueError: if the shapes differ, or for a fraction outside [0, 1].
 
     >>> softmax_cross_entropy(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
@@ -115,6 +128,7 @@ def symba(
       `softmax_cross_entropy`.
 
     Raises:
+      TypeError: for targets that are not bool.
       ValueError: if the shapes differ.
 
     Reference: Lee & Song 2023, arXiv:2303.08418, equation 4; its scale alpha is the rule's
@@ -126,7 +140,7 @@ def symba(
     _check_shapes("symba", logits, targets)
     positive = jnp.sum(jnp.where(targets, logits, 0.0), axis=-1, keepdims=True)
     losses = jax.nn.softplus(logits - positive)
-    return jnp.sum(losses * _negative_weights(targets, allowed), axis=-1)
+    return _weighted_sum(losses, _negative_weights(targets, allowed))
 
 
 def activity_factor(
@@ -147,6 +161,7 @@ def activity_factor(
       the positive and of the negative samples, averaged over units and samples.
 
     Raises:
+      TypeError: for targets that are not bool.
       ValueError: for a rate that is not positive.
 
     Reference: released SFFA code, rate 10.
@@ -155,6 +170,7 @@ def activity_factor(
     Array(2., dtype=float32)
     """
     check_range("activity_factor", "rate", rate, above=0)
+    _check_bool("activity_factor", targets)
     mean = jnp.mean(h.reshape(*h.shape[:2], -1), axis=-1)
     kinds = (targets, ~targets)
     total = sum(jnp.sum(jnp.where(kind, mean, 0.0)) / jnp.sum(kind) for kind in kinds)

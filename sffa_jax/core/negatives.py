@@ -37,8 +37,8 @@ def uniform(
     # A scaled uniform number: `randint` computes two remainders per draw, which is slow under vmap.
     u = jax.random.uniform(key, labels.shape)
     shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(jnp.int32), num_classes - 2)
-    wrong = (labels.astype(jnp.int32) + shift) % num_classes  # int8 would overflow
-    return jnp.stack([labels, wrong.astype(labels.dtype)], axis=-1)
+    labels = labels.astype(jnp.int32)  # int8 would overflow
+    return jnp.stack([labels, (labels + shift) % num_classes], axis=-1)
 
 
 def hard(
@@ -58,7 +58,7 @@ def hard(
     check_integer("hard", "num_classes", num_classes, 2)
     wrong = jnp.arange(num_classes)[None] != labels[:, None]
     drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
-    return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
+    return jnp.stack([labels.astype(jnp.int32), drawn.astype(jnp.int32)], axis=-1)
 
 
 def every(

@@ -145,13 +145,36 @@ def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
     return jnp.where(h < threshold, 0.0, h)
 
 
-def keep_winners(h: Float[Array, "*samples units"], k: int, unit_axes: int = 1) -> Array:
+def _in_memory(h: Array) -> Array:
+    """Returns its argument as one array in memory.
+
+    XLA computes cheap functions again for each use, and may then round them in another way: the
+    k-th largest value would not be among the values that are compared with it.
+    """
+
+    def by_loop(h: Array) -> Array:
+        # XLA's CPU backend ignores barriers, but a loop that may change its array keeps it.
+        def body(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            i, h = state
+            return i + 1, jnp.where(i == 0, h, -h)
+
+        passes = 1 + jnp.isnan(h.reshape(-1)[0]).astype(jnp.int32)
+        return jax.lax.while_loop(lambda state: state[0] < passes, body, (jnp.int32(0), h))[1]
+
+    return jax.lax.platform_dependent(h, cpu=by_loop, default=jax.lax.optimization_barrier)
+
+
+def keep_winners(
+    h: Float[Array, "*samples units"], k: int, unit_axes: int = 1, *, simple: bool = True
+) -> Array:
     """Applies `keep_largest` to each half of the units.
 
     Args:
       h: activity, >= 0.
       k: number of winners in each half (positive and negative neurons).
       unit_axes: number of last axes of `h` that contain units: 3 for maps [h, w, c].
+      simple: whether `h` is a product and an activation, which XLA rounds alike each time; False
+        (after a normalization) takes a copy.
 
     Raises:
       ValueError: if k is below 1 or above half of the units, or the units are odd.
@@ -171,11 +194,14 @@ def keep_winners(h: Float[Array, "*samples units"], k: int, unit_axes: int = 1) 
         )
     samples = h.shape[:-unit_axes]
     # Places, halves, units; only the search for the threshold needs each half in one row.
-    by_place = h.reshape(*samples, -1, 2, h.shape[-1] // 2)
+    compared = jax.lax.stop_gradient(h)
+    if not simple and h.size:
+        compared = _in_memory(compared)
+    by_place = compared.reshape(*samples, -1, 2, h.shape[-1] // 2)
     rows = jnp.moveaxis(by_place, -2, -3).reshape(*samples, 2, units // 2)
-    threshold = kth_largest(jax.lax.stop_gradient(rows), k)
-    kept = jnp.where(by_place < jnp.expand_dims(threshold, -3), 0.0, by_place)
-    return kept.reshape(h.shape)
+    threshold = kth_largest(rows, k)
+    lost = by_place < jnp.expand_dims(threshold, -3)
+    return jnp.where(lost.reshape(h.shape), 0.0, h)
 
 
 def measure_of_winners(measure: str | Measure, k: int) -> Measure:

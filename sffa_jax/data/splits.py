@@ -41,8 +41,10 @@ def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarra
         raise reject("stratified_split", "labels", rule, f"shape {labels.shape}", advice)
     rng = np.random.default_rng(seed)
     held_out = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    classes, numbers = np.unique(labels, return_inverse=True)
+    by_class = np.argsort(numbers, kind="stable")
+    of_class = np.split(by_class, np.cumsum(np.bincount(numbers))[:-1]) if len(classes) else []
+    for label, members in zip(classes, of_class, strict=True):
         if len(members) < 2:
             raise DataError(
                 f"stratified_split: class {label} must have at least 2 samples, got {len(members)}."

@@ -5,8 +5,28 @@ from typing import TYPE_CHECKING
 from sffa_jax._lazy import lazy
 
 if TYPE_CHECKING:
-    from sffa_jax.scale import limits, mesh, placement, sweep
+    from sffa_jax.scale import (
+        checkpoints,
+        limits,
+        mesh,
+        pipeline,
+        placement,
+        processes,
+        resumable,
+        streaming,
+        sweep,
+    )
 
-__all__ = ["limits", "mesh", "placement", "sweep"]
+__all__ = [
+    "checkpoints",
+    "limits",
+    "mesh",
+    "pipeline",
+    "placement",
+    "processes",
+    "resumable",
+    "streaming",
+    "sweep",
+]
 
 __getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

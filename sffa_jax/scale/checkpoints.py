@@ -56,6 +56,11 @@ def _storable(tree: PyTree) -> dict[str, Any]:
     return {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}
 
 
+def _as_json(info: Mapping[str, Any]) -> str:
+    """An `info` as it is written; read back, tuples are lists and keys are strings."""
+    return json.dumps(json.loads(json.dumps(info)), sort_keys=True)
+
+
 def _describe(tree: PyTree) -> list[str]:
     """Path, type and shape of every leaf."""
     return [
@@ -274,10 +279,12 @@ class Checkpoints:
     def _newest(self, info: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]] | None:
         """Number and manifest of the newest intact checkpoint that was saved with `info`."""
 
+        wanted = None if info is None else _as_json(info)
+
         def find() -> tuple[int, dict[str, Any]] | None:
             for step in reversed(self.steps()):
                 manifest = read_manifest(self.folder / str(step))
-                if manifest is not None and info in (None, manifest["info"]):
+                if manifest is not None and wanted in (None, _as_json(manifest["info"])):
                     return step, manifest
             return None
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from sffa_jax.checks import check_integer, check_range
+from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.scale.checkpoints import Checkpoints, PyTree
 from sffa_jax.scale.processes import all_reduce_max
 
@@ -111,7 +111,7 @@ def run_resumable(
     Raises:
       Interrupted: after a signal, see `graceful_interrupts`; the carry is saved.
       ValueError: for a negative number of steps, a negative interval, an interval of zero steps, or
-        a checkpoint with another structure.
+        a checkpoint with another structure or more steps.
 
     >>> import jax.numpy as jnp
     >>> run_resumable(lambda: jnp.float32(1), lambda number, carry: 2 * carry, 5).tolist()
@@ -127,6 +127,9 @@ def run_resumable(
         checkpoint = checkpoints.latest(structure, dict(info or {}))
         if checkpoint is not None:
             number, carry = checkpoint.step, checkpoint.tree
+            if number > num_steps:
+                rule = f"be at least {number}, the steps of the checkpoint"
+                raise reject("run_resumable", "num_steps", rule, num_steps)
         else:
             checkpoints.clear()
     carry = init() if carry is None else carry

@@ -1,7 +1,6 @@
 """Save and load an estimator as one NumPy archive, without pickle."""
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from sffa_jax.checks import reject
+from sffa_jax.training.saved import write_file
 
 FORMAT = 3
 """Version of the files that `write` makes."""
@@ -44,13 +44,9 @@ def write(estimator: Any, path: Path | str) -> None:
         "fitted": {name: value for name, value in fitted.items() if name not in arrays},
     }
     arrays |= {f"leaf {i:05d}": leaf for i, leaf in enumerate(leaves)}
-    final = Path(path)
-    temporary = final.with_name(f".{final.name}.new")
-    with temporary.open("wb") as file:
-        # Parameter searches set NumPy scalars, which JSON does not support.
-        text = json.dumps(head, default=lambda value: value.tolist())
-        np.savez(file, head=np.array(text), **arrays)
-    os.replace(temporary, final)
+    # Parameter searches set NumPy scalars, which JSON does not support.
+    text = json.dumps(head, default=lambda value: value.tolist())
+    write_file(path, lambda file: np.savez(file, head=np.array(text), **arrays))
 
 
 def read(kind: type, path: Path | str) -> tuple[dict[str, Any], dict[str, Any], list[np.ndarray]]:

@@ -11,8 +11,36 @@ from typing import TYPE_CHECKING
 from sffa_jax._lazy import lazy
 
 if TYPE_CHECKING:
-    from sffa_jax.training import augment, averages
+    from sffa_jax.training import (
+        adversarial,
+        augment,
+        averages,
+        backprop,
+        descriptions,
+        evaluate,
+        fit,
+        learner,
+        local,
+        samples,
+        saved,
+        sharding,
+        update_order,
+    )
 
-__all__ = ["augment", "averages"]
+__all__ = [
+    "adversarial",
+    "augment",
+    "averages",
+    "backprop",
+    "descriptions",
+    "evaluate",
+    "fit",
+    "learner",
+    "local",
+    "samples",
+    "saved",
+    "sharding",
+    "update_order",
+]
 
 __getattr__, __dir__ = lazy(__name__, dict.fromkeys(__all__, ()))

@@ -10,10 +10,10 @@ from sffa_jax.checks import check_range
 
 
 def perturb(
-    losses: Callable[[Float[Array, "batch features"]], Float[Array, " batch"]],
-    x: Float[Array, "batch features"],
+    losses: Callable[[Float[Array, "batch *input"]], Float[Array, " batch"]],
+    x: Float[Array, "batch *input"],
     size: float | Array,
-) -> Float[Array, "batch features"]:
+) -> Float[Array, "batch *input"]:
     """Moves each sample by `size` along the gradient of its loss.
 
     Args:
@@ -32,5 +32,6 @@ def perturb(
     """
     check_range("perturb", "size", size, at_least=0)
     gradient = jax.grad(lambda x: jnp.sum(losses(x)))(x)
-    length = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=-1, keepdims=True))
+    axes = tuple(range(1, x.ndim))
+    length = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=axes, keepdims=True))
     return jax.lax.stop_gradient(x + size * gradient / jnp.maximum(length, 1e-12))

@@ -64,7 +64,7 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
 
     def init(key: Array, x: Array) -> AveragedState:
         state = learner.init(key, x)
-        return AveragedState(state, _evaluated(state), jnp.int32(0))
+        return AveragedState(state, jax.tree.map(_wide, _evaluated(state)), jnp.int32(0))
 
     def step(state: AveragedState, key: Array, x: Array, labels: Array) -> tuple[Any, Array]:
         new, losses = learner.step(state.state, key, x, labels)
@@ -74,17 +74,21 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
         def mean(old: Array, now: Array) -> Array:
             if not jnp.issubdtype(now.dtype, jnp.floating):
                 return now
-            return old + (1 - rate).astype(now.dtype) * (now - old)
+            return old + (1 - rate).astype(old.dtype) * (now.astype(old.dtype) - old)
 
         average = jax.tree.map(mean, state.average, _evaluated(new))
         return AveragedState(new, average, count), losses
 
+    def averages(state: AveragedState) -> State:
+        weights = _evaluated(state.state)
+        return jax.tree.map(lambda mean, now: mean.astype(now.dtype), state.average, weights)
+
     def scores(state: AveragedState, x: Array) -> Array:
-        return learner.scores(state.average, x)
+        return learner.scores(averages(state), x)
 
     def latents(state: AveragedState, x: Array) -> list[Array]:
         assert learner.latents is not None
-        return learner.latents(state.average, x)
+        return learner.latents(averages(state), x)
 
     return learner._replace(
         init=init,
@@ -97,6 +101,12 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
 
 def _build(build: Any, decay: float | Array, **changes: Any) -> Learner:
     return averaged(build(**changes), decay)
+
+
+def _wide(leaf: Array) -> Array:
+    """A float of 16 bits as float32: it would lose the small steps of an average."""
+    short = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
+    return leaf.astype(jnp.float32) if short else leaf
 
 
 def _evaluated(state: State) -> State:

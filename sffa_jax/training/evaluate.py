@@ -63,12 +63,14 @@ def _score(
     learner: Learner, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:
     chunk = chunk_size(images.shape[0], learner.num_classes)
-    return _score_chunks(learner, chunk, state, images, samples)
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((state, images, samples)))
+    # Within a program, the learner may contain traced numbers, which the cache must not keep.
+    score = _score_chunks.__wrapped__ if traced else _score_chunks
+    return score(learner, chunk, state, images, samples)
 
 
-# Compiled once for a learner, also where the caller compiles nothing; within the caller's program,
-# `inline` leaves no trace of it.
-@partial(jax.jit, static_argnums=(0, 1), inline=True)
+# Compiled once for a learner, also where the caller compiles nothing.
+@partial(jax.jit, static_argnums=(0, 1))
 def _score_chunks(
     learner: Learner, chunk: int, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:

@@ -128,7 +128,7 @@ def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
         state=state,
         epoch=jnp.int32(0),
         key=key_fit,
-        best=state,
+        best=jax.tree.map(jnp.copy, state),  # of its own, so that a caller can donate the run
         best_accuracy=jnp.float32(-1),
         best_epoch=jnp.int32(0),
         diverged_step=jnp.int32(-1),

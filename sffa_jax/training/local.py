@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_range, choose, reject
+from sffa_jax.checks import check_range, choose, reject, reject_type
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import activity, passed_on, training_activity
 from sffa_jax.core.negatives import NEGATIVES, Negatives, targets
@@ -179,11 +179,16 @@ def by_layer(network: Network, optimizer: Optimizers) -> tuple[optax.GradientTra
     """Returns one optimizer for each layer of a network.
 
     Raises:
+      TypeError: for anything else.
       ValueError: for a sequence of another length.
     """
     number = len(network.layers)
     if isinstance(optimizer, optax.GradientTransformation):
         return (optimizer,) * number
+    if not isinstance(optimizer, Sequence):
+        advice = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
+        kind = type(optimizer).__name__
+        raise reject_type("local_learner", "optimizer", "be an optax optimizer", kind, advice)
     if len(optimizer) != number:
         wanted = f"be one, or one for each of the {number} layers"
         raise reject("local_learner", "optimizer", wanted, len(optimizer))
@@ -216,6 +221,7 @@ def local_learner(
     activity of that same pass. `scores` uses running statistics and all units.
 
     Raises:
+      TypeError: for something that is no optimizer.
       ValueError: for an unknown name, a distance that is not positive, or a wrong number of
         optimizers.
 
@@ -251,7 +257,9 @@ def local_learner(
         def label_scores() -> Array:
             return jnp.sum(scores(state, x)[network.scored], axis=0)
 
-        candidates = choose_negatives(key, labels, network.num_classes, label_scores)
+        # A function of the user's may split its key, whose parts are those that `fold_in` gives.
+        own = key if choose_negatives in NEGATIVES.values() else jax.random.fold_in(key, 0)
+        candidates = choose_negatives(own, labels, network.num_classes, label_scores)
         is_target = targets(candidates, labels, network.num_classes)
         if adversarial is not None:
 

@@ -54,6 +54,8 @@ class Samples(struct.PyTreeNode):
         """
         where = "scaled_images"
         array = to_images(images, where=where)
+        if not array.size:
+            raise reject(where, "images", "contain at least one image", f"shape {array.shape}")
         rows = array.reshape(len(array), -1)
         if rows.shape[1:] != self.images.shape[1:]:
             rule = f"have {self.images.shape[1]} pixels each"
@@ -192,7 +194,8 @@ def pixel_scale(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation for flat rows: one value, or one per pixel or feature.
 
-    A deviation of 0 (a constant channel or feature) is replaced by 1.
+    A deviation of 0 (a constant channel or feature), or one so small that it has no float32, is
+    replaced by 1.
 
     Raises:
       TypeError: for a value that is not a number.
@@ -217,4 +220,5 @@ def pixel_scale(
         rows.append(
             np.ravel(numbers if not numbers.ndim else np.broadcast_to(numbers, image_shape))
         )
-    return rows[0].astype(np.float32), np.where(rows[1] > 0, rows[1], 1).astype(np.float32)
+    usable = rows[1] >= np.finfo(np.float32).tiny
+    return rows[0].astype(np.float32), np.where(usable, rows[1], 1).astype(np.float32)

@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
+from sffa_jax.data.arrays import to_images
 from sffa_jax.training.descriptions import Undescribed, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State
@@ -91,7 +92,14 @@ class Saved(NamedTuple):
         Raises:
           TypeError, ValueError: as in `predict`.
         """
-        return np.asarray(score_images(self.learner, self.state, self.scaled_images(images)))
+        array = to_images(images, where="scaled_images")
+        # Programs for a few numbers of images serve all: the first image fills up.
+        number = len(array)
+        size = 1 << (number - 1).bit_length() if number <= EVALUATION_CHUNK else number
+        if size > number > 0:
+            array = array[np.arange(size) % number]
+        scores = score_images(self.learner, self.state, self.scaled_images(array))
+        return np.asarray(scores)[:, :number]
 
     def latents(self, images: Any) -> list[Float[np.ndarray, "samples units"]]:
         """Returns the activity of each hidden layer under the predicted label.
@@ -137,8 +145,7 @@ class Saved(NamedTuple):
         write_file(path, lambda file: file.write(exported.serialize()))
 
     def _summed(self, images: Any) -> Float[Array, "samples classes"]:
-        scores = score_images(self.learner, self.state, self.scaled_images(images))
-        return jnp.sum(scores[self.learner.scored], axis=0)
+        return jnp.sum(self.scores(images)[self.learner.scored], axis=0)
 
 
 def save(
@@ -187,7 +194,7 @@ def save(
         "pixels": samples.images.dtype == jnp.uint8,
         "info": dict(info or {}),
     }
-    arrays = {f"state{name}": np.asarray(_plain(leaf)) for name, leaf in _leaves(state)}
+    arrays = {f"state{name}": _to_numpy(leaf) for name, leaf in _leaves(state)}
     arrays |= {"mean": np.asarray(samples.mean), "std": np.asarray(samples.std)}
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
@@ -249,7 +256,11 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
             raise reject(
                 "load", "learner", f"be given, since {header['undescribed']} is not described", None
             )
-        learner = build(header["learner"])(optimizer=optax.identity())
+        try:
+            learner = build(header["learner"])(optimizer=optax.identity())
+        except (AttributeError, KeyError, TypeError) as error:
+            rule = "contain an undamaged description of the network"
+            raise reject("load", "path", rule, repr(str(path))) from error
     elif not _may_be(learner, header["learner"]):
         advice = "Leave it out to build the saved one."
         raise reject("load", "learner", "be built like the saved one", "another", advice)
@@ -278,6 +289,12 @@ def _leaves(tree: State) -> list[tuple[str, Any]]:
 
 def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _to_numpy(leaf: Any) -> np.ndarray:
+    """Converts a leaf for a file; NumPy's files have no bfloat16, which float32 contains."""
+    plain = jnp.asarray(_plain(leaf))
+    return np.asarray(plain.astype(jnp.float32) if plain.dtype == jnp.bfloat16 else plain)
 
 
 def _plain(leaf: Any) -> Any:
@@ -319,5 +336,5 @@ def _restore(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Array:
         got = "no such array" if array is None else f"shape {array.shape}"
         raise reject("load", "learner", f"be the saved one, with {name} of shape {shape}", got)
     if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(array))
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     return jnp.asarray(array, like.dtype)

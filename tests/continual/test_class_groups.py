@@ -241,9 +241,13 @@ def test_usage_by_hand():
 
 
 def test_gating_needs_layers_that_learn_for_themselves():
-    network = end_to_end(dense_layers((8,)), 6)
-    with pytest.raises(ValueError, match="must have a module for each layer, got 1 layers in"):
-        run_all("class", network, strategies.usage_gating())
+    rule = "must have a module for each layer, got a network trained end to end"
+    for units in (8, 12):  # 12 is a multiple of the 6 classes
+        with pytest.raises(ValueError, match=rule):
+            run_all("class", end_to_end(dense_layers((units,)), 6), strategies.usage_gating())
+    heads = Network(dense_layers((12,)), rules.linear_head(), overlays.none(), 6)
+    with pytest.raises(ValueError, match=r"last axis is a layer's 12 units, got axes of \[6, 12\]"):
+        run_all("class", forward_only(heads), strategies.usage_gating())
 
 
 def test_an_optimizer_can_be_reset_with_every_task():

@@ -12,7 +12,7 @@ from flax import nnx
 from linen_bodies import Normalized
 from unchecked import no_shape_checks
 
-from sffa_jax.core import network, overlays, rules
+from sffa_jax.core import class_units, network, overlays, rules
 from sffa_jax.core.architectures import conv_layers, dense_layers
 from sffa_jax.core.bodies import Body, equinox_body, function_body, nnx_body
 from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
@@ -255,3 +255,17 @@ def test_bodies_without_modes(body):
     assert h.shape == (6, 3, 4)
     np.testing.assert_array_equal(h, scoring)
     assert not jax.tree.leaves(new)
+
+
+def test_a_body_that_splits_its_key_draws_other_numbers_than_class_units():
+    def init(key, row):
+        _, second = jax.random.split(key)
+        return {"w": jax.random.normal(second, (2, row.shape[-1], 6))}  # as many as class units
+
+    body = function_body(init, lambda params, x: x @ params["w"][0])
+    rule = rules.with_class_units(rules.sffa(), class_units.learned())
+    net = network.Network((Layer(body),), rule, overlays.none(), 3)
+    params = network.init_network(net, jax.random.key(0), jnp.ones((1, 3))).layers[0]
+    drawn, units = (np.ravel(x) for x in jax.tree.leaves(params))
+    assert drawn.shape == units.shape
+    assert abs(np.corrcoef(drawn, units)[0, 1]) < 0.9

@@ -6,6 +6,7 @@ import numpy as np
 import oracles
 import pytest
 from jax.test_util import check_grads
+from unchecked import no_shape_checks
 
 from sffa_jax.core import losses
 
@@ -120,3 +121,17 @@ def test_gradients_match_finite_differences(loss):
     with jax.enable_x64(True):
         z = jnp.asarray(np.float64(LOGITS))
         check_grads(jax.jit(loss), (z,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_targets_are_bool(name):
+    with pytest.raises(TypeError, match="`targets` must be bool, got int32"), no_shape_checks():
+        losses.LOSSES[name](jnp.zeros((1, 3)), jnp.array([[1, 0, 0]]))
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_candidate_that_takes_no_part_may_have_any_logit(name):
+    logits, targets = jnp.array([[1.0, jnp.inf, 0.0]]), jnp.array([[True, False, False]])
+    loss = losses.LOSSES[name](logits, targets, jnp.array([[True, False, True]]))
+    expected = losses.LOSSES[name](logits[:, ::2], targets[:, ::2])
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)

@@ -43,3 +43,12 @@ def test_targets_mark_the_true_label(candidates):
     marked = negatives.targets(candidates, jnp.array([1, 2]), 3)
     expected = [[0, 1, 0], [0, 0, 1]] if candidates is None else [[1, 0, 0], [1, 0, 0]]
     np.testing.assert_array_equal(marked, np.array(expected, bool))
+
+
+def test_labels_of_few_bits():
+    labels = jnp.zeros(500, jnp.int8)
+    for choose in (negatives.uniform, negatives.hard):
+        drawn = choose(jax.random.key(0), labels, 300, lambda: jnp.zeros((500, 300)))
+        assert drawn.dtype == jnp.int32
+        assert drawn[:, 1].min() > 0
+        assert drawn[:, 1].max() > 255

@@ -369,3 +369,17 @@ def test_a_full_disk_leaves_earlier_checkpoints(monkeypatch, tmp_path):
         checkpoints.save(2, {"a": jnp.arange(3)})
     assert checkpoints.steps() == [1]
     assert not list(tmp_path.glob(".*.new"))
+
+
+def test_info_is_compared_as_it_is_written(checkpoints):
+    """JSON turns tuples into lists and numbers as keys into strings."""
+    info = {"hidden": (4, 4), "names": {0: "a"}, "rate": float("nan")}
+    checkpoints.save(3, tree(), info)
+    assert checkpoints.latest(tree(), info).step == 3
+    assert checkpoints.latest(tree(), info | {"hidden": (4,)}) is None
+
+
+def test_a_checkpoint_beyond_the_last_step_is_refused(checkpoints):
+    checkpoints.save(3, begin())
+    with pytest.raises(ValueError, match="`num_steps` must be at least 3, the steps of the check"):
+        run_resumable(begin, advance, 2, checkpoints)

@@ -69,3 +69,10 @@ def test_moved_images_are_harder(name):
 def test_a_move_has_a_length():
     with pytest.raises(ValueError, match=r"`adversarial` must be a number above 0, got 0"):
         local_learner(network(), optax.sgd(0.1), adversarial=0.0)
+
+
+def test_the_length_is_that_of_a_whole_image():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    moved = perturb(lambda x: jnp.sum(x**2, axis=(1, 2, 3)), x, 1.0)
+    lengths = jnp.linalg.norm((moved - x).reshape(2, -1), axis=-1)
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)

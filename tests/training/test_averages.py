@@ -9,6 +9,7 @@ from unchecked import no_shape_checks
 
 from sffa_jax import Network, backprop_learner, dense_layers, local_learner, overlays, sffa
 from sffa_jax.training.averages import averaged
+from sffa_jax.training.learner import Learner
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32))
 LABELS = jnp.arange(6) % 3
@@ -53,3 +54,26 @@ def test_averages_by_hand(name):
             expected = decay * expected + (1 - decay) * now
         np.testing.assert_allclose(average, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(scores, own)
+
+
+def test_averages_of_bfloat16_keep_small_steps():
+    def learner_of(dtype):
+        def step(state, key, x, labels):
+            return {"w": jnp.full(3, 100, dtype)}, jnp.zeros(1)
+
+        def init(key, x):
+            return {"w": jnp.full(3, 90, dtype)}
+
+        return averaged(Learner(init, step, lambda state, x: state["w"], 3), 0.999)
+
+    def after_many(dtype):
+        learner = learner_of(dtype)
+        key, x, labels = jax.random.key(0), jnp.ones((1, 3)), jnp.zeros(1, jnp.int32)
+        start = learner.init(key, x)
+        many = jax.lax.fori_loop(0, 500, lambda _, s: learner.step(s, key, x, labels)[0], start)
+        return learner.scores(many, x)
+
+    assert after_many(jnp.bfloat16).dtype == jnp.bfloat16
+    np.testing.assert_allclose(
+        after_many(jnp.bfloat16).astype(jnp.float32), after_many(jnp.float32), rtol=0.01
+    )

@@ -266,3 +266,22 @@ def test_ranges_of_layers_by_hand():
         np.testing.assert_allclose(found[first, last], expected, rtol=1e-6)
     assert chosen.network == found[1, 2]
     assert chosen.cumulated.tolist() == [found[0, 0], found[1, 1], found[1, 2], found[3, 3]]
+
+
+def test_a_run_can_be_donated():
+    learner, schedule = LEARNERS["sffa"], Schedule(1, 20)
+    epoch = jax.jit(
+        lambda progress: train_epoch(learner, schedule, progress, SAMPLES)[0], donate_argnums=0
+    )
+    assert epoch(start(learner, jax.random.key(0), SAMPLES)).epoch == 1
+
+
+def test_a_sweep_over_a_rate_leaks_no_trace():
+    def run(rate):
+        network = Network(dense_layers([4]), sffa(), corner_one_hot(), 3)
+        learner = local_learner(network, optax.adam(rate))
+        result = fit(learner, Schedule(1, 20), jax.random.key(0), SAMPLES)
+        return evaluate(learner, result.state, SAMPLES).network
+
+    with jax.checking_leaks():
+        assert jax.jit(run)(1e-2).shape == ()

@@ -17,11 +17,13 @@ from unchecked import no_shape_checks
 from sffa_jax import (
     Layer,
     Network,
+    Schedule,
     backprop_learner,
     class_units,
     conv_layers,
     dense_layers,
     ffa,
+    fit,
     greedy,
     load,
     local_learner,
@@ -36,6 +38,7 @@ from sffa_jax import (
 from sffa_jax.core import second_terms
 from sffa_jax.core.network import hidden_activities
 from sffa_jax.core.rules import linear_head, with_second_term
+from sffa_jax.training import evaluate
 from sffa_jax.training.augment import mirrored
 from sffa_jax.training.averages import averaged
 from sffa_jax.training.evaluate import score_samples
@@ -282,3 +285,30 @@ def test_a_folder_with_one_network_is_loaded(tmp_path):
         ValueError, match=r"contain one network: .*, got networks/bp-0.npz, networks/"
     ):
         load(tmp_path)
+
+
+def test_bfloat16_is_restored_exactly(tmp_path):
+    layer = Layer(nn.Dense(8, use_bias=False, param_dtype=jnp.bfloat16))
+    network = Network((layer,), sffa(), overlays.corner_one_hot(), 3)
+    learner = local_learner(network, optax.adam(1e-2, mu_dtype=jnp.bfloat16))
+    state = fit(learner, Schedule(1, 6), jax.random.key(0), SAMPLES).state
+    save(tmp_path / "network", learner, state, SAMPLES)
+    restored = load(tmp_path / "network", learner=learner).state
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_few_programs_serve_any_number_of_images(tmp_path):
+    learner = LEARNERS["sffa"]()
+    state = learner.init(jax.random.key(0), SAMPLES.scaled(SAMPLES.images[:1]))
+    save(tmp_path / "network", learner, state, SAMPLES)
+    saved = load(tmp_path / "network")
+    scores = saved.scores(IMAGES)
+    saved.predict(IMAGES[:8])
+    before = evaluate._score_chunks._cache_size()
+    for number in (5, 6, 7):
+        np.testing.assert_allclose(saved.scores(IMAGES[:number]), scores[:, :number], rtol=1e-5)
+    assert evaluate._score_chunks._cache_size() == before
+    with pytest.raises(ValueError, match="`images` must contain at least one image"):
+        saved.predict(IMAGES[:0])

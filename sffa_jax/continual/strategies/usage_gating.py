@@ -44,7 +44,8 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
       strength: exponent of the decrease with usage; 0: no gating.
 
     Raises:
-      ValueError: for a strength below 0, or a network that is trained end to end.
+      ValueError: for a strength below 0, a network that is trained end to end, or one whose layers
+        have parameters that belong to no unit.
 
     Reference: the neuron masks that the released SFFA code leaves unfinished (there a label keeps
     its most active neurons after a task); gradient masks by usage: Golkar, Kagan & Cho 2019,
@@ -56,19 +57,15 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
         x = problem.samples.scaled(problem.samples.images[:1])
         label = jnp.zeros(1, jnp.int32)
         layers = jax.eval_shape(lambda m: layer_activities(problem, m, x, label), modules)
-        fits = len(layers) == len(modules) and all(
-            h.shape[-1] % leaf.shape[-1] == 0
-            for h, module in zip(layers, modules, strict=True)
-            for leaf in jax.tree.leaves(module)
-        )
-        if not fits:
-            raise reject(
-                "usage_gating",
-                "problem",
-                "have a module for each layer",
-                f"{len(layers)} layers in {len(modules)} modules",
-                "Choose sffa or ffa: end to end, units have no separate updates.",
-            )
+        if problem.overlay is None or len(layers) != len(modules):
+            advice = "Choose sffa or ffa: end to end, units have no separate updates."
+            rule = "have a module for each layer"
+            raise reject("usage_gating", "problem", rule, "a network trained end to end", advice)
+        for h, module in zip(layers, modules, strict=True):
+            sizes = {leaf.shape[-1] for leaf in jax.tree.leaves(module)}
+            if len(sizes) > 1 or h.shape[-1] % max(sizes):
+                rule = f"have parameters whose last axis is a layer's {h.shape[-1]} units"
+                raise reject("usage_gating", "problem", rule, f"axes of {sorted(sizes)}")
         return Usage([jnp.zeros(h.shape[-1]) for h in layers])
 
     def after_task(

@@ -15,6 +15,8 @@ from jax.experimental import pallas
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from sffa_jax.data.arrays import next_power_of_two
+
 LONGEST_ROW = 2**16
 """Values that the registers of one block hold; the kernel spills longer rows to memory."""
 
@@ -49,13 +51,8 @@ def kth_in_registers(
     return jax.lax.bitcast_convert_type(keys, h.dtype).reshape(*samples, 1)
 
 
-def _power_of_two(number: int) -> int:
-    """The least power of two that is not below the number."""
-    return 1 << (number - 1).bit_length()
-
-
 def _num_warps(values: int) -> int:
-    return min(32, max(1, _power_of_two(values) // VALUES_PER_WARP))
+    return min(32, max(1, next_power_of_two(values) // VALUES_PER_WARP))
 
 
 def _pieces(units: int) -> tuple[int, ...]:
@@ -63,11 +60,11 @@ def _pieces(units: int) -> tuple[int, ...]:
 
     700 values are 512 + 256 instead of 1024.
     """
-    power = _power_of_two(units)
+    power = next_power_of_two(units)
     half, rest = power // 2, units - power // 2
-    if units < 64 or _power_of_two(rest) == half:
+    if units < 64 or next_power_of_two(rest) == half:
         return (power,)
-    return (half, max(32, _power_of_two(rest)))
+    return (half, max(32, next_power_of_two(rest)))
 
 
 def _kth_of_row(k: int, units: int, pieces: tuple[int, ...], bits: int, row: Any, out: Any) -> None:

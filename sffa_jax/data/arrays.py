@@ -238,3 +238,12 @@ def _stack(where: str, argument: str, parts: np.ndarray) -> np.ndarray:
             advice = "Fill or drop missing values."
             raise reject(where, argument, "have no missing value", f"{missing} NaN", advice)
     return stacked.reshape(parts.shape + stacked.shape[1:])
+
+
+def next_power_of_two(number: int) -> int:
+    """Return the least power of two that is not below `number` >= 1: few sizes, few programs.
+
+    >>> [next_power_of_two(number) for number in (1, 4, 5)]
+    [1, 4, 8]
+    """
+    return 1 << (number - 1).bit_length()

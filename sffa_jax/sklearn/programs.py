@@ -19,6 +19,7 @@ from sffa_jax.core.bodies import Params
 from sffa_jax.core.network import Network, NetworkParams, activities
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.core.rules import LocalRule
+from sffa_jax.data.arrays import next_power_of_two
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.local import LayerState, LocalState, local_learner
 
@@ -172,12 +173,7 @@ def score_rows(
     return scores, jnp.concatenate(predicted, axis=-1)
 
 
-def next_power(number: int) -> int:
-    """Return the smallest power of two that is not smaller."""
-    return 1 << (number - 1).bit_length()
-
-
 def pad_rows(array: np.ndarray, minimum: int) -> Array:
     """Append rows of zeros up to a power of two of at least `minimum`."""
-    length = max(minimum, next_power(len(array)))
+    length = max(minimum, next_power_of_two(len(array)))
     return jnp.asarray(np.pad(array, [(0, length - len(array))] + [(0, 0)] * (array.ndim - 1)))

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 from sffa_jax.core.rules import LocalRule
+from sffa_jax.data.arrays import next_power_of_two
 from sffa_jax.sklearn.batches import draw_batches, keep_balanced, total_weights, unwrap
 from sffa_jax.sklearn.calibration import MIN_SAMPLES, hold_out, temperature
 from sffa_jax.sklearn.programs import (
@@ -26,7 +27,6 @@ from sffa_jax.sklearn.programs import (
     Numbers,
     init_layers,
     make_learner,
-    next_power,
     pad_rows,
     score_rows,
     train_pass,
@@ -180,7 +180,7 @@ class Trainable(BaseEstimator):
                 raise reject(where, "early_stopping", "hold out samples", "none", advice)
             validation = X[held], class_index[held]
         # Room for the buffer, which grows: a stream of batches compiles once.
-        room = next_power(CHUNK + self.buffer_size) if partial else CHUNK
+        room = next_power_of_two(CHUNK + self.buffer_size) if partial else CHUNK
         self.layers_: Layers = self._passes(layers, rng, train, passes, room, validation)
         priority = rng.random(len(X))
         if weights is not None:  # Efraimidis & Spirakis 2006: a sample in proportion to weights
@@ -280,7 +280,7 @@ class Trainable(BaseEstimator):
         # `fit` knows all its classes; `partial_fit` leaves room for new ones.
         number = len(self.label_codes_)
         if number > self.capacity_ or partial:
-            room = max(ALIGN, next_power(number)) if partial else number
+            room = max(ALIGN, next_power_of_two(number)) if partial else number
             self.capacity_ = max(self.capacity_, room)
         order = np.argsort(self.seen_classes_)
         return order[np.searchsorted(self.seen_classes_, y, sorter=order)].astype(np.int32)

@@ -22,7 +22,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
-from sffa_jax.data.arrays import to_images
+from sffa_jax.data.arrays import next_power_of_two, to_images
 from sffa_jax.training.descriptions import Undescribed, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State
@@ -95,9 +95,8 @@ class Saved(NamedTuple):
         array = to_images(images, where="scaled_images")
         # Programs for a few numbers of images serve all: the first image fills up.
         number = len(array)
-        size = 1 << (number - 1).bit_length() if number <= EVALUATION_CHUNK else number
-        if size > number > 0:
-            array = array[np.arange(size) % number]
+        if 0 < number < EVALUATION_CHUNK:
+            array = array[np.arange(next_power_of_two(number)) % number]
         scores = score_images(self.learner, self.state, self.scaled_images(array))
         return np.asarray(scores)[:, :number]
 

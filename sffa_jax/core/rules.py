@@ -200,7 +200,7 @@ def ffa(
 
     Reference: Hinton 2022, arXiv:2212.13345.
 
-    >>> ffa(threshold=0.5).logit(jnp.array([1.0, 1.0]))
+    >>> ffa(threshold=0.5, logit_scale=1.0).logit(jnp.array([1.0, 1.0]))
     Array(0.5, dtype=float32)
     """
     check_range("ffa", "threshold", threshold, above=0)

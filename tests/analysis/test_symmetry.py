@@ -30,7 +30,7 @@ def test_sffas_two_landscapes_are_mirror_images():
 
 
 def test_ffas_are_not():
-    land = landscape_of(ffa(threshold=2.0), highest=2.0, points=3)
+    land = landscape_of(ffa(threshold=2.0, logit_scale=1.0), highest=2.0, points=3)
     assert np.abs(land.loss[0] - land.loss[1].T).max() > 1
     # At rest: a positive sample loses log(1 + e^2), and nothing pushes it away from there.
     assert land.loss[0, 0, 0] == pytest.approx(np.log1p(np.exp(2.0)), rel=1e-6)

@@ -17,7 +17,7 @@ from sffa_jax.continual.problem import Problem
 from sffa_jax.continual.runner import ContinualConfig, TaskSchedule
 from sffa_jax.continual.scenarios import Scenario, TaskData, make_task_stream
 from sffa_jax.continual.strategies.class_subspaces import leading_axes
-from sffa_jax.core import overlays
+from sffa_jax.core import overlays, rules
 from sffa_jax.core.goodness import energy, polar_ratio
 
 KINDS = ("class", "domain", "task")

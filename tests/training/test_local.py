@@ -32,7 +32,7 @@ X, LABELS, CANDIDATES, IS_TARGET = map(
     jnp.asarray,
     (X_NUMPY, LABELS_NUMPY, CANDIDATES_NUMPY, LABELS_NUMPY[:, None] == CANDIDATES_NUMPY),
 )
-RULES = {"ffa": ffa(threshold=0.5), "sffa": sffa(logit_scale=3.0, eps=1e-3)}
+RULES = {"ffa": ffa(threshold=0.5, logit_scale=1.0), "sffa": sffa(logit_scale=3.0, eps=1e-3)}
 
 
 def build(rule, hidden=(8, 6, 4)):

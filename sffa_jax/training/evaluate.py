@@ -65,12 +65,10 @@ def _score(
     chunk = chunk_size(images.shape[0], learner.num_classes)
     traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((state, images, samples)))
     # Within a program, the learner may contain traced numbers, which the cache must not keep.
-    score = _score_chunks.__wrapped__ if traced else _score_chunks
+    score = _score_chunks if traced else _compiled_score_chunks
     return score(learner, chunk, state, images, samples)
 
 
-# Compiled once for a learner, also where the caller compiles nothing.
-@partial(jax.jit, static_argnums=(0, 1))
 def _score_chunks(
     learner: Learner, chunk: int, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:
@@ -87,6 +85,10 @@ def _score_chunks(
     scores = jax.lax.map(score, indices)
     layers, classes = scores.shape[1], scores.shape[-1]
     return jnp.moveaxis(scores, 1, 0).reshape(layers, -1, classes)[:, :num_samples]
+
+
+# Compiled once for a learner, also where the caller compiles nothing.
+_compiled_score_chunks = jax.jit(_score_chunks, static_argnums=(0, 1))
 
 
 class Accuracy(NamedTuple):

@@ -306,9 +306,9 @@ def test_few_programs_serve_any_number_of_images(tmp_path):
     saved = load(tmp_path / "network")
     scores = saved.scores(IMAGES)
     saved.predict(IMAGES[:8])
-    before = evaluate._score_chunks._cache_size()
+    before = evaluate._compiled_score_chunks._cache_size()
     for number in (5, 6, 7):
         np.testing.assert_allclose(saved.scores(IMAGES[:number]), scores[:, :number], rtol=1e-5)
-    assert evaluate._score_chunks._cache_size() == before
+    assert evaluate._compiled_score_chunks._cache_size() == before
     with pytest.raises(ValueError, match="`images` must contain at least one image"):
         saved.predict(IMAGES[:0])

@@ -63,7 +63,7 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
             raise reject("usage_gating", "problem", rule, "a network trained end to end", advice)
         for h, module in zip(layers, modules, strict=True):
             sizes = {leaf.shape[-1] for leaf in jax.tree.leaves(module)}
-            if len(sizes) > 1 or h.shape[-1] % max(sizes):
+            if len(sizes) > 1 or h.shape[-1] % max(sizes, default=1):
                 rule = f"have parameters whose last axis is a layer's {h.shape[-1]} units"
                 raise reject("usage_gating", "problem", rule, f"axes of {sorted(sizes)}")
         return Usage([jnp.zeros(h.shape[-1]) for h in layers])

@@ -176,12 +176,12 @@ def init_layer(
         )
     inputs = _body_inputs(layer, inputs)
     row = jax.eval_shape(lambda: join(inputs, None)[0, 0])
-    if not is_affine(layer.body):
-        # Other bodies may split the key, whose parts are those that `fold_in` gives.
-        own = jax.random.fold_in(key, 0)
-        body_params, state = init_body(name, as_body(layer.body), own, row)
+    affine = is_affine(layer.body)
+    # Other bodies may split their key, whose parts are those that `fold_in` gives.
+    body_key = key if affine else jax.random.fold_in(key, 0)
+    body_params, state = init_body(name, as_body(layer.body), body_key, row)
+    if not affine:
         return {"body": body_params}, state
-    body_params, state = init_body(name, as_body(layer.body), key, row)
     sizes = {part.name: part.value.shape[-1] for part in inputs}
     edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
     kernels = dict(zip(sizes, jnp.split(body_params["kernel"], edges, axis=-2), strict=True))

@@ -18,7 +18,7 @@ Loss = Callable[..., Array]
 """(logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch]."""
 
 
-def _check_shapes(where: str, logits: Array, targets: Array) -> None:
+def _check_targets(where: str, logits: Array, targets: Array) -> None:
     if logits.shape != targets.shape:
         raise reject(where, "targets", f"have the shape of `logits` {logits.shape}", targets.shape)
     _check_bool(where, targets)
@@ -67,7 +67,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
     Array([0.6931472], dtype=float32)
     """
-    _check_shapes("binary_cross_entropy", logits, targets)
+    _check_targets("binary_cross_entropy", logits, targets)
     losses = jax.nn.softplus(jnp.where(targets, -logits, logits))
     weights = jnp.where(targets, 1.0, _negative_weights(targets, allowed))
     return 0.5 * _weighted_sum(losses, weights)
@@ -101,7 +101,7 @@ def softmax_cross_entropy(
     >>> softmax_cross_entropy(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
     Array([1.0986123], dtype=float32)
     """
-    _check_shapes("softmax_cross_entropy", logits, targets)
+    _check_targets("softmax_cross_entropy", logits, targets)
     check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     positive = jnp.sum(jnp.where(targets, logits, 0.0), axis=-1)
     mean = jnp.mean(logits, axis=-1, where=allowed)
@@ -137,7 +137,7 @@ def symba(
     >>> symba(jnp.zeros((1, 3)), jnp.array([[True, False, False]]))
     Array([0.6931472], dtype=float32)
     """
-    _check_shapes("symba", logits, targets)
+    _check_targets("symba", logits, targets)
     positive = jnp.sum(jnp.where(targets, logits, 0.0), axis=-1, keepdims=True)
     losses = jax.nn.softplus(logits - positive)
     return _weighted_sum(losses, _negative_weights(targets, allowed))

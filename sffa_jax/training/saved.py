@@ -76,7 +76,8 @@ class Saved(NamedTuple):
           TypeError: for what is no array of numbers, or pixels if it was trained on floats.
           ValueError: for images of another number of pixels.
         """
-        return np.asarray(jnp.argmax(self._summed(images), axis=-1))
+        summed, number = self._summed(images)
+        return np.asarray(jnp.argmax(summed, axis=-1))[:number]
 
     def predict_proba(self, images: Any) -> Float[np.ndarray, "samples classes"]:
         """Returns the probability of each label: the softmax of the layers' summed scores.
@@ -84,7 +85,8 @@ class Saved(NamedTuple):
         Raises:
           TypeError, ValueError: as in `predict`.
         """
-        return np.asarray(jax.nn.softmax(self._summed(images), axis=-1))
+        summed, number = self._summed(images)
+        return np.asarray(jax.nn.softmax(summed, axis=-1))[:number]
 
     def scores(self, images: Any) -> Float[np.ndarray, "layers samples classes"]:
         """Returns the contribution of each layer to the score of each label.
@@ -92,12 +94,7 @@ class Saved(NamedTuple):
         Raises:
           TypeError, ValueError: as in `predict`.
         """
-        array = to_images(images, where="scaled_images")
-        # Programs for a few numbers of images serve all: the first image fills up.
-        number = len(array)
-        if 0 < number < EVALUATION_CHUNK:
-            array = array[np.arange(next_power_of_two(number)) % number]
-        scores = score_images(self.learner, self.state, self.scaled_images(array))
+        scores, number = self._padded_scores(images)
         return np.asarray(scores)[:, :number]
 
     def latents(self, images: Any) -> list[Float[np.ndarray, "samples units"]]:
@@ -143,8 +140,20 @@ class Saved(NamedTuple):
         exported = export.export(jax.jit(program))(jax.ShapeDtypeStruct(shape, dtype))
         write_file(path, lambda file: file.write(exported.serialize()))
 
-    def _summed(self, images: Any) -> Float[Array, "samples classes"]:
-        return jnp.sum(self.scores(images)[self.learner.scored], axis=0)
+    def _padded_scores(self, images: Any) -> tuple[Float[Array, "layers padded classes"], int]:
+        """Scores of the images and of copies that fill up their number, and that number.
+
+        Programs for a few numbers of images then serve all.
+        """
+        array = to_images(images, where="scaled_images")
+        number = len(array)
+        if 0 < number < EVALUATION_CHUNK:
+            array = array[np.arange(next_power_of_two(number)) % number]
+        return score_images(self.learner, self.state, self.scaled_images(array)), number
+
+    def _summed(self, images: Any) -> tuple[Float[Array, "padded classes"], int]:
+        scores, number = self._padded_scores(images)
+        return jnp.sum(scores[self.learner.scored], axis=0), number
 
 
 def save(

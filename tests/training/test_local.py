@@ -349,20 +349,6 @@ def test_convolutions_learn(label, negatives):
     check_losses_fall(learner, started(net, ADAM), X)
 
 
-def test_each_layer_can_have_an_optimizer():
-    net = TWO_LAYERS["sffa"]
-    learner = local.local_learner(net, [optax.sgd(0.0), optax.adam(1e-2)])
-    state = jax.jit(learner.init)(jax.random.key(0), X)
-    new, _ = jax.jit(learner.step)(state, jax.random.key(1), X, LABELS)
-    same = [
-        np.array_equal(*map(jax.tree.leaves, (a.params, b.params)))
-        for a, b in zip(state.layers, new.layers, strict=True)
-    ]
-    assert same == [True, False]
-    with pytest.raises(ValueError, match="one for each of the 2 layers, got 3"):
-        local.local_learner(net, [optax.sgd(0.1)] * 3)
-
-
 @cache
 def with_state():
     """The network with body states, its first state, and its scores."""
@@ -397,21 +383,3 @@ def test_the_state_of_a_body_changes_in_its_layers_update_only(order):
     changed_x = jnp.asarray(np.r_[X_NUMPY[:2], 3 * X_NUMPY[2:]])
     np.testing.assert_array_equal(scores(new, X)[:, :2], scores(new, changed_x)[:, :2])
     assert not np.allclose(scores(new, X), scores(state, X))
-
-
-def test_steps_of_several_batches():
-    net = network.Network(dense_layers([4]), sffa(), overlays.corner_one_hot(), 3)
-    steps = optax.MultiSteps(optax.sgd(0.1), 2)
-    rule = (
-        r"`optimizer` must be an optax optimizer, got MultiSteps. Of `optax.MultiSteps`, pass its"
-    )
-    with pytest.raises(TypeError, match=rule), no_shape_checks():
-        local.local_learner(net, steps)
-    learner = local.local_learner(net, steps.gradient_transformation())
-    x, labels = jnp.ones((4, 6)), jnp.array([0, 1, 2, 0])
-    state = learner.init(jax.random.key(0), x)
-    once, _ = jax.jit(learner.step)(state, jax.random.key(1), x, labels)
-    twice, _ = jax.jit(learner.step)(once, jax.random.key(2), x, labels)
-    before, first, second = (jax.tree.leaves(s.params.layers) for s in (state, once, twice))
-    np.testing.assert_array_equal(before[0], first[0])
-    assert np.any(before[0] != second[0])

@@ -139,7 +139,7 @@ def activity_figure(arrays_of: Gathered, layer: int) -> Figure:
         image = each.imshow(
             fractions, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1
         )
-        each.set_xlabel("Neurons, by the class they respond to most")
+        each.set_xlabel("Neurons, by preferred class")
         each.set_ylabel("Class")
     figure.colorbar(image, ax=axes, label="Fraction of the neuron's activity")
     return figure

@@ -15,7 +15,7 @@ DIGITS = {"options": {"dataset": "digits"}}
 )
 def test_the_least_accuracy(classes, least):
     """Twice chance, but never so close to 1 that a classifier of two classes cannot learn."""
-    assert outcomes.least_accuracy(classes) == pytest.approx(least, abs=1e-4)
+    assert outcomes.least_accuracy(1 / classes) == pytest.approx(least, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,7 @@ def test_the_number_of_classes(config, classes):
         ("ffa", 0.1, 0.5, "did not learn"),
         ("sffa", 0.199, 0.5, "did not learn"),
         ("bp", 0.21, 0.5, "done"),
-        ("bp", 0.5, 2.4, "did not learn"),  # above log(10) = 2.30
-        ("ffa", 0.5, 2.4, "done"),  # a local loss has another unit
-        ("bp", 0.9, None, "done"),
+        ("bp", 0.5, 2.4, "done"),  # a loss of dropout or adversarial images may be above log(10)
     ],
 )
 def test_a_run_is_judged(algorithm, accuracy, loss, status):
@@ -58,18 +56,12 @@ def test_a_run_is_judged_by_its_training_images():
     assert judged(run, DIGITS)["status"] == "did not learn"
 
 
-@pytest.mark.parametrize(
-    ("options", "status"),
-    [
-        ({"loss": "softmax"}, "did not learn"),
-        ({"loss": "bce"}, "done"),
-        ({"loss": "bce", "by_algorithm": {"ffa": {"loss": "softmax"}}}, "did not learn"),
-        ({"loss": "softmax", "by_algorithm": {"ffa": {"loss": "bce"}}}, "done"),
-    ],
-)
-def test_a_local_loss_over_the_classes_is_judged(options, status):
-    run = trained("ffa", 0, 0.5, history={"loss": [2.4]})
-    assert judged(run, {"options": {"dataset": "digits"} | options})["status"] == status
+def test_the_guess_is_the_most_frequent_class():
+    """Nine of ten images have one label: a network that always says it has learned nothing."""
+    config = {"options": {"dataset": "x"}, "data": {"class_names": ["a", "b"]}}
+    config["data"]["training_images"] = [90, 10]
+    assert judged(trained("bp", 0, 0.91), config)["status"] == "did not learn"
+    assert judged(trained("bp", 0, 0.92), config)["status"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -62,3 +62,10 @@ def test_many_classes_leave_the_matrix_out(monkeypatch):
     record = harness.describe(predicted(np.zeros((4, 3))), large)
     assert "confusion" not in record
     assert Image.open(io.BytesIO(base64.b64decode(record["worst"][0]["png"]))).size == (32, 64)
+
+
+def test_scores_that_are_no_logits_have_no_calibration(record):
+    found = harness.describe(predicted(np.log(PROBABILITIES)), DATASET, probable=False)
+    assert record.keys() - found.keys() == {"nll", "ece", "reliability"}
+    assert {image["probability"] for image in found["worst"]} == {None}
+    assert found["confusion"] == record["confusion"]

@@ -1,8 +1,8 @@
-"""What a run costs, and which of its training images are scored."""
+"""Rows of a split at equal distances."""
 
 import numpy as np
 
-from experiments.harness.cost import spread
+from experiments.harness.subsets import spread
 from sffa_jax.training.samples import make_samples
 
 

@@ -20,7 +20,7 @@ from experiments.claims import comparisons, machine_time, verdicts
 from experiments.claims.comparisons import ROOT, name_of
 from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
-from experiments.config.continual_methods import METHODS, method_label
+from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
@@ -80,12 +80,15 @@ def in_figure(dataset: str, scenario: str, strategy: str) -> str:
 
 def continual(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run, scenario and strategy: final accuracy over all tasks."""
-    table = [["Run", "Scenario", "Strategy", "SFFA", "FFA", "Backprop", "Paper: SFFA / backprop"]]
-    for run in runs:
-        records = continual_tables.ordered(run.records)
+    ordered = [continual_tables.ordered(run.records) for run in runs]
+    found = {record["algorithm"] for records in ordered for record in records}
+    algorithms = [name for name in continual_tables.ORDER["algorithm"] if name in found]
+    names = [ALGORITHM_NAMES[name] for name in algorithms]
+    table = [["Run", "Scenario", "Strategy", *names, "Paper: SFFA / backprop"]]
+    for run, records in zip(runs, ordered, strict=True):
         for scenario, strategy in continual_tables.settings(records):
             cells = []
-            for algorithm in continual_tables.ORDER["algorithm"]:
+            for algorithm in algorithms:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
                 accuracy = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
                 cells.append(intervals.plus_minus(accuracy))
@@ -116,7 +119,7 @@ def pool(runs: Sequence[Results]) -> Results:
 
 def strategies(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each scenario and strategy: final accuracy by algorithm, over all runs."""
-    return [row[1:6] for row in continual([pool(runs)])]
+    return [row[1:-1] for row in continual([pool(runs)])]
 
 
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
@@ -128,8 +131,7 @@ def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def remembering(runs: Sequence[Results]) -> list[list[str]]:
-    """Makes a row for each data set, strategy and algorithm of class-incremental learning; readouts
-    do not depend on the algorithm."""
+    """Makes a row for each data set, strategy and algorithm of class-incremental learning."""
     table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task when learned, at the end"]]
     table[0] += ["Earlier tasks, newest task", *continual_tables.STORED.values(), "Seconds"]
     for run in runs:
@@ -142,12 +144,11 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
             first, last = np.array(
                 [(m[0][0], m[-1][0]) for m in (r["accuracy_matrix"] for r in runs_of_method)]
             ).T
-            read = METHODS[strategy].readout
             table.append(
                 [
                     run.options["dataset"],
                     method_label(strategy),
-                    "-" if read else ALGORITHM_NAMES[algorithm],
+                    ALGORITHM_NAMES[algorithm],
                     intervals.plus_minus([r["average_accuracy"] for r in runs_of_method]),
                     f"{100 * first.mean():.2f}, {100 * last.mean():.2f}",
                     f"{100 * earlier.mean():.2f}, {100 * newest.mean():.2f}",

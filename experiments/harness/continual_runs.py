@@ -77,12 +77,13 @@ class Setting(NamedTuple):
 
 
 def grid(options: Options) -> list[Setting]:
-    """Returns all settings of resolved options."""
+    """Returns all settings of resolved options; a closed form, on which the algorithm has no
+    effect, runs once, with the first algorithm."""
     return [
         Setting(scenario, strategy, algorithm)
         for scenario in options.scenarios
         for strategy in options.strategies
-        for algorithm in options.algorithms
+        for algorithm in options.algorithms[: 1 if METHODS[strategy].readout else None]
     ]
 
 

@@ -48,7 +48,8 @@ def section(results: Results) -> Section:
         tables["Paired tests"] = tests
     if len(cells):
         tables["Forgetting, transfer and cost"] = continual_tables.measures_table(cells)
-    neurons = unit_turnover.table(continual_tables.of(records))
+    trained = [r for r in continual_tables.of(records) if r["algorithm"] != "readout"]
+    neurons = unit_turnover.table(trained)
     if len(neurons) > 1:
         tables["Units at the end, and their turnover during later tasks"] = neurons
     pictures = []
@@ -66,7 +67,7 @@ def section(results: Results) -> Section:
                 partial(continual_figures.matrices_figure, records, scenario),
             ),
         ]
-        runs = continual_tables.of(records, scenario=scenario)
+        runs = [run for run in trained if run["scenario"] == scenario]
         for layer in range(unit_turnover.depth(runs)):
             pictures.append(
                 Picture(
@@ -74,11 +75,7 @@ def section(results: Results) -> Section:
                     f"Turnover of layer {layer + 1}'s units during each task, {name}: fractions, "
                     "mean over seeds. A unit belongs to a class if more than half of its activity "
                     "is for that class; reused: it belongs to another class than before.",
-                    partial(
-                        unit_turnover.turnover_figure,
-                        continual_tables.of(records, scenario=scenario),
-                        layer,
-                    ),
+                    partial(unit_turnover.turnover_figure, runs, layer),
                 )
             )
     diverged = sum(record["status"] == DIVERGED for record in records)
@@ -89,10 +86,10 @@ def section(results: Results) -> Section:
             f"{len(records)} runs on {dataset}"
             + (f", of which {diverged} diverged and are excluded" if diverged else "")
             + ". Each learns the classes a few at a time and is tested on all tasks after each. "
-            "Accuracy is the mean over the tasks' test samples after the last task. Forgetting is "
+            "Accuracy is the mean of the tasks' test accuracies after the last task. Forgetting is "
             "the drop of a task from its best accuracy to its last. Backward transfer is the "
             "effect of later tasks on earlier ones, forward transfer that of earlier tasks on "
-            "later ones (points). The last table is in the order of what a method stores: "
+            "later ones (points); their table is in the order of what a method stores: "
             "images of earlier tasks, its statistics, and the network's parameters. "
             f"Time includes the evaluations.{notes(records)}{tuning_note(records)}"
         ),

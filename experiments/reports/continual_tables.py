@@ -25,22 +25,27 @@ STORED = {
 ORDER = {
     "scenario": list(SCENARIO_NAMES),
     "strategy": list(METHODS),
-    "algorithm": ["sffa", "ffa", "bp"],
+    "algorithm": ["sffa", "ffa", "bp", "readout"],
 }
 
 
 def ordered(records: Records) -> list[Mapping[str, Any]]:
-    """Sorts records in the order of the grid.
+    """Sorts records in the order of the grid; a closed form has the algorithm "readout", once.
 
     Methods that are no longer in the table come last, by name.
     """
+    once: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for record in records:
+        if record["strategy"] in METHODS and METHODS[record["strategy"]].readout:
+            record = {**record, "algorithm": "readout"}  # records may repeat it for each algorithm
+        once.setdefault((*(record[field] for field in ORDER), record["seed"]), record)
 
     def position(record: Mapping[str, Any]) -> tuple[Any, ...]:
         fields = [(names, record[field]) for field, names in ORDER.items()]
         known = [(names.index(x) if x in names else len(names), x) for names, x in fields]
         return (*known, record["seed"])
 
-    return sorted(records, key=position)
+    return sorted(once.values(), key=position)
 
 
 def present(records: Records, field: str) -> list[str]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Self
 
 from experiments.config import options as shared
-from experiments.config.by_algorithm import recipe_for
+from experiments.config.by_algorithm import recipe_for, scores_are_logits
 from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import check_choice, check_integer, reject
@@ -113,7 +113,11 @@ def make_plan(options: Options) -> Plan:
                 "label": ALGORITHM_NAMES[algorithm],
                 "checkpoints": folder.checkpoints(algorithm),
                 "every_seconds": options.checkpoint_seconds,
-                "describe": partial(describe, dataset=splits.dataset),
+                "describe": partial(
+                    describe,
+                    dataset=splits.dataset,
+                    probable=scores_are_logits(recipes[algorithm].score, algorithm),
+                ),
                 "networks": folder.path / "networks" if options.save_networks else None,
                 "events": folder.events((algorithm, f"seed-{seed}") for seed in seeds),
             }

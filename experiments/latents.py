@@ -45,9 +45,10 @@ import numpy as np
 from rich.console import Console
 
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.layer_measurements import first, gather, measure, watch
+from experiments.harness.layer_measurements import check_samples, gather, measure, watch
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
+from experiments.harness.subsets import spread
 from experiments.harness.trainer import train_runs
 from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
 from sffa_jax.scale.processes import is_main_process
@@ -67,7 +68,9 @@ def make_plan(options: Options) -> Plan:
             views["bp"] = backprop_view(recipe.layers("bp", splits.shape))
         else:
             views[algorithm] = forward_only_view(recipe.network(algorithm, splits.shape, classes))
-    train, test = first(splits.training, options.probes), first(splits.test, options.probes)
+    train, test = spread(splits.training, options.probes), spread(splits.test, options.probes)
+    for name, some in (("training", train), ("test", test)):
+        check_samples(name, some.labels, splits.dataset.class_names)
 
     def saved_state(networks: Path, algorithm: str, seed: int) -> State:
         learner = splits.learner(options.recipe_of(algorithm), algorithm)

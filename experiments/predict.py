@@ -3,8 +3,9 @@
     python -m experiments.predict runs/digits picture.png more_pictures --out labels.csv
 
 `runs/digits` is the --out of `compare --save-networks`, or one of the files in its `networks`. Each
-line of the result holds the sample's file, its label, the label's probability, and the label that
-each layer alone would predict.
+line of the result holds the sample's file, its label, the label's probability (empty for networks
+that add up probabilities of layers, `--score probability`), and the label that each layer alone
+would predict.
 """
 
 import csv
@@ -50,6 +51,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
+from experiments.config.by_algorithm import scores_are_logits
 from experiments.harness.experiment import execute
 from experiments.harness.prediction_inputs import find_files, read_chunks
 from experiments.harness.results import load_results
@@ -60,7 +62,8 @@ def find_network(run: Path, name: str | None) -> Path:
     """Returns the file of the named network, or of the best on validation data.
 
     Raises:
-      ValueError: if the folder has no networks, or none of that name.
+      ValueError: if the folder has no networks, or none of that name; or if none is named and their
+        validation accuracies are not known.
     """
     if not run.exists():
         raise reject("predict", "run", "exist", str(run))
@@ -76,16 +79,25 @@ def find_network(run: Path, name: str | None) -> Path:
         if name not in files:
             raise reject("predict", "network", f"be one of {', '.join(files)}", repr(name))
         return files[name]
+    if len(files) == 1:
+        return next(iter(files.values()))
     accuracies = {
-        f"{record['algorithm']}-{record['seed']}": record.get("validation_accuracy") or 0.0
+        f"{record['algorithm']}-{record['seed']}": record.get("validation_accuracy")
         for record in load_results(run).records
     }
-    return files[max(files, key=lambda stem: accuracies.get(stem, 0.0))]
+    known = {stem: value for stem in files if (value := accuracies.get(stem)) is not None}
+    if not known:
+        rule = "name one of the networks, because none has a validation accuracy"
+        raise reject("predict", "network", rule, "none", f"They are {', '.join(files)}.")
+    return files[max(known, key=known.__getitem__)]
 
 
 def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any]]:
     """Yields the header and a row for each sample."""
     names, scored = saved.class_names, saved.learner.scored
+    are_logits = scores_are_logits(
+        saved.info.get("recipe", {}).get("score", "logit"), saved.info.get("algorithm")
+    )
     for number, chunk in enumerate(read_chunks(files, saved, resize)):
         scores = saved.scores(chunk.images)
         if not number:
@@ -97,7 +109,8 @@ def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any
         for i, sample in enumerate(chunk.names):
             label = int(probabilities[i].argmax())
             votes = [names[int(layer[i].argmax())] for layer in scores]
-            yield [sample, names[label], f"{probabilities[i, label]:.6f}", *votes]
+            shown = f"{probabilities[i, label]:.6f}" if are_logits else ""
+            yield [sample, names[label], shown, *votes]
 
 
 def main(options: Options) -> None:

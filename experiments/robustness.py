@@ -75,8 +75,10 @@ from experiments.harness.splits import load_splits
 
 def grid(options: Options, algorithm: str) -> list[Setting]:
     """Returns every combination of the grid's values."""
-    field = options.sffa_axis if algorithm == "sffa" else "ffa_threshold"
     base, settings = options.recipe_of(algorithm), []
+    # A softmax over the labels cancels the threshold, which is the same for all of them.
+    of_ffa = "ffa_logit_scale" if base.loss == "softmax" else "ffa_threshold"
+    field = options.sffa_axis if algorithm == "sffa" else of_ffa
     for width, activation, fraction, rate, density, value in itertools.product(
         options.widths,
         options.activations,

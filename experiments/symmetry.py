@@ -23,7 +23,8 @@ from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import check_choice, reject
 
 NUM_PROBES = 500
-"""Maximum number of validation images on which gradients are measured."""
+"""Maximum number of validation images (with `--selection last`, test images) on which gradients
+are measured."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,14 @@ class Options(shared.Options):
             )
         if self.recipe.update_order == "greedy":
             raise reject("symmetry", "update_order", "train all layers at once", "'greedy'")
-        return super().resolve()
+        options = super().resolve()
+        for algorithm in options.algorithms:
+            recipe = options.recipe_of(algorithm)
+            for name, only in (("loss", "bce"), ("class_units", "none")):
+                if (value := getattr(recipe, name)) != only:
+                    rule = f"be {only}, which treats positive and negative samples separately"
+                    raise reject("symmetry", name, rule, repr(value))
+        return options
 
 
 if __name__ == "__main__":
@@ -58,8 +66,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.outcomes import DIVERGED, DONE
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, load_splits
+from experiments.harness.subsets import spread
 from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.scale.sweep import seed_keys, sweep
 from sffa_jax.training.evaluate import evaluate
@@ -83,7 +93,7 @@ def recipes_of(options: Options) -> dict[tuple[str, str], Recipe]:
 def train_and_measure(
     recipe: Recipe, algorithm: str, splits: Splits, seeds: Sequence[int], parallel: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Trains every seed and measures its gradients on validation images.
+    """Trains every seed and measures its gradients on images that do not train.
 
     Returns:
       Gradient norms [seeds, epochs + 1, layers, 2], and the accuracy [seeds] on the same images
@@ -95,7 +105,8 @@ def train_and_measure(
     # A factor on the loss of a whole batch belongs to neither kind of sample.
     network = dataclasses.replace(network, rule=network.rule._replace(activity_factor=None))
     probes = splits.validation or splits.test
-    x, labels = probes.scaled(probes.images[:NUM_PROBES]), probes.labels[:NUM_PROBES]
+    some = spread(probes, NUM_PROBES)
+    x, labels = some.scaled(some.images), some.labels
     # Cycles through the wrong labels; the same for all seeds and epochs.
     wrong = (labels + 1 + jnp.arange(len(labels)) % (classes - 1)) % classes
 
@@ -134,15 +145,19 @@ def make_plan(options: Options) -> Plan:
             norms, accuracy = train_and_measure(
                 cell.content, algorithm, splits, seeds, options.parallel
             )
-            yield [
-                {
-                    **cell.names,
-                    "seed": seed,
-                    "gradient_norms": norms[i].tolist(),
-                    "probe_accuracy": float(accuracy[i]),
-                }
-                for i, seed in enumerate(seeds)
-            ]
+            records = []
+            for seed, of_seed, correct in zip(seeds, norms, accuracy, strict=True):
+                done = bool(np.isfinite(of_seed).all())
+                records.append(
+                    {
+                        **cell.names,
+                        "seed": seed,
+                        "status": DONE if done else DIVERGED,
+                        "gradient_norms": of_seed.tolist(),
+                        "probe_accuracy": float(correct) if done else None,
+                    }
+                )
+            yield records
 
     return Plan(cells, run, {"dataset": options.dataset}, splits.record)
 

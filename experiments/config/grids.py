@@ -52,7 +52,7 @@ WITHOUT = "without: "
 """Prefix of the ablation's settings that undo one change."""
 
 OWN_AXES: dict[str, dict[str, tuple[float, ...]]] = {
-    "ffa": {"ffa_threshold": (0.1, 0.3, 1.0)},
+    "ffa": {"ffa_threshold": (0.1, 0.3, 1.0), "ffa_logit_scale": (7.0, 20.0, 60.0)},
     "sffa": {"logit_scale": (2.0, 6.0, 18.0), "eps": (0.01, 0.1, 1.0)},
 }
 """Robustness: fields of one algorithm and their values, around the tuned one."""

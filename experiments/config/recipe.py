@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sffa_jax
 from experiments.config.choices import check_choices
 from sffa_jax import core, training
+from sffa_jax.checks import reject
 
 if TYPE_CHECKING:
     import optax
@@ -217,6 +218,9 @@ class Recipe:
         """Returns the function that draws the overlay for images of this shape."""
         size, value = self.overlay_size, self.overlay_value
         if self.overlay == "corner":
+            if len(shape) < 2:
+                rule = "leave a table's features as they are: corner overwrites the first ones"
+                raise reject("options", "overlay", rule, "'corner'", "Use appended_gaussian.")
             return core.overlays.corner_one_hot(value=value)
         if self.overlay == "none":
             return core.overlays.none()

@@ -1,11 +1,9 @@
-"""What a run costs, and whether it fits its training images."""
+"""What a run costs."""
 
 import jax
-import numpy as np
 
 from sffa_jax.scale.mesh import RUNS, make_mesh
 from sffa_jax.scale.placement import Placement
-from sffa_jax.training.samples import Samples
 
 
 def flops_per_update(epoch: jax.stages.Compiled, placement: Placement, number: int) -> float | None:
@@ -29,20 +27,3 @@ def flops_per_update(epoch: jax.stages.Compiled, placement: Placement, number: i
     if jax.default_backend() != "cpu":  # the runs of one device are batched
         at_once = placement.padded(number) // make_mesh(number, devices).shape[RUNS]
     return float(count) * devices / at_once
-
-
-def spread_rows(count: int, number: int) -> np.ndarray:
-    """Returns so many rows of `count` (all if there are fewer), at equal distances."""
-    number = min(number, count)
-    # JAX's integers have 32 bits; the products of large sets have more.
-    return np.arange(number, dtype=np.int64) * count // number
-
-
-def take(samples: Samples, rows: np.ndarray | jax.Array) -> Samples:
-    """Returns the samples in these rows."""
-    return samples.replace(images=samples.images[rows], labels=samples.labels[rows])
-
-
-def spread(samples: Samples, number: int) -> Samples:
-    """Returns so many samples (all if there are fewer), at equal distances."""
-    return take(samples, spread_rows(len(samples.labels), number))

@@ -3,6 +3,7 @@
 What is not translated is a bug of this project and keeps its traceback.
 """
 
+import dis
 import os
 import re
 import sys
@@ -58,13 +59,18 @@ def _amount(text: str) -> str:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Returns whether this project's checks raised the error, and not a library."""
+    """Returns whether a `raise` of this project made the error, and not a library."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
+    if trace is None:
+        return False
+    # Functions in C have no frame: their errors come from another operation of ours, a bug.
+    operation = trace.tb_frame.f_code.co_code[trace.tb_lasti]
     # Not `__name__`, which is "__main__" for the started module.
-    spec = trace.tb_frame.f_globals.get("__spec__") if trace is not None else None
-    return spec is not None and spec.name.split(".")[0] in ("sffa_jax", "experiments")
+    spec = trace.tb_frame.f_globals.get("__spec__")
+    ours = spec is not None and spec.name.split(".")[0] in ("sffa_jax", "experiments")
+    return ours and dis.opname[operation] == "RAISE_VARARGS"
 
 
 def end_on_thread_failure() -> None:

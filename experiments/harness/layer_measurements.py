@@ -1,6 +1,6 @@
 """Measurements of one trained network's layers, and the arrays of its pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments.harness.splits import Splits
+from experiments.harness.subsets import spread, spread_rows
 from experiments.harness.trainer import Measure
 from sffa_jax.analysis.latents import View
 from sffa_jax.analysis.measures import (
@@ -21,19 +22,30 @@ from sffa_jax.analysis.measures import (
 from sffa_jax.analysis.precision import histograms, right_and_wrong
 from sffa_jax.analysis.separability import Labeled
 from sffa_jax.analysis.specialization import class_means
+from sffa_jax.checks import reject
 from sffa_jax.training.learner import State
 from sffa_jax.training.samples import Samples
 
 CHUNK = 500
 """Number of images per forward pass."""
 
+LEAST = 50
+"""Least number of measured images."""
+
 WATCHED = ("hoyer", "owned_share")
 """Measurements that are repeated after every epoch."""
 
 
-def first(samples: Samples, number: int) -> Samples:
-    """Returns the first samples of a split."""
-    return samples.replace(images=samples.images[:number], labels=samples.labels[:number])
+def check_samples(split: str, labels: jax.Array, class_names: Sequence[str]) -> None:
+    """Raises ValueError unless there are enough samples of a split, and some of each class."""
+    advice = "Choose a larger --probes, or data with more images."
+    if len(labels) < LEAST:
+        raise reject("latents", f"{split} images", f"be at least {LEAST}", len(labels), advice)
+    counts = np.bincount(labels, minlength=len(class_names))
+    for name, count in zip(class_names, counts, strict=True):
+        if not count:
+            rule = f"be among the {len(labels)} {split} images that are measured"
+            raise reject("latents", f"class {name}", rule, "none", advice)
 
 
 def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
@@ -43,10 +55,10 @@ def chunked(function: Callable[[jax.Array], Any], x: jax.Array) -> Any:
 
 
 def watch(view: View, classes: int) -> Measure:
-    """Returns the measurement of an unfinished run, on the first images of a split."""
+    """Returns the measurement of an unfinished run, on a few images of a split."""
 
     def measure_epoch(state: State, samples: Samples) -> dict[str, jax.Array]:
-        some = first(samples, CHUNK)
+        some = spread(samples, CHUNK)
         layers = view.hidden(state, some.scaled(some.images))
         measured = [activity_measures(h, some.labels, classes) for h in layers]
         return {name: jnp.stack([layer[name] for layer in measured]) for name in WATCHED}
@@ -95,15 +107,16 @@ def gather(
 
     For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2]; of
     a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits between
-    `edges_k`. `fields` [classes, *image]: weights on the pixels of the first layer's most selective
-    neuron for each class. `labels` [embedded].
+    `edges_k`. `labels` [embedded]. If the first layer is dense and its input is an image, `fields`
+    [classes, *image]: weights on the pixels of the most selective neuron for each class.
     """
     x, labels = test.scaled(test.images), test.labels
-    arrays = {"labels": np.asarray(labels[:embedded])}
+    some = spread_rows(len(labels), embedded)
+    arrays = {"labels": np.asarray(labels[some])}
     for k, h in enumerate(chunked(jax.jit(Partial(view.hidden, state)), x)):
         means = jax.jit(class_means, static_argnums=2)(h, labels, splits.dataset.num_classes)
         arrays[f"means_{k}"] = np.asarray(means)
-    for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[:embedded])):
+    for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[some])):
         arrays[f"points_{k}"] = embed(h)
     if view.logits is not None:
         logits = chunked(jax.jit(Partial(view.logits, state)), x)
@@ -112,6 +125,8 @@ def gather(
             for name in ("right", "wrong", "edges"):
                 arrays[f"{name}_{k}"] = np.asarray(getattr(distributions, name))
     layers = state.params if view.logits is None else state.params.layers
-    kernel = np.asarray(layers[0]["kernels"]["input"])[: int(np.prod(splits.shape))]
-    arrays["fields"] = selective_fields(kernel, arrays["means_0"], splits.shape)
+    kernel = np.asarray(layers[0]["kernels"]["input"])
+    if kernel.ndim == 2 and len(splits.shape) > 1:
+        pixels = kernel[: int(np.prod(splits.shape))]
+        arrays["fields"] = selective_fields(pixels, arrays["means_0"], splits.shape)
     return arrays

@@ -1,12 +1,10 @@
 """Guard: did a run learn? The one place that decides it, for every table, report and summary."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.config.by_algorithm import options_of
 from sffa_jax.data.sources.registry import PUBLISHED
 
 DONE, DIVERGED, DID_NOT_LEARN = "done", "diverged", "did not learn"
@@ -24,34 +22,38 @@ def num_classes(config: Mapping[str, Any]) -> int | None:
     return len(names) if names else 10 if dataset == "digits" else None
 
 
-def least_accuracy(classes: int) -> float:
+def best_guess(config: Mapping[str, Any], classes: int) -> float:
+    """Returns the accuracy of one label for every image: the training split's most frequent one."""
+    counts = (config.get("data") or {}).get("training_images")
+    return max(counts) / sum(counts) if counts else 1 / classes
+
+
+def least_accuracy(guess: float) -> float:
     """Returns the accuracy below which a classifier has not learned.
 
-    Twice chance; with fewer than ten classes one ninth of the way from chance to 1, because twice
-    chance is 1 for two classes.
+    Twice the accuracy of a guess; from one tenth on, one ninth of the way from it to 1, because
+    twice the guess is 1 for two classes.
 
-    >>> least_accuracy(10), least_accuracy(2)
+    >>> least_accuracy(1 / 10), least_accuracy(1 / 2)
     (0.2, 0.5555555555555556)
     """
-    chance = 1 / classes
-    return min(2 * chance, chance + (1 - chance) / 9)
+    return min(2 * guess, guess + (1 - guess) / 9)
 
 
 def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a record with its `status`: "did not learn" instead of "done" if an accuracy or a
-    loss is no better than a guess.
+    """Returns a record with its `status`: "did not learn" instead of "done" if its accuracy is
+    hardly better than a guess.
 
-    A classifier is judged by its accuracy on training images (of records without it, on test
-    images), and by its training loss if that is a cross-entropy of the classes (backprop, and local
-    layers with softmax): above log(classes) nats it is worse than a guess. A continual run is
-    judged by the mean accuracy on each task right after that task, so that forgetting does not
-    count.
+    A classifier is judged by its accuracy on training images (of records without it, on images that
+    did not train). A continual run is judged by the mean accuracy on each task right after that
+    task, so that forgetting does not count.
     """
     record, classes = dict(record), num_classes(config)
     if record.get("status") != DONE or classes is None or classes < 2:
         return record
-    accuracy = record.get("training_accuracy", record["test_accuracy"])
-    least = least_accuracy(classes)
+    names = ("training_accuracy", "test_accuracy", "probe_accuracy")
+    accuracy = next(record[name] for name in names if name in record)
+    least = least_accuracy(best_guess(config, classes))
     if "accuracy_matrix" in record:
         rows = [[x for x in row if x is not None] for row in record["accuracy_matrix"]]
         order = record.get("class_order") or range(classes)
@@ -62,12 +64,8 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
             for task in range(1, len(rows) + 1)
         ]
         accuracy = float(np.mean([row[-1] for row in rows]))
-        least = float(np.mean([least_accuracy(number) for number in seen]))
-    losses = record.get("history", {}).get("loss") or [0.0]
-    loss = options_of(config["options"], record["algorithm"]).get("loss")
-    of_classes = record["algorithm"] in ("bp", "head") or loss == "softmax"
-    lost = of_classes and (losses[-1] or 0.0) > math.log(classes)
-    if accuracy < least or lost:
+        least = float(np.mean([least_accuracy(1 / number) for number in seen]))
+    if accuracy < least:
         record["status"] = DID_NOT_LEARN
     return record
 

@@ -77,7 +77,7 @@ def read_table(file: Path, saved: Saved) -> np.ndarray:
     """Returns the samples of an archive or of a table of features, in the order of the file.
 
     An archive holds `features` or `images`. A CSV file holds one sample in a row and nothing but
-    features, in the order of the training data; a first row with text is a header.
+    features, in the order of the training data; a first row without any number is a header.
 
     Raises:
       ValueError: for a damaged file, values that are not finite numbers, or another number of
@@ -111,7 +111,7 @@ def _read_csv(file: Path) -> np.ndarray:
     with reading("predict", file, advice):
         table = pd.read_csv(file, header=None, dtype=str, keep_default_na=False)
         numbers = table.apply(pd.to_numeric, errors="coerce")
-    header = int(numbers.iloc[0].isna().any())
+    header = int(numbers.iloc[0].isna().all())
     bad = np.argwhere(~np.isfinite(numbers.to_numpy(np.float32)[header:]))
     if len(bad):
         row, column = bad[0] + (header, 0)

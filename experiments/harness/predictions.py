@@ -22,10 +22,12 @@ THUMBNAIL = 64
 """Largest side of a recorded image, pixels."""
 
 
-def describe(predicted: Predictions, dataset: data.Dataset) -> dict[str, Any]:
+def describe(
+    predicted: Predictions, dataset: data.Dataset, *, probable: bool = True
+) -> dict[str, Any]:
     """Returns the fields of a record about the predictions of one run.
 
-    `nll` in nats and `ece` as a fraction; `class_accuracies` [classes], null for a class without
+    `nll` in nats, `ece` as a fraction; `class_accuracies` [classes], null for a class without
     test images; `confusion` [true label, predicted label] counts, if there are at most
     `MOST_CLASSES` classes; `reliability` [bins, (mean confidence, accuracy, fraction of the
     images)]; `correct`: one bit for each test image, see `unpack_bits`; `worst`: the most wrong
@@ -34,22 +36,27 @@ def describe(predicted: Predictions, dataset: data.Dataset) -> dict[str, Any]:
     Args:
       predicted: for the test images, as NumPy arrays.
       dataset: the data.
+      probable: whether the network has probabilities of the labels; otherwise there are no `nll`,
+        `ece` and `reliability`, and no probabilities of the images.
     """
     labels, classes, diagram = dataset.test_labels, dataset.num_classes, predicted.diagram
     totals = np.bincount(labels, minlength=classes)
     right = np.bincount(labels[predicted.labels == labels], minlength=classes)
-    bins = np.stack([diagram.confidence, diagram.frequency, diagram.fraction], axis=-1)
     worst = np.argsort(-predicted.nll, kind="stable")[:NUM_WORST]
     record: dict[str, Any] = {
-        "nll": float(np.mean(predicted.nll, dtype=np.float64)),
-        "ece": float(calibration_error(diagram)),
         "class_accuracies": [
             float(r / n) if n else None for r, n in zip(right, totals, strict=True)
         ],
-        "reliability": bins.astype(float).round(6).tolist(),
         "correct": pack_bits(np.asarray(predicted.labels) == labels),
-        "worst": [_wrong_image(predicted, dataset, int(index)) for index in worst],
+        "worst": [_wrong_image(predicted, dataset, int(index), probable) for index in worst],
     }
+    if probable:
+        bins = np.stack([diagram.confidence, diagram.frequency, diagram.fraction], axis=-1)
+        record |= {
+            "nll": float(np.mean(predicted.nll, dtype=np.float64)),
+            "ece": float(calibration_error(diagram)),
+            "reliability": bins.astype(float).round(6).tolist(),
+        }
     if classes <= MOST_CLASSES:
         pairs = np.bincount(labels * classes + predicted.labels, minlength=classes**2)
         record["confusion"] = pairs.reshape(classes, classes).tolist()
@@ -72,12 +79,14 @@ def unpack_bits(text: str) -> np.ndarray:
     return np.unpackbits(packed, count=int(number)).astype(bool)
 
 
-def _wrong_image(predicted: Predictions, dataset: data.Dataset, index: int) -> dict[str, Any]:
+def _wrong_image(
+    predicted: Predictions, dataset: data.Dataset, index: int, probable: bool
+) -> dict[str, Any]:
     return {
         "index": index,
         "label": int(dataset.test_labels[index]),
         "predicted": int(predicted.labels[index]),
-        "probability": float(predicted.confidence[index]),
+        "probability": float(predicted.confidence[index]) if probable else None,
         "png": _png(dataset.test_images[index]),
     }
 

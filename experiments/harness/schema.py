@@ -190,7 +190,12 @@ CONFIG = {
     "experiment": one_of(*sorted(ROWS)),
     "options": OBJECT,
     "command?": TEXT,
-    "data?": {"source": TEXT, "sha256": OBJECT, "class_names?": [TEXT]},
+    "data?": {
+        "source": TEXT,
+        "sha256": OBJECT,
+        "class_names?": [TEXT],
+        "training_images?": [COUNT],
+    },
     "device?": {"platform": TEXT, "kind": TEXT, "count": COUNT, "host_cores": Maybe(COUNT)},
     "versions?": {ANY: TEXT},
     "git_commit?": Maybe(TEXT),

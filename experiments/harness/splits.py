@@ -67,7 +67,7 @@ class Splits:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Source, class names and content hash of the data, for `config.json`."""
+        """Source, classes and content hash of the data, for `config.json`."""
         return data_record(self.dataset)
 
     @property
@@ -147,9 +147,14 @@ def make_splits(
 
 
 def data_record(dataset: data.Dataset) -> dict[str, Any]:
-    """Returns source, class names and content hash of a data set, for `config.json`."""
-    names = list(dataset.class_names)
-    return {"source": dataset.source, "class_names": names, "sha256": dataset.sha256}
+    """Returns source, classes and content hash of a data set, for `config.json`."""
+    counts = np.bincount(dataset.train_labels, minlength=dataset.num_classes)
+    return {
+        "source": dataset.source,
+        "class_names": list(dataset.class_names),
+        "training_images": counts.tolist(),  # of each class
+        "sha256": dataset.sha256,
+    }
 
 
 def conversion_of(options: Common) -> dict[str, Any]:

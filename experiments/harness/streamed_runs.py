@@ -17,11 +17,11 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.recipe import Recipe
-from experiments.harness.cost import spread_rows
 from experiments.harness.group import Carry, Group
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.saved_networks import save_networks
 from experiments.harness.streamed_splits import StreamedSplits
+from experiments.harness.subsets import spread_rows
 from experiments.harness.trainer import Describe, Trainer
 from sffa_jax.analysis.precision import Predictions, reliability
 from sffa_jax.scale.checkpoints import Checkpoints
@@ -116,7 +116,9 @@ class StreamedTrainer(Trainer):
             return Carry(position.replace(progress=progress), history, seconds)
 
         label = f"{self.label}, seed {group.seeds[0]}"
-        with Watcher(self.console, label, epochs, "epoch", "validation", group.events) as watcher:
+        with Watcher(
+            self.console, label, epochs, "epoch", self.recipe.selection, group.events
+        ) as watcher:
             carry = run_resumable(
                 lambda: carry_of(self.start_streamed(group)),
                 step,

@@ -18,12 +18,13 @@ from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
-from experiments.harness.cost import flops_per_update, spread, spread_rows, take
+from experiments.harness.cost import flops_per_update
 from experiments.harness.group import Carry, Choose, Group, Programs
 from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.saved_networks import save_networks
 from experiments.harness.splits import Splits
+from experiments.harness.subsets import spread, spread_rows, take
 from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement, available
@@ -259,7 +260,7 @@ class Trainer:
             return Carry(runs, carry.history, seconds)
 
         with Watcher(
-            self.console, self.label, epochs, "epoch", "validation", group.events
+            self.console, self.label, epochs, "epoch", self.recipe.selection, group.events
         ) as watcher:
             carry = run_resumable(
                 lambda: carry_of(placement.place_runs(self.start_all(group))),
@@ -294,7 +295,8 @@ class Trainer:
         """Returns one record per run, without the names of data set, algorithm and setting."""
         # Everything but the weights.
         progress = to_host(carry.runs[0].replace(state=None, best=None))
-        validated = self.splits.validation is not None
+        chosen = self.splits.validation is not None
+        validated = chosen and self.recipe.selection == "validation"
         updates = self.recipe.epochs * self.splits.steps_per_epoch(self.recipe)
         records = []
         for i, seed in enumerate(group.seeds):
@@ -314,12 +316,11 @@ class Trainer:
                 if self.describe is not None:
                     record |= self.describe(jax.tree.map(itemgetter(i), predicted))
             else:
-                where = (
-                    {"step": step, "layer": int(progress.diverged_layer[i])} if step >= 0 else None
-                )
+                layer = int(progress.diverged_layer[i])
+                where = {"step": step, "layer": layer} if step >= 0 else None
                 record |= dict.fromkeys(ACCURACIES) | {"diverged": where}
             record |= {
-                "selected_epoch": int(progress.best_epoch[i]) if validated else self.recipe.epochs,
+                "selected_epoch": int(progress.best_epoch[i]) if chosen else self.recipe.epochs,
                 "epochs": self.recipe.epochs,
                 "updates": updates,
                 "num_parameters": num_parameters(carry.runs[0].state),

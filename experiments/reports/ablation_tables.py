@@ -116,15 +116,15 @@ def section(results: Results) -> Section:
         title=f"From {options['start']} to {options['end']} on {options['dataset']}",
         lead=(
             "Each step adds one change to all those before it; 'without' is the end of the "
-            "path with that one change undone. Differences are paired by seed, with 95 % "
-            "intervals. If the first preset chooses the epoch on the test set (released does), "
-            "the first accuracy is too high by that choice."
+            "path with that one change undone. Differences are paired by seed, with the "
+            f"{intervals.ENDS}. If the first preset chooses the epoch on the test set (released "
+            "does), the first accuracy is too high by that choice."
         ),
         tables=tables,
         pictures=[
             Picture(
                 "path.png",
-                "Mean and 95 % interval over seeds.",
+                f"Mean and {intervals.ENDS}.",
                 partial(path_figure, records, options["algorithms"]),
             )
         ],

@@ -35,6 +35,11 @@ SELECTION = {
 """The report's sentence about each selection of the epoch."""
 
 
+def assessed(options: Mapping[str, Any]) -> str:
+    """Returns the name of the accuracy after each epoch, from recorded options."""
+    return "Test accuracy" if options.get("selection") == "test" else "Validation accuracy"
+
+
 def accuracies(records: Records) -> dict[str, dict[int, float]]:
     """Returns the test accuracy of each run that did not diverge, by algorithm and seed."""
     by_algorithm: dict[str, dict[int, float]] = {}
@@ -95,6 +100,8 @@ def results_table(records: Records, options: Mapping[str, Any]) -> list[list[str
         algorithm = str(row["algorithm"])
         runs = [record for record in records if record["algorithm"] == algorithm]
         validation = row["validation_accuracy"]
+        if options.get("selection") == "test":  # recorded by earlier versions
+            validation = None
         table.append(
             [
                 ALGORITHM_NAMES[algorithm],
@@ -121,7 +128,9 @@ def conclusion(records: Records) -> str:
     means = {
         algorithm: np.mean(list(values.values())) for algorithm, values in by_algorithm.items()
     }
-    best = max(means, key=means.__getitem__)
+    # A mean over the seeds that did not diverge would be that of the best ones.
+    learned = {name: mean for name, mean in means.items() if name not in failed} or means
+    best = max(learned, key=learned.__getitem__)
     reached = f"{100 * means[best]:.2f} %"
     if len(means) == 1:
         number = len(by_algorithm[best])
@@ -137,15 +146,23 @@ def conclusion(records: Records) -> str:
         other = test.second if test.first == best else test.first
         ahead = 100 * test.difference.mean * (1 if test.first == best else -1)
         # With other seeds, the algorithm with the higher mean may be the worse one on common seeds.
-        side, seeds = ("above", "") if ahead >= 0 else ("below", " on their common seeds")
-        points = f"{abs(ahead):.2f} points {side} {ALGORITHM_NAMES[other]}{seeds}"
+        seeds = " on their common seeds" if ahead < 0 <= means[best] - means[other] else ""
+        side = f"{'above' if ahead >= 0 else 'below'} {ALGORITHM_NAMES[other]}{seeds}"
+        points = f"{abs(ahead):.2f} points {side}"
+        if f"{abs(ahead):.2f}" == "0.00":
+            points = f"as accurate as {ALGORITHM_NAMES[other]}{seeds}"
         reason = test.cell
         if test.p is not None:
             verdict = {"level": ", level", "undecided": ", not significant"}
             reason = f"p = {test.cell}{verdict.get(test.verdict, '')}"
         differences.append(f"{points} ({reason})")
+    tied = [name for name in learned if f"{100 * learned[name]:.2f} %" == reached]
+    first = " and ".join(ALGORITHM_NAMES[name] for name in tied)
+    first += " have" if len(tied) > 1 else " has"
+    if len(learned) < len(means):
+        first = f"Of the algorithms that learned with all seeds, {first}"
     return (
-        f"{ALGORITHM_NAMES[best]} has the highest mean test accuracy on {dataset}, {reached}"
+        f"{first} the highest mean test accuracy on {dataset}, {reached}"
         f"{': ' if differences else ''}{' and '.join(differences)}.{notes}"
     )
 
@@ -219,11 +236,11 @@ def accuracy_figure(records: Records) -> Figure:
     return figure
 
 
-def learning_figure(records: Records) -> Figure:
-    """Draws validation accuracy after each epoch: mean over seeds and 95 % band."""
+def learning_figure(records: Records, name: str) -> Figure:
+    """Draws the accuracy of this name after each epoch: mean over seeds and 95 % band."""
     seeds = min(map(len, accuracies(records).values()), default=0)
     shown = intervals.name_of_ends(seeds)
-    figure, axes = new_axes(f"Validation accuracy, mean and {shown} over seeds")
+    figure, axes = new_axes(f"{name}, mean and {shown} over seeds")
     lowest = 100.0
     for algorithm in dict.fromkeys(record["algorithm"] for record in records):
         curves = 100 * np.array(
@@ -257,7 +274,7 @@ def learning_figure(records: Records) -> Figure:
         axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epoch")
-    axes.set_ylabel("Validation accuracy, %")
+    axes.set_ylabel(f"{name}, %")
     return figure
 
 
@@ -279,14 +296,16 @@ def section(results: Results) -> Section:
             partial(accuracy_figure, records),
         )
     ]
+    name = assessed(results.config["options"])
     if any(record["history"]["validation_accuracy"] for record in records):
-        caption = "Validation accuracy during training."
-        draw = partial(learning_figure, records)
+        caption = f"{name} during training."
+        draw = partial(learning_figure, records, name)
         pictures.append(Picture("learning_curves.png", caption, draw))
     if any(record.get("updates") for record in records) and cost_tables.by_algorithm(records):
-        caption = "Validation accuracy against updates, seconds of training (without compilation, "
+        caption = f"{name} against updates, seconds of training (without compilation, "
         caption += "a run's part of its group) and floating-point operations; mean over seeds."
-        pictures.append(Picture("cost.png", caption, partial(cost_tables.cost_figure, records)))
+        draw = partial(cost_tables.cost_figure, records, name)
+        pictures.append(Picture("cost.png", caption, draw))
     pictures += prediction_tables.pictures(records)
     tables = {
         "Results": results_table(records, results.config["options"]),
@@ -294,7 +313,7 @@ def section(results: Results) -> Section:
     }
     if any(len(record["layer_accuracies"] or ()) > 1 for record in records):
         tables["Test accuracy by layer, %"] = layers_table(records)
-    tables["Validation accuracy against cost"] = cost_tables.cost_table(records)
+    tables[f"{name} against cost"] = cost_tables.cost_table(records)
     tables["Calibration"] = prediction_tables.calibration_table(records)
     tables |= tuning_tables.tables(results)
     rows = summary(records)
@@ -308,6 +327,11 @@ def section(results: Results) -> Section:
             "validation split. The same runs without the search: "
             f"{tuning_tables.command_without_tuning(results)}"
         )
+    over_images = ""
+    if bootstrap.correct_images(records):
+        over_images = (
+            ' "Over seeds and images" resamples seeds and test images together (bootstrap).'
+        )
     dataset = records[0]["dataset"]
     selection = results.config.get("options", {}).get("selection", "validation")
     names = [ALGORITHM_NAMES[a] for a in dict.fromkeys(r["algorithm"] for r in records)]
@@ -319,8 +343,7 @@ def section(results: Results) -> Section:
             f"A paired test compares two algorithms on the same seeds, at least "
             f"{intervals.MIN_SEEDS}; parentheses hold the range over fewer. Two algorithms are "
             f"level if the interval of their difference lies within "
-            f"{100 * intervals.MARGIN:g} points. The last column resamples seeds and test images "
-            f"together (bootstrap).{lead}"
+            f"{100 * intervals.MARGIN:g} points.{over_images}{lead}"
         ),
         tables={title: table for title, table in tables.items() if len(table) > 1},
         pictures=pictures,

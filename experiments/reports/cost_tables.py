@@ -32,7 +32,7 @@ def by_algorithm(records: Records) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def curve(record: Mapping[str, Any]) -> np.ndarray:
-    """Returns the validation accuracy after each epoch."""
+    """Returns the accuracy after each epoch, on the split that chooses the epoch."""
     return np.array(record["history"]["validation_accuracy"], float)
 
 
@@ -102,8 +102,8 @@ def epochs_table(records: Records) -> list[list[str]]:
     ]
 
 
-def cost_figure(records: Records) -> Figure:
-    """Draws validation accuracy, mean over seeds, against updates, seconds and FLOPs."""
+def cost_figure(records: Records, name: str) -> Figure:
+    """Draws the accuracy of this name, mean over seeds, against updates, seconds and FLOPs."""
     figure = Figure(figsize=(9.6, 3.6))
     panels = figure.subplots(1, 3, sharey=True)
     lowest = 100.0
@@ -118,8 +118,8 @@ def cost_figure(records: Records) -> Figure:
             "Seconds": np.mean([run["train_seconds"] for run in runs]),
             "FLOPs": first.get("updates", 0) * (first.get("flops_per_update") or 0),
         }
-        for axes, (name, total) in zip(panels, costs.items(), strict=True):
-            axes.set_xlabel(name)
+        for axes, (cost, total) in zip(panels, costs.items(), strict=True):
+            axes.set_xlabel(cost)
             if total:
                 every = max(1, len(done) // 10)
                 style: dict[str, Any] = {"markersize": 3, "markevery": every, "color": color}
@@ -132,7 +132,7 @@ def cost_figure(records: Records) -> Figure:
         axes.grid(axis="y")
     # The low accuracies of the first epochs would squeeze all differences into a thin line.
     panels[0].set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
-    panels[0].set_ylabel("Validation accuracy, %")
+    panels[0].set_ylabel(f"{name}, %")
     panels[0].legend(loc="lower right")
     panels[0].set_title("Accuracy against cost")
     return figure

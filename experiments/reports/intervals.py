@@ -13,6 +13,9 @@ MIN_SEEDS = 5
 """Least number of seeds with an interval and a test; fewer are reported by their range. Student's t
 multiplies the standard error by 12.7 for two seeds, by 2.8 for five."""
 
+ENDS = f"95 % interval over seeds (the range, of fewer than {MIN_SEEDS} seeds)"
+"""What `Interval.ends` are, for captions."""
+
 UNIT = (0.0, 1.0)
 """Bounds of an accuracy; a difference of two accuracies has (-1, 1)."""
 
@@ -100,11 +103,12 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] | None = 
 
     Student's t. Values with bounds (accuracies) whose t interval leaves them are far from normal;
     clipping it would keep a wrong width. Their interval is that of the log-odds of the values'
-    places between the bounds, transformed back, which stays inside and is wider towards the middle.
+    places between the bounds, transformed back, which stays inside and is wider towards the middle;
+    without an upper bound, that of the logarithms.
 
     Args:
       values: at least one.
-      bounds: least and greatest possible value; None: unbounded.
+      bounds: least and greatest possible value, the latter may be infinite; None: unbounded.
 
     Raises:
       ValueError: if `values` is empty.
@@ -122,9 +126,12 @@ def mean_interval(values: Sequence[float], bounds: tuple[float, float] | None = 
         return Interval(len(values), mean, None, None, least, greatest)
     low, high = _t_interval(array)
     if bounds is not None and not bounds[0] <= low <= high <= bounds[1]:
-        size = bounds[1] - bounds[0]
-        places = np.clip((array - bounds[0]) / size, EDGE, 1 - EDGE)
-        ends = special.expit(_t_interval(special.logit(places)))
+        if np.isinf(bounds[1]):
+            size, ends = 1.0, np.exp(_t_interval(np.log(np.maximum(array - bounds[0], EDGE))))
+        else:
+            size = bounds[1] - bounds[0]
+            places = np.clip((array - bounds[0]) / size, EDGE, 1 - EDGE)
+            ends = special.expit(_t_interval(special.logit(places)))
         low, high = (bounds[0] + size * float(end) for end in ends)
         low, high = min(low, mean), max(high, mean)  # all values may lie on a bound
     return Interval(len(values), mean, low, high, least, greatest)

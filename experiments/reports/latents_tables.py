@@ -15,7 +15,7 @@ from experiments.harness.outcomes import failures
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES
 from sffa_jax.checks import reject
 
@@ -90,26 +90,37 @@ def measures_table(records: Records) -> list[list[str]]:
 
 
 def claims_table(records: Records) -> list[list[str]]:
-    """Makes a row for each claim, measure and layer: SFFA - FFA, paired by seed, with a verdict."""
-    rows, tests = [], []
+    """Makes a row for each claim, measure and layer: SFFA - FFA, paired by seed, with a verdict.
+
+    A claim is confirmed or refuted if its p-value, corrected for all rows, is at most 0.05.
+    """
+    rows, tests, expected = [], [], []
     failed = failures(records)
     for claim, directions in CLAIMS.items():
         for measure, direction in directions.items():
             for layer in range(depth(records)):
                 pair = {name: values(records, name, measure, layer) for name in ("sffa", "ffa")}
                 for test in intervals.paired_tests(pair, failed, bounds=None):
-                    low, high = sorted(direction * end for end in test.difference.ends)
-                    verdict = "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
-                    expected = "higher" if direction > 0 else "lower"
-                    cells = [claim, MEASURES[measure], expected, str(layer + 1)]
-                    cells.append(test.difference.with_bounds("+.3f", 1.0))
-                    rows.append([*cells, "not tested" if test.p is None else verdict])
+                    side = "higher" if direction > 0 else "lower"
+                    difference = test.difference.with_bounds("+.3f", 1.0)
+                    rows.append([claim, MEASURES[measure], side, str(layer + 1), difference])
                     tests.append(test)
+                    expected.append(direction)
     head = ["Claim", "Measurement", "SFFA should be", "Layer", "SFFA - FFA [95 %]", "Verdict"]
     corrected = intervals.holm_corrected(tests)
     return [[*head, "p (paired t, Holm)"]] + [
-        [*row, test.cell] for row, test in zip(rows, corrected, strict=True)
+        [*row, _verdict(test, direction), test.cell]
+        for row, test, direction in zip(rows, corrected, expected, strict=True)
     ]
+
+
+def _verdict(test: intervals.PairedTest, direction: int) -> str:
+    """Returns what a test says of a claim about the sign of its difference."""
+    if test.p is None:
+        return "not tested"
+    if test.p > 0.05:
+        return "undecided"
+    return "confirmed" if direction * test.difference.mean > 0 else "refuted"
 
 
 def panels(titles: Sequence[str], height: float = 3.2, width: float = 3.4) -> tuple[Figure, Any]:
@@ -235,39 +246,41 @@ def training_figure(records: Records) -> Figure:
 def pictures(arrays_of: Gathered) -> list[Picture]:
     """Returns the figures of one trained network of each algorithm."""
     figures = []
-    layers = sum(name.startswith("means_") for name in next(iter(arrays_of.values())))
-    for layer in range(layers):
+    depths = {a: sum(name.startswith("means_") for name in arrays_of[a]) for a in arrays_of}
+    with_fields = {a: arrays for a, arrays in arrays_of.items() if "fields" in arrays}
+    for layer in range(max(depths.values())):
         number = layer + 1
+        deep = {a: arrays for a, arrays in arrays_of.items() if depths[a] > layer}
         figures.append(
             Picture(
                 f"activity_layer_{number}.png",
                 f"Layer {number}: mean activity of each neuron by class, as fractions. Neurons are "
                 "ordered by the class they respond to most (first seed, predicted label).",
-                partial(activity_figure, arrays_of, layer),
+                partial(activity_figure, deep, layer),
             )
         )
-        if layer == 0:
+        if layer == 0 and with_fields:
             figures.append(
                 Picture(
                     "receptive_fields.png",
                     "Weights on the pixels of the neuron that is most selective for each class "
                     "(orange: excites, violet: inhibits).",
-                    partial(fields_figure, arrays_of),
+                    partial(fields_figure, with_fields),
                 )
             )
         figures.append(
             Picture(
                 f"embedding_layer_{number}.png",
                 f"Layer {number}: latents of test images without a label, embedded by t-SNE.",
-                partial(embedding_figure, arrays_of, layer),
+                partial(embedding_figure, deep, layer),
             )
         )
-        if any("edges_0" in arrays for arrays in arrays_of.values()):
+        if any("edges_0" in arrays for arrays in deep.values()):
             figures.append(
                 Picture(
                     f"goodness_layer_{number}.png",
                     f"Layer {number}: logits of right and of wrong labels.",
-                    partial(goodness_figure, arrays_of, layer),
+                    partial(goodness_figure, deep, layer),
                 )
             )
     return figures
@@ -290,7 +303,7 @@ def section(results: Results) -> Section:
     """Makes the report of a latents experiment."""
     records = results.records
     done = [r for r in records if "layers" in r]
-    claims = claims_table(done)
+    claims = claims_table(records)
     tables = {
         "Test accuracy": comparison_tables.results_table(records, results.config["options"]),
         **({"The paper's claims": claims} if len(claims) > 1 else {}),
@@ -302,14 +315,17 @@ def section(results: Results) -> Section:
     arrays_of = {a: load_arrays(file) for a, file in files.items() if file.exists()}
     figures = pictures(arrays_of) if arrays_of else []
     if done:
-        caption = "First layer through training, on validation images; band: range over seeds."
+        held_out = any(record["history"]["validation_accuracy"] for record in done)
+        caption = f"First layer through training, on {'validation' if held_out else 'training'} "
+        caption += "images; band: range over seeds."
         figures.append(Picture("training.png", caption, partial(training_figure, done)))
     return Section(
-        title=f"Latents of FFA, SFFA and backprop on {results.options['dataset']}",
+        title=f"Latents of {named(records)} on {results.options['dataset']}",
         lead="Every layer of every trained network is measured on test images. Sparsity and "
         "specialization are measured with the predicted label; class separation is measured "
-        "without a label, so that the label cannot reveal the class. Values are means ± half the "
-        "95 % interval over seeds; differences are paired by seed.",
+        "without a label, so that the label cannot reveal the class. Values are means with the "
+        f"{intervals.ENDS}; differences are paired by seed. A claim is confirmed or refuted where "
+        "its corrected p-value is at most 0.05.",
         tables=tables,
         pictures=figures,
         records=records,

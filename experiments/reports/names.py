@@ -1,6 +1,6 @@
 """Names in reports; commands import this module without the libraries that draw."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.config.by_algorithm import options_of
@@ -10,6 +10,7 @@ ALGORITHM_NAMES = {
     "sffa": "SFFA",
     "bp": "Backprop",
     "head": "Local linear head",
+    "readout": "Closed form",
 }
 
 SCENARIO_NAMES = {
@@ -22,6 +23,16 @@ SCENARIO_NAMES = {
 def algorithm_name(algorithm: str) -> str:
     """Returns an algorithm's name in reports."""
     return ALGORITHM_NAMES.get(algorithm, algorithm)
+
+
+def named(records: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the algorithms of records, for titles.
+
+    >>> named([{"algorithm": "ffa"}, {"algorithm": "sffa"}, {"algorithm": "bp"}])
+    'FFA, SFFA and Backprop'
+    """
+    *others, last = (algorithm_name(a) for a in dict.fromkeys(r["algorithm"] for r in records))
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def trained(algorithm: str, options: Mapping[str, Any]) -> str:

@@ -143,14 +143,13 @@ def section(runs: Sequence[Results]) -> Section | None:
         return None
     return Section(
         title="All comparisons side by side",
-        lead="Mean test accuracy with its 95 % interval over seeds (in continual learning: over "
-        "all tasks, after the last one), and SFFA's lead, paired by seed. The p-values are "
-        "corrected together.",
+        lead=f"Mean test accuracy with its {intervals.ENDS}, in continual learning over all tasks "
+        "after the last one, and SFFA's lead, paired by seed. The p-values are corrected together.",
         tables={"Accuracies and differences": accuracy_table(cases)},
         pictures=[
             Picture(
                 "differences.png",
-                "SFFA's lead over FFA and backprop, mean and 95 % interval over seeds.",
+                f"SFFA's lead over FFA and backprop, mean and {intervals.ENDS}.",
                 partial(differences_figure, cases),
             )
         ],

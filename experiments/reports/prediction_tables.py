@@ -111,7 +111,7 @@ def calibration_table(records: Records) -> list[list[str]]:
     table = [["Algorithm", "NLL, nats", "ECE, points"]]
     errors = recorded(records, "ece")
     for algorithm, values in recorded(records, "nll").items():
-        nll = intervals.with_bounds(values, ".3f", 1.0, None)
+        nll = intervals.with_bounds(values, ".3f", 1.0, (0.0, np.inf))
         table.append(
             [ALGORITHM_NAMES[algorithm], nll, intervals.with_bounds(errors.get(algorithm, []))]
         )
@@ -156,7 +156,7 @@ def images(records: Records, config: Mapping[str, Any]) -> dict[str, list[Thumbn
             for image in run
             if image["png"] and image["label"] != image["predicted"]
         ]
-        wrong.sort(key=lambda image: (-image["probability"], image["index"]))
+        wrong.sort(key=lambda image: (-(image["probability"] or 0.0), image["index"]))
         once: dict[int, Mapping[str, Any]] = {}
         for image in wrong:
             once.setdefault(image["index"], image)
@@ -165,12 +165,15 @@ def images(records: Records, config: Mapping[str, Any]) -> dict[str, list[Thumbn
                 Thumbnail(
                     image["png"],
                     f"{_name(names, image['label'])}, predicted as "
-                    f"{_name(names, image['predicted'])} "
-                    f"({100 * image['probability']:.0f} %)",
+                    f"{_name(names, image['predicted'])}{_likely(image['probability'])}",
                 )
                 for image in [*once.values()][:NUM_IMAGES]
             ]
     return by_heading
+
+
+def _likely(probability: float | None) -> str:
+    return "" if probability is None else f" ({100 * probability:.0f} %)"
 
 
 def details(records: Records, config: Mapping[str, Any]) -> dict[str, list[list[str]]]:

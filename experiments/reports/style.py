@@ -13,6 +13,7 @@ ALGORITHM_STYLES = {
     "sffa": ("#0072B2", "o"),
     "bp": ("#808080", "^"),
     "head": ("#009E73", "D"),
+    "readout": ("#009E73", "D"),
 }
 """Color and marker of each algorithm."""
 

@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.config import options as shared
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
+from experiments.harness import outcomes
 from experiments.harness.results import Results, restore_options
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, log_axis, new_axes
 from sffa_jax.analysis.symmetry import Landscape, landscape
 
@@ -53,15 +54,21 @@ def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
 
 def gradient_ratios(records: Records, algorithm: str, setting: str) -> np.ndarray:
     """Returns the norm from positive samples over that from negative samples,
-    [seeds, epochs + 1, layers]."""
-    norms = np.array(
-        [
-            record["gradient_norms"]
-            for record in records
-            if (record["algorithm"], record["setting"]) == (algorithm, setting)
-        ]
-    )
-    return norms[..., 0] / norms[..., 1]
+    [seeds, epochs + 1, layers], of the runs that did not diverge; NaN where both are 0."""
+    norms = np.array([r["gradient_norms"] for r in learned(records, algorithm, setting)], float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return norms[..., 0] / norms[..., 1]
+
+
+def runs_of(records: Records, algorithm: str, setting: str) -> list[Mapping[str, Any]]:
+    """Returns the runs of an algorithm and a setting."""
+    return [r for r in records if (r["algorithm"], r["setting"]) == (algorithm, setting)]
+
+
+def learned(records: Records, algorithm: str, setting: str) -> list[Mapping[str, Any]]:
+    """Returns the runs of an algorithm and a setting that did not diverge."""
+    runs = runs_of(records, algorithm, setting)
+    return [run for run in runs if run.get("status") != outcomes.DIVERGED]
 
 
 def algorithm_settings(records: Records) -> list[tuple[str, str]]:
@@ -69,10 +76,17 @@ def algorithm_settings(records: Records) -> list[tuple[str, str]]:
     return list(dict.fromkeys((record["algorithm"], record["setting"]) for record in records))
 
 
+def depth(runs: Records) -> int:
+    """Returns the number of layers of the deepest run."""
+    return max((np.shape(run["gradient_norms"])[1] for run in runs), default=0)
+
+
 def ratio_figure(records: Records, layer: int) -> Figure:
     """Draws the ratio of gradient norms through training: geometric mean and range over seeds."""
     figure, axes = new_axes(f"Gradient from positive ÷ from negative samples, layer {layer + 1}")
     for algorithm, setting in algorithm_settings(records):
+        if depth(learned(records, algorithm, setting)) <= layer:
+            continue
         logs = np.log(gradient_ratios(records, algorithm, setting)[..., layer])
         color, marker = ALGORITHM_STYLES[algorithm]
         epochs = np.arange(logs.shape[1])
@@ -100,33 +114,38 @@ def ratio_figure(records: Records, layer: int) -> Figure:
 def imbalance_table(records: Records) -> list[list[str]]:
     """Makes a row for each rule and layer: its ratio before training and its imbalance during it.
 
-    An imbalance of 2 is a ratio of 2 or of 1/2.
+    An imbalance of 2 is a ratio of 2 or of 1/2. Runs that diverged are counted, not measured; a
+    ratio of a layer without any gradient is undefined.
     """
     table = [["Algorithm", "Rule", "Layer", "Untrained ratio", "Imbalance in training", "At worst"]]
     for algorithm, setting in algorithm_settings(records):
-        by_layer = gradient_ratios(records, algorithm, setting)
-        for layer in range(by_layer.shape[-1]):
-            ratio = by_layer[..., layer]
-            imbalance = np.exp(np.abs(np.log(ratio[:, 1:])))
-            of_seed = imbalance.mean(axis=1).tolist()
-            table.append(
-                [
-                    ALGORITHM_NAMES[algorithm],
-                    setting,
-                    str(layer + 1),
-                    f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
-                    intervals.with_bounds(of_seed, ".3g", 1.0, None),
-                    f"{imbalance.max():.3g}",
-                ]
-            )
+        runs = runs_of(records, algorithm, setting)
+        name = outcomes.marked(ALGORITHM_NAMES[algorithm], runs)
+        for layer in range(depth(runs)):
+            cells = ["-"] * 3
+            if learned(records, algorithm, setting):
+                cells = _imbalances(gradient_ratios(records, algorithm, setting)[..., layer])
+            table.append([name, setting, str(layer + 1), *cells])
     return table
+
+
+def _imbalances(ratio: np.ndarray) -> list[str]:
+    """Returns the last three cells of a row of `imbalance_table`, from ratios [seeds, epochs+1]."""
+    if not np.all(ratio > 0) or not np.isfinite(ratio).all():
+        return ["undefined: no gradient"] * 3
+    imbalance = np.exp(np.abs(np.log(ratio[:, 1:])))
+    return [
+        f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
+        intervals.with_bounds(imbalance.mean(axis=1).tolist(), ".3g", 1.0, None),
+        f"{imbalance.max():.3g}",
+    ]
 
 
 def gradient_sizes(records: Records, setting: str) -> np.ndarray:
     """Returns the norm of the first layer's gradient from both kinds of sample together,
     [seeds, epochs + 1]."""
-    norms = [r["gradient_norms"] for r in records if r["setting"] == setting]
-    return np.linalg.norm(np.array(norms)[:, :, 0], axis=-1)
+    norms = [r["gradient_norms"] for r in learned(records, "sffa", setting)]
+    return np.linalg.norm(np.array(norms, float)[:, :, 0], axis=-1) if norms else np.empty((0, 0))
 
 
 def size_figure(records: Records) -> Figure:
@@ -141,6 +160,8 @@ def size_figure(records: Records) -> Figure:
         names = [name for name in GRADIENT_SETTINGS if name.startswith(symbol)]
         for i, name in enumerate(names):
             sizes = gradient_sizes(records, name)
+            if not sizes.size:
+                continue
             shade = colormaps["cividis"](i / (len(names) - 1) * 0.9)
             epochs = np.arange(sizes.shape[1])
             mean = np.exp(np.log(sizes).mean(axis=0))
@@ -159,10 +180,13 @@ def size_table(records: Records) -> list[list[str]]:
     table = [["SFFA with", "Gradient, untrained", "after the first epoch", "after the last"]]
     table[0].append("Accuracy on the probe images, %")
     for name in GRADIENT_SETTINGS:
-        sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
-        accuracy = [r["probe_accuracy"] for r in records if r["setting"] == name]
-        at_epochs = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
-        table.append([name, *at_epochs, intervals.with_bounds(accuracy)])
+        runs = learned(records, "sffa", name)
+        cells = ["-"] * 3
+        if runs:
+            sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
+            cells = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
+        accuracy = intervals.with_bounds([run["probe_accuracy"] for run in runs])
+        table.append([name, *cells, outcomes.marked(accuracy, runs_of(records, "sffa", name))])
     return table
 
 
@@ -187,7 +211,7 @@ def section(results: Results) -> Section:
             partial(landscape_figure, landscapes),
         )
     ]
-    for layer in range(np.shape(balance[0]["gradient_norms"])[1]):
+    for layer in range(depth(balance)):
         caption = "Ratio of the gradients on the layer's weights; band: range over seeds."
         draw = partial(ratio_figure, balance, layer)
         pictures.append(Picture(f"gradient_ratio_layer_{layer + 1}.png", caption, draw))
@@ -197,13 +221,14 @@ def section(results: Results) -> Section:
         pictures.append(Picture("gradient_size.png", caption, partial(size_figure, sizes)))
         tables["Logit scale and epsilon"] = size_table(sizes)
     head, *rows = tables["Imbalance"]
+    images = "validation" if options.recipe.selection == "validation" else "test"
     return Section(
-        title=f"Symmetry of FFA and SFFA on {options.dataset}",
+        title=f"Symmetry of {named(balance)} on {options.dataset}",
         lead=(
             "The ratio compares the gradient of the mean loss of positive samples with that of "
-            "negative samples, on the same validation images, layer by layer. A ratio of 1 is "
+            f"negative samples, on the same {images} images, layer by layer. A ratio of 1 is "
             "balance; an imbalance of 2 means that the gradient of one kind of sample is twice "
-            "that of the other (mean over the epochs, with a 95 % interval over seeds)."
+            f"that of the other (mean over the epochs, with the {intervals.ENDS})."
         ),
         tables=tables,
         pictures=pictures,

@@ -33,6 +33,11 @@ class AveragedState(struct.PyTreeNode):
         """The averaged parameters."""
         return self.average.params
 
+    @property
+    def body_states(self) -> Any:
+        """The averaged states of the layers' bodies; of end-to-end learners only."""
+        return self.average.body_states
+
 
 def averaged(learner: Learner, decay: float | Array) -> Learner:
     """Returns a learner that trains like `learner` and predicts with averages of its weights.

@@ -10,6 +10,8 @@ from commands import read, run_command
 
 from experiments import latents
 from experiments.harness.experiment import execute
+from experiments.harness.layer_measurements import check_samples
+from experiments.harness.subsets import spread_rows
 from experiments.reports import latents_tables
 from experiments.reports.intervals import plus_minus
 from experiments.reports.latents_tables import CLAIMS, MEASURES
@@ -101,3 +103,70 @@ def test_verdicts_follow_the_intervals():
 def test_bad_arguments(capsys):
     assert execute(latents.main, latents.Options, "latents", ["--probes", "3"]) == 2
     assert "`probes` must be at least 50, got 3" in capsys.readouterr().err
+
+
+def test_a_sorted_table_and_networks_of_unequal_depth(tmp_path):
+    """Every class is measured; a table has no pictures of weights; backprop has one more layer."""
+    labels = np.repeat([0, 1, 2], 120)
+    features = np.eye(3, 6)[labels] + 0.1 * np.random.default_rng(0).normal(size=(360, 6))
+    arrays = {"train_features": features, "train_labels": labels}
+    arrays |= {"test_features": features, "test_labels": labels}
+    np.savez(tmp_path / "sorted.npz", **arrays)
+    arguments = [
+        "--dataset",
+        f"npz:{tmp_path / 'sorted.npz'}",
+        "--hidden",
+        "8",
+        "--bp.hidden",
+        "8",
+        "4",
+    ]
+    arguments += ["--weight-average", "0.9", "--epochs", "2", "--seeds", "1", "--parallel", "map"]
+    arguments += ["--algorithms", "sffa", "bp", "--probes", "60", "--embedded", "50"]
+    run = run_command("latents", *arguments, "--out", tmp_path / "out")
+    assert run.status == 0, run.err
+    sffa, bp = read(tmp_path / "out")
+    assert sffa["layers"]["linear_probe"][0] > 0.9
+    assert (len(sffa["layers"]["hoyer"]), len(bp["layers"]["hoyer"])) == (1, 2)
+    shown = {path.stem for path in (tmp_path / "out").glob("*.png")}
+    assert "receptive_fields" not in shown
+    assert {"activity_layer_2", "embedding_layer_2"} <= shown
+
+
+def test_convolutions_alone_have_no_pictures_of_weights(tmp_path):
+    arguments = ["--channels", "2", "--hidden", "--overlay", "none", "--class-units", "learned"]
+    arguments += ["--epochs", "1", "--seeds", "1", "--parallel", "map", "--algorithms", "sffa"]
+    run = run_command(
+        "latents", *arguments, "--probes", "60", "--embedded", "50", "--out", tmp_path
+    )
+    assert run.status == 0, run.err
+    assert not (tmp_path / "receptive_fields.png").exists()
+    assert (tmp_path / "activity_layer_1.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1] * 20, "`training images` must be at least 50, got 40"),
+        ([0] * 500 + [1], "`class 1` must be among the 60 training images that are measured"),
+    ],
+)
+def test_too_few_images_are_refused_before_training(labels, message):
+    chosen = np.asarray(labels)[spread_rows(len(labels), 60)]
+    with pytest.raises(ValueError, match=message):
+        check_samples("training", chosen, ["0", "1"])
+
+
+def test_a_verdict_needs_a_corrected_p_and_every_seed():
+    """Each interval leaves 0 out (p = 0.02), but not after a correction for 18 rows."""
+    noise = [0.1, -0.08, 0.07, 0.05, -0.06]
+    records = [record("sffa", s, 0.5 + 0.1 + 0.9 * noise[s]) for s in range(5)]
+    records += [record("ffa", s, 0.5) for s in range(5)]
+    rows = latents_tables.claims_table(records)[1:]
+    assert {row[5] for row in rows} == {"undecided"}
+    diverged = {"algorithm": "ffa", "seed": 5, "status": "diverged"}
+    clear = [record("sffa", s, 0.9 + 0.01 * noise[s]) for s in range(5)]
+    clear += [record("ffa", s, 0.5) for s in range(5)]
+    assert "confirmed" in {row[5] for row in latents_tables.claims_table(clear)[1:]}
+    rows = latents_tables.claims_table([*clear, diverged])[1:]
+    assert {row[5] for row in rows} == {"not tested"}

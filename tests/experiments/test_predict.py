@@ -44,6 +44,8 @@ def folder(tmp_path_factory):
     np.savez(folder / "pictures.npz", images=PICTURES)
     frame.iloc[:, 1:].to_csv(folder / "narrow.csv", index=False)
     frame.replace(FEATURES[2, 3], "x").to_csv(folder / "text.csv", index=False)
+    # Not a header: it has numbers.
+    frame.replace(FEATURES[0, 1], "").to_csv(folder / "gap.csv", index=False, header=False)
     (folder / "empty.csv").write_text("length,width\n")
     np.savez(folder / "labels.npz", labels=[1, 2])
     (folder / "text").write_text("no picture")
@@ -91,6 +93,29 @@ def test_the_best_network_on_validation_data_is_chosen(folder, tmp_path, monkeyp
         assert len(read_table(out.read_text())) == 1
 
 
+def test_without_validation_accuracies_a_network_is_named(folder, monkeypatch):
+    class Run:
+        records = ({"algorithm": "bp", "seed": 0, "validation_accuracy": None},)
+
+    monkeypatch.setattr("experiments.predict.load_results", lambda path: Run)
+    run = run_command("predict", folder, folder / "large.png", "--resize")
+    assert run.status == 2
+    assert "`network` must name one of the networks, because none has a validation" in run.err
+    assert "They are bp-0, bp-1." in run.err
+
+
+def test_sums_of_probabilities_are_not_shown_as_probabilities(folder, tmp_path):
+    from sffa_jax import load
+
+    network = tmp_path / "sffa-0.npz"
+    saved = load(folder / "networks" / "bp-0.npz")
+    info = saved.info | {"algorithm": "sffa", "recipe": {"score": "probability"}}
+    samples = make_samples(PICTURES, np.arange(6) % 3, mean=0.5, std=0.3)
+    save(network, saved.learner, saved.state, samples, info=info)
+    run = run_command("predict", network, folder / "pictures")
+    assert [row["probability"] for row in read_table(run.out)] == [""] * 6
+
+
 def test_each_row_of_a_table_has_a_line(folder, monkeypatch):
     """A header, an archive and chunks change nothing; the samples of pictures may lie in one."""
     from sffa_jax import load
@@ -128,6 +153,7 @@ def test_each_row_of_a_table_has_a_line(folder, monkeypatch):
         ("networks/bp-0.npz", ["networks/bp-0.npz"], "an array `features` or `images`, got"),
         ("table.npz", ["narrow.csv"], "must have 16 features, like the training data, got 15 in"),
         ("table.npz", ["text.csv"], "finite numbers as features, got 'x' in row 4, column 4 of"),
+        ("table.npz", ["gap.csv"], "finite numbers as features, got '' in row 1, column 2 of"),
         ("table.npz", ["empty.csv"], "must contain samples, got none in"),
         ("table.npz", ["pictures.npz"], "must be floats of the training images' units"),
         ("table.npz", ["pictures"], "must be a network for pictures, got one for other data"),

@@ -3,6 +3,7 @@ from commands import programs_once, read, run_command
 
 from experiments import robustness
 from experiments.config.grids import OWN_AXES
+from experiments.config.recipe import Recipe
 from experiments.harness import grid as training
 
 
@@ -56,3 +57,13 @@ def test_shares_are_fractions(tmp_path):
     assert run.status == 2
     assert "`shares` must be a number above 0 and at most 1, got 2" in run.err
     assert not out.exists()
+
+
+def test_a_softmax_cancels_ffas_threshold():
+    options = robustness.Options(
+        recipe=Recipe(loss="softmax"), widths=(100,), activations=("relu",), shares=(1.0,)
+    )
+    settings = robustness.grid(options, "ffa")
+    scales = {setting.recipe.ffa_logit_scale for setting in settings}
+    assert scales == {*OWN_AXES["ffa"]["ffa_logit_scale"]}
+    assert len({setting.recipe.ffa_threshold for setting in settings}) == 1

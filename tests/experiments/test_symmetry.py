@@ -25,6 +25,20 @@ def test_the_command(tmp_path, chosen, settings, pictures):
     assert page.count("data:image/png;base64,") == pictures
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--loss", "softmax"], "`loss` must be bce, which treats positive and negative"),
+        (["--overlay", "none", "--class-units", "groups"], "`class_units` must be none, which"),
+    ],
+)
+def test_losses_that_join_both_kinds_of_sample(tmp_path, options, message):
+    run = run_command("symmetry", *options, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert message in run.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_backprop_has_no_local_loss(tmp_path):
     out = tmp_path / "out"
     run = run_command("symmetry", "--algorithms", "bp", "--out", out)

@@ -85,7 +85,7 @@ def test_figures_show_every_seed():
         pytest.approx([80, 81, 82, 83, 84]),
         pytest.approx([90, 91, 92, 92, 95]),
     ]
-    curves = comparison_tables.learning_figure(RECORDS).axes[0].lines
+    curves = comparison_tables.learning_figure(RECORDS, "Validation accuracy").axes[0].lines
     assert curves[1].get_ydata() == pytest.approx([50, 92])
 
 
@@ -111,3 +111,23 @@ def test_the_conclusion_names_the_best_and_every_difference():
     assert (
         section_of([diverged]).conclusion == "No run on digits gave a test accuracy: all diverged."
     )
+
+
+def test_the_conclusion_names_no_winner_among_equals_or_failures():
+    equal = [record(name, s, 0.9) for name in ("ffa", "sffa") for s in range(5)]
+    words = section_of(equal).conclusion
+    assert words.startswith("FFA and SFFA have the highest mean test accuracy on digits, 90.00 %: ")
+    assert "as accurate as SFFA (not tested: all differences are equal)" in words
+    lost = {"validation_accuracy": None, "layer_accuracies": None, "status": "diverged"}
+    lucky = [*RECORDS, record("bp", 0, 0.99), record("bp", 1, None, **lost)]
+    words = section_of(lucky).conclusion
+    assert words.startswith("Of the algorithms that learned with all seeds, SFFA has the highest")
+    assert "9.00 points below Backprop (not tested: Backprop diverged in 1 of 2 runs" in words
+
+
+def test_accuracies_of_the_test_set_are_not_called_validation():
+    config = {"experiment": "compare", "options": {"selection": "test"}}
+    section = comparison_tables.section(Results(Path(), config, RECORDS))
+    assert {row[2] for row in section.tables["Results"][1:]} == {"-"}
+    assert "Test accuracy against cost" in section.tables
+    assert not any("Validation" in picture.caption for picture in section.pictures)

@@ -46,7 +46,7 @@ def test_old_records_and_runs_without_curves():
 
 
 def test_the_figure_has_a_panel_for_each_cost():
-    figure = cost_tables.cost_figure(RECORDS)
+    figure = cost_tables.cost_figure(RECORDS, "Validation accuracy")
     assert [axes.get_xlabel() for axes in figure.axes] == ["Updates", "Seconds", "FLOPs"]
     for axes, total in zip(figure.axes, (40, 4, 4e7), strict=True):
         assert axes.xaxis.get_major_formatter()(100.0, 0) == "100"  # no formula

@@ -120,3 +120,15 @@ def test_p_values_may_be_left_uncorrected():
         test.p for test in intervals.paired_tests(values)
     ]
     assert [test.p for test in raw] != [test.p for test in intervals.paired_tests(values)]
+
+
+def test_an_interval_without_an_upper_bound_stays_positive():
+    values = [0.01, 0.02, 0.01, 0.9, 0.03]
+    found = intervals.mean_interval(values, (0.0, np.inf))
+    assert 0 < found.low <= found.mean <= found.high
+    logs = np.log(values)
+    half = stats.sem(logs) * stats.t.ppf(0.975, 4)
+    assert found.low == pytest.approx(np.exp(logs.mean() - half))
+    assert found.high == pytest.approx(max(found.mean, np.exp(logs.mean() + half)))
+    inside = [1.0, 1.1, 1.2, 1.05, 1.0]
+    assert intervals.mean_interval(inside, (0.0, np.inf)) == intervals.mean_interval(inside)

@@ -50,3 +50,33 @@ def test_the_section_shows_landscapes_and_a_ratio_for_each_layer(tmp_path):
     assert [title for title in titles if title] == samples
     ratio = section.pictures[2].draw().axes[0].lines[0]
     assert ratio.get_ydata() == pytest.approx([0.5, 1])
+
+
+def test_a_diverged_run_is_counted_and_left_out(tmp_path):
+    lost = {"status": "diverged", "probe_accuracy": None}
+    records = [
+        record("ffa", "published", [[[1, 1]], [[1, 4]]], seed=0, status="done"),
+        record("ffa", "published", [[[1, 1]], [[None, None]]], seed=1, **lost),
+        record("sffa", "published", [[[None, None]], [[None, None]]], seed=0, **lost),
+        record("sffa", "default", [[[0, 0]], [[0, 0]]], seed=0, status="done"),
+    ]
+    first, second, third = symmetry_tables.imbalance_table(records)[1:]
+    ffa = "FFA (diverged in 1 of 2 runs)"
+    assert first == [ffa, "published", "1", "1", "4 (one seed)", "4"]
+    assert second == ["SFFA (diverged in 1 of 1 runs)", "published", "1", "-", "-", "-"]
+    assert third[3:] == ["undefined: no gradient"] * 3
+    options = {"dataset": "mnist", "preset": "default", "algorithms": ["ffa", "sffa"]}
+    section = symmetry_tables.section(Results(tmp_path, {"options": options}, records))
+    for picture in section.pictures:
+        picture.draw()
+
+
+def test_layers_that_only_one_algorithm_has():
+    records = [
+        record("ffa", "published", [[[1, 1]], [[1, 4]]]),
+        record("sffa", "published", [[[1, 1], [2, 1]], [[1, 4], [1, 1]]]),
+    ]
+    rows = symmetry_tables.imbalance_table(records)[1:]
+    assert [(row[0], row[2]) for row in rows] == [("FFA", "1"), ("SFFA", "1"), ("SFFA", "2")]
+    lines = symmetry_tables.ratio_figure(records, 1).axes[0].lines
+    assert lines[0].get_label() == "SFFA, published"

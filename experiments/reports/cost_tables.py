@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reports.names import ALGORITHM_NAMES
-from experiments.reports.style import ALGORITHM_STYLES
+from experiments.reports.style import ALGORITHM_STYLES, log_axis_below
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -126,13 +126,12 @@ def cost_figure(records: Records, name: str) -> Figure:
                 label = ALGORITHM_NAMES[algorithm]
                 axes.plot(total * done, accuracy, marker=marker, label=label, **style)
     for axes in panels:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        log_axis_below(axes)
         axes.grid(axis="y")
     # The low accuracies of the first epochs would squeeze all differences into a thin line.
     panels[0].set_ylim(bottom=max(0.0, lowest - 5), top=100.5)
     panels[0].set_ylabel(f"{name}, %")
-    panels[0].legend(loc="lower right")
     panels[0].set_title("Accuracy against cost")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure

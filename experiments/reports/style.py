@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, LogLocator
 
 # Okabe and Ito's colors: color-blind readers can tell them apart, on light and on dark ground.
 # The markers serve print.
@@ -51,11 +51,27 @@ def new_axes(title: str, width: float = 6.4) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+class _PlainNumbers(LogFormatter):
+    """The labels of a logarithmic axis, as numbers without an exponent if they are not large."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def log_axis(axes: Axes) -> None:
     """Makes the vertical axis logarithmic, with plain numbers."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    axes.yaxis.set_major_formatter(_PlainNumbers())
+    axes.yaxis.set_minor_formatter(_PlainNumbers(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+
+
+def log_axis_below(axes: Axes) -> None:
+    """Makes the horizontal axis of a finished plot logarithmic, with room for its labels."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def within_percent(axes: Axes) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES
+from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
 
 Records = Sequence[Mapping[str, Any]]
@@ -115,7 +115,7 @@ def section(results: Results) -> Section:
     number = options.get("seeds", 1)
     seeds = "One run" if number == 1 else f"{number} runs, with different seeds,"
     return Section(
-        title=f"Robustness of FFA and SFFA on {options['dataset']}",
+        title=f"Robustness of {named(records)} on {options['dataset']}",
         lead=(
             f"{seeds} of each setting of the grid, on the same data; no setting is selected. "
             f"{comparison_tables.SELECTION[options['selection']]} A diverged run counts as 0 %."

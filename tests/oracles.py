@@ -57,3 +57,15 @@ def measure(h, name: str) -> float:
 
 def softplus(z: float) -> float:
     return math.log(1 + math.exp(z))
+
+
+def plateau_scales(losses, factor: float = 0.1) -> np.ndarray:
+    """The scale of a learning rate after each loss; a loss that is no new best multiplies it."""
+    best, scale, scales = math.inf, 1.0, []
+    for loss in losses:
+        if loss < (1 - 1e-4) * best:
+            best = float(loss)
+        else:
+            scale *= factor
+        scales.append(scale)
+    return np.array(scales)

@@ -64,7 +64,8 @@ class ContinualConfig(NamedTuple):
       model: the network.
       scenario: tasks and the labels that compete.
       strategy: the method against forgetting.
-      optimizer: each module has a separate state of it.
+      optimizer: each module has a separate state of it; one that needs the loss gets the module's,
+        without a strategy's penalty.
       schedule: steps and batches of a task.
       negatives: wrong labels that an update tries for each sample, see `Problem`.
       reset_optimizer: whether each task starts with a new optimizer state.
@@ -154,9 +155,12 @@ def train_step(
         )
         gradients = jax.tree.map(jnp.add, gradients, penalty_gradients)
     # One optimizer per module, so that nothing mixes modules.
+    optimizer = optax.with_extra_args_support(optimizer)
+    # Coupled modules have one loss.
+    values = losses if len(losses) == len(modules) else [jnp.sum(losses)] * len(modules)
     stepped = [
-        optimizer.update(*module)
-        for module in zip(gradients, state.opt_states, modules, strict=True)
+        optimizer.update(*module, value=value)
+        for *module, value in zip(gradients, state.opt_states, modules, values, strict=True)
     ]
     updates = strategy.updates(
         problem, strategy_state, tuple(updates for updates, _ in stepped), batch

@@ -134,7 +134,7 @@ def backprop_learner(
     Args:
       layers: the hidden layers, in the same form as in a forward-only network.
       num_classes: width of the linear readout on top.
-      optimizer: for all parameters together.
+      optimizer: for all parameters together; one that needs the loss gets the mean of the batch.
       label_smoothing: fraction of the target's mass that is spread evenly over all classes.
       adversarial: length of a step on the images that increases the loss, see
         `adversarial.perturb`; None: no step.
@@ -179,7 +179,9 @@ def backprop_learner(
             return jnp.mean(optax.softmax_cross_entropy(scores, targets)), states
 
         (loss, states), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(
+            gradient, state.opt_state, state.params, value=loss
+        )
         params = optax.apply_updates(state.params, updates)
         return BackpropState(params, opt_state, states), loss[None]
 

@@ -169,8 +169,9 @@ def layer_step(
         info = layer_loss(network, k, params, *batch, train=True, key=key)
         return info.mean_loss, info
 
-    gradient, info = jax.grad(mean_loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    (loss, info), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    optimizer = optax.with_extra_args_support(optimizer)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=loss)
     params = optax.apply_updates(state.params, updates)
     return LayerState(params, opt_state, info.body_state), info
 
@@ -208,7 +209,8 @@ def local_learner(
     Args:
       network: layers, rule and overlay.
       optimizer: each layer has a separate state of it, and schedules count the updates of that
-        layer; or a sequence of optimizers, one per layer.
+        layer; or a sequence of optimizers, one per layer. An optimizer that needs the loss, such as
+        `optax.contrib.reduce_on_plateau`, gets the layer's mean loss of the batch.
       negatives: "uniform", "hard", "all", or a function of the signature in `negatives`. Hard
         negatives use the scores of the layers that have started to learn.
       update_order: "simultaneous", "sequential", `update_order.greedy(steps_per_layer)`, or a

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from oracles import plateau_scales
 
 from sffa_jax import Network, data, dense_layers, ffa, sffa
 from sffa_jax.continual import strategies
@@ -218,6 +219,23 @@ def test_a_layer_learns_the_same_whatever_is_on_top_of_it(strategy):
     np.testing.assert_allclose(
         alone["kernels"]["input"], below["kernels"]["input"], rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("coupling", ["local", "released"])
+def test_an_optimizer_gets_the_loss_of_its_module(coupling):
+    config, (_, both) = make_config("sffa", "class", "none"), streams("class")
+    network = Network(dense_layers((6, 4)), sffa(), overlays.appended_gaussian(size=20), 4)
+    reduce = optax.contrib.reduce_on_plateau(factor=0.1, patience=1)
+    optimizer = optax.chain(optax.sgd(0.5), reduce)
+    config = config._replace(model=forward_only(network, coupling=coupling), optimizer=optimizer)
+    data = TaskData(stream_of(both), TRAINING, TEST)
+    run = jax.jit(functools.partial(start_run, config))(jax.random.key(0), data)
+    train = jax.jit(functools.partial(train_steps, config))
+    run, losses = train(run, jnp.int32(0), jnp.arange(STEPS), data)
+    scales = [float(opt_state[1].scale) for opt_state in run.train.opt_states]
+    for losses_of_module, scale in zip(np.broadcast_to(losses, (STEPS, 2)).T, scales, strict=True):
+        assert scale == pytest.approx(plateau_scales(losses_of_module)[-1], rel=1e-4)
+    assert min(scales) < 1
 
 
 def test_a_task_has_the_steps_that_its_epochs_take():

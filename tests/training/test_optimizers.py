@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from oracles import plateau_scales
 from unchecked import no_shape_checks
 
-from sffa_jax import Network, dense_layers, local_learner, overlays, sffa
+from sffa_jax import Network, backprop_learner, dense_layers, local_learner, overlays, sffa
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 12)).astype(np.float32))
 LABELS = jnp.array([0, 1, 2, 1])
@@ -46,3 +47,47 @@ def test_steps_of_several_batches():
     before, first, second = (jax.tree.leaves(s.params.layers) for s in (state, once, twice))
     np.testing.assert_array_equal(before[0], first[0])
     assert np.any(before[0] != second[0])
+
+
+def plateau():
+    """Gradient descent whose rate is multiplied by 0.1 after each update without a lower loss."""
+    return optax.chain(optax.sgd(0.5), optax.contrib.reduce_on_plateau(factor=0.1, patience=1))
+
+
+@pytest.mark.parametrize("make", ["local", "backprop"])
+def test_an_optimizer_gets_the_loss_of_its_layer(make):
+    if make == "local":
+        learner = local_learner(network((6, 4)), plateau())
+    else:
+        learner = backprop_learner(dense_layers((6,)), 3, plateau())
+
+    def run(key):
+        key_init, key_steps = jax.random.split(key)
+
+        def step(state, key):
+            state, losses = learner.step(state, key, X, LABELS)
+            layers = state.layers if make == "local" else [state]
+            scales = jnp.stack([layer.opt_state[1].scale for layer in layers])
+            return state, (losses, scales)
+
+        return jax.lax.scan(step, learner.init(key_init, X), jax.random.split(key_steps, 30))[1]
+
+    losses, scales = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 2))
+    for losses_of_run, scales_of_run in zip(losses, scales, strict=True):
+        for layer in range(losses_of_run.shape[1]):
+            expected = plateau_scales(np.asarray(losses_of_run[:, layer]))
+            np.testing.assert_allclose(scales_of_run[:, layer], expected, rtol=1e-4)
+    assert make == "backprop" or np.any(scales[..., 0] != scales[..., 1])
+
+
+def test_steps_of_several_batches_pass_the_loss_on():
+    steps = optax.MultiSteps(plateau(), 2)
+    optimizer = optax.GradientTransformationExtraArgs(steps.init, steps.update)
+    learner = local_learner(network((4,)), optimizer)
+    state, losses = learner.init(jax.random.key(0), X), []
+    for i in range(4):
+        state, loss = jax.jit(learner.step)(state, jax.random.key(i), X, LABELS)
+        losses.append(float(loss[0]))
+    reduced = state.layers[0].opt_state.inner_opt_state[1]
+    np.testing.assert_allclose(reduced.scale, plateau_scales(losses[1::2])[-1], rtol=1e-5)
+    assert np.isfinite(reduced.best_value)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array
 
+from sffa_jax.checks import reject
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem, scan_task
 from sffa_jax.continual.statistics import ClassStatistics, add_samples, empty_statistics
@@ -30,8 +31,17 @@ class Readout(struct.PyTreeNode):
 
 
 def layer_features(problem: Problem, modules: Modules, x: Array) -> list[Array]:
-    """Returns the activity of each layer, [batch, features], of a model without label input."""
-    assert problem.model.hidden is not None
+    """Returns the activity of each layer, [batch, features], of a model without label input.
+
+    Raises:
+      ValueError: for a model whose images are marked with a label, or without hidden layers.
+    """
+    if problem.overlay is not None and problem.overlay.marks_label:
+        rule, got = "have features that depend on no label", "an overlay that marks the label"
+        advice = "Use class units with `overlays.none()`, `end_to_end`, or `features`."
+        raise reject("readout", "model", rule, got, advice)
+    if problem.model.hidden is None:
+        raise reject("readout", "model", "have hidden layers", "`hidden=None`")
     no_label = jnp.zeros(len(x), jnp.int32)
     return problem.model.hidden(modules, problem.overlay, x, no_label)
 
@@ -53,12 +63,19 @@ def readout(
       scatter: scatter matrices that `solve` needs, one of `statistics.SCATTERS`.
       online: whether to add each batch when it arrives, instead of each task's samples after the
         task. The end of a task then only triggers the solution of the readout before the test.
+
+    Before its first task, a run raises ValueError for a model whose features depend on a label, or
+    with another number of hidden layers than modules.
     """
 
     def init(problem: Problem, modules: Modules) -> list[Readout]:
         classes = problem.scenario.num_classes
         x = problem.samples.scaled(problem.samples.images[:1])
         layers = jax.eval_shape(lambda m: layer_features(problem, m, x), modules)
+        if len(layers) != len(modules):
+            got = f"{len(layers)} layers and {len(modules)} modules"
+            advice = "A network trained end to end has one module: choose one hidden layer."
+            raise reject("readout", "model", "have one layer in each module", got, advice)
         statistics = [empty_statistics(classes, z.shape[-1], scatter=scatter) for z in layers]
         shapes = jax.eval_shape(lambda: [solve(layer) for layer in statistics])
         # Before the first solution, all scores are zero.

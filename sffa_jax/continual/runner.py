@@ -15,7 +15,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, check_range
+from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream
@@ -245,13 +245,31 @@ def _task_keys(run: RunState, task: Int[Array, ""]) -> _TaskKeys:
 
 
 def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> RunState:
-    """Returns a run before its first task."""
+    """Returns a run before its first task.
+
+    Raises:
+      ValueError: for a model without one output per label, unless the strategy computes the scores.
+    """
     key_init, key_tasks = jax.random.split(key)
     training = data.training
-    modules, overlay = config.model.init(key_init, training.scaled(training.images[:1]))
+    x = training.scaled(training.images[:1])
+    modules, overlay = config.model.init(key_init, x)
+    if config.strategy.scores is None:
+        _check_outputs(config, modules, overlay, x)
     opt_states = tuple(config.optimizer.init(module) for module in modules)
     state = config.strategy.init(_problem(config, overlay, data), modules)
     return RunState(TrainState(modules, opt_states, state), overlay, key_tasks)
+
+
+def _check_outputs(
+    config: ContinualConfig, modules: Modules, overlay: Overlay | None, x: Array
+) -> None:
+    """Raises ValueError unless a model has one output per label of the scenario."""
+    scenario = config.scenario
+    logits = jax.eval_shape(lambda m: config.model.logits(m, overlay, x, None), modules)
+    if logits.shape[-1] != scenario.num_labels:
+        rule = f"have {scenario.num_labels} outputs, the labels of the {scenario.kind} scenario"
+        raise reject("start_run", "model", rule, logits.shape[-1])
 
 
 def start_task(
@@ -332,6 +350,9 @@ def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> C
 
     Returns:
       Accuracies, losses and final state.
+
+    Raises:
+      ValueError: as `start_run` and the strategy.
     """
 
     def learn(run: RunState, task: Array) -> tuple[RunState, tuple[Array, Array]]:

@@ -117,7 +117,7 @@ def run(
 
     Raises:
       TypeError, ValueError: as `split_tasks`, `make_task_schedule` and `forward_only`; for a
-        network of another number of labels than the scenario's, or no seed.
+        network or model of another number of labels than the scenario's, or no seed.
 
     >>> from sffa_jax import data, dense_layers, samples_from, sffa
     >>> from sffa_jax.continual import strategies

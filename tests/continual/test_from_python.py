@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from sffa_jax import Network, continual, data, dense_layers, samples_from, sffa
-from sffa_jax.core import overlays
+from sffa_jax.core import class_units, overlays
+from sffa_jax.core.rules import with_class_units
 
 PAGE = Path(__file__).parents[2] / "docs/continual.md"
 
@@ -62,3 +63,34 @@ def test_a_network_of_other_labels_and_no_seed_are_refused():
         continual.run(network, continual.strategies.none(), train, test, kind="domain")
     with pytest.raises(ValueError, match="`seeds` must"):
         continual.run(network, continual.strategies.none(), train, test, seeds=[])
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "labels"), [("class", 8, 10), ("domain", 10, 2), ("task", 2, 10)]
+)
+def test_a_model_of_other_labels_is_refused_before_training(kind, outputs, labels):
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=outputs)
+    rule = f"`model` must have {labels} outputs, the labels of the {kind} scenario, got {outputs}"
+    with pytest.raises(ValueError, match=rule):
+        continual.run(model, continual.strategies.none(), train, test, kind=kind)
+
+
+@pytest.mark.parametrize("strategy", ["slda", "ncm", "qda"])
+def test_closed_forms_refuse_features_that_depend_on_a_label(strategy):
+    train, test = samples_from(data.load("digits"))
+    network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    closed_form = getattr(continual.strategies, strategy)()
+    with pytest.raises(ValueError, match="`model` must have features that depend on no label"):
+        continual.run(network, closed_form, train, test)
+    two_layers = continual.end_to_end(dense_layers([8, 8]), num_labels=10)
+    with pytest.raises(ValueError, match="one layer in each module, got 2 layers and 1 modules"):
+        continual.run(two_layers, closed_form, train, test)
+
+
+def test_closed_forms_take_features_of_class_units():
+    train, test = samples_from(data.load("digits"))
+    rule = with_class_units(sffa(), class_units.learned())
+    network = Network(dense_layers([40]), rule, overlays.none(), num_classes=10)
+    runs = continual.run(network, continual.strategies.slda(), train, test)
+    assert (runs.average_accuracy > 0.7).all()

@@ -81,7 +81,8 @@ def from_iterable(
     Args:
       pairs: images are arrays, or Pillow images of any mode; labels as in `from_arrays`.
       test_pairs: the test split; None: a fraction of each class of the others.
-      image_size, color: of all images, as in `load`.
+      image_size, color: of all images, as in `load`; "auto" converts gray images to RGB if either
+        split has colored ones.
       name: of the data set, for reports.
       options: `class_names`, `test_fraction` and `source` of `from_arrays`.
 
@@ -94,11 +95,15 @@ def from_iterable(
     """
     check_choice("from_iterable", "color", color, COLORS)
     check_image_size("from_iterable", image_size)
-    images, labels = _collect("pairs", pairs, image_size, color)
-    test: tuple[Any, Any] = (None, None)
-    if test_pairs is not None:
-        test = _collect("test_pairs", test_pairs, image_size, color)
-    return from_arrays(images, labels, *test, name=name, **{"source": "pairs", **options})
+    given = {"pairs": pairs} if test_pairs is None else {"pairs": pairs, "test_pairs": test_pairs}
+    splits = {key: _collect(key, part, image_size, color) for key, part in given.items()}
+    dimensions = {image.ndim for images, _ in splits.values() for image in images}
+    arrays: list[Any] = []
+    for argument, (images, labels) in splits.items():
+        if dimensions == {2, 3}:  # gray pictures among colored ones, of either split
+            images = [unify(image[None], (), "rgb")[0] for image in images]
+        arrays += [_stack(argument, images), labels]
+    return from_arrays(*arrays, name=name, **{"source": "pairs", **options})
 
 
 def from_pandas(table: Any, label: str, test_table: Any = None, **options: Any) -> Dataset:
@@ -223,8 +228,8 @@ def _numbered(
 
 def _collect(
     argument: str, pairs: Iterable[Any], image_size: Sequence[int], color: str
-) -> tuple[np.ndarray, list[Any]]:
-    """Return the stacked images and the labels of pairs."""
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Return the images and the labels of pairs."""
     images, labels = [], []
     for i, pair in enumerate(pairs):
         if isinstance(pair, Mapping | str) or not hasattr(pair, "__len__") or len(pair) != 2:
@@ -242,8 +247,11 @@ def _collect(
         labels.append(label.item() if getattr(label, "shape", None) == () else label)
     if not images:
         raise reject("from_iterable", argument, "yield at least one pair", "none")
-    if {image.ndim for image in images} == {2, 3}:  # gray pictures among colored ones
-        images = [unify(image[None], (), "rgb")[0] for image in images]
+    return images, labels
+
+
+def _stack(argument: str, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images of one shape as one array."""
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise reject(
@@ -251,9 +259,9 @@ def _collect(
             argument,
             "yield images of one shape",
             f"{shapes[0]} and {shapes[1]}",
-            "`image_size=...` resizes them.",
+            "`image_size=...` resizes them; `color=...` gives all the same channels.",
         )
-    return np.stack(images), labels
+    return np.stack(images)
 
 
 def _columns(

@@ -129,6 +129,21 @@ def test_pictures_of_pairs_are_unified():
         data.from_iterable(pairs)
 
 
+GRAY, RED = np.full((2, 2), 9, np.uint8), np.full((2, 2, 3), (9, 0, 0), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [([GRAY, GRAY], [RED, RED]), ([RED, RED], [GRAY, GRAY]), ([GRAY, RED], [GRAY, GRAY])],
+)
+def test_gray_pictures_of_either_split_become_rgb(train, test):
+    splits = ([(image, label) for label, image in enumerate(part)] for part in (train, test))
+    dataset = data.from_iterable(*splits)
+    for part, given in ((dataset.train_images, train), (dataset.test_images, test)):
+        expected = [np.full((2, 2, 3), 9) if image is GRAY else RED for image in given]
+        np.testing.assert_array_equal(part, expected)
+
+
 def test_a_table_of_pandas(tmp_path):
     frame = pd.DataFrame(TABLE, columns=["a", "b", "c"]).assign(kind=WORDS)
     frame["c"] = range(20)  # integers are features, too

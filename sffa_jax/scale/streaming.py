@@ -5,7 +5,7 @@ Training from disk and training in memory therefore give the same result. A Pyth
 steps; threads read ahead and place the next batches on the device.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,6 +28,7 @@ from sffa_jax.training.fit import (
     close_epoch,
     keep_best,
     plan_epoch,
+    selection,
     start,
     update,
 )
@@ -189,15 +190,18 @@ class Position(struct.PyTreeNode):
     losses: Float[Array, "steps layers"]
 
 
-def start_streamed(learner: Learner, key: Key[Array, ""], samples: StreamedSamples) -> Progress:
+def start_streamed(
+    learner: Learner, key: Key[Array, ""], samples: StreamedSamples, state: State | None = None
+) -> Progress:
     """Returns the run before its first epoch; `fit.start` is the equivalent in memory.
 
     Raises:
-      ValueError: if learner and samples have different numbers of classes.
+      ValueError: if learner and samples have different numbers of classes, or for a state of
+        another learner.
     """
     first = samples.first()
     check_samples("start_streamed", first, learner.num_classes)
-    return samples.replicate(_start(learner, key, first))
+    return samples.replicate(_start(learner, key, first, state))
 
 
 def begin_epoch(
@@ -281,12 +285,28 @@ def train_streamed_epoch(
 
 
 def evaluation_batches(learner: Learner, samples: StreamedSamples) -> Iterator[Samples]:
-    """Yields a split in order, in batches as large as `evaluate` scores at a time."""
+    """Yields a split in order, in batches as large as `evaluate` scores at a time.
+
+    Raises:
+      ValueError: before the first batch, if the devices cannot share the split evenly.
+      DataError: if a record is damaged.
+    """
+    check_shared("evaluation_batches", "samples", samples)
     chunk = chunk_size(len(samples), learner.num_classes)
     if samples.mesh is not None:
         chunk = max(chunk // samples.mesh.size, 1) * samples.mesh.size
     for order in in_order(len(samples), chunk):
         yield from samples.batches(order)
+
+
+def check_shared(where: str, argument: str, samples: StreamedSamples) -> None:
+    """Raises ValueError unless the devices of the mesh can share a split evenly."""
+    devices = 1 if samples.mesh is None else samples.mesh.size
+    rest = len(samples) % devices
+    if rest:
+        advice = f"Leave out {rest} of them, or pass a split with `mesh=None`."
+        rule = f"have a multiple of {devices} samples, one for each device"
+        raise reject(where, argument, rule, len(samples), advice)
 
 
 def mean_accuracy(batches: Iterable[tuple[int, Accuracy]]) -> Accuracy:
@@ -301,7 +321,13 @@ def mean_accuracy(batches: Iterable[tuple[int, Accuracy]]) -> Accuracy:
 
 
 def evaluate_streamed(learner: Learner, state: State, samples: StreamedSamples) -> Accuracy:
-    """Returns the accuracy over all samples of a split."""
+    """Returns the accuracy over all samples of a split.
+
+    Raises:
+      ValueError: before anything is read, if the devices cannot share the split evenly.
+      DataError: if a record is damaged.
+    """
+    check_shared("evaluate_streamed", "samples", samples)
     return mean_accuracy(
         (len(batch.labels), _evaluate(learner, state, batch))
         for batch in evaluation_batches(learner, samples)
@@ -313,25 +339,35 @@ def fit_streamed(
     schedule: Schedule,
     key: Key[Array, ""],
     training: StreamedSamples,
-    validation: StreamedSamples,
+    validation: StreamedSamples | None = None,
+    *,
+    state: State | None = None,
+    callback: Callable[[Array, EpochInfo], None] | None = None,
+    select: str | None = None,
 ) -> FitResult:
     """Trains from disk; returns the result of `fit` for the same samples in memory.
 
+    Args:
+      learner, schedule, key, validation, state, select: as in `fit`.
+      training: the training split.
+      callback: as in `fit`; an exception ends the run. Each process calls it.
+
     Raises:
-      ValueError: if a batch is larger than the training split, or if the devices cannot share the
-        validation split evenly.
+      ValueError: as `fit`, or if the devices cannot share the validation split evenly.
       DataError: if a record is damaged.
     """
-    devices = 1 if validation.mesh is None else validation.mesh.size
-    if len(validation) % devices:
-        advice = f"Leave out {len(validation) % devices} of them."
-        rule = f"have a multiple of {devices} samples, one for each device"
-        raise reject("fit_streamed", "validation", rule, len(validation), advice)
-    progress, history = start_streamed(learner, key, training), []
+    select = selection("fit_streamed", select, validated=validation is not None)
+    if validation is not None:
+        check_shared("fit_streamed", "validation", validation)
+    progress, history = start_streamed(learner, key, training, state), []
     for _ in range(schedule.epochs):
         progress, loss = train_streamed_epoch(learner, schedule, progress, training)
-        accuracy = evaluate_streamed(learner, progress.state, validation).network
-        progress = keep_best(progress, accuracy)
+        accuracy = None
+        if validation is not None:
+            accuracy = evaluate_streamed(learner, progress.state, validation).network
+            progress = keep_best(progress, accuracy)
         history.append(EpochInfo(loss, accuracy))
+        if callback is not None:
+            callback(progress.epoch, history[-1])
     stacked = jax.tree.map(lambda *epochs: jnp.stack(epochs), *history)
-    return FitResult(progress.best, stacked, progress)
+    return FitResult(progress.best if select == "best" else progress.state, stacked, progress)

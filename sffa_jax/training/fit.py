@@ -108,8 +108,19 @@ class Schedule:
         return num_samples // self.batch_size
 
 
-def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
+def start(
+    learner: Learner, key: Key[Array, ""], samples: Samples, state: State | None = None
+) -> Progress:
     """Returns the run before its first epoch, for a custom loop; `fit` runs the same epochs.
+
+    Args:
+      learner: the network and its algorithm.
+      key: of the run.
+      samples: the training split; its first sample defines the shape of the input.
+      state: from which training continues; None: the key draws new weights.
+
+    Raises:
+      ValueError: for a state of another learner.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -123,7 +134,11 @@ def start(learner: Learner, key: Key[Array, ""], samples: Samples) -> Progress:
     0
     """
     key_init, key_fit = jax.random.split(key)
-    state = learner.init(key_init, samples.scaled(samples.images[:1]))
+    x = samples.scaled(samples.images[:1])
+    if state is None:
+        state = learner.init(key_init, x)
+    else:
+        _check_state(state, partial(learner.init, key_init, x))
     return Progress(
         state=state,
         epoch=jnp.int32(0),
@@ -236,6 +251,20 @@ def keep_best(progress: Progress, accuracy: Float[Array, ""]) -> Progress:
     )
 
 
+def selection(where: str, select: str | None, *, validated: bool) -> str:
+    """Returns which state a run returns, one of `SELECTIONS`; None: the default.
+
+    Raises:
+      ValueError: for an unknown name, or "best" without a validation split.
+    """
+    if select is None:
+        return "best" if validated else "last"
+    check_choice(where, "select", select, SELECTIONS)
+    if select == "best" and not validated:
+        raise reject(where, "select", "be 'last' without a validation split", repr(select))
+    return select
+
+
 def fit(
     learner: Learner,
     schedule: Schedule,
@@ -280,11 +309,7 @@ def fit(
     >>> result.history.loss.shape  # epochs, layers
     (2, 1)
     """
-    if select is None:
-        select = "last" if validation is None else "best"
-    check_choice("fit", "select", select, SELECTIONS)
-    if select == "best" and validation is None:
-        raise reject("fit", "select", "be 'last' without a validation split", repr(select))
+    select = selection("fit", select, validated=validation is not None)
     for samples in (train, *([] if validation is None else [validation])):
         check_samples("fit", samples, learner.num_classes)
 
@@ -300,22 +325,27 @@ def fit(
         return progress, info
 
     # Also outside of `jit`, one program draws the weights; one for each operation takes seconds.
-    first = jax.jit(partial(start, learner), inline=True)(key, train)
-    if state is not None:
-        _check_state(state, first.state)
-        first = first.replace(state=state, best=state)
+    first = jax.jit(partial(start, learner), inline=True)(key, train, state)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
     return FitResult(progress.best if select == "best" else progress.state, history, progress)
 
 
-def _check_state(state: State, expected: State) -> None:
-    """Checks that a state has the structure, shapes and dtypes of the learner's own states."""
-
-    def described(tree: State) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
-        leaves, structure = jax.tree.flatten(tree)
-        return structure, [(x.shape, x.dtype) for x in jax.eval_shape(lambda: leaves)]
-
-    if described(state) != described(expected):
+def _check_state(state: State, init: Callable[[], State]) -> None:
+    """Checks that a state has the structure, shapes and dtypes of the states that `init` draws."""
+    if _described(lambda: state) != _described(init):
         rule = "have the structure, shapes and dtypes of this learner's states"
         advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`."
         raise reject("fit", "state", rule, "the state of another network or optimizer", advice)
+
+
+def _described(make: Callable[[], State]) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
+    """Returns the structure, the shapes and the dtypes of a state; nothing is computed."""
+    structures = []
+
+    def leaves() -> list[Array]:
+        arrays, structure = jax.tree.flatten(make())
+        structures.append(structure)
+        return arrays
+
+    shapes = jax.eval_shape(leaves)
+    return structures[0], [(leaf.shape, leaf.dtype) for leaf in shapes]

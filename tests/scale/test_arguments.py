@@ -80,6 +80,11 @@ CASES = [
         lambda: dict.fromkeys(("learner", "schedule", "position", "samples")),
     ),
     Case(
+        streaming.fit_streamed,
+        {"select": choice(("best", "last"), none=True)},
+        lambda: dict.fromkeys(("learner", "schedule", "key", "training")),
+    ),
+    Case(
         placement.Placement,
         {"mode": choice(placement.MODES), "devices_per_run": whole(1)},
         lambda: {"mode": "devices"},
@@ -112,6 +117,7 @@ EXEMPT = {
     "scale.placement.take_runs": "chunks of runs that were counted",
     "scale.processes.all_reduce_max": "numbers of the library, between processes",
     "scale.resumable.Interrupted": "raised with the number of a signal",
+    "scale.streaming.check_shared": "a check",
     "scale.streaming.StreamedSamples": "made by make_streamed_samples",
     "scale.sweep.Choice": "a result",
     "scale.sweep.CompiledSweep": "a result",

@@ -1,5 +1,6 @@
 """Training from disk is training in memory, step for step and bit for bit."""
 
+import dataclasses
 import functools
 import threading
 import time
@@ -74,6 +75,26 @@ def test_a_fit_from_disk_is_the_fit_in_memory(records, kept, name):
     assert_same(streamed, fitted(name))
 
 
+def test_a_fit_from_disk_takes_the_arguments_of_a_fit_in_memory(records, kept):
+    learner, key, calls = LEARNERS["bp"], jax.random.key(6), []
+    state = fitted("bp").state
+    run = jax.jit(fit, static_argnums=(0, 1))
+    streamed = streaming.fit_streamed(
+        learner, SCHEDULE, key, kept, state=state, callback=lambda *args: calls.append(args)
+    )
+    assert_same(streamed, run(learner, SCHEDULE, key, in_memory(KEPT), state=state))
+    assert [int(epoch) for epoch, _ in calls] == [1, 2, 3]
+    np.testing.assert_array_equal([info.loss for _, info in calls], streamed.history.loss)
+    assert streamed.history.validation_accuracy is None
+    held = streaming.make_streamed_samples(records, HELD, **SCALE)
+    last = streaming.fit_streamed(learner, SCHEDULE, key, kept, held, select="last")
+    assert_same(last.state, last.progress.state)
+    with pytest.raises(ValueError, match="fit_streamed: `select` must be 'last' without a valid"):
+        streaming.fit_streamed(learner, SCHEDULE, key, kept, select="best")
+    with pytest.raises(ValueError, match="`state` must have the structure, shapes and dtypes of"):
+        streaming.fit_streamed(LEARNERS["sffa"], SCHEDULE, key, kept, state=state)
+
+
 def test_a_fit_goes_on_from_the_exact_step(kept):
     learner = LEARNERS["sffa"]
     progress = streaming.start_streamed(learner, jax.random.key(1), kept)
@@ -143,8 +164,8 @@ def test_batches_spread_over_devices(records):
     assert_same(spread, fitted("sffa"))
 
 
-def test_a_validation_split_that_the_devices_cannot_share(records):
-    """It is refused before an epoch is trained."""
+def test_a_split_that_the_devices_cannot_share(records, monkeypatch):
+    """It is refused before an epoch is trained or a batch is scored."""
     mesh = Mesh(jax.devices()[:2], "batch")
     kept, held = (
         streaming.make_streamed_samples(records, indices, **SCALE, mesh=mesh)
@@ -152,6 +173,14 @@ def test_a_validation_split_that_the_devices_cannot_share(records):
     )
     with pytest.raises(ValueError, match="`validation` must have a multiple of 2 samples.*Leave"):
         streaming.fit_streamed(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), kept, held)
+    monkeypatch.setattr("sffa_jax.training.evaluate.EVALUATION_CHUNK", 2)
+    state, rule = fitted("sffa").state, "`samples` must have a multiple of 2 samples, one for each"
+    with pytest.raises(ValueError, match=f"evaluate_streamed: {rule} device, got 9. Leave out 1"):
+        streaming.evaluate_streamed(LEARNERS["sffa"], state, held)
+    # The advice.
+    alone = dataclasses.replace(held, mesh=None)
+    placed = kept.replicate(state)
+    assert streaming.evaluate_streamed(LEARNERS["sffa"], placed, alone).network.shape == ()
 
 
 PROGRAM = """

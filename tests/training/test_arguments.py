@@ -163,6 +163,7 @@ EXEMPT = {
     "training.learner.check_label_array": "a check",
     "training.samples.check_samples": "a check",
     "training.backprop.with_readout": "part of backprop_learner and end_to_end, which check",
+    "training.fit.selection": "a check",
     "training.fit.plan_epoch": "the number of samples is that of an array",
     "training.learner.Learner": "made by the learners' functions",
     "training.local.layer_loss": "part of local_learner, which checks",

@@ -217,6 +217,14 @@ def test_training_continues_from_a_state(name, tmp_path):
         fit(learner, schedule, key, SAMPLES, state=without_optimizer)
 
 
+def test_a_given_state_draws_no_weights():
+    learner, key = LEARNERS["bp"], jax.random.key(0)
+    state = first_state("bp")
+    program = jax.jit(lambda: start(learner, key, SAMPLES, state)).lower().as_text()
+    drawing = jax.jit(lambda: start(learner, key, SAMPLES)).lower().as_text()
+    assert ("erf_inv" in program, "erf_inv" in drawing) == (False, True)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_predictions_are_what_is_evaluated(name):
     learner = LEARNERS[name]

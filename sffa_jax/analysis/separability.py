@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.analysis.specialization import class_means
+from sffa_jax.data.splits import spread_rows
 
 
 class Labeled(NamedTuple):
@@ -33,14 +34,15 @@ def fisher_ratio(
 
 
 def silhouette(data: Labeled, *, at_most: int = 2000) -> float:
-    """Mean silhouette with Euclidean distances, on the first `at_most` samples, because it
-    compares all pairs.
+    """Mean silhouette with Euclidean distances, on at most `at_most` samples at equal distances,
+    because it compares all pairs.
 
     Reference: Rousseeuw 1987, J. Comput. Appl. Math. 20.
     """
     from sklearn.metrics import silhouette_score
 
-    return float(silhouette_score(data.h[:at_most], data.labels[:at_most]))
+    rows = spread_rows(len(data.labels), at_most)
+    return float(silhouette_score(data.h[rows], data.labels[rows]))
 
 
 def _accuracy(model: Any, train: Labeled, test: Labeled) -> float:

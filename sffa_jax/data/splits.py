@@ -72,3 +72,16 @@ def held_out_test(labels: np.ndarray, test_fraction: float | None) -> tuple[np.n
       DataError: if a class has fewer than two samples.
     """
     return stratified_split(labels, 0.2 if test_fraction is None else float(test_fraction), seed=0)
+
+
+def spread_rows(count: int, number: int) -> np.ndarray:
+    """Return `number` of `count` rows (all if there are fewer), at equal distances.
+
+    Rows are often sorted by class, so that the first ones are no sample of all.
+
+    >>> spread_rows(10, 4).tolist()
+    [0, 2, 5, 7]
+    """
+    number = min(number, count)
+    # JAX's integers have 32 bits; the products of large sets have more.
+    return np.arange(number, dtype=np.int64) * count // number

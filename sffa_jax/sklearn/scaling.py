@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sffa_jax.checks import reject
+from sffa_jax.data.splits import spread_rows
 
 CONSTANT = 1e-12
 """A feature with a smaller deviation, relative to its mean, varies by its rounding error only."""
@@ -93,7 +94,7 @@ def standardize(
 
 def check_outliers(where: str, moments: Moments, X: Float[np.ndarray, "samples features"]) -> None:
     """Raise ValueError if single values would hide the rest of a batch or of the samples so far."""
-    some = X[:: -(-len(X) // 1000)].astype(np.float64)
+    some = X[spread_rows(len(X), 1000)].astype(np.float64)
     unit = np.frexp(np.abs(X).max(axis=0).astype(np.float64))[1]
     some, rows = np.ldexp(some, -unit), np.ldexp(X.astype(np.float64), -unit)
     middle = np.median(some, axis=0)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from sffa_jax.checks import check_image_shape, reject, reject_type
 from sffa_jax.data.arrays import check_counts, to_images, to_labels
 from sffa_jax.data.dataset import Dataset, statistics
-from sffa_jax.data.splits import stratified_split
+from sffa_jax.data.splits import spread_rows, stratified_split
 from sffa_jax.training.learner import check_label_array
 
 LARGEST_RMS = 50.0
@@ -180,7 +180,7 @@ def _check_units(where: str, rows: np.ndarray, mean: np.ndarray, std: np.ndarray
             rule, advice = "be in units of pixel / 255 for uint8 images", "Divide by 255."
             raise reject(where, "mean", rule, f"{mean.max():g}", advice)
         return
-    some = rows[:: -(-len(rows) // 1000)]  # a scale of another unit shows in any thousand images
+    some = rows[spread_rows(len(rows), 1000)]  # a scale of another unit shows in a thousand images
     with np.errstate(over="ignore"):
         rms = float(np.sqrt(np.mean(np.square((some - mean[None]) / std[None]))))
     if not rms <= LARGEST_RMS:

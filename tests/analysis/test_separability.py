@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import make_blobs
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import silhouette_score
 
 from sffa_jax.analysis import separability
 
@@ -21,6 +22,14 @@ def test_fisher_ratio_against_the_covariances():
     total = 300 * np.trace(np.cov(h.T, bias=True))
     found = separability.fisher_ratio(jnp.asarray(h, jnp.float32), jnp.asarray(labels), 3)
     np.testing.assert_allclose(found, (total - within) / within, rtol=1e-4)
+
+
+def test_silhouette_of_samples_in_order_of_their_class():
+    """The first samples have one class, of which scikit-learn has no silhouette."""
+    h, labels = make_blobs(600, 5, centers=4, cluster_std=3.0, random_state=1)
+    order = np.argsort(labels, kind="stable")
+    found = separability.silhouette(separability.Labeled(h[order], labels[order]), at_most=150)
+    assert abs(found - silhouette_score(h, labels)) < 0.03
 
 
 def test_probes_rise_with_distance():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sffa_jax import data
+from sffa_jax.data.splits import spread_rows
 
 
 @given(
@@ -41,3 +42,10 @@ def test_a_class_of_one_sample_is_rejected():
     message = "class 1 must have at least 2 samples, got 1"
     with pytest.raises(data.DataError, match=message):
         data.stratified_split(np.array([0, 0, 1]), 0.5, 0)
+
+
+@pytest.mark.parametrize(("count", "number"), [(130_000, 20_000), (7, 3), (5, 9), (0, 4)])
+def test_spread_rows_lie_at_equal_distances(count, number):
+    """The product of both sizes needs more than 32 bits."""
+    size = min(count, number)
+    assert spread_rows(count, number).tolist() == [i * count // size for i in range(size)]

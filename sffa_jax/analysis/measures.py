@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.analysis import precision, separability, sparsity, specialization
 from sffa_jax.analysis.separability import Labeled
+from sffa_jax.checks import reject
 
 
 def activity_measures(
@@ -58,7 +59,15 @@ def logit_measures(
 
     Networks of several layers also have `agreement`: the mean fraction of samples for which
     another layer predicts the same label.
+
+    Raises:
+      ValueError: for logits that are not finite.
     """
+    finite = np.isfinite(logits).all(axis=(1, 2))
+    if not finite.all():
+        got = f"NaN or infinite ones in layer {np.argmin(finite)}"
+        advice = "Measure only networks that did not diverge."
+        raise reject("logit_measures", "logits", "be finite", got, advice)
     same = np.asarray(jax.jit(precision.agreement)(logits))
     layers: list[dict[str, float]] = []
     for of_layer, agrees in zip(logits, same, strict=True):

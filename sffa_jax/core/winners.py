@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_integer, choose, reject
+from sffa_jax.checks import check_integer, choose, reject, reject_type
 from sffa_jax.core.goodness import MEASURES, Measure, split_polarity
 
 FEW = 32
@@ -110,15 +110,22 @@ def kth_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sam
     """The k-th largest value of each row, duplicates counted: exact on ties and infinities.
 
     Args:
-      h: rows of values; without NaN. Subnormal numbers may count as 0, as everywhere in XLA.
+      h: rows of floats; without NaN. Subnormal numbers may count as 0, as everywhere in XLA.
       k: from 1 to the number of values in a row.
 
     Raises:
-      ValueError: for a k out of range.
+      TypeError: for values that are no floats.
+      ValueError: for rows without values, or a k out of range.
     """
     check_integer("kth_largest", "k", k, 1)
+    if not jnp.issubdtype(h.dtype, jnp.floating):
+        raise reject_type("kth_largest", "h", "be floats", h.dtype, "Convert it by `astype`.")
+    if not h.ndim or not h.shape[-1]:
+        raise reject("kth_largest", "h", "have at least one value in a row", f"shape {h.shape}")
     if k > h.shape[-1]:
         raise reject("kth_largest", "k", f"be at most the {h.shape[-1]} units", k)
+    if not h.size:  # no rows
+        return jnp.zeros((*h.shape[:-1], 1), h.dtype)
     on_cpu = KERNELS["groups" if k <= FEW else "bisection"]
     kernels: dict[str, Callable[..., Array]] = {"cpu": on_cpu, "default": kth_by_top_k}
     if jax.default_backend() == "gpu":

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sffa_jax.analysis.measures import logit_measures
 
@@ -17,3 +18,11 @@ def test_the_numbering_of_the_classes_has_no_effect():
     (second,) = logit_measures(logits[None][..., np.argsort(renamed)], jnp.asarray(renamed[labels]))
     for name, value in first.items():
         np.testing.assert_allclose(second[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_of_a_diverged_layer_are_refused(value):
+    logits = np.zeros((2, 4, 3), np.float32)
+    logits[1, 0, 0] = value
+    with pytest.raises(ValueError, match="`logits` must be finite, got NaN or infinite .* layer 1"):
+        logit_measures(logits, jnp.zeros(4, jnp.int32))

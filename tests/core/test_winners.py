@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from unchecked import no_shape_checks
 
 from sffa_jax import sffa
 from sffa_jax.core import winners
@@ -55,6 +56,19 @@ def test_other_precisions(kernel):
     check_kth(kernel, h, 3)
     with jax.enable_x64(True):
         check_kth(kernel, np.random.default_rng(1).normal(size=(2, 50)), 4)
+
+
+@pytest.mark.parametrize("k", [1, 33])
+def test_no_rows_have_no_winners(k):
+    assert winners.kth_largest(jnp.zeros((0, 40)), k).shape == (0, 1)
+    assert winners.keep_largest(jnp.zeros((2, 0, 40)), k).shape == (2, 0, 40)
+
+
+def test_rows_of_other_values_are_refused():
+    with pytest.raises(TypeError, match="`h` must be floats, got int32"), no_shape_checks():
+        winners.kth_largest(jnp.arange(6).reshape(2, 3), 1)
+    with pytest.raises(ValueError, match=r"`h` must have at least one value .*, got shape"):
+        winners.kth_largest(jnp.zeros((2, 0)), 1)
 
 
 def test_nan_stays():

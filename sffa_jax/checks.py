@@ -79,7 +79,7 @@ def check_integer(where: str, argument: str, value: Any, minimum: int, advice: s
 
 
 def check_integers(
-    where: str, argument: str, values: Iterable[int], minimum: int, advice: str = ""
+    where: str, argument: str, values: Iterable[int], minimum: int
 ) -> tuple[int, ...]:
     """Returns the integers in `values`; raises TypeError if it is not a sequence of integers."""
     try:
@@ -88,9 +88,9 @@ def check_integers(
         numbers = None
     if numbers is None:
         rule = "be a sequence of whole numbers"
-        raise reject_type(where, argument, rule, repr(values), advice)
+        raise reject_type(where, argument, rule, repr(values))
     for number in numbers:
-        check_integer(where, argument, number, minimum, advice)
+        check_integer(where, argument, number, minimum)
     return numbers
 
 

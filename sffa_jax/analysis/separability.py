@@ -62,8 +62,8 @@ def linear_probe(train: Labeled, test: Labeled) -> float:
     return _accuracy(RidgeClassifier(alpha=100.0), train, test)
 
 
-def nearest_neighbors(train: Labeled, test: Labeled, *, k: int = 5) -> float:
-    """Accuracy of the k nearest neighbors in standardized latents."""
+def nearest_neighbors(train: Labeled, test: Labeled) -> float:
+    """Accuracy of the five nearest neighbors in standardized latents."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    return _accuracy(KNeighborsClassifier(k), train, test)
+    return _accuracy(KNeighborsClassifier(5), train, test)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer
+from sffa_jax.checks import check_choice
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.scenarios import Scenario, TaskStream
 from sffa_jax.core.overlays import Overlay
@@ -24,6 +24,9 @@ UNSEEN = -1e30
 network."""
 
 NEGATIVES = ("hard", "uniform", "all")
+
+TASK_CHUNK = 500
+"""Largest number of samples that `scan_task` adds at once."""
 
 
 class Batch(struct.PyTreeNode):
@@ -192,21 +195,11 @@ def mean_over_samples(function: Callable[[Batch], Modules], batch: Batch) -> Mod
 
 
 def scan_task(
-    problem: Problem,
-    task: Int[Array, ""],
-    start: Any,
-    add: Callable[[Any, Batch], Any],
-    *,
-    chunk: int = 500,
+    problem: Problem, task: Int[Array, ""], start: Any, add: Callable[[Any, Batch], Any]
 ) -> Any:
-    """Folds `add` over all samples of a task, each once, in chunks; padding has weight 0.
-
-    Raises:
-      ValueError: for an empty chunk.
-    """
-    check_integer("scan_task", "chunk", chunk, 1)
+    """Folds `add` over all samples of a task, each once, in chunks; padding has weight 0."""
     indices = problem.stream.train[task]
-    chunk = min(chunk, len(indices))
+    chunk = min(TASK_CHUNK, len(indices))
     positions = jnp.arange(-(-len(indices) // chunk) * chunk)
     counted = (positions < problem.stream.num_train[task]).astype(jnp.float32)
     rows = indices[jnp.minimum(positions, len(indices) - 1)].reshape(-1, chunk)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sffa_jax.checks import check_range
+RIDGE = 1e-6
+"""Added to P's diagonal, relative to each of its entries, so that parallel and vanishing directions
+(a P without full rank) also have one solution."""
 
 
 class _Search(NamedTuple):
@@ -19,7 +21,7 @@ class _Search(NamedTuple):
 
 
 def nonnegative_minimum(
-    curvature: Float[Array, "n n"], slope: Float[Array, " n"], *, ridge: float = 1e-6
+    curvature: Float[Array, "n n"], slope: Float[Array, " n"]
 ) -> Float[Array, " n"]:
     """argmin over v >= 0 of v' P v / 2 + q' v, by Lawson and Hanson's active sets.
 
@@ -30,23 +32,17 @@ def nonnegative_minimum(
     Args:
       curvature: P, symmetric, positive semi-definite.
       slope: q.
-      ridge: added to P's diagonal, relative to each of its entries, so that parallel and vanishing
-        directions (a P without full rank) also have one solution.
 
     Returns:
       v [n].
 
-    Raises:
-      ValueError: for a negative ridge.
-
     Reference: Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23.
     """
-    check_range("nonnegative_minimum", "ridge", ridge, at_least=0)
     n = slope.shape[0]
     # Scaled so that P has a diagonal of 1 and q is at most 1, which gives the tolerance a meaning.
     diagonal = jnp.diagonal(curvature)
     unit = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
-    p = curvature / (unit[:, None] * unit[None]) + ridge * jnp.eye(n, dtype=slope.dtype)
+    p = curvature / (unit[:, None] * unit[None]) + RIDGE * jnp.eye(n, dtype=slope.dtype)
     q = jnp.where(diagonal > 0, slope, 0.0) / unit
     size = jnp.maximum(jnp.max(jnp.abs(q)), jnp.finfo(slope.dtype).tiny)
     q = q / size

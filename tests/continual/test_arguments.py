@@ -32,7 +32,6 @@ from sffa_jax.continual import (
     features,
     local_maps,
     model,
-    quadratic_program,
     runner,
     scenarios,
     simple_run,
@@ -129,11 +128,6 @@ CASES = [
         lambda: {"layers": architectures.dense_layers([4])},
     ),
     Case(
-        quadratic_program.nonnegative_minimum,
-        {"ridge": number(at_least=0)},
-        lambda: {"curvature": jnp.eye(2), "slope": jnp.ones(2)},
-    ),
-    Case(
         runner.make_task_schedule,
         {"epochs": number(above=0), "batch_size": whole(1)},
         lambda: {"stream": problem().stream, "epochs": 1.0, "batch_size": 2},
@@ -186,16 +180,6 @@ CASES = [
         continual_problem.Problem,
         {"negatives": choice(continual_problem.NEGATIVES)},
         call=with_negatives,
-    ),
-    Case(
-        continual_problem.scan_task,
-        {"chunk": whole(1)},
-        lambda: {
-            "problem": problem(),
-            "task": jnp.int32(0),
-            "start": 0.0,
-            "add": lambda total, batch: total + jnp.sum(batch.weights),
-        },
     ),
     Case(
         simple_run.run,

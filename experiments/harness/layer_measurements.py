@@ -10,7 +10,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from experiments.harness.splits import Splits
-from experiments.harness.subsets import spread, spread_rows
+from experiments.harness.subsets import spread
 from experiments.harness.trainer import Measure
 from sffa_jax.analysis.latents import View
 from sffa_jax.analysis.measures import (
@@ -23,6 +23,7 @@ from sffa_jax.analysis.precision import histograms, right_and_wrong
 from sffa_jax.analysis.separability import Labeled
 from sffa_jax.analysis.specialization import class_means
 from sffa_jax.checks import reject
+from sffa_jax.data.splits import spread_rows
 from sffa_jax.training.learner import State
 from sffa_jax.training.samples import Samples
 

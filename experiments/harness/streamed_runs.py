@@ -19,11 +19,12 @@ from rich.console import Console
 from experiments.config.recipe import Recipe
 from experiments.harness.group import Carry, Group
 from experiments.harness.progress import Watcher, scalars
+from experiments.harness.run_records import Describe, Tested
 from experiments.harness.saved_networks import save_networks
 from experiments.harness.streamed_splits import StreamedSplits
-from experiments.harness.subsets import spread_rows
-from experiments.harness.trainer import Describe, Trainer
+from experiments.harness.trainer import Trainer
 from sffa_jax.analysis.precision import Predictions, reliability
+from sffa_jax.data.splits import spread_rows
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import to_host
@@ -141,8 +142,8 @@ class StreamedTrainer(Trainer):
         kept = self.selected(progress)
         save_networks(self.networks, self.splits, self.algorithm, self.recipe_of, group, kept)
         carry = carry._replace(runs=(progress, {}))
-        tested = to_host((finite, accuracy, predicted, learned))
-        return self.records(group, Placement("map"), carry, *tested)[0]
+        tested = Tested(*to_host((finite, accuracy, predicted, learned)))
+        return self.records(group, Placement("map"), carry, tested)[0]
 
     def test_streamed(
         self, run: Any, samples: StreamedSamples

@@ -3,14 +3,8 @@
 import jax
 import numpy as np
 
+from sffa_jax.data.splits import spread_rows
 from sffa_jax.training.samples import Samples
-
-
-def spread_rows(count: int, number: int) -> np.ndarray:
-    """Returns so many rows of `count` (all if there are fewer), at equal distances."""
-    number = min(number, count)
-    # JAX's integers have 32 bits; the products of large sets have more.
-    return np.arange(number, dtype=np.int64) * count // number
 
 
 def take(samples: Samples, rows: np.ndarray | jax.Array) -> Samples:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
 from experiments.harness.cost import flops_per_update
 from experiments.harness.group import Carry, Choose, Group, Programs
-from experiments.harness.predictions import num_parameters
 from experiments.harness.progress import Watcher, scalars
+from experiments.harness.run_records import Describe, Tested, run_records
 from experiments.harness.saved_networks import save_networks
 from experiments.harness.splits import Splits
-from experiments.harness.subsets import spread, spread_rows, take
+from experiments.harness.subsets import spread, take
 from sffa_jax.analysis.precision import Predictions, predictions
+from sffa_jax.data.splits import spread_rows
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement, available
 from sffa_jax.scale.processes import to_host
@@ -39,14 +39,7 @@ from sffa_jax.training.samples import Samples
 TRIAL_STEPS = 8
 """Updates in the trial that finds the fastest placement."""
 
-ACCURACIES = (
-    *("test_accuracy", "training_accuracy", "validation_accuracy"),
-    *("layer_accuracies", "cumulated_accuracies"),
-)
-"""Entries of a record that are null if the run diverged."""
-
 Measure = Callable[[State, Samples], dict[str, jax.Array]]
-Describe = Callable[[Predictions], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -279,58 +272,18 @@ class Trainer:
         kept = self.selected(carry.runs[0])
         save_networks(self.networks, self.splits, self.algorithm, self.recipe_of, group, kept)
         costs = {"flops_per_update": flops_per_update(epoch, placement, number)}
-        records = self.records(group, placement, carry, *to_host((*tested, learned)))
+        records = self.records(group, placement, carry, Tested(*to_host((*tested, learned))))
         return [record | costs for record in records]
 
     def records(
-        self,
-        group: Group,
-        placement: Placement,
-        carry: Carry,
-        finite: np.ndarray,
-        accuracy: Accuracy,
-        predicted: Predictions | None,
-        learned: np.ndarray,
+        self, group: Group, placement: Placement, carry: Carry, tested: Tested
     ) -> list[dict[str, Any]]:
         """Returns one record per run, without the names of data set, algorithm and setting."""
-        # Everything but the weights.
-        progress = to_host(carry.runs[0].replace(state=None, best=None))
-        chosen = self.splits.validation is not None
-        validated = chosen and self.recipe.selection == "validation"
         updates = self.recipe.epochs * self.splits.steps_per_epoch(self.recipe)
-        records = []
-        for i, seed in enumerate(group.seeds):
-            history = {name: values[:, i] for name, values in carry.history.items()}
-            history["loss"] = history["loss"].mean(axis=-1)
-            step = int(progress.diverged_step[i])
-            done = step < 0 and bool(finite[i])
-            record: dict[str, Any] = {"seed": seed, "status": "done" if done else "diverged"}
-            if done:
-                record |= {
-                    "test_accuracy": float(accuracy.network[i]),
-                    "training_accuracy": float(learned[i]),
-                    "validation_accuracy": float(progress.best_accuracy[i]) if validated else None,
-                    "layer_accuracies": np.asarray(accuracy.layers[i]).tolist(),
-                    "cumulated_accuracies": np.asarray(accuracy.cumulated[i]).tolist(),
-                }
-                if self.describe is not None:
-                    record |= self.describe(jax.tree.map(itemgetter(i), predicted))
-            else:
-                layer = int(progress.diverged_layer[i])
-                where = {"step": step, "layer": layer} if step >= 0 else None
-                record |= dict.fromkeys(ACCURACIES) | {"diverged": where}
-            record |= {
-                "selected_epoch": int(progress.best_epoch[i]) if chosen else self.recipe.epochs,
-                "epochs": self.recipe.epochs,
-                "updates": updates,
-                "num_parameters": num_parameters(carry.runs[0].state),
-                "train_seconds": float(carry.seconds) / len(group.seeds),
-                "parallel": placement.mode,
-                "history": {"validation_accuracy": [], "validation_layer_accuracies": []}
-                | {name: values.tolist() for name, values in history.items()},
-            }
-            records.append(record)
-        return records
+        common = {"updates": updates, "parallel": placement.mode}
+        selection, describe = self.recipe.selection, self.describe
+        records = run_records(group, carry, tested, selection=selection, describe=describe)
+        return [record | common for record in records]
 
 
 def train_runs(

@@ -11,10 +11,10 @@ from commands import read, run_command
 from experiments import latents
 from experiments.harness.experiment import execute
 from experiments.harness.layer_measurements import check_samples
-from experiments.harness.subsets import spread_rows
 from experiments.reports import latents_tables
 from experiments.reports.intervals import plus_minus
 from experiments.reports.latents_tables import CLAIMS, MEASURES
+from sffa_jax.data.splits import spread_rows
 
 GIVEN = ["--hidden", "16", "8", "--epochs", "2", "--seeds", "1", "--batch-size", "64"]
 GIVEN += ["--algorithms", "sffa", "bp", "--probes", "120", "--embedded", "60", "--parallel", "map"]

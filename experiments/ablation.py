@@ -114,6 +114,7 @@ def make_plan(options: Options) -> Plan:
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:
             yield from train_settings(
+                settings,
                 [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
                 algorithm,
                 splits_of,

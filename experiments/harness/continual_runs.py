@@ -325,7 +325,7 @@ def run_seeds(
         info = {**setting._asdict(), "seeds": list(seeds[group])}
         info |= {"strengths": [each.strength for each in tuned[group]]}
         info |= {"learning_rates": [each.learning_rate for each in tuned[group]]}
-        info |= {"parallel": placement.mode}
+        info |= {"parallel": placement.mode, "padded": placement.padded(size)}
         if (placement, size) not in compiled:
             compiled[placement, size] = CompiledStages(
                 config, placement, size, loaded.training, loaded.test

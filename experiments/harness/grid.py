@@ -13,42 +13,40 @@ from sffa_jax.scale.placement import Placement
 
 
 def train_settings(
-    settings: Sequence[tuple[Setting, Sequence[int]]],
+    grid: Sequence[Setting],
+    missing: Sequence[tuple[Setting, Sequence[int]]],
     algorithm: str,
     splits_of: Callable[[Recipe], Splits],
     folder: RunFolder,
     placement: Placement | None,
     at_once: int,
     every_seconds: float = 60.0,
-    varied: Sequence[str] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Trains every setting on each of its seeds.
+    """Trains the settings of a grid on the seeds that they lack.
 
-    Settings that differ only in `CONTINUOUS` numbers are compiled once and run together.
+    Settings that differ only in `CONTINUOUS` numbers are compiled once and run together. The whole
+    grid decides which numbers are traced, so that a resumed start compiles the same programs.
 
     Args:
-      settings: each setting with its seeds.
+      grid: all settings of the algorithm.
+      missing: those of them to train, each with its seeds.
       algorithm: "ffa", "sffa" or "bp".
       splits_of: recipe -> its data.
       folder: holds checkpoints and events of unfinished runs.
       placement, every_seconds: as in `train_runs`.
       at_once: maximum number of runs in one program.
-      varied: numbers that are traced; None: those that differ between the settings.
 
     Yields:
       For each group that trained together one record per run, with `setting` and `changes`.
     """
     console = Console()
     groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
-    for setting, seeds in settings:
+    for setting, seeds in missing:
         groups.setdefault(structure(setting.recipe), []).append((setting, seeds))
-    for group in groups.values():
+    for shared, group in groups.items():
         recipe = group[0][0].recipe
-        traced = varied or [
-            name
-            for name in CONTINUOUS
-            if len({getattr(setting.recipe, name) for setting, _ in group}) > 1
-        ]
+        alike = [setting.recipe for setting in grid if structure(setting.recipe) == shared]
+        traced = [name for name in CONTINUOUS if len({getattr(r, name) for r in alike}) > 1]
         all_runs = [(setting, seed) for setting, seeds in group for seed in seeds]
         for runs in (all_runs[i : i + at_once] for i in range(0, len(all_runs), at_once)):
             first, others = runs[0][0].name, len({setting.name for setting, _ in runs}) - 1

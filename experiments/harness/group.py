@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sffa_jax.scale.placement import Placement
+from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.placement import MODES, Placement
 from sffa_jax.scale.sweep import seed_keys
 
 Choose = Callable[[str, int, Callable[[], Placement]], Placement]
@@ -44,6 +45,39 @@ class Group:
         """Random key and numbers of each run, stacked."""
         numbers = {name: jnp.asarray(v, jnp.float32) for name, v in self.varied.items()}
         return seed_keys(self.seeds), numbers
+
+
+def saved_group(
+    info_of: Callable[[Group, Placement], Mapping[str, Any]],
+    group: Group,
+    placement: Placement | None,
+    checkpoints: Checkpoints | None,
+    label: str,
+) -> tuple[Placement, int] | None:
+    """Returns the placement and the number of the first runs of a group that have a checkpoint.
+
+    Args:
+      info_of: (runs, placement) -> JSON that identifies their checkpoints.
+      group: runs without records.
+      placement: of these runs, or None: that of the checkpoint.
+      checkpoints: of the runs; None: none are saved.
+      label: name of the runs, for the message about a checkpoint that does not fit.
+
+    Returns:
+      None without a checkpoint of these runs for this number of devices.
+    """
+    if checkpoints is None or (saved := checkpoints.info()) is None:
+        return None
+    number, mode = len(saved.get("seeds", ())), saved.get("parallel")
+    if number and mode in MODES:
+        chosen = placement if placement and placement.mode == mode else Placement(mode)
+        if saved == info_of(group[:number], chosen):
+            return chosen, number
+    print(
+        f"{label}: the checkpoint in {checkpoints.folder} is of another number of devices, or of "
+        "other runs, so these runs start again."
+    )
+    return None
 
 
 class Programs(NamedTuple):

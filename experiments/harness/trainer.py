@@ -18,7 +18,7 @@ from rich.console import Console
 from experiments.config.recipe import Recipe
 from experiments.harness.compilation import fastest_known
 from experiments.harness.cost import flops_per_update
-from experiments.harness.group import Carry, Choose, Group, Programs
+from experiments.harness.group import Carry, Choose, Group, Programs, saved_group
 from experiments.harness.progress import Watcher, scalars
 from experiments.harness.run_records import Describe, Tested, run_records
 from experiments.harness.saved_networks import save_networks
@@ -27,7 +27,7 @@ from experiments.harness.subsets import spread, take
 from sffa_jax.analysis.precision import Predictions, predictions
 from sffa_jax.data.splits import spread_rows
 from sffa_jax.scale.checkpoints import Checkpoints
-from sffa_jax.scale.placement import MODES, Placement, available
+from sffa_jax.scale.placement import Placement, available
 from sffa_jax.scale.processes import to_host
 from sffa_jax.scale.resumable import run_resumable
 from sffa_jax.scale.sweep import compile_within_memory, fastest
@@ -193,8 +193,13 @@ class Trainer:
         return choice.placement.mode
 
     def info(self, group: Group, placement: Placement) -> dict[str, Any]:
-        """Returns JSON that identifies the checkpoints of a group."""
-        return group.info() | {"parallel": placement.mode, "label": self.label}
+        """Returns JSON that identifies the checkpoints of a group; padding adds runs to them."""
+        untraced = self.recipe_of(dict.fromkeys(group.varied))
+        return group.info() | {
+            "runs": f"{self.algorithm}, {self.splits.num_training} images, {untraced}",
+            "parallel": placement.mode,
+            "padded": placement.padded(len(group.seeds)),
+        }
 
     def compile(self, group: Group, placement: Placement, budget: int | None) -> Programs:
         """Returns the programs of as many of the runs as fit in memory."""
@@ -326,22 +331,16 @@ def train_runs(
     remaining = Group(seeds, varied or {}, events)
     programs: dict[tuple[Placement, int], Programs] = {}
     while remaining.seeds:
-        saved = checkpoints.info() if checkpoints is not None else None
-        size, budget = len(remaining.seeds), None
-        chosen = placement
-        if saved is not None and saved.get("parallel") in MODES:
-            number = len(saved.get("seeds", ()))
-            if chosen is None or chosen.mode != saved["parallel"]:
-                chosen = Placement(saved["parallel"])
-            if saved == trainer.info(remaining[:number], chosen):
-                # Resume the same group, even if less memory is free now.
-                size, budget = number, sys.maxsize
-        if budget is None:
+        saved = saved_group(trainer.info, remaining, placement, checkpoints, label)
+        if saved is not None:
+            # The same group again, even if less memory is free now.
+            (chosen, size), budget = saved, sys.maxsize
+        else:
+            size, budget = len(remaining.seeds), None
             if placement is None:
                 measure_modes = partial(trainer.fastest, remaining)
                 placement = choose(label, size, measure_modes) if choose else measure_modes()
             chosen = placement
-        assert chosen is not None
         if (chosen, size) not in programs:
             compiled = trainer.compile(remaining[:size], chosen, budget)
             size = compiled.size

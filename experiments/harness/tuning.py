@@ -157,6 +157,7 @@ def tune(
         seeds = range(FIRST_SEED, FIRST_SEED + budget.seeds)
         left = [(s, [seed for seed in seeds if (s.name, seed) not in done]) for s in settings]
         for records in train_settings(
+            settings,
             [(setting, of_setting) for setting, of_setting in left if of_setting],
             algorithm,
             lambda _: splits,
@@ -164,8 +165,6 @@ def tune(
             placement,
             budget.trials * budget.seeds,
             every_seconds,
-            # Also if one trial is left, so that a resumed search compiles the same program.
-            varied=list(settings[0].changes),
         ):
             trials += [{name: record[name] for name in KEPT} for record in records]
             lines = "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials)

@@ -3,6 +3,7 @@
 import json
 from unittest import mock
 
+import jax
 import numpy as np
 import pytest
 from commands import programs_once, read, run_command
@@ -120,6 +121,18 @@ def test_continual_runs_do_not_depend_on_their_placement(continued):
         assert one["accuracy_matrix"] == other["accuracy_matrix"]
         assert one["stored_bytes"] == other["stored_bytes"]
         np.testing.assert_allclose(one["task_losses"], other["task_losses"], rtol=1e-3)
+
+
+def test_a_run_starts_again_where_another_number_of_devices_pads_its_checkpoint(tmp_path):
+    three = [*COMPARE, "--seeds", "3", "--hidden", "8", "--parallel", "devices", "--out", tmp_path]
+    with mock.patch.object(jax, "devices", return_value=jax.devices()[:2]):
+        run("compare", *three, saves=2)
+    assert checkpoints(tmp_path) == [1, 2]
+    with mock.patch.object(experiment, "write_report"):
+        resumed = run_command("compare", *three)
+    assert resumed.status == 0, resumed.err
+    assert "is of another number of devices, or of other runs, so these runs start" in resumed.out
+    assert [record["seed"] for record in read(tmp_path)] == [0, 1, 2]
 
 
 def test_events_of_training_are_the_records_history(compared):

@@ -139,7 +139,7 @@ def test_edges_of_a_range(value, edge):
 def fake_training(accuracy_of):
     """Stands in for `train_settings`: the accuracy of each trial comes from a function."""
 
-    def train(settings, algorithm, *_, **__):
+    def train(_, missing, algorithm, *__, **___):
         yield [
             {
                 **{"algorithm": algorithm, "setting": setting.name, "seed": seed},
@@ -147,7 +147,7 @@ def fake_training(accuracy_of):
                 **{"status": "done" if accuracy is not None else "diverged", "selected_epoch": 1},
                 **{"epochs": setting.recipe.epochs, "train_seconds": 1.0, "parallel": "map"},
             }
-            for setting, seeds in settings
+            for setting, seeds in missing
             for seed in seeds
             for accuracy in [accuracy_of(setting, seed)]
         ]

@@ -44,7 +44,7 @@ if __name__ == "__main__":
 from experiments.harness.experiment import execute
 from experiments.harness.records import IDENTITY, run_of
 from experiments.harness.results import Results, load_results
-from experiments.harness.run_folder import RunFolder
+from experiments.harness.run_folder import RunFolder, joined_commits
 
 
 def find_parts(folder: Path) -> list[Path]:
@@ -100,6 +100,21 @@ def check_part(part: Results, number: int, total: int, first: Results) -> None:
         raise reject("merge", "parts", "be finished", got, "Start that part again.")
 
 
+def check_cells(records: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> None:
+    """Raises ValueError if the parts of one cell, each by its own search, chose other numbers."""
+    first: dict[tuple[Any, ...], tuple[int, Mapping[str, Any]]] = {}
+    for (*cell, seed), record in records.items():
+        chosen = {name: record.get(name) for name in ("strength", "learning_rate")}
+        chosen |= record.get("recipe", {})
+        first_seed, expected = first.setdefault(tuple(cell), (seed, chosen))
+        for name in (name for name in chosen if chosen[name] != expected.get(name, chosen[name])):
+            where = ", ".join(str(part) for part in cell if part is not None)
+            got = f"{expected[name]} (seed {first_seed}) and {chosen[name]} (seed {seed})"
+            advice = "Each part searched by itself: run the grid without --shard, or give all parts"
+            advice += " the chosen value in place of the search."
+            raise reject("merge", name, f"be the same for all seeds of {where}", got, advice)
+
+
 def main(options: Options) -> None:
     """Merges the parts and prints the command that writes the report."""
     paths = find_parts(options.parts)
@@ -117,9 +132,11 @@ def main(options: Options) -> None:
                 got = f"{run} again in {part.path}"
                 raise reject("merge", "parts", "contain each run once", got)
             records[run] = record
+    check_cells(records)
     given = {k: v for k, v in first["options"].items() if k not in RUNTIME_OPTIONS}
-    kept = ("data", "command", "device", "versions", "git_commit", "started")
+    kept = ("data", "command", "device", "versions", "started")
     extra = {name: first[name] for name in kept if name in first}
+    commits = joined_commits(*(part.config.get("git_commit") for part in parts if part.records))
     with RunFolder(
         options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
     ) as folder:
@@ -134,6 +151,7 @@ def main(options: Options) -> None:
             if networks.is_dir():
                 shutil.copytree(networks, options.out / "networks", dirs_exist_ok=True)
         folder.append(*new)
+        folder.keep(git_commit=commits)  # of the code that made the runs, not of this one
     print(f"{len(parts)} parts, {len(records)} runs: {options.out / 'results.jsonl'}")
     command = first.get("command", f"python -m experiments.{first['experiment']}")
     print(f"The report: {command} --out {shlex.quote(str(options.out))}")

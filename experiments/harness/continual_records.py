@@ -1,7 +1,6 @@
 """Records of continual-learning runs, and tuning of a setting's strength and learning rate."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -111,8 +110,7 @@ def chosen_numbers(
     trials = list(itertools.product(strengths, rates or [options.learning_rate]))
     if len(trials) == 1:
         return Chosen(*trials[0])
-    file = folder.path / TRIALS
-    lines = read_lines(file, TUNED)
+    lines = read_lines(folder.path / TRIALS, TUNED)
     for line in lines:
         if all(line[name] == value for name, value in setting._asdict().items()):
             return _chosen(line)
@@ -137,7 +135,7 @@ def chosen_numbers(
         line[name] = list(tried)
     line["validation_accuracies"] = accuracies
     lines.append(line)
-    folder.write(file.name, "".join(json.dumps(line) + "\n" for line in lines))
+    folder.write_rows(TRIALS, lines)
     chosen = _chosen(line)
     for name in chosen.at_edge:
         value = getattr(chosen, name)

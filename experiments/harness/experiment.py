@@ -213,14 +213,16 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
             entries["part"] = {"number": number, "of": of, "runs": runs}
         if any(folder.config.get(key) != entry for key, entry in entries.items()):
             folder.keep(**entries)
+        # The same data may lie elsewhere at a later start.
+        common = {**plan.common, "dataset": folder.config["options"]["dataset"]}
         missing = []
         for cell, seeds in chosen:
-            names = {**plan.common, **cell.names}
+            names = {**common, **cell.names}
             left = [seed for seed in seeds if not folder.is_done(**names, seed=seed)]
             if left:
                 missing.append((cell, left))
         for records in plan.run(folder, missing):
-            folder.append(*({**plan.common, **record} for record in records))
+            folder.append(*({**common, **record} for record in records))
         finished: dict[str, set[int]] = {}
         for cell, seeds in chosen:
             finished.setdefault(cell.names["algorithm"], set()).update(seeds)

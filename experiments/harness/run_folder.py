@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -63,6 +64,7 @@ def file_name(name: str) -> str:
     return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+@functools.cache
 def _git_commit() -> str | None:
     """The commit of the code, "-dirty" if it was changed since; None outside a checkout."""
     try:
@@ -76,6 +78,18 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return described.stdout.strip()
+
+
+def joined_commits(*commits: str | None) -> str | None:
+    """Returns the commits of several starts as `config.json` records them: in order, each once.
+
+    >>> joined_commits("a", "b, a", None), joined_commits(None, None)
+    ('a, b, unknown', None)
+    """
+    if not any(commits):
+        return None
+    names = [name for commit in commits for name in (commit or "unknown").split(", ")]
+    return ", ".join(dict.fromkeys(names))
 
 
 def _environment() -> dict[str, Any]:
@@ -206,16 +220,19 @@ class RunFolder:
         work = self._has_work()
         exists = work or os.path.lexists(self.path / "config.json")
         old = read_config(self.path) if exists else {}
-        if not work and any(old.get(part) != new[part] for part in new):
-            config = _environment() | new
+        if not work:
+            same = all(old.get(part) == new[part] for part in new)
+            config = (old if same else {}) | _environment() | new
             self.write("config.json", json.dumps(config, indent=2) + "\n")
             return config
         now = new["options"]
+        # By content, because the same pixels may have several sources, and a file may move.
+        before, after = ((config.get("data") or {}).get("sha256") for config in (old, new))
+        free = {*free, "dataset"} if before == after is not None else free
         differ = changed_options(_plain(absent) | old["options"], now, free)
         if new["experiment"] != old["experiment"]:
             differ.insert(0, f"experiment was {old['experiment']}")
-        # By content, because the same pixels may have several sources.
-        if (new.get("data") or {}).get("sha256") != (old.get("data") or {}).get("sha256"):
+        if before != after:
             differ.append("the data's content changed")
         if differ:
             raise ValueError(
@@ -267,8 +284,18 @@ class RunFolder:
     def append(self, *records: Mapping[str, Any]) -> None:
         """Adds finished runs to `results.jsonl`, all or none; on disk when this returns."""
         self.records += [judged(_plain(record), self.config) for record in records]
-        lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records]
-        broadcast_from_main(lambda: self.write("results.jsonl", "".join(lines)))
+        self.write_rows("results.jsonl", self.records)
+
+    def write_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes rows as JSON, one a line, as `write` does; `config.json` names all commits of the
+        code that made them."""
+        commits = broadcast_from_main(
+            lambda: joined_commits(self.config.get("git_commit"), _git_commit())
+        )
+        if commits != self.config.get("git_commit"):
+            self.keep(git_commit=commits)
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        broadcast_from_main(lambda: self.write(name, text))
 
     def checkpoints(self, name: str) -> Checkpoints:
         """The checkpoints of unfinished runs; deleted once their records are written."""

@@ -6,10 +6,8 @@ never sees the test split: its accuracy is the validation split's.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +165,7 @@ def tune(
             every_seconds,
         ):
             trials += [{name: record[name] for name in KEPT} for record in records]
-            lines = "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials)
-            broadcast_from_main(partial(folder.write, TRIALS, lines))
+            folder.write_rows(TRIALS, trials)
         folder.clear_finished(algorithm, seeds)
         best[algorithm], accuracy = best_trial(trials, algorithm)
         Console(soft_wrap=True, highlight=False).print(

@@ -79,6 +79,25 @@ def test_a_second_start_adds_only_what_is_missing(tmp_path):
     assert (tmp_path / "results.jsonl").read_text() == after
 
 
+def test_the_users_data_may_move_between_two_starts(tmp_path):
+    """Its content binds the folder, not its path."""
+    features, labels = data.load("digits").train_images[:200].reshape(200, -1), np.arange(200) % 10
+    np.savez(tmp_path / "one.npz", features=features, labels=labels)
+    common = ["--epochs", "1", "--hidden", "8", "--parallel", "map", "--algorithms", "bp"]
+    common += ["--out", tmp_path / "out"]
+    started = run_command(
+        "compare", *common, "--seeds", "1", "--dataset", f"npz:{tmp_path}/one.npz"
+    )
+    assert started.status == 0, started.err
+    (tmp_path / "one.npz").rename(tmp_path / "other.npz")
+    again = run_command(
+        "compare", *common, "--seeds", "2", "--dataset", f"npz:{tmp_path}/other.npz"
+    )
+    assert again.status == 0, again.err
+    runs = [(record["dataset"], record["seed"]) for record in read(tmp_path / "out")]
+    assert runs == [(f"npz:{tmp_path}/one.npz", 0), (f"npz:{tmp_path}/one.npz", 1)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

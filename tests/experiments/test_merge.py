@@ -1,10 +1,13 @@
 """The parts of a grid, joined, are the grid."""
 
 import json
+import re
 import shutil
 
 import pytest
 from commands import programs_once, read, run_command
+
+from experiments.merge import check_cells
 
 GIVEN = ["--hidden", "8", "--epochs", "1", "--seeds", "3", "--batch-size", "64"]
 GIVEN += ["--algorithms", "sffa", "bp", "--parallel", "map", "--save-networks"]
@@ -123,6 +126,33 @@ def test_parts_that_do_not_fit(copied, tmp_path, damage, message):
     assert joined.status == 2
     assert message in joined.err
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_that_chose_other_numbers_are_refused():
+    """Parts of one cell that search by themselves may end at different values."""
+    runs = {("mnist", "class", "ewc", "bp", None, seed): {"strength": 10.0} for seed in (0, 1)}
+    check_cells(runs)
+    runs["mnist", "class", "ewc", "bp", None, 2] = {"strength": 100.0}
+    runs["mnist", "class", "ewc", "ffa", None, 2] = {"strength": 1.0}
+    message = (
+        "`strength` must be the same for all seeds of mnist, class, ewc, bp, got 10.0 (seed 0)"
+    )
+    with pytest.raises(ValueError, match=re.escape(f"{message} and 100.0 (seed 2). Each part")):
+        check_cells(runs)
+    # The layers that `records` chose.
+    rows = {("mnist", "sffa", "deep", i): {"recipe": {"first_scored": i}} for i in (0, 1)}
+    with pytest.raises(ValueError, match=r"`first_scored` must be the same for all seeds of mnist"):
+        check_cells(rows)
+
+
+def test_the_commits_of_all_parts_are_named(copied, tmp_path):
+    for number, commit in enumerate("abba", 1):
+        file = copied / f"shard-{number}-of-4" / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"git_commit": commit}))
+    for _ in range(2):
+        assert join(copied, tmp_path / "joined").status == 0
+        config = json.loads((tmp_path / "joined" / "config.json").read_text())
+        assert config["git_commit"] == "a, b"
 
 
 def test_the_result_is_none_of_the_parts(copied):

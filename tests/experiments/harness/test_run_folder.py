@@ -84,6 +84,37 @@ def test_a_measured_placement_is_kept(tmp_path):
         assert folder.placement("SFFA", 2, lambda: Placement("vmap")) == Placement("vmap")
 
 
+def test_the_commits_that_made_runs_are_named_in_order(tmp_path, monkeypatch):
+    def start(commit, *seeds):
+        monkeypatch.setattr(run_folder, "_git_commit", lambda: commit)
+        with open_folder(tmp_path, seeds=4) as folder:
+            for seed in seeds:
+                folder.append(RUN | {"seed": seed})
+        return json.loads((tmp_path / "config.json").read_text())["git_commit"]
+
+    assert start("a") == "a"
+    assert start("b", 0) == "b", "a made no run"
+    assert start("c") == "b"
+    assert start("d", 1) == "b, d"
+    assert start("b", 2) == "b, d"
+    assert start(None, 3) == "b, d, unknown"
+
+
+def test_data_may_move(tmp_path):
+    """What binds a folder is the data's content."""
+
+    def start(path, content="1"):
+        extra = {"data": {"source": path, "sha256": {"train_images": content}}}
+        return RunFolder(tmp_path, "compare", GIVEN | {"dataset": f"npz:{path}"}, extra=extra)
+
+    with start("a.npz") as folder:
+        folder.append(RUN | {"dataset": "npz:a.npz"})
+    with start("b.npz") as folder:
+        assert folder.config["options"]["dataset"] == "npz:a.npz"
+    with pytest.raises(ValueError, match=r"dataset was 'npz:a.npz' and is now 'npz:b.npz'; the"):
+        start("b.npz", content="2")
+
+
 def test_an_error_before_any_work_leaves_no_folder(tmp_path):
     with pytest.raises(ValueError, match="late"), open_folder(tmp_path / "new"):
         raise ValueError("late")

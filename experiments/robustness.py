@@ -19,8 +19,8 @@ from typing import Any, Self
 from experiments.config import options as shared
 from experiments.config.cli import answer_usage
 from experiments.config.grids import OWN_AXES
-from experiments.config.recipe import Setting
-from sffa_jax.checks import check_choice, check_integer, check_range
+from experiments.config.recipe import Recipe, Setting
+from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Options(shared.Options):
     sffa_axis: str = "logit_scale"
     """Number of SFFA that the grid varies, as it varies FFA's threshold: logit_scale or eps."""
     failed_below: float = 0.9
-    """A run fails if its test accuracy is lower, or if it diverges."""
+    """A run fails if its test accuracy, a fraction, is lower, or if it diverges."""
     at_once: int = 18
     """Maximum number of runs in one program, which limits memory."""
 
@@ -61,6 +61,7 @@ class Options(shared.Options):
         check_integer("robustness", "at_once", self.at_once, 1)
         for fraction in self.shares:
             check_range("robustness", "shares", fraction, above=0, at_most=1)
+        check_range("robustness", "failed_below", self.failed_below, at_least=0, at_most=1)
         return super().resolve()
 
 
@@ -74,11 +75,16 @@ from experiments.harness.splits import load_splits
 
 
 def grid(options: Options, algorithm: str) -> list[Setting]:
-    """Returns every combination of the grid's values."""
-    base, settings = options.recipe_of(algorithm), []
+    """Returns every combination of the grid's values.
+
+    Raises:
+      ValueError: if two combinations are the same.
+    """
+    base = options.recipe_of(algorithm)
     # A softmax over the labels cancels the threshold, which is the same for all of them.
     of_ffa = "ffa_logit_scale" if base.loss == "softmax" else "ffa_threshold"
     field = options.sffa_axis if algorithm == "sffa" else of_ffa
+    settings: dict[Recipe, Setting] = {}
     for width, activation, fraction, rate, density, value in itertools.product(
         options.widths,
         options.activations,
@@ -98,8 +104,11 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
         }
         recipe = dataclasses.replace(base, overlay="appended_pattern", **changes)
         name = ", ".join(f"{key} {value}" for key, value in changes.items())
-        settings.append(Setting(name, recipe, changes))
-    return settings
+        if recipe in settings:
+            advice = "A value is given twice, or two of --shares keep as many units."
+            raise reject("robustness", "grid", "hold each setting once", f"{name} again", advice)
+        settings[recipe] = Setting(name, recipe, changes)
+    return [*settings.values()]
 
 
 def make_plan(options: Options) -> Plan:

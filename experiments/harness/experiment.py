@@ -189,6 +189,9 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
     """
     given, options = options, options.resolve()
     plan = make_plan(options)
+    if not plan.cells:
+        advice = "Give each option that lists values at least one."
+        raise reject(name, "grid", "hold at least one run", "none", advice)
     settings: dict[str, list[str]] = {}
     for cell in plan.cells:
         if "setting" in cell.names:

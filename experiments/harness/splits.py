@@ -109,8 +109,9 @@ def split_rows(
     labels: np.ndarray, recipe: Recipe, validation: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows of the training and of the validation split; see `make_splits`."""
-    train, held_out = data.stratified_split(labels, validation, seed=0)
-    return train if recipe.selection == "validation" else np.arange(len(labels)), held_out
+    if recipe.selection != "validation":  # nothing is held out
+        return np.arange(len(labels)), np.arange(0)
+    return data.stratified_split(labels, validation, seed=0)
 
 
 def choosing_split(recipe: Recipe, held_out: Callable[[], Split], test: Split) -> Split | None:

@@ -51,11 +51,21 @@ def test_an_axis_is_one_of_sffas(tmp_path):
     assert "`sffa_axis` must be one of eps, logit_scale" in run.err
 
 
-def test_shares_are_fractions(tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shares", "2"], "`shares` must be a number above 0 and at most 1, got 2"),
+        (["--failed-below", "95"], "`failed_below` must be a number at least 0 and at most 1"),
+        (["--shares", "0.501", "0.502"], "`grid` must hold each setting once, got hidden (400,), "),
+        (["--learning-rates", "1e-3", "0.001"], "A value is given twice, or two of --shares keep"),
+        (["--widths"], "robustness: `grid` must hold at least one run, got none. Give each option"),
+    ],
+)
+def test_bad_grids_are_refused_before_any_work(tmp_path, arguments, message):
     out = tmp_path / "out"
-    run = run_command("robustness", "--shares", "2", "--out", out)
+    run = run_command("robustness", *arguments, "--out", out)
     assert run.status == 2
-    assert "`shares` must be a number above 0 and at most 1, got 2" in run.err
+    assert message in run.err
     assert not out.exists()
 
 

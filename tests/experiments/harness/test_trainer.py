@@ -90,6 +90,19 @@ def test_the_last_epoch_needs_no_validation_split():
     assert len(splits.training.labels) == len(DIGITS.train_labels)
 
 
+@pytest.mark.parametrize("selection", ["last", "test"])
+def test_a_class_may_have_one_image_if_nothing_is_held_out(selection):
+    one_each = dataclasses.replace(
+        DIGITS,
+        train_images=DIGITS.train_images[:10],
+        train_labels=np.arange(10, dtype=DIGITS.train_labels.dtype),
+    )
+    splits = make_splits(one_each, dataclasses.replace(RECIPE, selection=selection), 0.1)
+    assert len(splits.training.labels) == 10
+    with pytest.raises(data.DataError, match="must have at least 2 samples, got 1"):
+        make_splits(one_each, RECIPE, 0.1)
+
+
 def test_the_released_codes_leak_is_the_test_split():
     (run,) = train([0], selection="test")
     assert run["validation_accuracy"] is None  # nothing is held out

@@ -28,8 +28,9 @@ from experiments.harness.splits import make_splits
 from sffa_jax import data
 from sffa_jax.checks import check_range
 from sffa_jax.continual import runner
+from sffa_jax.continual.features import extract
 from sffa_jax.continual.runner import ContinualConfig, TaskSchedule, make_task_schedule
-from sffa_jax.continual.scenarios import Scenario, make_scenario, make_task_stream
+from sffa_jax.continual.scenarios import Scenario, TaskData, make_scenario, make_task_stream
 from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.scale.checkpoints import Checkpoints
@@ -88,7 +89,7 @@ def grid(options: Options) -> list[Setting]:
 
 
 def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> None:
-    """Builds the tasks, the strategy and the network of a setting without running them.
+    """Traces the start of a setting's run: its tasks, features, strategy and network.
 
     Raises:
       ValueError: for options that do not fit the data.
@@ -96,16 +97,20 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     order = options.order(loaded.num_classes, 0)
     scenario = make_scenario(setting.scenario, order, options.tasks)
     check_size(options.recipe(setting.algorithm, scenario), loaded.shape)
-    images = len(loaded.training.labels)
-    check_range("options", "batch_size", options.batch_size, at_most=images)
     labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
-    make_task_stream(labels, test_labels, order, scenario)
-    numbers = Tuned(1.0, options.learning_rate)
-    make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)(numbers)
+    check_range("options", "batch_size", options.batch_size, at_most=len(labels))
+    stream = make_task_stream(labels, test_labels, order, scenario)
+    config_of = make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)
     setup = make_setup(options, setting, scenario, loaded)
     features = options.features_for(setting.strategy, setup)
-    if features is not None:
-        jax.eval_shape(features.init, jax.random.key(0), jnp.zeros((1, np.prod(loaded.shape))))
+
+    def begin(key: jax.Array) -> list[jax.Array]:
+        given = TaskData(stream, loaded.training, loaded.test)
+        tasks = given if features is None else extract(features, key, given)[0]
+        config = config_of(Tuned(1.0, options.learning_rate))
+        return jax.tree.leaves(runner.start_run(config, key, tasks))
+
+    jax.eval_shape(begin, jax.random.key(0))
 
 
 def make_setup(options: Options, setting: Setting, scenario: Scenario, loaded: LoadedData) -> Setup:
@@ -304,9 +309,8 @@ def run_seeds(
     one_config = config(Tuned(1.0, options.learning_rate))
     setup = make_setup(options, setting, scenario, loaded)
     features = options.features_for(setting.strategy, setup)
-    on_cpu = jax.default_backend() == "cpu"
-    per_run = options.devices_per_run
-    alone = jax.process_count() == 1 and per_run == 1
+    on_cpu, per_run = jax.default_backend() == "cpu", options.devices_per_run
+    alone = jax.process_count() == per_run == 1
     placement = options.placement
     if placement is None:
         several = Placement("devices") in available()
@@ -322,9 +326,7 @@ def run_seeds(
         # A single run is faster with all cores.
         placement = Placement("map") if size == 1 and alone else placement
         group = slice(start, start + size)
-        info = {**setting._asdict(), "seeds": list(seeds[group])}
-        info |= {"strengths": [each.strength for each in tuned[group]]}
-        info |= {"learning_rates": [each.learning_rate for each in tuned[group]]}
+        info = {**setting._asdict(), "seeds": list(seeds[group]), "tuned": list(tuned[group])}
         info |= {"parallel": placement.mode, "padded": placement.padded(size)}
         if (placement, size) not in compiled:
             compiled[placement, size] = CompiledStages(

@@ -183,6 +183,19 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
             ["--strategies", "class_subspaces"],
             "`algorithms` must be sffa or ffa with class_subspaces, got 'bp'",
         ),
+        # Networks that do not suit a strategy, before another one is trained.
+        (
+            ["--strategies", "none", "activity_rehearsal", "--algorithms", "sffa"],
+            "`model` must be forward-only with class units, got one whose layers receive labels",
+        ),
+        (
+            ["--strategies", "none", "class_subspaces", "--algorithms", "sffa", "--axes", "65"],
+            "`pixels` must be at least 65, got 64. Choose fewer axes.",
+        ),
+        (
+            ["--strategies", "none", "slda_components", "--components", "293"],
+            "`number` must be at most 292 images of the first task, got 293",
+        ),
         (
             ["--strategies", "class_groups", "--algorithms", "ffa", "--hidden", "15"],
             "`hidden` must be units that 10 classes can share, got (15,)",

@@ -78,8 +78,7 @@ class Setting(NamedTuple):
 
 
 def grid(options: Options) -> list[Setting]:
-    """Returns all settings of resolved options; a closed form, on which the algorithm has no
-    effect, runs once, with the first algorithm."""
+    """Returns all settings of resolved options; a closed form runs once, with one algorithm."""
     return [
         Setting(scenario, strategy, algorithm)
         for scenario in options.scenarios

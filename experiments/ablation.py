@@ -9,13 +9,13 @@ presence of all others.
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from typing import Any, Self
 
 from experiments.config.cli import answer_usage
+from experiments.config.effects import is_used
 from experiments.config.grids import DEEP_ONLY, START, STEPS, WITHOUT
 from experiments.config.options import Common
 from experiments.config.presets import PRESETS
@@ -62,13 +62,18 @@ if __name__ == "__main__":
     answer_usage(Options, "ablation")
 
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.failures import describe
 from experiments.harness.grid import train_settings
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, load_dataset, make_splits
 
 
-def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> list[Setting]:
+def settings_between(
+    start: Recipe, end: Recipe, algorithm: str, *, taken_back: bool = True
+) -> list[Setting]:
     """Returns the settings from `start` to `end`, then `end` with each change undone.
+
+    Changes that have no effect on the algorithm are no settings of their own.
 
     Raises:
       ValueError: if the recipes differ in a choice that no step names.
@@ -80,7 +85,8 @@ def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> 
         changes = {f: value for f, value in changes.items() if value != getattr(recipe, f)}
         shallow = len(start.hidden) == len(end.hidden) == 1
         recipe = dataclasses.replace(recipe, **changes)
-        if changes and not (shallow and name in DEEP_ONLY):
+        used = any(is_used(recipe, algorithm, field) for field in changes)
+        if used and not (shallow and name in DEEP_ONLY):
             along.append(Setting(name, recipe, changes))
     if recipe != end:
         left = [f for f, v in dataclasses.asdict(end).items() if v != getattr(recipe, f)]
@@ -92,10 +98,29 @@ def settings_between(start: Recipe, end: Recipe, *, taken_back: bool = True) -> 
     return along + back
 
 
+def check_setting(setting: Setting, algorithm: str, splits: Splits, depths: Sequence[int]) -> None:
+    """Raises ValueError for a setting that cannot be trained; `depths` are those of both ends."""
+    try:
+        setting.recipe.check()
+        splits.check(setting.recipe, algorithm)
+    except ValueError as error:
+        failure = describe(error)
+        if failure is None:
+            raise
+        message = f"ablation, setting {setting.name!r}: {failure.sentence}"
+        if depths[0] != depths[1]:
+            message += f" The start has {depths[0]} layers and the end {depths[1]}: choose ends of "
+            message += "the same depth."
+        raise ValueError(message) from None
+
+
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm and setting."""
     start, end = options.ends()
-    settings = settings_between(start, end, taken_back=options.taken_back)
+    settings_of = {
+        algorithm: settings_between(start, end, algorithm, taken_back=options.taken_back)
+        for algorithm in options.algorithms
+    }
     dataset = load_dataset(options)
 
     @cache
@@ -106,15 +131,15 @@ def make_plan(options: Options) -> Plan:
     def splits_of(recipe: Recipe) -> Splits:
         return splits_by(recipe.selection, recipe.scaling)
 
-    for setting in settings:
-        setting.recipe.check()
-        for algorithm in options.algorithms:
-            splits_of(setting.recipe).check(setting.recipe, algorithm)
+    for algorithm, settings in settings_of.items():
+        for setting in settings:
+            depths = (start.depth, end.depth)
+            check_setting(setting, algorithm, splits_of(setting.recipe), depths)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
         for algorithm in options.algorithms:
             yield from train_settings(
-                settings,
+                settings_of[algorithm],
                 [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
                 algorithm,
                 splits_of,
@@ -126,7 +151,8 @@ def make_plan(options: Options) -> Plan:
 
     cells = [
         Cell({"algorithm": algorithm, "setting": setting.name}, setting)
-        for algorithm, setting in product(options.algorithms, settings)
+        for algorithm, settings in settings_of.items()
+        for setting in settings
     ]
     return Plan(cells, run, {"dataset": options.dataset}, splits_of(start).record)
 

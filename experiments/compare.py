@@ -16,6 +16,7 @@ from typing import Any, Self
 from experiments.config import options as shared
 from experiments.config.by_algorithm import recipe_for, scores_are_logits
 from experiments.config.cli import answer_usage
+from experiments.config.search_space import search_space
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import check_choice, check_integer, reject
 
@@ -50,6 +51,10 @@ class Options(shared.Options):
         if self.recipe.selection != "validation" and not self.tune:  # nothing is held out
             resolved = dataclasses.replace(resolved, split="shared")
         return resolved
+
+    def replaced(self, algorithm: str) -> dict[str, str]:
+        names = search_space(self.recipe_of(algorithm), algorithm) if self.tune else ()
+        return dict.fromkeys(names, "the search chooses it")
 
     def absent(self) -> dict[str, Any]:
         return super().absent() | {"split": "shared"}

@@ -27,9 +27,9 @@ from sffa_jax.checks import check_choice, check_integer, check_range, reject
 class Options(shared.Options):
     """Train FFA and SFFA on a grid of settings and compare the distributions of accuracy.
 
-    Options that the grid varies (learning rate, overlay and its density, winners, width,
-    activation, FFA's threshold, SFFA's --sffa-axis) have no effect here; all others apply to every
-    run. The overlay is always appended_pattern, the one with a density.
+    The grid sets learning rate, overlay and its density, winners, width, activation, FFA's
+    threshold and SFFA's --sffa-axis; all other options apply to every run. The overlay is always
+    appended_pattern, the one with a density.
     """
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")
@@ -63,6 +63,11 @@ class Options(shared.Options):
             check_range("robustness", "shares", fraction, above=0, at_most=1)
         check_range("robustness", "failed_below", self.failed_below, at_least=0, at_most=1)
         return super().resolve()
+
+    def replaced(self, algorithm: str) -> dict[str, str]:
+        own = {"ffa": ("ffa_winners", "ffa_threshold"), "sffa": ("winners", self.sffa_axis)}
+        names = ("learning_rate", "overlay", "overlay_density", "activation")
+        return dict.fromkeys((*names, *own.get(algorithm, ())), "the grid sets it")
 
 
 if __name__ == "__main__":

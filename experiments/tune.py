@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.cli import answer_usage
+from experiments.config.search_space import search_space
 from sffa_jax.checks import check_choice, check_integer, reject
 
 
@@ -35,6 +36,10 @@ class Options(shared.Options):
         if self.shard is not None:
             raise reject("options", "shard", "be left out: the trials are one sweep", self.shard)
         return super().resolve()
+
+    def replaced(self, algorithm: str) -> dict[str, str]:
+        names = search_space(self.recipe_of(algorithm), algorithm)
+        return dict.fromkeys(names, "the search chooses it")
 
     def absent(self) -> dict[str, Any]:
         return super().absent() | {"split": "shared"}

@@ -14,33 +14,6 @@ ByAlgorithm = Mapping[str, Mapping[str, Any]]
 OF_DATA = ("selection", "scaling")
 """Fields that all algorithms share: they train and are tested on the same images."""
 
-OF_SFFA = ("winners", "logit_scale", "eps", "measure")
-OF_FFA = ("ffa_winners", "ffa_threshold", "ffa_logit_scale", "ffa_measure")
-OF_GOODNESS = (
-    *("input_skip", "overlay", "overlay_size", "overlay_density", "overlay_value", "wave"),
-    *("class_units", "polarity_rate"),
-    *("negatives", "loss", "activity_rate", "clip", "score", "pass_winners_only"),
-)
-OF_LOCAL_LOSSES = (
-    *("normalize", "first_scored", "last_scored", "update_order"),
-    *("places", "second_term", "second_weight"),
-)
-
-UNUSED = {
-    "sffa": OF_FFA,
-    "ffa": OF_SFFA,
-    "head": (*OF_GOODNESS, *OF_SFFA, *OF_FFA),
-    "bp": (*OF_GOODNESS, *OF_LOCAL_LOSSES, *OF_SFFA, *OF_FFA),
-}
-"""Fields without effect on an algorithm."""
-
-
-def is_used(recipe: Recipe, algorithm: str, field: str) -> bool:
-    """Returns whether a field of the recipe has an effect on an algorithm."""
-    if field == "label_smoothing" and algorithm not in ("bp", *CONTROLS):
-        return recipe.loss == "softmax"
-    return field not in UNUSED[algorithm]
-
 
 def scores_are_logits(score: str, algorithm: str | None) -> bool:
     """Returns whether a softmax of an algorithm's scores gives the labels' probabilities: a sum of
@@ -62,19 +35,15 @@ def options_of(options: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
 
 
 def check_own_values(recipe: Recipe, by_algorithm: ByAlgorithm) -> None:
-    """Raises ValueError for an unknown algorithm, and for a value that is invalid or unused."""
+    """Raises ValueError for an unknown algorithm, and for a value that is invalid."""
     for algorithm, values in by_algorithm.items():
         check_choice("options", "by_algorithm", algorithm, (*ALGORITHMS, *CONTROLS))
-        changed = recipe_for(recipe, values)
         for field, value in values.items():
             name, flag = f"{algorithm}.{field}", f"--{field.replace('_', '-')}"
             if field in OF_DATA:
                 rule = "be the same for all algorithms, which share the data"
                 raise reject("options", name, rule, repr(value), f"Use {flag}.")
-            if not is_used(changed, algorithm, field):
-                rule = f"be left out, because it has no effect on {algorithm}"
-                raise reject("options", name, rule, repr(value))
-        changed.check()
+        recipe_for(recipe, values).check()
 
 
 def own_flags(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,16 @@ import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol, Self, TypeVar, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeVar,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import tyro
 
@@ -66,6 +75,14 @@ class HasDefaults(Protocol):
         """Returns the options before the rest of the command line is read."""
 
 
+@runtime_checkable
+class ChecksTyped(Protocol):
+    """Options that refuse a typed one without effect."""
+
+    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
+        """Takes the names typed for all algorithms, and those typed for one, by algorithm."""
+
+
 Options = TypeVar("Options", bound=HasDefaults)
 
 
@@ -79,7 +96,8 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
       arguments: None: those of this process.
 
     Raises:
-      ValueError: for an unknown option or a value of the wrong type, in one line.
+      ValueError: for an unknown option, a value of the wrong type, or an option without effect, in
+        one line.
       SystemExit: after `--help`, with status 0.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -89,10 +107,12 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     shared, own_words = (given, {}) if of_preset is None else split_by_algorithm(given)
     check_flags(shared, fields)
     parsed = with_values(default, read_words(options, name, fields, flat_values(default), shared))
+    typed = typed_options(shared)
     if of_preset is None:
+        if isinstance(parsed, ChecksTyped):
+            parsed.check_typed(typed, {})
         return parsed
     # What is typed for all algorithms replaces the preset's value for one.
-    typed = typed_options(shared)
     own = {
         algorithm: {option: v for option, v in values.items() if option not in typed}
         for algorithm, values in of_preset.items()
@@ -109,7 +129,10 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
         for algorithm, values in own.items()
     }
     kept = {algorithm: values for algorithm, values in differing.items() if values}
-    return with_values(parsed, {"by_algorithm": kept})
+    result = with_values(parsed, {"by_algorithm": kept})
+    if isinstance(result, ChecksTyped):
+        result.check_typed(typed, {name: typed_options(words) for name, words in own_words.items()})
+    return result
 
 
 def split_by_algorithm(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -160,7 +183,7 @@ def read_words(
                 prog=f"python -m experiments.{name}",
                 description=description_of(options, name),
                 args=words,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as end:
         if end.code in (0, None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from experiments.config.continual_presets import (
     RECIPE,
     STRENGTHS,
 )
+from experiments.config.effects import CONTINUAL_NEEDS, check_typed
 from experiments.config.options import check_names
 from experiments.config.presets import BEST_CONVOLUTION
 from experiments.config.recipe import Recipe
@@ -139,7 +141,7 @@ class Options(shared.Common):
     left out."""
     tune: int = 0
     """Choose each strategy's strength from so many, 0.01 to 100 times the preset's, on
-    held-out training images first, unless --strength sets it; 0: the preset's."""
+    held-out training images first; 0: no search."""
     tune_rates: tuple[float, ...] = ()
     """Learning rates to try: each scenario, strategy and algorithm takes the best on held-out
     training images, together with its strength (--tune); none: --learning-rate."""
@@ -178,11 +180,7 @@ class Options(shared.Common):
             check_range("options", "logit_scale", self.logit_scale, above=0)
         for rate in self.tune_rates:
             check_range("options", "tune_rates", rate, above=0)
-        filled = {
-            name: value
-            for name, value in PRESETS[self.preset].items()
-            if getattr(self, name) is None
-        }
+        filled = self._of_preset()
         for name in ("scenarios", "strategies", "algorithms"):
             filled[name] = tuple(dict.fromkeys(getattr(self, name)))
         resolved = dataclasses.replace(self, **filled)
@@ -204,6 +202,22 @@ class Options(shared.Common):
                 "options", "overlay", "be image_wave or none with convolutions", resolved.overlay
             )
         return resolved
+
+    def _of_preset(self) -> dict[str, Any]:
+        """Returns the preset's values of options that are left out."""
+        preset = PRESETS[self.preset]
+        return {name: value for name, value in preset.items() if getattr(self, name) is None}
+
+    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
+        """Raises ValueError for a typed option that has no effect; see `effects.check_typed`."""
+        if self.preset not in PRESETS or not {*self.strategies} <= {*METHODS}:
+            return  # `resolve` names it
+        of_all = {**self.flat(), **self._of_preset()}
+        values = {name: {**of_all, "algorithm": name} for name in self.algorithms}
+        chosen = {"strength": self.tune, "learning_rate": self.tune_rates}
+        by_search = {name: "the search chooses it" for name, tuned in chosen.items() if tuned}
+        replaced = dict.fromkeys(self.algorithms, by_search)
+        check_typed(typed, own, values, replaced, CONTINUAL_NEEDS)
 
     def absent(self) -> dict[str, Any]:
         return type(self)(preset=self.preset).resolve().flat()

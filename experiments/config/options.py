@@ -15,10 +15,12 @@ import tyro
 from experiments.config.by_algorithm import (
     ByAlgorithm,
     check_own_values,
+    options_of,
     own_flags,
     recipe_for,
 )
 from experiments.config.choices import ALGORITHMS, CONTROLS
+from experiments.config.effects import check_typed
 from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_seeds
@@ -290,6 +292,19 @@ class Options(Common):
         resolved.recipe.check()
         check_own_values(resolved.recipe, resolved.by_algorithm)
         return resolved
+
+    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
+        """Raises ValueError for a typed option that has no effect; arguments as in
+        `effects.check_typed`."""
+        known = [name for name in self.algorithms if name in (*ALGORITHMS, *CONTROLS)]
+        flat = self.flat()
+        values = {name: options_of(flat, name) | {"algorithm": name} for name in known}
+        check_typed(typed, own, values, {name: self.replaced(name) for name in known})
+
+    def replaced(self, algorithm: str) -> dict[str, str]:
+        """Returns the options that the command sets for an algorithm, each with what does so."""
+        del algorithm
+        return {}
 
     def recipe_of(self, algorithm: str) -> Recipe:
         """Returns the recipe of one algorithm."""

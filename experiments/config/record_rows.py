@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.config.by_algorithm import is_used, recipe_for
+from experiments.config.by_algorithm import recipe_for
+from experiments.config.effects import is_used
 from experiments.config.presets import BEST, DEEP_CONVOLUTION
 from experiments.config.recipe import Recipe
 from sffa_jax.checks import reject

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from experiments.config.by_algorithm import is_used
+from experiments.config.effects import is_used
 from experiments.config.recipe import Recipe
 
 EDGE = 0.05

@@ -14,7 +14,8 @@ from experiments.config.recipe import Recipe
 @pytest.mark.parametrize("start", PRESETS)
 def test_the_path_leads_from_one_preset_to_the_other(start):
     best = PRESETS["best"]
-    settings = settings_between(dataclasses.replace(PRESETS[start], epochs=best.epochs), best)
+    same_epochs = dataclasses.replace(PRESETS[start], epochs=best.epochs)
+    settings = settings_between(same_epochs, best, "sffa")
     along = [s for s in settings if not s.name.startswith("without: ")]
     assert along[-1].recipe == best
     for before, after in itertools.pairwise(along):
@@ -26,6 +27,27 @@ def test_the_path_leads_from_one_preset_to_the_other(start):
         assert setting.recipe != best
         redone = {field: getattr(best, field) for field in setting.changes}
         assert dataclasses.replace(setting.recipe, **redone) == best
+
+
+def test_backprop_skips_changes_that_have_no_effect_on_it():
+    best = PRESETS["best"]
+    start = dataclasses.replace(PRESETS["default"], epochs=best.epochs)
+    names = {
+        algorithm: [
+            setting.name
+            for setting in settings_between(start, best, algorithm)
+            if not setting.name.startswith("without: ")
+        ]
+        for algorithm in ("sffa", "bp")
+    }
+    # Overlay, negatives, the local loss and SFFA's eps are none of backprop's.
+    used = ["epoch chosen without the test set", "batch size", "input dropout"]
+    assert names["bp"] == ["start", *used, "adversarial images", "layers"]
+    assert [name for name in names["sffa"] if name not in names["bp"]] == [
+        "logit scale, eps and threshold",
+        "all wrong labels",
+        "softmax over the labels",
+    ]
 
 
 def test_every_choice_of_a_recipe_is_some_step_but_those_the_command_fixes():
@@ -57,9 +79,20 @@ def test_the_command(tmp_path, monkeypatch):
     assert {"path.png", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_bad_ends(tmp_path):
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (["--end", "worst"], "`end` must be one of best, best_convolution,"),
+        (
+            ["--start", "default", "--end", "best_convolution"],
+            "ablation, setting 'first layer not scored': Network: `first_scored` must be below 1 "
+            "layers, got 1. The start has 1 layers and the end 3: choose ends of the same depth.",
+        ),
+    ],
+)
+def test_bad_ends(tmp_path, ends, message):
     out = tmp_path / "out"
-    run = run_command("ablation", "--end", "worst", "--out", out)
+    run = run_command("ablation", *ends, "--epochs", "1", "--out", out)
     assert run.status == 2
-    assert "`end` must be one of best, best_convolution," in run.err
+    assert message in run.err
     assert not out.exists()

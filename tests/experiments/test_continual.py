@@ -205,7 +205,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
             "be a multiple of 8 features a filter, got 20",
         ),
         (
-            ["--synthetic-negatives", "rotated"],
+            ["--strategies", "class_groups", "--synthetic-negatives", "rotated"],
             "`synthetic_negatives` must be one of hybrid, noise, other, shuffled",
         ),
         (["--negatives", "soft"], "`negatives` must be one of all, hard, uniform"),

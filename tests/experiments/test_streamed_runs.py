@@ -17,7 +17,7 @@ from sffa_jax.training.saved import load
 
 COMMON = ["--image-size", "7", "--seeds", "2", "--hidden", "32", "24", "--epochs", "2"]
 COMMON += ["--algorithms", "sffa", "--batch-size", "16", "--shift", "1", "--parallel", "map"]
-COMMON += ["--learning-rate", "0.01"]
+RATE = ["--learning-rate", "0.01"]
 SEPARATE = ("train_seconds", "flops_per_update")
 """Fields that depend on the machine, or on the program."""
 
@@ -65,8 +65,8 @@ def runs(pictures, tmp_path_factory):
         return parts[0]
 
     parts = []
-    compare(pictures, folder / "memory", fits=True)
-    disk = [folder / "disk", "--save-networks", "--checkpoint-seconds", "0"]
+    compare(pictures, folder / "memory", *RATE, fits=True)
+    disk = [folder / "disk", *RATE, "--save-networks", "--checkpoint-seconds", "0"]
     with mock.patch.object(StreamedTrainer, "parts", property(parts_of_the_first)):
         with mock.patch.object(Checkpoints, "save", save_and_stop):
             err = compare(pictures, *disk, fits=False, status=130)

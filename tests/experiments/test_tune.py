@@ -187,9 +187,9 @@ def test_the_command(tmp_path, monkeypatch):
     assert json.loads((out / "config.json").read_text())["tuned"].keys() == {"sffa", "bp"}
     assert "Backprop" in (out / "report.html").read_text()
     assert run_command("report", out, "--out", tmp_path / "report").status == 0
-    refused = run_command("tune", *TUNE, "--learning-rate", "1", "--out", out)
+    refused = run_command("tune", *TUNE, "--batch-size", "9", "--out", out)
     assert refused.status == 2
-    assert "learning_rate was 0.001 and is now 1.0" in refused.err
+    assert "batch_size was 128 and is now 9" in refused.err
 
 
 @pytest.mark.parametrize(

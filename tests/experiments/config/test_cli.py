@@ -53,6 +53,22 @@ def test_known_options_are_accepted(words):
     assert parse(options_of("compare"), "compare", words).recipe.hidden in ((8, 6), (400,))
 
 
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize(
+    ("name", "option", "words"),
+    [
+        ("compare", "flip", []),
+        ("compare", "flip", ["--preset", "deep_convolution"]),
+        ("continual", "reset_optimizer", []),
+        ("ablation", "taken_back", []),
+    ],
+)
+def test_each_option_of_yes_or_no_has_both_words(name, option, words, value):
+    flag = f"--{'' if value else 'no-'}{option.replace('_', '-')}"
+    parsed = parse(options_of(name), name, [*words, flag])
+    assert parsed.flat()[option] is value
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -4,7 +4,7 @@
 
 The report has two parts. *Along the path*: each step adds one change to all earlier ones. *Taken
 back*: the end of the path with one change undone, which shows the contribution of a change in the
-presence of all others.
+presence of all others. A change without effect on an algorithm is no step of its path.
 """
 
 import dataclasses

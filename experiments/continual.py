@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from experiments.config.cli import answer_usage
-from experiments.config.continual_options import Options
+from experiments.config.continual_options import Options, Setting
 from experiments.reports.names import algorithm_name
 
 if __name__ == "__main__":
@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.harness.continual_records import chosen_numbers, record_of
-from experiments.harness.continual_runs import Setting, check_setting, grid, load_data, run_seeds
+from experiments.harness.continual_runs import check_setting, load_data, run_seeds
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import data_record, load_dataset
@@ -38,7 +38,7 @@ def make_plan(options: Options) -> Plan:
     """One cell for each scenario, strategy and algorithm."""
     dataset = load_dataset(options)
     loaded = load_data(options, dataset, held_out=False)
-    settings = grid(options)
+    settings = options.settings()
     for setting in settings:
         check_setting(options, setting, loaded)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from experiments.config import options as shared
 from experiments.config.continual_methods import BUFFERS, FEATURES, METHODS, Setup, described
@@ -29,6 +30,14 @@ from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
 OPTIMIZERS = ("adam", "adagrad")
 """Names of optimizers in optax."""
+
+
+class Setting(NamedTuple):
+    """One setting of the grid."""
+
+    scenario: str
+    strategy: str
+    algorithm: str
 
 
 @dataclass(frozen=True)
@@ -247,6 +256,14 @@ class Options(shared.Common):
                 raise reject("options", name, "be 0 unless inputs are images", self.inputs)
         for name, most in (("memory_rotation", 180), ("memory_zoom", 1)):
             check_range("options", name, getattr(self, name), at_least=0, at_most=most)
+
+    def settings(self) -> list[Setting]:
+        """Returns all settings of the grid; a closed form runs once, with the first algorithm."""
+        return [
+            Setting(scenario, strategy, algorithm)
+            for scenario, strategy in itertools.product(self.scenarios, self.strategies)
+            for algorithm in self.algorithms[: 1 if METHODS[strategy].readout else None]
+        ]
 
     def given_strengths(self) -> dict[str, float]:
         """Returns the strengths of `--strength` by strategy.

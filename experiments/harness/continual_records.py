@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 
 from experiments.config.continual_methods import METHODS
-from experiments.config.continual_options import Options
+from experiments.config.continual_options import Options, Setting
 from experiments.config.search_space import FIRST_SEED
-from experiments.harness.continual_runs import RunResult, Setting, load_data, run_seeds
+from experiments.harness.continual_runs import RunResult, load_data, run_seeds
 from experiments.harness.continual_stages import Tuned
 from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder

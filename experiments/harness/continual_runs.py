@@ -12,7 +12,7 @@ import optax
 from rich.console import Console
 
 from experiments.config.continual_methods import METHODS, Setup
-from experiments.config.continual_options import Options
+from experiments.config.continual_options import Options, Setting
 from experiments.config.recipe import Recipe
 from experiments.config.sizes import check_size
 from experiments.harness.continual_features import FeatureCache
@@ -23,6 +23,7 @@ from experiments.harness.continual_stages import (
     Tuned,
     test,
 )
+from experiments.harness.group import print_restart
 from experiments.harness.progress import Watcher, by_layer
 from experiments.harness.splits import make_splits
 from sffa_jax import data
@@ -67,24 +68,6 @@ def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> Loa
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
     return LoadedData(splits.shape, dataset.num_classes, splits.training, test, FeatureCache())
-
-
-class Setting(NamedTuple):
-    """One setting of the grid."""
-
-    scenario: str
-    strategy: str
-    algorithm: str
-
-
-def grid(options: Options) -> list[Setting]:
-    """Returns all settings of resolved options; a closed form runs once, with one algorithm."""
-    return [
-        Setting(scenario, strategy, algorithm)
-        for scenario in options.scenarios
-        for strategy in options.strategies
-        for algorithm in options.algorithms[: 1 if METHODS[strategy].readout else None]
-    ]
 
 
 def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> None:
@@ -255,6 +238,8 @@ def run_together(
         watcher.write(i, partial(scalars, history))
         return history._replace(runs=runs, other_seconds=other)
 
+    if checkpoints is not None and checkpoints.info() not in (None, info):
+        print_restart(watcher.label, checkpoints)
     like = stages.empty_history(inputs, config, groups[0])
     return run_resumable(
         begin,
@@ -325,7 +310,11 @@ def run_seeds(
         # A single run is faster with all cores.
         placement = Placement("map") if size == 1 and alone else placement
         group = slice(start, start + size)
-        info = {**setting._asdict(), "seeds": list(seeds[group]), "tuned": list(tuned[group])}
+        info = {
+            **setting._asdict(),
+            "seeds": list(seeds[group]),
+            "tuned": list(map(list, tuned[group])),
+        }
         info |= {"parallel": placement.mode, "padded": placement.padded(size)}
         if (placement, size) not in compiled:
             compiled[placement, size] = CompiledStages(

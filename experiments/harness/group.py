@@ -73,11 +73,16 @@ def saved_group(
         chosen = placement if placement and placement.mode == mode else Placement(mode)
         if saved == info_of(group[:number], chosen):
             return chosen, number
+    print_restart(label, checkpoints)
+    return None
+
+
+def print_restart(label: str, checkpoints: Checkpoints) -> None:
+    """Says why runs with a checkpoint start again."""
     print(
         f"{label}: the checkpoint in {checkpoints.folder} is of another number of devices, or of "
         "other runs, so these runs start again."
     )
-    return None
 
 
 class Programs(NamedTuple):

@@ -12,7 +12,7 @@ from unchecked import no_shape_checks
 
 from experiments import continual
 from experiments.config.continual_methods import METHODS, Setup
-from experiments.config.continual_options import Options
+from experiments.config.continual_options import Options, Setting
 from experiments.config.continual_presets import STRENGTHS
 from experiments.harness import continual_records, continual_runs
 from experiments.harness.experiment import execute
@@ -71,7 +71,7 @@ def test_the_command_and_a_second_start(tmp_path, capsys, monkeypatch):
 
 def test_a_closed_form_runs_once_and_belongs_to_no_algorithm():
     options = Options(strategies=("none", "slda"), algorithms=("sffa", "bp"), scenarios=("class",))
-    settings = continual_runs.grid(options)
+    settings = options.settings()
     assert [s[1:] for s in settings] == [("none", "sffa"), ("none", "bp"), ("slda", "sffa")]
     run = {"scenario": "class", "status": "done", "average_accuracy": 0.8}
     records = [run | dict(zip(("strategy", "algorithm"), s[1:], strict=True)) for s in settings]
@@ -118,7 +118,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     assert record["strength"] == tuned["strength"] == best
     assert record["learning_rate"] == tuned["learning_rate"]
     dataset = data.load("digits")
-    cell = continual_runs.Setting("task", "ewc", "bp")
+    cell = Setting("task", "ewc", "bp")
     config = json.loads((tmp_path / "config.json").read_text())
     extra = {"data": config["data"]}
     with RunFolder(tmp_path, "continual", config["options"], extra=extra) as folder:
@@ -271,7 +271,7 @@ def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
     given = Options(strength=("si=1e3",), tune=5)
 
     def chosen(options, strategy):
-        setting = continual_runs.Setting("class", strategy, "sffa")
+        setting = Setting("class", strategy, "sffa")
         return continual_records.chosen_numbers(options, setting, None, None, "").strength
 
     assert chosen(given, "si") == 1e3  # not tuned

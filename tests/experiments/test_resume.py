@@ -23,7 +23,7 @@ CONTINUAL += ["--tasks", "2", "--class-order", "0", "1", "2", "3"]
 
 def run(name, *arguments, saves=None):
     """Runs a command to its end; or until it has saved so many checkpoints, of which it loses all
-    but the last two."""
+    but the last two. What it printed."""
     save, left = Checkpoints.save, saves
 
     def save_and_count(self, *given):
@@ -40,6 +40,7 @@ def run(name, *arguments, saves=None):
     ):
         ended = run_command(name, *arguments, "--checkpoint-seconds", "0")
     assert ended.status == (0 if saves is None else 130), ended.err
+    return ended.out
 
 
 def checkpoints(folder):
@@ -64,7 +65,8 @@ def compared(tmp_path_factory):
         run("compare", *COMPARE, *resumed, "--parallel", "devices", "--tensorboard", saves=3)
         assert checkpoints(folder / "resumed") == [2, 3]
         assert not (folder / "resumed" / "results.jsonl").exists()
-        run("compare", *COMPARE, *resumed, "--parallel", "auto", "--tensorboard")
+        printed = run("compare", *COMPARE, *resumed, "--parallel", "auto", "--tensorboard")
+        assert "start again" not in printed
         run("compare", *COMPARE, *resumed)
     return folder
 
@@ -90,7 +92,7 @@ def continued(tmp_path_factory):
             run("continual", *common, saves=4)
             # Three portions a task: the fourth is the first of the second task.
             assert checkpoints(folder / name) == [3, 4]
-            run("continual", *common)
+            assert "start again" not in run("continual", *common)
     return folder
 
 
@@ -128,11 +130,19 @@ def test_a_run_starts_again_where_another_number_of_devices_pads_its_checkpoint(
     with mock.patch.object(jax, "devices", return_value=jax.devices()[:2]):
         run("compare", *three, saves=2)
     assert checkpoints(tmp_path) == [1, 2]
-    with mock.patch.object(experiment, "write_report"):
-        resumed = run_command("compare", *three)
-    assert resumed.status == 0, resumed.err
-    assert "is of another number of devices, or of other runs, so these runs start" in resumed.out
+    printed = run("compare", *three)
+    assert "is of another number of devices, or of other runs, so these runs start again" in printed
     assert [record["seed"] for record in read(tmp_path)] == [0, 1, 2]
+
+
+def test_a_continual_run_starts_again_on_another_number_of_devices(tmp_path):
+    given = [*CONTINUAL, "--hidden", "8", "--parallel", "devices", "--out", tmp_path]
+    with mock.patch.object(continual_runs, "STEPS_PER_PROGRAM", 4):
+        run("continual", *given, saves=2)
+        with mock.patch.object(jax, "device_count", return_value=1):
+            printed = run("continual", *given)
+    assert "is of another number of devices, or of other runs, so these runs start again" in printed
+    assert [record["seed"] for record in read(tmp_path)] == [0, 1]
 
 
 def test_events_of_training_are_the_records_history(compared):

@@ -41,7 +41,7 @@ def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, floa
 def effects_table(records: Records, algorithm: str) -> list[list[str]]:
     """Makes a row for each setting: its accuracy, and the effect of its change, paired by seed;
     Holm's correction is over all rows."""
-    path, undone = ordered_settings(records)
+    path, undone = ordered_settings([r for r in records if r["algorithm"] == algorithm])
     head = ["Step", "Test accuracy, %", "Effect of the change, points", "p (paired t, Holm)"]
     rows, all_tests = [], []
     for setting in [*path, *undone]:
@@ -81,14 +81,15 @@ def path_figure(records: Records, algorithms: Sequence[str]) -> Figure:
     figure, axes = new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
         color, marker = ALGORITHM_STYLES[algorithm]
+        own = [name for name in path if runs_of(records, name, algorithm)]
         means, errors = [], []
-        for name in path:
+        for name in own:
             values = list(accuracies(records, name, algorithm).values())
             mean = intervals.mean_interval(values, intervals.UNIT) if values else None
             means.append(np.nan if mean is None else 100 * mean.mean)
             errors.append([[0.0], [0.0]] if mean is None else mean.errors())
         axes.errorbar(
-            range(len(path)),
+            [path.index(name) for name in own],
             means,
             np.concatenate(errors, axis=1),
             color=color,

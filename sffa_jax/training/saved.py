@@ -21,12 +21,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from sffa_jax.checks import reject
+from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import next_power_of_two, to_images
 from sffa_jax.training.descriptions import Undescribed, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples
+from sffa_jax.training.samples import Samples, check_samples
 
 VERSION = 2
 """Version of the file's layout; files of another version are not read."""
@@ -117,8 +117,8 @@ class Saved(NamedTuple):
 
         `jax.export.deserialize(Path(path).read_bytes()).call(rows)` returns the labels [samples]
         and the probabilities [samples, classes] of raw rows [samples, features], of the training
-        images' type (uint8 or float32), for any number of samples. The program runs on the
-        platform that wrote it: a CPU or a GPU.
+        images' type (uint8 or float32), for any number of samples, all in memory at once. The
+        program runs on the platform that wrote it: a CPU or a GPU.
 
         Args:
           path: the file; an existing one is replaced.
@@ -170,10 +170,13 @@ def save(
       path: the file.
       learner: the trained learner.
       state: its state, e.g. `FitResult.state`.
-      samples: the training samples, whose scale of pixels is saved.
+      samples: the training samples, whose scale of pixels is saved; `samples.first()` of streamed
+        ones.
       info: JSON to save with it.
 
     Raises:
+      TypeError: for anything but a learner, `Samples` and JSON.
+      ValueError: if `load` could not restore this state: it is not the learner's.
       OSError: if the disk is full or cannot be written; an existing file is then untouched.
 
     >>> import tempfile
@@ -189,6 +192,9 @@ def save(
     ...     load(f"{folder}/network").predict(images).shape
     (8,)
     """
+    _check_learner("save", learner)
+    check_samples("save", samples, learner.num_classes)
+    _check_state(learner, state, samples.images.shape[-1])
     try:
         description = None if learner.build is None else describe(learner.build)
         undescribed = "the learner" if learner.build is None else None
@@ -202,9 +208,15 @@ def save(
         "pixels": samples.images.dtype == jnp.uint8,
         "info": dict(info or {}),
     }
-    arrays = {f"state{name}": _to_numpy(leaf) for name, leaf in _leaves(state)}
+    try:
+        text = json.dumps(header)
+    except TypeError as error:
+        raise reject_type(
+            "save", "info", "be JSON", error, "Convert arrays by `.tolist()`."
+        ) from None
+    arrays = {name: _to_numpy(leaf) for name, leaf in _leaves(state)}
     arrays |= {"mean": np.asarray(samples.mean), "std": np.asarray(samples.std)}
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    arrays["header"] = np.frombuffer(text.encode(), np.uint8)
     write_file(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
@@ -239,6 +251,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
         state, so that training can continue; None builds the learner from the file.
 
     Raises:
+      TypeError: for a learner that is none.
       ValueError: if there is no such file, the folder has none or several, the file is damaged or
         of another version, it uses custom functions and no learner is passed, or the learner
         differs from the saved one.
@@ -248,6 +261,8 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
     ...
     ValueError: load: `path` must be a file that `save` wrote, got 'nothing'.
     """
+    if learner is not None:
+        _check_learner("load", learner)
     path = _network_file(Path(path))
     try:
         content = io.BytesIO(path.read_bytes())
@@ -290,9 +305,27 @@ def _network_file(path: Path) -> Path:
     return files[0]
 
 
-def _leaves(tree: State) -> list[tuple[str, Any]]:
-    paths = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in paths]
+def _check_learner(where: str, learner: Any) -> None:
+    if not isinstance(learner, Learner):
+        rule, advice = "be a learner", "`local_learner(network, optimizer)` returns one."
+        raise reject_type(where, "learner", rule, type(learner).__name__, advice)
+
+
+def _check_state(learner: Learner, state: State, num_features: int) -> None:
+    """Raises ValueError unless the state has every array that `load` restores."""
+    given = {name: _plain_shape(leaf) for name, leaf in _leaves(state)}
+    for name, like in _drawn(learner, num_features)[0].items():
+        shape = _plain_shape(like)
+        if given.get(name) != shape:
+            got = "none" if name not in given else f"shape {given[name]}"
+            rule = f"be a state of `learner`, with {name} of shape {shape}"
+            raise reject("save", "state", rule, got, "`fit(...).state` is one.")
+
+
+def _leaves(state: State) -> list[tuple[str, Any]]:
+    """Each array of a state, and its name in the file."""
+    paths = jax.tree_util.tree_leaves_with_path(state)
+    return [(f"state{jax.tree_util.keystr(path)}", leaf) for path, leaf in paths]
 
 
 def _is_key(leaf: Any) -> bool:
@@ -320,29 +353,40 @@ def _may_be(learner: Learner, description: Any) -> bool:
         return True
 
 
-def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.ndarray]) -> State:
-    """The state of `learner.init` with the saved arrays in place of the drawn ones."""
+def _drawn(learner: Learner, num_features: int) -> tuple[dict[str, Any], Any]:
+    """Shape and dtype of each array of `learner.init` by name, and the structure of its state."""
     traced = {}
 
     def draw(key: Array, x: Array) -> list[Array]:
         state = learner.init(key, x)
-        traced["names"] = [f"state{name}" for name, _ in _leaves(state)]
+        traced["names"] = [name for name, _ in _leaves(state)]
         traced["structure"] = jax.tree.structure(state)
         leaves: list[Array] = jax.tree.leaves(state)
         return leaves
 
     likes = jax.eval_shape(draw, jax.random.key(0), jnp.zeros((1, num_features)))
     names: Any = traced["names"]
-    leaves = [_restore(arrays, name, like) for name, like in zip(names, likes, strict=True)]
-    return jax.tree.unflatten(traced["structure"], leaves)
+    return dict(zip(names, likes, strict=True)), traced["structure"]
+
+
+def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.ndarray]) -> State:
+    """The state of `learner.init` with the saved arrays in place of the drawn ones."""
+    likes, structure = _drawn(learner, num_features)
+    leaves = [_restore(arrays, name, like) for name, like in likes.items()]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _restore(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Array:
     array = arrays.get(name)
-    shape = jax.eval_shape(_plain, like).shape
+    shape = _plain_shape(like)
     if array is None or array.shape != shape:
         got = "no such array" if array is None else f"shape {array.shape}"
         raise reject("load", "learner", f"be the saved one, with {name} of shape {shape}", got)
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     return jnp.asarray(array, like.dtype)
+
+
+def _plain_shape(like: Any) -> tuple[int, ...]:
+    """Shape of an array, or of the integers of random keys."""
+    return tuple(jax.eval_shape(_plain, like).shape)

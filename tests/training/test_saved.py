@@ -15,6 +15,7 @@ from flax import linen as nn
 from unchecked import no_shape_checks
 
 from sffa_jax import (
+    FitResult,
     Layer,
     Network,
     Schedule,
@@ -165,6 +166,36 @@ def test_another_learner_of_the_same_shapes_is_refused(tmp_path):
     assert load(tmp_path / "network", learner=learner).predict(IMAGES).shape == (12,)
     with pytest.raises(ValueError, match="`learner` must be built like the saved one, got another"):
         load(tmp_path / "network", learner=dense(ffa(), overlays.corner_one_hot()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            {"state": lambda state: FitResult(state, None, None)},
+            ValueError,
+            "`state` must be a state of",
+        ),
+        (
+            {"state": lambda state: jax.tree.map(lambda leaf: leaf[None], state)},  # of one seed
+            ValueError,
+            r"with state.params.* got shape \(1, ",
+        ),
+        ({"learner": lambda learner: learner.build}, TypeError, "`learner` must be a learner"),
+        ({"samples": lambda samples: samples.images}, TypeError, "`samples` must be `Samples`"),
+        ({"info": lambda _: {"a": np.ones(2)}}, TypeError, "`info` must be JSON, got Object of"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, arguments, error, message):
+    learner, state, _ = learned("bp")
+    given = {"learner": learner, "state": state, "samples": SAMPLES, "info": None}
+    given |= {name: change(given[name]) for name, change in arguments.items()}
+    with no_shape_checks():
+        with pytest.raises(error, match=message):
+            save(tmp_path / "network", **given)
+        with pytest.raises(TypeError, match="load: `learner` must be a learner, got dict"):
+            load(tmp_path / "network", learner={})
+    assert not list(tmp_path.iterdir())
 
 
 def changed(path, change):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sffa_jax.checks import reject
 from sffa_jax.data.arrays import check_counts, to_array, to_images, to_labels
 
 
@@ -121,11 +122,16 @@ def statistics(images: Any) -> tuple[np.ndarray, np.ndarray]:
     Args:
       images: see `to_images`.
 
+    Raises:
+      TypeError, ValueError: as `to_images`, or for no images.
+
     >>> mean, std = statistics(np.array([[[0, 255]]], np.uint8))
     >>> float(mean), float(std)
     (0.5, 0.5)
     """
     images = to_images(images, where="statistics")
+    if not images.size:
+        raise reject("statistics", "images", "contain pixels or features", f"shape {images.shape}")
     if images.dtype == np.uint8:
         mean, std = from_moments(moments(images))
     else:

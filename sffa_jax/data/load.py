@@ -64,7 +64,7 @@ def load(
         or one table of `features` and `labels`); or tfds:NAME, tfds:NAME/CONFIG, tfds:NAME:VERSION.
       data_dir: folder with a sub-folder NAME that holds the published files; default: the
         environment variable SFFA_DATA_DIR.
-      image_size: height and width to which all images are stretched, or one number for both; ():
+      image_size: (height, width) to which all images are stretched, or (size,) for both; ():
         images keep their size.
       color: channels of the images: "gray", "rgb", or "auto": as they are.
       test_fraction: fraction of each class that becomes the test split, for data without one;

@@ -198,6 +198,11 @@ def _class_labels(labels: Any, class_names: Sequence[str] | None) -> np.ndarray:
     return array
 
 
+def as_text(value: Any) -> str:
+    """Return a label or a name as text; bytes are UTF-8, others than that are escaped."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
 def _numbered(
     name: str, labels: np.ndarray, test_labels: np.ndarray, class_names: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
@@ -208,11 +213,7 @@ def _numbered(
         if empty:
             shown = ", ".join(map(str, empty[:5]))
             raise DataError(f"{name}: each class must have training samples, got none of {shown}.")
-        names = tuple(map(str, class_names))
-    else:
-        names = tuple(
-            value.decode() if isinstance(value, bytes) else str(value) for value in classes
-        )
+    names = tuple(map(as_text, classes if class_names is None else class_names))
     if len(classes) < 2:
         got = names[0] if names else "none"
         raise DataError(f"{name}: labels must have at least two classes, got {got}.")
@@ -251,7 +252,16 @@ def _collect(
 
 
 def _stack(argument: str, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return images of one shape as one array."""
+    """Return images of one shape as one array.
+
+    Raises:
+      TypeError: if only some are floats: their scale would differ from that of pixels.
+      ValueError: for different shapes.
+    """
+    kinds = {str(image.dtype) for image in images if image.dtype.kind == "f"}
+    if kinds and any(image.dtype.kind != "f" for image in images):
+        rule, got = "yield either pixels or floats", f"integers and {min(kinds)}"
+        raise reject_type("from_iterable", argument, rule, got, "Convert all images alike.")
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:
         raise reject(

@@ -23,7 +23,7 @@ def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarra
 
     Raises:
       TypeError, ValueError: if the fraction is not in (0, 1), the seed is no integer >= 0, or the
-        labels are no row of labels.
+        labels are no row of labels or none.
       DataError: if a class has fewer than two samples.
 
     >>> kept, held_out = stratified_split(np.array([0, 0, 0, 0, 1, 1]), 0.5, seed=0)
@@ -35,15 +35,15 @@ def stratified_split(labels: Any, fraction: float, seed: int) -> tuple[np.ndarra
         advice = "0.1 holds out a tenth of every class."
         raise reject("stratified_split", "fraction", "lie between 0 and 1", repr(fraction), advice)
     labels = to_array(labels, where="stratified_split", argument="labels")
-    if labels.ndim != 1:
-        advice = "Of one-hot rows, take the argmax."
+    if labels.ndim != 1 or not len(labels):
+        advice = "Of one-hot rows, take the argmax." if labels.ndim == 2 else ""
         rule = "have one label for each sample"
         raise reject("stratified_split", "labels", rule, f"shape {labels.shape}", advice)
     rng = np.random.default_rng(seed)
     held_out = []
     classes, numbers = np.unique(labels, return_inverse=True)
     by_class = np.argsort(numbers, kind="stable")
-    of_class = np.split(by_class, np.cumsum(np.bincount(numbers))[:-1]) if len(classes) else []
+    of_class = np.split(by_class, np.cumsum(np.bincount(numbers))[:-1])
     for label, members in zip(classes, of_class, strict=True):
         if len(members) < 2:
             raise DataError(

@@ -24,6 +24,12 @@ def test_statistics_are_exact(shape):
     np.testing.assert_allclose(std, (images / 255).std(axis=axes), rtol=1e-6)
 
 
+@pytest.mark.parametrize("images", [np.zeros((0, 4, 4), np.uint8), np.zeros((3, 0))])
+def test_there_are_no_statistics_of_nothing(images):
+    with pytest.raises(ValueError, match="`images` must contain pixels or features, got shape"):
+        data.statistics(images)
+
+
 def test_float_images():
     np.testing.assert_array_equal(data.to_uint8(np.array([0.0, 0.5, 1.0])), [0, 128, 255])
     for bad, message in [

@@ -187,6 +187,8 @@ def test_an_archive_of_both_splits(tmp_path, whole):
     assert equal(data.load(npz(tmp_path, **keras)), whole)
     named = data.load(npz(tmp_path, **images, **labels, class_names=["cat", "dog"]))
     assert named.class_names == ("cat", "dog")
+    in_bytes = data.load(npz(tmp_path, **images, **labels, class_names=[b"cat", b"\xe9"]))
+    assert in_bytes.class_names == ("cat", "\\xe9")
     with pytest.raises(data.DataError, match="has a test split"):
         data.load(npz(tmp_path, **keras), test_fraction=0.5)
 
@@ -233,6 +235,7 @@ def test_bad_arguments():
         ([], "`pairs` must yield at least one pair, got none"),
         ([(1, 2, 3)], r"must yield pairs \(image, label\), got tuple as element 0"),
         ([{"image": 0}], "got dict as element 0"),
+        ([(GRAY, 0), (GRAY / 255, 1)], "yield either pixels or floats, got integers and float64"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             data.from_iterable(pairs)

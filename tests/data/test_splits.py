@@ -38,6 +38,11 @@ def test_one_hot_rows_are_rejected():
         data.stratified_split(np.eye(2)[[0, 0, 1, 1]], 0.5, 0)
 
 
+def test_no_labels_are_rejected():
+    with pytest.raises(ValueError, match=r"one label for each sample, got shape \(0,\)"):
+        data.stratified_split([], 0.5, 0)
+
+
 def test_a_class_of_one_sample_is_rejected():
     message = "class 1 must have at least 2 samples, got 1"
     with pytest.raises(data.DataError, match=message):

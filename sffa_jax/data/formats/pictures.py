@@ -45,10 +45,10 @@ def read_picture(path: Path) -> np.ndarray:
     """Return a picture's pixels: [height, width] uint8 if it is gray, else [height, width, 3].
 
     The picture is turned upright as its EXIF data state; transparent parts become white; of an
-    animation, the first frame is read.
+    animation, the first frame is read. Of colors of 16 bits, Pillow reads the upper byte.
 
     Raises:
-      DataError: if the file is missing, damaged, or has more than 8 bits per channel.
+      DataError: if the file is missing, damaged, or gray with more than 8 bits.
     """
     # Imported here: only pictures and `resize` need Pillow.
     from PIL import Image
@@ -65,7 +65,7 @@ def picture_pixels(image: Any, where: str) -> np.ndarray:
       where: its name in errors.
 
     Raises:
-      DataError: if it has more than 8 bits per channel.
+      DataError: if it is gray with more than 8 bits.
     """
     from PIL import Image, ImageOps
 
@@ -87,8 +87,7 @@ def unify(images: np.ndarray, image_size: Sequence[int], color: str) -> np.ndarr
 
     Args:
       images: [samples, height, width] or [samples, height, width, 1 or 3], uint8.
-      image_size: height and width, one number for both, or () to keep the size. Images are
-        stretched.
+      image_size: (height, width), (size,) for both, or () to keep the size. Images are stretched.
       color: "auto" (unchanged), "gray" or "rgb".
 
     Raises:

@@ -99,14 +99,14 @@ def open_folder(
     Args:
       folder: the folder.
       name: name of the data set.
-      image_size: height and width of all images, or one number for both; (): images keep their
-        size, which must be the same.
+      image_size: (height, width) of all images, or (size,) for both; (): images keep their size,
+        which must be the same.
       color: "gray", "rgb", or "auto": as the first picture.
       test_fraction: fraction of each class's pictures in the test split; None: a fifth.
 
     Raises:
-      DataError: if the folder, a class or pictures are missing, there is only one class, or the
-        first picture cannot be read.
+      DataError: if the folder, a class or pictures are missing, there is only one class, the
+        folders of the splits have other names, or the first picture cannot be read.
       TypeError, ValueError: for a bad size, color or fraction.
     """
     check_choice("load", "color", color, COLORS)
@@ -134,10 +134,11 @@ def open_folder(
         train, test = _pictures(folder / "train", class_names), _pictures(test_folder, class_names)
     else:
         class_names = _class_names(folder)
+        _check_no_split(folder, class_names)
         files, labels = _pictures(folder, class_names)
+        named = np.array(class_names)[labels]  # sorted like the labels; errors show them
         train, test = (
-            ([files[i] for i in rows], labels[rows])
-            for rows in held_out_test(labels, test_fraction)
+            ([files[i] for i in rows], labels[rows]) for rows in held_out_test(named, test_fraction)
         )
     like = train[0][0]
     return OnDisk(
@@ -148,6 +149,23 @@ def open_folder(
         source=f"pictures in the folder {folder.name}",
         sha256={},
     )
+
+
+def _check_no_split(folder: Path, class_names: Sequence[str]) -> None:
+    """Raise DataError if the folders are not classes but splits with other names than ours.
+
+    There may be a class of trains: its folder contains pictures.
+    """
+    for name in class_names:
+        if name.lower() not in ("train", "training"):
+            continue
+        inside = [path for path in (folder / name).iterdir() if path.name[0] != "."]
+        if all(path.is_dir() for path in inside):
+            raise DataError(
+                f"load: {folder} must contain train/ and {'/, '.join(TEST_FOLDERS[:-1])}/ or "
+                f"{TEST_FOLDERS[-1]}/, or the classes, got {', '.join(class_names[:5])}. Rename "
+                "the folders of the splits."
+            )
 
 
 def _class_names(folder: Path) -> list[str]:

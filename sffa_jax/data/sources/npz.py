@@ -7,7 +7,7 @@ import numpy as np
 
 from sffa_jax.data.dataset import DataError, Dataset
 from sffa_jax.data.formats.safe_reading import reading
-from sffa_jax.data.own import from_arrays
+from sffa_jax.data.own import as_text, from_arrays
 
 LAYOUTS = (
     *(
@@ -69,7 +69,7 @@ def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Datas
     try:
         return from_arrays(
             *(arrays[key] for key in layout),
-            class_names=None if names is None else [str(value) for value in names],
+            class_names=None if names is None else [as_text(value) for value in names],
             test_fraction=test_fraction,
             name=name,
             source=f"NumPy archive {path.name}",

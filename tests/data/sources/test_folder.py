@@ -1,5 +1,7 @@
 """Folders of pictures: order, splits, conversions, and one sentence for what is wrong."""
 
+from shutil import rmtree
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,6 +93,9 @@ def test_upright_opaque_first_frame(tmp_path):
     pixels = data.read_picture(tmp_path / "clear.png")
     assert pixels[0, 0].tolist() == [10, 20, 30]
     assert (pixels.reshape(-1, 3)[1:] == 255).all()
+    ppm = b"P6 2 1 65535\n" + np.array([258, 0, 65535] * 2, ">u2").tobytes()
+    (tmp_path / "deep.ppm").write_bytes(ppm)  # 16 bits for each color
+    assert data.read_picture(tmp_path / "deep.ppm").tolist() == [[[1, 0, 255]] * 2]
     frames = [Image.fromarray(np.full((2, 2), level, np.uint8)) for level in (7, 8)]
     frames[0].save(tmp_path / "two.tiff", save_all=True, append_images=frames[1:])
     assert set(data.read_picture(tmp_path / "two.tiff").flat) == {7}
@@ -116,6 +121,14 @@ def truncate(folder):
 
 WRONG = {
     "no folder": (lambda f: (f / "cat").rename(f.parent / "x"), "at least two classes, got dog"),
+    "other splits": (
+        lambda f: (write_classes(f / "train"), write_classes(f / "valid"), rmtree(f / "cat")),
+        r"must contain train/ and test/, val/ or validation/, .* got dog, train, valid. Rename",
+    ),
+    "one picture": (
+        lambda f: write(f / "eel" / "0.png"),
+        "class eel must have at least 2 samples, got 1",
+    ),
     "no picture": (lambda f: (f / "eel").mkdir(), "eel must contain pictures .* got none"),
     "damaged": (truncate, r"2.png cannot be read: .* Replace or delete the file"),
     "another size": (
@@ -145,6 +158,12 @@ def test_what_is_wrong_is_one_sentence(tmp_path, case):
     change(folder)
     with pytest.raises(data.DataError, match=message):
         data.load(f"folder:{folder}")
+
+
+def test_a_class_of_trains_is_no_split(tmp_path):
+    write_classes(tmp_path, ("bus", "train"))
+    write_classes(tmp_path / "train", ("steam", "diesel"))
+    assert data.load(f"folder:{tmp_path}").class_names == ("bus", "train")
 
 
 def test_a_folder_is_named_if_it_is_none(tmp_path):

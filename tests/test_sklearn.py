@@ -225,6 +225,8 @@ def test_no_whole_number_is_a_type_error(iris):
     for wrong in ({"max_iter": 2.5}, {"batch_size": "auto"}):
         with pytest.raises(TypeError, match="must be a whole number"):
             small(FFAClassifier, **wrong).fit(*iris)
+    with pytest.raises(TypeError, match="FFAClassifier: `logit_scale` must be a number, got 'a'"):
+        small(FFAClassifier, logit_scale="a").fit(*iris)
 
 
 def test_features_of_extreme_scales_give_finite_probabilities(iris):

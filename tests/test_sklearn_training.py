@@ -124,6 +124,10 @@ def test_weights_of_samples_and_classes(iris):
     kept, removed = small(SFFAClassifier, max_iter=3), small(SFFAClassifier, max_iter=3)
     ones = np.where(y == 1, 0.0, 2.0)
     assert_same(kept.fit(X, y, ones), removed.fit(X[y != 1], y[y != 1], ones[y != 1]), X)
+    equal, without = small(SFFAClassifier, max_iter=3), small(SFFAClassifier, max_iter=3)
+    assert_same(equal.fit(X, y, np.full(150, 0.3)), without.fit(X, y), X)
+    with pytest.raises(ValueError, match="`sample_weight` must have, times .* up to 1e.308"):
+        equal.fit(X, y, np.full(150, 1e308))
     for wrong in ("even", {0: -1.0}, {0: 0, 1: 0, 2: 0}):
         with pytest.raises(ValueError, match="`class_weight` must"):
             small(SFFAClassifier, class_weight=wrong).fit(X, y)

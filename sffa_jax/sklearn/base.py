@@ -45,7 +45,8 @@ class ForwardOnlyClassifier(
         y : array-like of shape (n_samples,)
             Class labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), optional
-            Each pass draws samples in proportion to their weights; 0 leaves a sample out.
+            Each pass draws samples in proportion to their weights; 0 leaves a sample out. Equal
+            weights give the same as none.
 
         Returns
         -------

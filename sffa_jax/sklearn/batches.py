@@ -44,9 +44,16 @@ def total_weights(
         if not np.all(np.isfinite(of_classes)) or of_classes.min() < 0 or not of_classes.max():
             rule = "have finite weights of at least 0, not all zero"
             raise reject(where, "class_weight", rule, class_weight)
-        weights = of_classes if weights is None else weights * of_classes
+        with np.errstate(over="ignore"):
+            weights = of_classes if weights is None else weights * of_classes
         if not weights.max():
             raise reject(where, "sample_weight", "not be zero for all weighted classes", "zeros")
+    if weights is not None:
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total):
+            rule = "have, times `class_weight`, a finite sum"
+            raise reject(where, "sample_weight", rule, f"weights up to {weights.max():g}")
     return weights
 
 

@@ -109,6 +109,8 @@ class Trainable(BaseEstimator):
         if self.early_stopping and not fraction:
             raise reject(where, "validation_fraction", "be above 0 with early_stopping", fraction)
         check_choice(where, "negatives", self.negatives, NEGATIVES)
+        for name in self._rule_numbers:
+            check_range(where, name, getattr(self, name), above=0)
         # The parts check their arguments only here, where they are not traced.
         make_learner(self._design(), self._numbers(), Codes(jnp.zeros((2, 1)), 2))
 
@@ -158,6 +160,8 @@ class Trainable(BaseEstimator):
         weights = total_weights(where, X, y, sample_weight, self.class_weight)
         if weights is not None:
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+            if np.ptp(weights) == 0:  # all weigh the same: as without weights, bit for bit
+                weights = None
         before = () if first else (self.classes_,)
         self.classes_: np.ndarray = unique_labels(y, *hint, *before)
         if reset:

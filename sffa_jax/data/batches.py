@@ -86,8 +86,8 @@ def batches(
 
     Raises:
       ImportError: if grain is not installed.
-      TypeError, ValueError: for a number out of range, or if the processes cannot share a batch
-        evenly.
+      TypeError, ValueError: for a number out of range, another order than whole numbers [steps,
+        batch], or if the processes cannot share a batch evenly.
       DataError: during iteration, if a record is damaged.
     """
     check_integer("batches", "start", start, 0)
@@ -95,6 +95,10 @@ def batches(
     check_integer("batches", "process", process, 0)
     check_integer("batches", "threads", reading.threads, 0)
     check_integer("batches", "buffer", reading.buffer, 1)
+    order = np.asarray(order)
+    if order.ndim != 2 or order.dtype.kind not in "iu":
+        got = f"{order.dtype} of shape {order.shape}"
+        raise reject("batches", "order", "be whole numbers [steps, batch]", got)
     num_steps, batch_size = order.shape
     if process >= num_processes:
         raise reject("batches", "process", f"be below {num_processes} processes", process)

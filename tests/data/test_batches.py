@@ -88,6 +88,12 @@ def test_an_uneven_division_is_rejected(train, process, num_processes, message):
         data.batches(train, ORDER, process=process, num_processes=num_processes)
 
 
+@pytest.mark.parametrize("order", [np.arange(6), np.zeros((2, 3))])
+def test_an_order_is_steps_of_rows(train, order):
+    with pytest.raises(ValueError, match=r"`order` must be whole numbers \[steps, batch\], got"):
+        data.batches(train, order)
+
+
 def test_without_grain_the_error_names_the_extra(train, monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ImportError, match=r'pip install "sffa_jax\[stream\]"'):

@@ -103,6 +103,15 @@ def test_a_partial_fit_that_fails_changes_nothing(iris):
     assert_same(model.partial_fit(X, y), expected.partial_fit(X, y), X)
 
 
+def test_a_stream_may_begin_with_almost_equal_samples():
+    model = small(SFFAClassifier)
+    for row, label in (([100.0, 1], 0), ([100.01, 2], 1), ([1e5, 1], 0)):
+        model.partial_fit([row], [label])
+    assert model.mean_[0] == pytest.approx(np.mean([100.0, 100.01, 1e5]))
+    with pytest.raises(ValueError, match=r"`X` must lie within 1e\+09 .* got 1e\+300 in row 0"):
+        model.partial_fit([[1e300, 1]], [0])
+
+
 def test_a_class_hinted_at_can_be_calibrated(iris):
     X, y = iris
     model = small(SFFAClassifier).partial_fit(X[y < 2], y[y < 2], classes=[0, 1, 2])

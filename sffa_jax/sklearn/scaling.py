@@ -23,6 +23,10 @@ ALONE = 1e9
 """Largest distance of a value from its column's median, in median absolute deviations: the others
 would differ by less than float32 resolves."""
 
+FEW = 10
+"""Number of samples below which a deviation says little, because a few may be almost equal by
+chance: `ALONE` is the bound then, in place of `OUTLIER`."""
+
 
 class Moments(NamedTuple):
     """Statistics of the samples so far. Attributes: mean, std: per feature; size: samples."""
@@ -104,9 +108,10 @@ def check_outliers(where: str, moments: Moments, X: Float[np.ndarray, "samples f
         rule = f"lie within {ALONE:g} median absolute deviations of its column"
         _reject(where, X, alone, rule, "Correct the value, or take the column's logarithm.")
     varies = moments.std > CONSTANT * np.abs(moments.mean)
-    far = varies & (np.abs(_distances(moments, X)) > OUTLIER)
+    bound = OUTLIER if moments.size >= FEW else ALONE
+    far = varies & (np.abs(_distances(moments, X)) > bound)
     if moments.size > 1 and far.any():
-        rule = f"lie within {OUTLIER:g} standard deviations of the samples so far"
+        rule = f"lie within {bound:g} standard deviations of the samples so far"
         _reject(where, X, far, rule, "Correct the value, or call `fit` to start anew.")
 
 

@@ -208,6 +208,8 @@ def _plain(value: Any, where: str, argument: str) -> np.ndarray:
     if hasattr(value, "getbands"):  # PIL; `np.asarray` of a palette would return its indices
         if value.mode not in ("1", "L", "RGB"):
             rule, advice = "be gray or RGB images", "Call `image.convert('RGB')` first."
+            if value.mode[0] in "IF":  # `convert` would clip its pixels
+                advice = "Scale its pixels to 8 bits first."
             raise reject(where, argument, rule, f"a PIL image of mode {value.mode!r}", advice)
         return np.asarray(value)
     if hasattr(value, "to_numpy"):  # pandas, polars

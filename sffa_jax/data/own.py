@@ -258,9 +258,9 @@ def _stack(argument: str, images: Sequence[np.ndarray]) -> np.ndarray:
       TypeError: if only some are floats: their scale would differ from that of pixels.
       ValueError: for different shapes.
     """
-    kinds = {str(image.dtype) for image in images if image.dtype.kind == "f"}
-    if kinds and any(image.dtype.kind != "f" for image in images):
-        rule, got = "yield either pixels or floats", f"integers and {min(kinds)}"
+    floats = any(image.dtype.kind == "f" for image in images)
+    if floats and any(image.dtype == np.uint8 for image in images):
+        rule, got = "yield either uint8 pixels or floats", "both"
         raise reject_type("from_iterable", argument, rule, got, "Convert all images alike.")
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1:

@@ -105,6 +105,8 @@ def test_rows_single_pictures_booleans_and_files(tmp_path):
         ([PIXELS[0], PIXELS[1, :2]], r"elements of one shape, got shapes \(2, 5\) and \(4, 5\)"),
         ([PICTURES[0].convert("RGBA")], r"a PIL image of mode 'RGBA'. Call `image.convert"),
         ([PICTURES[0].convert("P")], "mode 'P'"),
+        # `convert` would clip them.
+        ([PICTURES[0].convert("I")], "mode 'I'. Scale its pixels to 8 bits first"),
         ({"image": PIXELS}, r"got dict. Select one column, for example `rows\['image'\]`"),
         ([{"image": PICTURES[0]}], "Select one column"),
         ("image.png", "got str. Read the file first"),

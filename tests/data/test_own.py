@@ -144,6 +144,11 @@ def test_gray_pictures_of_either_split_become_rgb(train, test):
         np.testing.assert_array_equal(part, expected)
 
 
+def test_rows_may_be_lists_of_whole_numbers_and_floats():
+    dataset = data.from_iterable([([1, 2.5], "a"), ([3, 4], "b")] * 5)
+    np.testing.assert_array_equal(np.unique(dataset.train_images, axis=0), [[1, 2.5], [3, 4]])
+
+
 def test_a_table_of_pandas(tmp_path):
     frame = pd.DataFrame(TABLE, columns=["a", "b", "c"]).assign(kind=WORDS)
     frame["c"] = range(20)  # integers are features, too
@@ -187,6 +192,10 @@ def test_an_archive_of_both_splits(tmp_path, whole):
     assert equal(data.load(npz(tmp_path, **keras)), whole)
     named = data.load(npz(tmp_path, **images, **labels, class_names=["cat", "dog"]))
     assert named.class_names == ("cat", "dog")
+    with pytest.raises(
+        data.DataError, match="must name the training split, too, .* test_labels. R"
+    ):
+        data.load(npz(tmp_path, features=TABLE, labels=LABELS, test_labels=LABELS))
     in_bytes = data.load(npz(tmp_path, **images, **labels, class_names=[b"cat", b"\xe9"]))
     assert in_bytes.class_names == ("cat", "\\xe9")
     with pytest.raises(data.DataError, match="has a test split"):
@@ -235,7 +244,7 @@ def test_bad_arguments():
         ([], "`pairs` must yield at least one pair, got none"),
         ([(1, 2, 3)], r"must yield pairs \(image, label\), got tuple as element 0"),
         ([{"image": 0}], "got dict as element 0"),
-        ([(GRAY, 0), (GRAY / 255, 1)], "yield either pixels or floats, got integers and float64"),
+        ([(GRAY, 0), (GRAY / 255, 1)], "yield either uint8 pixels or floats, got both"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             data.from_iterable(pairs)

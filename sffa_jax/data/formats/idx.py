@@ -16,7 +16,7 @@ LARGEST = 1 << 30
 """Maximum number of values of one file: ten times the largest published file."""
 
 
-def read_idx(path: Path, ndim: int) -> np.ndarray:
+def read_idx(path: Path | str, ndim: int) -> np.ndarray:
     """Read one IDX file of unsigned bytes; detects gzip by content, not by name.
 
     Args:
@@ -32,10 +32,10 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "labels"
     >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
-    >>> read_idx(path, 1)
+    >>> read_idx(str(path), 1)
     array([5, 0, 4], dtype=uint8)
     """
-    with reading("read_idx", path), path.open("rb") as raw:
+    with reading("read_idx", path), Path(path).open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not compressed:

@@ -41,7 +41,7 @@ def check_image_size(where: str, image_size: Sequence[int]) -> tuple[int, ...]:
     return sizes * 2 if len(sizes) == 1 else sizes
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path | str) -> np.ndarray:
     """Return a picture's pixels: [height, width] uint8 if it is gray, else [height, width, 3].
 
     The picture is turned upright as its EXIF data state; transparent parts become white; of an

@@ -65,7 +65,7 @@ def load_npz(path: Path, name: str, test_fraction: float | None = None) -> Datas
             f"load: {path} must contain train_images, train_labels, test_images and test_labels, "
             f"or features and labels, got {', '.join(sorted(arrays)) or 'no array'}."
         )
-    test = [key for key in sorted(arrays) if "test" in key]
+    test = [key for key in sorted(arrays) if key.startswith("test_") or key.endswith("_test")]
     if len(layout) == 2 and test:  # it would be ignored
         raise DataError(
             f"load: {path} must name the training split, too, got {', '.join(layout)} and "

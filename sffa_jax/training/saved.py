@@ -313,12 +313,11 @@ def _check_learner(where: str, learner: Any) -> None:
 
 def _check_state(learner: Learner, state: State, num_features: int) -> None:
     """Raises ValueError unless the state has every array that `load` restores."""
-    given = {name: _plain_shape(leaf) for name, leaf in _leaves(state)}
-    for name, like in _drawn(learner, num_features)[0].items():
-        shape = _plain_shape(like)
-        if given.get(name) != shape:
+    given = {name: jnp.shape(_plain(leaf)) for name, leaf in _leaves(state)}
+    for name, like in _drawn(learner, num_features).likes.items():
+        if given.get(name) != like.shape:
             got = "none" if name not in given else f"shape {given[name]}"
-            rule = f"be a state of `learner`, with {name} of shape {shape}"
+            rule = f"be a state of `learner`, with {name} of shape {like.shape}"
             raise reject("save", "state", rule, got, "`fit(...).state` is one.")
 
 
@@ -329,7 +328,7 @@ def _leaves(state: State) -> list[tuple[str, Any]]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _to_numpy(leaf: Any) -> np.ndarray:
@@ -353,40 +352,46 @@ def _may_be(learner: Learner, description: Any) -> bool:
         return True
 
 
-def _drawn(learner: Learner, num_features: int) -> tuple[dict[str, Any], Any]:
-    """Shape and dtype of each array of `learner.init` by name, and the structure of its state."""
-    traced = {}
+class _Drawn(NamedTuple):
+    """What `learner.init` returns, without its values.
+
+    Attributes:
+      likes: shape and dtype of each array by name; of random keys, those of their integers.
+      impls: the generator of each array of random keys; None: no keys.
+      structure: of the state.
+    """
+
+    likes: dict[str, jax.ShapeDtypeStruct]
+    impls: list[Any]
+    structure: Any
+
+
+def _drawn(learner: Learner, num_features: int) -> _Drawn:
+    traced: dict[str, Any] = {}
 
     def draw(key: Array, x: Array) -> list[Array]:
         state = learner.init(key, x)
-        traced["names"] = [name for name, _ in _leaves(state)]
+        leaves = _leaves(state)
+        traced["names"] = [name for name, _ in leaves]
+        traced["impls"] = [jax.random.key_impl(x) if _is_key(x) else None for _, x in leaves]
         traced["structure"] = jax.tree.structure(state)
-        leaves: list[Array] = jax.tree.leaves(state)
-        return leaves
+        return [_plain(leaf) for _, leaf in leaves]
 
     likes = jax.eval_shape(draw, jax.random.key(0), jnp.zeros((1, num_features)))
-    names: Any = traced["names"]
-    return dict(zip(names, likes, strict=True)), traced["structure"]
+    named = dict(zip(traced["names"], likes, strict=True))
+    return _Drawn(named, traced["impls"], traced["structure"])
 
 
 def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.ndarray]) -> State:
     """The state of `learner.init` with the saved arrays in place of the drawn ones."""
-    likes, structure = _drawn(learner, num_features)
-    leaves = [_restore(arrays, name, like) for name, like in likes.items()]
-    return jax.tree.unflatten(structure, leaves)
-
-
-def _restore(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> Array:
-    array = arrays.get(name)
-    shape = _plain_shape(like)
-    if array is None or array.shape != shape:
-        got = "no such array" if array is None else f"shape {array.shape}"
-        raise reject("load", "learner", f"be the saved one, with {name} of shape {shape}", got)
-    if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
-    return jnp.asarray(array, like.dtype)
-
-
-def _plain_shape(like: Any) -> tuple[int, ...]:
-    """Shape of an array, or of the integers of random keys."""
-    return tuple(jax.eval_shape(_plain, like).shape)
+    drawn = _drawn(learner, num_features)
+    leaves = []
+    for (name, like), impl in zip(drawn.likes.items(), drawn.impls, strict=True):
+        array = arrays.get(name)
+        if array is None or array.shape != like.shape:
+            got = "no such array" if array is None else f"shape {array.shape}"
+            rule = f"be the saved one, with {name} of shape {like.shape}"
+            raise reject("load", "learner", rule, got)
+        leaf = jnp.asarray(array, like.dtype)
+        leaves.append(leaf if impl is None else jax.random.wrap_key_data(leaf, impl=impl))
+    return jax.tree.unflatten(drawn.structure, leaves)

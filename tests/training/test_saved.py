@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
+from flax import nnx
 from unchecked import no_shape_checks
 
 from sffa_jax import (
@@ -37,6 +38,7 @@ from sffa_jax import (
     with_class_units,
 )
 from sffa_jax.core import second_terms
+from sffa_jax.core.bodies import nnx_body
 from sffa_jax.core.network import hidden_activities
 from sffa_jax.core.rules import linear_head, with_second_term
 from sffa_jax.training import evaluate
@@ -48,6 +50,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 4, 4)).astype(np.uint8)
 LABELS = np.arange(12) % 3
 SAMPLES = make_samples(IMAGES, LABELS, num_classes=3, mean=0.4, std=0.3)
 ADAM = optax.adam(1e-2)
+KEYS = jax.dtypes.prng_key
 
 
 def dense(rule, make_overlay, **options):
@@ -328,6 +331,28 @@ def test_bfloat16_is_restored_exactly(tmp_path):
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_random_keys_of_a_body_are_restored(tmp_path, impl):
+    """NNX's dropout keeps them in its state."""
+    with jax.default_prng_impl(impl):
+        body = nnx_body(lambda rngs: nnx.Dropout(0.5, rngs=rngs))
+        learner = backprop_learner((*dense_layers([8]), Layer(body)), 3, ADAM)
+        state = fit(learner, Schedule(1, 6), jax.random.key(0), SAMPLES).state
+        save(tmp_path / "network", learner, state, SAMPLES)
+        saved = load(tmp_path / "network", learner=learner)
+        more = [
+            fit(learner, Schedule(1, 6), jax.random.key(1), SAMPLES, state=s).state
+            for s in (state, saved.state)
+        ]
+    words = [
+        [jax.random.key_data(x) for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, KEYS)]
+        for state in more
+    ]
+    assert words[0]
+    same(*words)
+    same(more[0].params, more[1].params)
 
 
 def test_few_programs_serve_any_number_of_images(tmp_path):

@@ -98,15 +98,18 @@ class Scenario:
         task: Int[Array, ""],
         scores: Float[Array, "batch labels"],
     ) -> Int[Array, "batch 2"]:
-        """Each sample's true label and one wrong label among those that compete (class).
+        """Each sample's true label and one wrong label among those that compete for it.
 
         The wrong label is drawn with probability softmax(scores).
         """
-        labels = jnp.arange(self.num_labels)[None]
+        labels = jnp.arange(self.num_labels)
+        competes = self.allowed(labels[None], task)
+        if self.kind == "task":
+            competes = self.task_of(labels)[None] == self.task_of(class_index)[:, None]
         # The argmax of scores plus Gumbel noise has this distribution.
         noisy = scores + jax.random.gumbel(key, scores.shape)
-        noisy = jnp.where(self.allowed(labels, task), noisy, -jnp.inf)
-        noisy = jnp.where(labels == self.labels(class_index)[:, None], jnp.inf, noisy)
+        noisy = jnp.where(competes, noisy, -jnp.inf)
+        noisy = jnp.where(labels[None] == self.labels(class_index)[:, None], jnp.inf, noisy)
         return jnp.argsort(-noisy, axis=-1)[:, :2]
 
 

@@ -45,6 +45,17 @@ def test_drawn_candidates_are_the_own_label_and_a_hard_wrong_one():
     assert abs(share - np.exp(2) / (np.exp(2) + 4)) < 0.1
 
 
+def test_in_the_task_scenario_a_wrong_label_is_one_of_the_samples_own_task():
+    scenario = Scenario("task", num_tasks=3, classes_per_task=3)
+    class_index = jnp.arange(900) % 9
+    scores = jnp.zeros((900, 9)).at[:, 8].set(9.0)  # of a later task, and more probable
+    draw = jax.jit(scenario.draw_candidates)
+    drawn = np.asarray(draw(jax.random.key(0), class_index, jnp.int32(1), scores))
+    assert np.array_equal(drawn[:, 0], class_index)
+    assert np.array_equal(drawn[:, 1] // 3, class_index // 3)
+    assert np.all(drawn[:, 0] != drawn[:, 1])
+
+
 @given(seed=st.integers(0, 99), tasks=st.sampled_from([1, 2, 5]))
 def test_a_stream_holds_every_sample_once_in_its_classs_task(seed, tasks):
     rng = np.random.default_rng(seed)

@@ -266,7 +266,7 @@ def split_tasks(
         different numbers of classes.
     """
     for samples in (training, test):
-        check_samples("split_tasks", samples, training.num_classes)
+        check_samples("split_tasks", samples, getattr(training, "num_classes", 0))
     if order is None:
         order = class_order(training.num_classes, num_tasks, seed)
     scenario = make_scenario(kind, order, num_tasks)

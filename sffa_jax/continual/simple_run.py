@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sffa_jax.checks import check_choice, check_integers, reject
+from sffa_jax.checks import check_choice, check_integers, reject, reject_type
 from sffa_jax.continual import metrics
 from sffa_jax.continual.model import Model, forward_only
 from sffa_jax.continual.problem import NEGATIVES
@@ -116,6 +116,7 @@ def run(
       seeds: a run's seed draws its class order, weights and batches.
 
     Raises:
+      TypeError: for a network, strategy or optimizer that is none.
       TypeError, ValueError: as `split_tasks`, `make_task_schedule` and `forward_only`; for a
         network or model of another number of labels than the scenario's, or no seed.
 
@@ -128,6 +129,8 @@ def run(
     >>> result.matrix.shape, result.average_accuracy.shape
     ((1, 5, 5), (1,))
     """
+    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
+    _check_types(network, strategy, optimizer)
     check_choice("run", "negatives", negatives, NEGATIVES)
     seeds = check_integers("run", "seeds", seeds, 0)
     if not seeds:
@@ -146,7 +149,6 @@ def run(
     # Of all orders, so that they share one program.
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *streams)
     schedule = make_task_schedule(stacked, epochs=epochs, batch_size=batch_size)
-    optimizer = optax.adam(1e-3) if optimizer is None else optimizer
     config = ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives)
     program = jax.jit(partial(run_tasks, config))
     results = [
@@ -162,3 +164,17 @@ def run(
         states,
         stored_bytes(strategy, states[0].modules, states[0].strategy_state, training),
     )
+
+
+def _check_types(network: object, strategy: object, optimizer: object) -> None:
+    """Raises TypeError for a network, strategy or optimizer that is none."""
+    backprop = "For backprop, pass `end_to_end(layers, labels)`."
+    called = "Call the function that makes it, e.g. `strategies.replay()`."
+    steps = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
+    for name, value, types, rule, advice in (
+        ("network", network, (Network, Model), "be a `Network` or a `Model`", backprop),
+        ("strategy", strategy, Strategy, "be a `Strategy`", called),
+        ("optimizer", optimizer, optax.GradientTransformation, "be an optax optimizer", steps),
+    ):
+        if not isinstance(value, types):
+            raise reject_type("run", name, rule, type(value).__name__, advice)

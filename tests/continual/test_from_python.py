@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from unchecked import no_shape_checks
 
 from sffa_jax import Network, continual, data, dense_layers, samples_from, sffa
 from sffa_jax.core import class_units, overlays
@@ -63,6 +64,36 @@ def test_a_network_of_other_labels_and_no_seed_are_refused():
         continual.run(network, continual.strategies.none(), train, test, kind="domain")
     with pytest.raises(ValueError, match="`seeds` must"):
         continual.run(network, continual.strategies.none(), train, test, seeds=[])
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"strategy": continual.strategies.none}, "`strategy` must be a `Strategy`, got function"),
+        ({"strategy": "replay"}, "`strategy` must be a `Strategy`, got str"),
+        ({"optimizer": 0.001}, "`optimizer` must be an optax optimizer, got float"),
+        ({"network": dense_layers([8])}, "`network` must be a `Network` or a `Model`, got tuple"),
+        ({"training": np.zeros((4, 64))}, "`samples` must be `Samples`, got ndarray"),
+    ],
+)
+def test_what_is_no_network_strategy_optimizer_or_samples_is_refused(changed, rule):
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=10)
+    strategy = continual.strategies.none()
+    arguments = {"network": model, "strategy": strategy, "training": train, "test": test}
+    with no_shape_checks(), pytest.raises(TypeError, match=rule):
+        continual.run(**arguments | changed)
+
+
+@pytest.mark.parametrize("groups", [None, 5])
+def test_class_groups_need_a_group_for_each_class(groups):
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=10)
+    if groups:
+        model = continual.grouped_model([10], groups, lambda h: h.mean(axis=-1), polar=False)
+    strategy = continual.strategies.class_groups(shape=(8, 8))
+    with pytest.raises(ValueError, match="`model` must be a `grouped_model` with 10 groups"):
+        continual.run(model, strategy, train, test)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def class_groups(
       slots: buffered samples of earlier tasks, used as negatives of later classes; 0: no buffer.
 
     Raises:
-      ValueError: for an unknown name or no negative.
+      ValueError: for an unknown name or no negative; in a run, for another model.
     """
     for name in negatives:
         check_choice("class_groups", "negatives", name, NEGATIVES)
@@ -49,7 +49,11 @@ def class_groups(
     makers = [SYNTHETIC_NEGATIVES[name] for name in negatives if name in SYNTHETIC_NEGATIVES]
 
     def init(problem: Problem, modules: Modules) -> Buffer | None:
-        del problem, modules
+        classes = problem.scenario.num_classes
+        groups = sorted({len(leaf) for leaf in jax.tree.leaves(modules)})
+        if groups != [classes]:
+            rule = f"be a `grouped_model` with {classes} groups, one for each class"
+            raise reject("class_groups", "model", rule, f"parameters of {groups}")
         return empty_buffer(slots) if slots else None
 
     def loss(

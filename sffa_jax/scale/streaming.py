@@ -258,6 +258,8 @@ def advance(
     """
     if num_steps is not None:
         check_integer("advance", "num_steps", num_steps, 0)
+        if num_steps == 0:
+            return position
     plan = _plan_epoch(schedule, position.progress, len(samples))
     done = int(position.step)
     end = len(plan.keys) if num_steps is None else done + num_steps

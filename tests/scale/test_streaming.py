@@ -100,6 +100,7 @@ def test_a_fit_goes_on_from_the_exact_step(kept):
     progress = streaming.start_streamed(learner, jax.random.key(1), kept)
     expected = streaming.train_streamed_epoch(learner, SCHEDULE, progress, kept)
     position = streaming.begin_epoch(learner, SCHEDULE, progress, kept)
+    assert streaming.advance(learner, SCHEDULE, position, kept, 0) is position
     for count in (1, 1):
         position = streaming.advance(learner, SCHEDULE, position, kept, count)
         # Nothing but the position survives, as after a restart.

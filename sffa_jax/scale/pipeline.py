@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_choice, reject
+from sffa_jax.checks import check_choice, reject, reject_type
 from sffa_jax.core.layer import activity
 from sffa_jax.core.negatives import NEGATIVES, targets
 from sffa_jax.core.network import Network, next_input
@@ -65,11 +65,15 @@ def pipelined_epoch(
       for `jax.jit`.
 
     Raises:
+      TypeError: for something that is no optimizer, or one for each layer.
       ValueError: for a network of one layer, more layers than devices, layers that differ, or other
         negatives.
     """
     number = len(network.layers)
     check_choice("pipelined_epoch", "negatives", negatives, STREAMED)
+    if not isinstance(optimizer, optax.GradientTransformation):
+        rule = "be one optax optimizer for all layers"
+        raise reject_type("pipelined_epoch", "optimizer", rule, type(optimizer).__name__)
     if not 2 <= number <= jax.device_count():
         raise reject(
             "pipelined_epoch",

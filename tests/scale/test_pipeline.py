@@ -82,6 +82,12 @@ def test_bad_arguments(widths, negatives, message):
         pipeline.pipelined_epoch(network, optax.adam(1e-3), Schedule(1, 4), negatives=negatives)
 
 
+def test_all_layers_share_one_optimizer():
+    network = Network(dense_layers((8, 8)), rules.sffa(), overlays.appended_gaussian(), 3)
+    with no_shape_checks(), pytest.raises(TypeError, match="`optimizer` must be one .*, got list"):
+        pipeline.pipelined_epoch(network, [optax.adam(1e-3)] * 2, Schedule(1, 4))
+
+
 def test_layers_must_be_alike(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 2)
     network = Network(dense_layers((8, 6)), rules.sffa(), overlays.appended_gaussian(), 3)

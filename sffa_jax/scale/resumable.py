@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from sffa_jax.checks import check_integer, check_range, reject
+from sffa_jax.checks import check_integer, check_range, reject, reject_type
 from sffa_jax.scale.checkpoints import Checkpoints, PyTree
 from sffa_jax.scale.processes import all_reduce_max
 
@@ -94,7 +94,8 @@ def run_resumable(
     """Calls `step` for each number from 0 to `num_steps` - 1; resumes from the last checkpoint.
 
     Args:
-      init: returns the first carry, a pytree of arrays. Not called if there is a checkpoint.
+      init: returns the first carry, a pytree of JAX arrays, or what `like` describes. Not called if
+        there is a checkpoint.
       step: (number, carry) -> carry. If it depends on nothing else, a resumed loop ends
         bit-identical to an uninterrupted one.
       num_steps: number of steps.
@@ -110,6 +111,8 @@ def run_resumable(
 
     Raises:
       Interrupted: after a signal, see `graceful_interrupts`; the carry is saved.
+      TypeError: for a folder in place of `Checkpoints`, or a first carry of other arrays, which
+        would not come back as they are.
       ValueError: for a negative number of steps, a negative interval, an interval of zero steps, or
         a checkpoint with another structure or more steps.
 
@@ -123,6 +126,9 @@ def run_resumable(
         check_integer("run_resumable", "every_steps", every_steps, 1)
     number, carry = 0, None
     if checkpoints is not None:
+        if not isinstance(checkpoints, Checkpoints):
+            rule, got = "be `Checkpoints(folder)`", type(checkpoints).__name__
+            raise reject_type("run_resumable", "checkpoints", rule, got)
         structure = jax.eval_shape(init) if like is None else like
         checkpoint = checkpoints.latest(structure, dict(info or {}))
         if checkpoint is not None:
@@ -132,7 +138,10 @@ def run_resumable(
                 raise reject("run_resumable", "num_steps", rule, num_steps)
         else:
             checkpoints.clear()
-    carry = init() if carry is None else carry
+    if carry is None:
+        carry = init()
+        if checkpoints is not None and like is None:
+            _check_arrays(carry)
     last_saved = time.monotonic()
     _Pending.loops += 1
     try:
@@ -152,3 +161,12 @@ def run_resumable(
     finally:
         _Pending.loops -= 1
     return carry
+
+
+def _check_arrays(carry: PyTree) -> None:
+    """Raises TypeError for numbers and NumPy arrays: `jax.eval_shape` hides their type."""
+    for leaf in jax.tree.leaves(carry):
+        if not isinstance(leaf, jax.Array):
+            advice = "Use `jnp.asarray`, or give `like`."
+            rule, got = "return JAX arrays", type(leaf).__name__
+            raise reject_type("run_resumable", "init", rule, got, advice)

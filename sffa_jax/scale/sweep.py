@@ -15,7 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from sffa_jax.checks import check_choice, check_integer, check_integers, check_range, reject
+from sffa_jax.checks import (
+    check_choice,
+    check_integer,
+    check_integers,
+    check_range,
+    reject,
+    reject_type,
+)
 from sffa_jax.scale.limits import Memory, host_memory
 from sffa_jax.scale.placement import MODES, Placement, available, num_runs, take_runs
 from sffa_jax.scale.processes import all_reduce_max, to_host
@@ -230,6 +237,7 @@ def sweep(
       called once per key, without compiling.
 
     Raises:
+      TypeError: for seeds, or the integers of keys, in place of keys.
       ValueError: for an unknown mode, no keys, keys of JAX's generator "rbg" (a run's numbers would
         depend on the other runs), hyperparameters with another leading size, or a budget that is
         not positive.
@@ -241,6 +249,9 @@ def sweep(
     """
     if not isinstance(parallel, Placement):
         check_choice("sweep", "parallel", parallel, ["auto", *MODES])
+    got = getattr(keys, "dtype", type(keys).__name__)
+    if isinstance(got, str) or not jnp.issubdtype(got, jax.dtypes.prng_key):
+        raise reject_type("sweep", "keys", "be random keys", got, "`seed_keys(seeds)` makes them.")
     if keys.ndim != 1 or not keys.shape[0]:
         raise reject("sweep", "keys", "be a vector of at least one key", f"shape {keys.shape}")
     mode = parallel.mode if isinstance(parallel, Placement) else parallel

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from unchecked import no_shape_checks
 
 from sffa_jax.scale.checkpoints import ARRAYS, MANIFEST, Checkpoints
 from sffa_jax.scale.resumable import SIGNALS, Interrupted, graceful_interrupts, run_resumable
@@ -188,6 +189,14 @@ def test_no_file_is_a_pickle(checkpoints):
 def test_bad_arguments(checkpoints, call, message):
     with pytest.raises(ValueError, match=message):
         call(checkpoints)
+
+
+def test_a_loop_that_could_not_resume_does_not_start(checkpoints):
+    for first, got in ((1.0, "float"), (np.ones(2), "ndarray")):
+        with pytest.raises(TypeError, match=f"`init` must return JAX arrays, got {got}"):
+            run_resumable(lambda first=first: first, max, 1, checkpoints)
+    with no_shape_checks(), pytest.raises(TypeError, match="must be `Checkpoints.*, got str"):
+        run_resumable(tree, max, 1, str(checkpoints.folder))
 
 
 def begin():

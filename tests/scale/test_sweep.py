@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from unchecked import no_shape_checks
 
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement, available
@@ -132,6 +133,17 @@ def test_the_budget_is_memory_of_this_machine():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(sweep.seed_keys([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "got"), [([0, 1], "list"), (np.arange(2), "int64"), (jax.random.PRNGKey(0), "uint32")]
+)
+def test_seeds_are_no_keys(keys, got):
+    with (
+        no_shape_checks(),
+        pytest.raises(TypeError, match=f"must be random keys, got {got}"),
+    ):
+        sweep.sweep(run, keys)
 
 
 def test_seeds_do_not_depend_on_their_companions_under_another_generator():

@@ -332,9 +332,9 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _to_numpy(leaf: Any) -> np.ndarray:
-    """Converts a leaf for a file; NumPy's files have no bfloat16, which float32 contains."""
+    """Converts a leaf for a file; NumPy's have no bfloat16, float8 or int4, which float32 holds."""
     plain = jnp.asarray(_plain(leaf))
-    return np.asarray(plain.astype(jnp.float32) if plain.dtype == jnp.bfloat16 else plain)
+    return np.asarray(plain.astype(jnp.float32) if plain.dtype.kind == "V" else plain)
 
 
 def _plain(leaf: Any) -> Any:

@@ -38,7 +38,7 @@ from sffa_jax import (
     with_class_units,
 )
 from sffa_jax.core import second_terms
-from sffa_jax.core.bodies import nnx_body
+from sffa_jax.core.bodies import Body, nnx_body
 from sffa_jax.core.network import hidden_activities
 from sffa_jax.core.rules import linear_head, with_second_term
 from sffa_jax.training import evaluate
@@ -331,6 +331,21 @@ def test_bfloat16_is_restored_exactly(tmp_path):
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(restored), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float8_e4m3fn, jnp.int4])
+def test_types_that_numpy_cannot_save_are_restored(tmp_path, dtype):
+    body = Body(
+        lambda key, x: (
+            {"w": jnp.ones((x.shape[-1], 4))},
+            {"codes": jnp.arange(-3, 4).astype(dtype)},
+        ),
+        lambda params, state, x, key, train: (x @ params["w"], state),
+    )
+    learner = backprop_learner((Layer(body),), 3, ADAM)
+    state = trained(learner)
+    save(tmp_path / "network", learner, state, SAMPLES)
+    same(load(tmp_path / "network", learner=learner).state, state)
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])

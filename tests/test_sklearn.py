@@ -3,6 +3,7 @@
 import inspect
 import pickle
 
+import jax
 import joblib
 import numpy as np
 import pandas as pd
@@ -155,6 +156,19 @@ def test_the_weights_of_classes_that_are_numbers_are_saved(iris, tmp_path):
     copy = SFFAClassifier.load(tmp_path / "model")
     assert copy.class_weight == weights
     copy.partial_fit(X, y)
+
+
+def test_functions_as_parameters_are_not_saved(iris, tmp_path):
+    model = small(SFFAClassifier, max_iter=1, activation=jax.nn.gelu).fit(*iris)
+    with pytest.raises(
+        TypeError, match="save: `estimator` must have parameters .* got <function ge"
+    ):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    small(SFFAClassifier, max_iter=1, hidden_layer_sizes=range(4, 8, 2)).fit(*iris).save(
+        tmp_path / "model"
+    )
+    assert SFFAClassifier.load(tmp_path / "model").hidden_layer_sizes == (4, 6)
 
 
 def test_files_that_are_none_of_ours_are_rejected(iris, tmp_path):

@@ -2,14 +2,14 @@
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from sffa_jax.checks import reject
+from sffa_jax.checks import reject, reject_type
 from sffa_jax.training.saved import write_file
 
 FORMAT = 3
@@ -20,6 +20,7 @@ def write(estimator: Any, path: Path | str) -> None:
     """Write parameters and fitted attributes; the file at `path` is replaced at the end.
 
     Raises:
+      TypeError: if a parameter is a function, for example `activation`.
       ValueError: if `random_state` is a generator.
       OSError: if the file cannot be written.
     """
@@ -44,9 +45,18 @@ def write(estimator: Any, path: Path | str) -> None:
         "fitted": {name: value for name, value in fitted.items() if name not in arrays},
     }
     arrays |= {f"leaf {i:05d}": leaf for i, leaf in enumerate(leaves)}
-    # Parameter searches set NumPy scalars, which JSON does not support.
-    text = json.dumps(head, default=lambda value: value.tolist())
+    text = json.dumps(head, default=_to_json)
     write_file(path, lambda file: np.savez(file, head=np.array(text), **arrays))
+
+
+def _to_json(value: Any) -> Any:
+    """Convert what JSON does not support, such as the NumPy scalars of parameter searches."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Sequence):
+        return list(value)
+    rule = "have parameters that are numbers, text or sequences"
+    raise reject_type("save", "estimator", rule, repr(value), "`joblib.dump` saves functions, too.")
 
 
 def read(kind: type, path: Path | str) -> tuple[dict[str, Any], dict[str, Any], list[np.ndarray]]:

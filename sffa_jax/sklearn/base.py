@@ -157,6 +157,13 @@ class ForwardOnlyClassifier(
         ----------
         path : str or Path
             An existing file is replaced once the new one is complete.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is a function; `joblib.dump` saves those that can be imported.
+        ValueError
+            If `random_state` is a generator.
         """
         check_is_fitted(self)
         archive.write(self, path)

@@ -137,6 +137,8 @@ def test_weights_of_samples_and_classes(iris):
     assert_same(equal.fit(X, y, np.full(150, 0.3)), without.fit(X, y), X)
     with pytest.raises(ValueError, match="`sample_weight` must have, times .* up to 1e.308"):
         equal.fit(X, y, np.full(150, 1e308))
+    with pytest.raises(ValueError, match="a finite sum above 0, got weights up to 0"):
+        small(SFFAClassifier, class_weight={0: 0, 1: 1, 2: 1}).fit(X, y, y == 0)
     for wrong in ("even", {0: -1.0}, {0: 0, 1: 0, 2: 0}):
         with pytest.raises(ValueError, match="`class_weight` must"):
             small(SFFAClassifier, class_weight=wrong).fit(X, y)

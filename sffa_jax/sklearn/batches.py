@@ -46,13 +46,11 @@ def total_weights(
             raise reject(where, "class_weight", rule, class_weight)
         with np.errstate(over="ignore"):
             weights = of_classes if weights is None else weights * of_classes
-        if not weights.max():
-            raise reject(where, "sample_weight", "not be zero for all weighted classes", "zeros")
     if weights is not None:
         with np.errstate(over="ignore"):
             total = weights.sum()
-        if not np.isfinite(total):
-            rule = "have, times `class_weight`, a finite sum"
+        if not 0 < total < np.inf:
+            rule = "have, times `class_weight`, a finite sum above 0"
             raise reject(where, "sample_weight", rule, f"weights up to {weights.max():g}")
     return weights
 

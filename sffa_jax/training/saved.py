@@ -289,8 +289,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
         raise reject("load", "learner", "be built like the saved one", "another", advice)
     state = _restore_state(learner, header["num_features"], arrays)
     scale = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    pixels = header.get("pixels", True)
-    return Saved(learner, state, *scale, pixels, header["num_features"], header["info"])
+    return Saved(learner, state, *scale, header["pixels"], header["num_features"], header["info"])
 
 
 def _network_file(path: Path) -> Path:

@@ -124,7 +124,9 @@ def main(options: Options) -> None:
     if options.out is None:
         sys.stdout.write(table.getvalue())
     else:  # a file is whole, or not there
-        write_file(options.out, lambda file: file.write(table.getvalue().encode()))
+        # A name that is no UTF-8 is escaped, as on the screen.
+        text = table.getvalue().encode(errors="backslashreplace")
+        write_file(options.out, lambda file: file.write(text))
 
 
 if __name__ == "__main__":

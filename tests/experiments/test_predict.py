@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 
 import jax
 import numpy as np
@@ -91,6 +92,16 @@ def test_the_best_network_on_validation_data_is_chosen(folder, tmp_path, monkeyp
         assert run.status == 0
         assert f"Network: {folder / 'networks' / chosen}.npz" in run.err
         assert len(read_table(out.read_text())) == 1
+
+
+def test_a_name_that_is_no_utf8_is_escaped(folder, tmp_path):
+    picture = tmp_path / os.fsdecode(b"\xff.png")
+    Image.fromarray(PICTURES[0]).save(picture)
+    run = run_command(
+        "predict", folder / "networks" / "bp-0.npz", picture, "--out", tmp_path / "labels.csv"
+    )
+    assert run.status == 0, run.err
+    assert r"\udcff.png" in (tmp_path / "labels.csv").read_text()
 
 
 def test_without_validation_accuracies_a_network_is_named(folder, monkeypatch):

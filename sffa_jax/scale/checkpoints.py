@@ -258,11 +258,11 @@ class Checkpoints:
         Args:
           step: its number, from 0; the highest is the newest. A checkpoint of the same number is
             replaced.
-          tree: any pytree of arrays and random keys.
+          tree: any pytree of arrays and random keys, at least one; none may have zero elements.
           info: JSON that is saved with it.
 
         Raises:
-          ValueError: for a negative number.
+          ValueError: for a negative number, no array, or one of zero elements.
           OSError: if the disk is full or cannot be written; earlier checkpoints are unchanged.
         """
         check_integer("Checkpoints.save", "step", step, 0)

@@ -27,7 +27,7 @@ Records = Sequence[Mapping[str, Any]]
 SELECTION = {
     "validation": "Each run keeps the weights of the epoch with the highest validation accuracy; "
     "the test set was used once, at the end.",
-    "last": "Each run keeps the weights of the last epoch; all training images were used for "
+    "last": "Each run keeps the weights of the last epoch; all training samples were used for "
     "training, and the test set was used once, at the end.",
     "test": "Each run keeps the weights of the epoch with the highest accuracy on the TEST set, "
     "as in the released code: these accuracies are too high by that choice.",
@@ -94,7 +94,7 @@ def results_table(records: Records, options: Mapping[str, Any]) -> list[list[str
         table[0].append("Parameters")
     correct = bootstrap.correct_images(records)
     if correct:
-        table[0].append("Over seeds and images")
+        table[0].append("Over seeds and samples")
     table[0].append("Trained")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
@@ -180,7 +180,7 @@ def test_row(test: intervals.PairedTest) -> list[str]:
 def tests_table(records: Records) -> list[list[str]]:
     """Makes a row for each paired test; only a header if no two algorithms share a seed."""
     correct = bootstrap.correct_images(records)
-    table = [[*TESTS, *["Over seeds and images"] * bool(correct)]]
+    table = [[*TESTS, *["Over seeds and samples"] * bool(correct)]]
     for test in intervals.paired_tests(accuracies(records), outcomes.failures(records)):
         over_images = [bootstrap.difference_cell(correct, test.first, test.second)]
         table.append([*test_row(test), *over_images * bool(correct)])
@@ -330,7 +330,7 @@ def section(results: Results) -> Section:
     over_images = ""
     if bootstrap.correct_images(records):
         over_images = (
-            ' "Over seeds and images" resamples seeds and test images together (bootstrap).'
+            ' "Over seeds and samples" resamples seeds and test samples together (bootstrap).'
         )
     dataset = records[0]["dataset"]
     selection = results.config.get("options", {}).get("selection", "validation")

@@ -188,7 +188,7 @@ def details(records: Records, config: Mapping[str, Any]) -> dict[str, list[list[
         heading += f" (the {MOST_ROWS} lowest of {number})"
     tables = {heading: class_table(records, names)}
     if confusions(records):
-        tables["Most frequent confusions, images per run"] = pairs_table(records, names)
+        tables["Most frequent confusions, samples per run"] = pairs_table(records, names)
     return {name: table for name, table in tables.items() if len(table) > 1}
 
 
@@ -198,6 +198,6 @@ def pictures(records: Records) -> list[Picture]:
         return []
     caption = (
         "Calibration, all seeds together: above the diagonal, predictions are right more often "
-        "than their probability. The size of a marker is the number of images."
+        "than their probability. The size of a marker is the number of samples."
     )
     return [Picture("reliability.png", caption, partial(reliability_figure, records))]

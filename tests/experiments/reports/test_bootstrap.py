@@ -38,13 +38,13 @@ def test_tables_have_a_column_if_the_bits_were_recorded():
     ]
     results = comparison_tables.results_table(records, {})
     tests = comparison_tables.tests_table(records)
-    column = results[0].index("Over seeds and images")
+    column = results[0].index("Over seeds and samples")
     low, high = bootstrap.bootstrap_interval(flags[0].astype(np.float32))
     assert results[1][column] == f"[{100 * low:.2f}, {100 * high:.2f}]"
     assert 0 < low < 0.9 < high <= 1
-    assert tests[0][-1] == "Over seeds and images"
+    assert tests[0][-1] == "Over seeds and samples"
     low, high = map(float, tests[1][-1].strip("[]").split(","))
     assert 0 < low < 100 * (flags[0].mean() - flags[1].mean()) < high
     assert comparison_tables.results_table(records[:4], {})[1][column] == "-"
     without = [{k: v for k, v in record.items() if k != "correct"} for record in records]
-    assert "Over seeds and images" not in comparison_tables.tests_table(without)[0]
+    assert "Over seeds and samples" not in comparison_tables.tests_table(without)[0]

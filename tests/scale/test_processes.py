@@ -59,7 +59,7 @@ def stop(i, carry):
         raise KeyboardInterrupt
     return add(i, carry)
 try:
-    run_resumable(begin, stop, 4, checkpoints, info={"run": 1}, every_seconds=0)
+    run_resumable(begin, stop, 4, checkpoints, info={"run": 1}, every_seconds=0, like=tree)
 except KeyboardInterrupt:
     pass
 found["steps"] = checkpoints.steps()

@@ -19,7 +19,7 @@ from experiments.reports import (
     tuning_tables,
 )
 from experiments.reports.html_report import Picture, Section
-from experiments.reports.names import ALGORITHM_NAMES, trained
+from experiments.reports.names import ALGORITHM_NAMES, named, trained
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
 
 Records = Sequence[Mapping[str, Any]]
@@ -334,9 +334,8 @@ def section(results: Results) -> Section:
         )
     dataset = records[0]["dataset"]
     selection = results.config.get("options", {}).get("selection", "validation")
-    names = [ALGORITHM_NAMES[a] for a in dict.fromkeys(r["algorithm"] for r in records)]
     return Section(
-        title=f"{', '.join(names)} on {dataset}",
+        title=f"{named(records)} on {dataset}",
         conclusion=conclusion(records),
         lead=(
             f"{len(records)} training runs on {dataset}. {SELECTION[selection]} "

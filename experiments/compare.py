@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any, Self
 
 from experiments.config import options as shared
-from experiments.config.by_algorithm import recipe_for, scores_are_logits
+from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
+from experiments.config.effects import scores_are_logits
 from experiments.config.search_space import search_space
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import check_choice, check_integer, reject

@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from experiments.config.by_algorithm import scores_are_logits
+from experiments.config.effects import scores_are_logits
 from experiments.harness.experiment import execute
 from experiments.harness.prediction_inputs import find_files, read_chunks
 from experiments.harness.results import load_results
@@ -96,7 +96,7 @@ def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any
     """Yields the header and a row for each sample."""
     names, scored = saved.class_names, saved.learner.scored
     are_logits = scores_are_logits(
-        saved.info.get("recipe", {}).get("score", "logit"), saved.info.get("algorithm")
+        saved.info.get("recipe", {}).get("score", "logit"), saved.info.get("algorithm", "")
     )
     for number, chunk in enumerate(read_chunks(files, saved, resize)):
         scores = saved.scores(chunk.images)

@@ -122,13 +122,6 @@ def strategies(runs: Sequence[Results]) -> list[list[str]]:
     return [row[1:-1] for row in continual([pool(runs)])]
 
 
-def significant(runs: Sequence[Results]) -> list[list[str]]:
-    """The rows of `continual_tests` with a corrected p-value of at most 0.05."""
-    header, *rows = continual_tables.tests_table(pool(runs).records)
-    found = [row for row in rows if row[-1][0].isdigit() and float(row[-1]) <= 0.05]
-    return [header, *found] if found else [header, [f"none of {len(rows)}", *["-"] * 4]]
-
-
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     """Returns forgetting, storage and time of the class scenario, in the order of storage."""
     records = continual_tables.ordered(pool(runs).records)
@@ -233,7 +226,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "strategies": strategies,
     "continual_cost": continual_cost,
     "continual_tests": lambda runs: continual_tables.tests_table(pool(runs).records),
-    "significant": significant,
+    "significant": lambda runs: continual_tables.significant_table(pool(runs).records),
     "remembering": remembering,
     "rehearsal_tests": lambda runs: continual_tables.controls_table(
         [(run.options["dataset"], record) for run in runs for record in run.records],

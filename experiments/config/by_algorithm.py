@@ -15,12 +15,6 @@ OF_DATA = ("selection", "scaling")
 """Fields that all algorithms share: they train and are tested on the same images."""
 
 
-def scores_are_logits(score: str, algorithm: str | None) -> bool:
-    """Returns whether a softmax of an algorithm's scores gives the labels' probabilities: a sum of
-    the layers' probabilities does not."""
-    return score == "logit" or algorithm in ("bp", "head")
-
-
 def recipe_for(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """Returns the recipe with an algorithm's own values; JSON has lists for tuples."""
     changes: dict[str, Any] = dict(values)

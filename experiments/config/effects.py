@@ -32,6 +32,16 @@ UNUSED = {
 """Fields of a recipe without effect on an algorithm."""
 
 
+def scores_are_logits(score: str, algorithm: str) -> bool:
+    """Returns whether a softmax of an algorithm's scores gives the labels' probabilities: a sum of
+    the layers' probabilities does not.
+
+    >>> scores_are_logits("probability", "sffa"), scores_are_logits("probability", "bp")
+    (False, True)
+    """
+    return score == "logit" or "score" in UNUSED.get(algorithm, ())
+
+
 class Need(NamedTuple):
     """What an option needs. Attributes: words: after "without"; holds: whether values have it."""
 

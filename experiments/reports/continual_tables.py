@@ -144,19 +144,36 @@ def accuracy_table(records: Records) -> list[list[str]]:
     return table
 
 
-def tests_table(records: Records) -> list[list[str]]:
-    """Paired tests between algorithms; Holm's correction covers all tests of the grid."""
-    table = [["Scenario", "Strategy", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
-    tests = []
+def paired_tests(records: Records) -> list[tuple[str, str, intervals.PairedTest]]:
+    """Scenario, strategy and test of each pair of algorithms; Holm's correction covers all tests of
+    the grid."""
+    found = []
     for scenario, strategy in settings(records):
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
         failed = failures(cell_of(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time, because the correction below covers all tests of the grid.
             for test in intervals.paired_tests({name: values[name] for name in pair}, failed):
-                tests.append((scenario, strategy, test))
-    corrected = intervals.holm_corrected([test for *_, test in tests])
-    for (scenario, strategy, _), test in zip(tests, corrected, strict=True):
+                found.append((scenario, strategy, test))
+    corrected = intervals.holm_corrected([test for *_, test in found])
+    return [(*found[i][:2], test) for i, test in enumerate(corrected)]
+
+
+def tests_table(records: Records) -> list[list[str]]:
+    """The paired tests between algorithms."""
+    return _rows_of(paired_tests(records))
+
+
+def significant_table(records: Records) -> list[list[str]]:
+    """The significant ones of the paired tests, or a row that says that none is."""
+    tests = paired_tests(records)
+    table = _rows_of([row for row in tests if row[-1].significant])
+    return table if len(table) > 1 else [*table, [f"none of {len(tests)}", *["-"] * 4]]
+
+
+def _rows_of(tests: Sequence[tuple[str, str, intervals.PairedTest]]) -> list[list[str]]:
+    table = [["Scenario", "Strategy", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
+    for scenario, strategy, test in tests:
         table.append(
             [
                 SCENARIO_NAMES[scenario],

@@ -19,6 +19,9 @@ ENDS = f"95 % interval over seeds (the range, of fewer than {MIN_SEEDS} seeds)"
 UNIT = (0.0, 1.0)
 """Bounds of an accuracy; a difference of two accuracies has (-1, 1)."""
 
+LEVEL = 0.05
+"""Largest corrected p-value of a significant difference."""
+
 MARGIN = 0.002
 """Accuracies that differ by less are level; a fraction."""
 
@@ -204,6 +207,11 @@ class PairedTest:
         return f"not tested: {self.reason}" if self.p is None else f"{self.p:.2g}"
 
     @property
+    def significant(self) -> bool:
+        """Whether there is a test and its p-value is at most `LEVEL`."""
+        return self.p is not None and self.p <= LEVEL
+
+    @property
     def verdict(self) -> str:
         """Which accuracy is higher; "level" if the interval lies within `MARGIN`, whatever p is;
         "undecided"; or "-" without a test."""
@@ -211,7 +219,7 @@ class PairedTest:
             return "-"
         if max(map(abs, self.difference.ends)) <= MARGIN:
             return "level"
-        if self.p > 0.05:
+        if not self.significant:
             return "undecided"
         return f"{algorithm_name(self.first if self.difference.mean > 0 else self.second)} higher"
 

@@ -118,7 +118,7 @@ def _verdict(test: intervals.PairedTest, direction: int) -> str:
     """Returns what a test says of a claim about the sign of its difference."""
     if test.p is None:
         return "not tested"
-    if test.p > 0.05:
+    if not test.significant:
         return "undecided"
     return "confirmed" if direction * test.difference.mean > 0 else "refuted"
 

@@ -69,20 +69,10 @@ def test_the_command_and_a_second_start(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == len(pictures)
 
 
-def test_a_closed_form_runs_once_and_belongs_to_no_algorithm():
+def test_a_closed_form_runs_once():
     options = Options(strategies=("none", "slda"), algorithms=("sffa", "bp"), scenarios=("class",))
     settings = options.settings()
     assert [s[1:] for s in settings] == [("none", "sffa"), ("none", "bp"), ("slda", "sffa")]
-    run = {"scenario": "class", "status": "done", "average_accuracy": 0.8}
-    records = [run | dict(zip(("strategy", "algorithm"), s[1:], strict=True)) for s in settings]
-    # Folders of earlier versions repeat it for each algorithm.
-    records.append(records[-1] | {"algorithm": "bp"})
-    records = [record | {"seed": 0} for record in records]
-    table = continual_tables.accuracy_table(continual_tables.ordered(records))
-    assert table[0][2:] == ["SFFA, %", "Backprop, %", "Closed form, %"]
-    assert table[2][1:] == ["Streaming LDA, pixels", "-", "-", "80.00 (one seed)"]
-    tests = continual_tables.tests_table(continual_tables.ordered(records))
-    assert {row[1] for row in tests[1:]} == {"none"}
 
 
 @pytest.mark.slow

@@ -161,7 +161,12 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
 
 def record_rows(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each row of the records and algorithm, without columns of one value."""
-    table = record_tables.records_table([record for run in runs for record in run.records])
+    table = [[*record_tables.HEAD, "Device"]]
+    for run in runs:
+        rows = record_tables.records_table(run.records)[1:]
+        table += [[*row, comparisons.device(run)] for row in rows]
+    if len({row[-1] for row in table[1:]}) == 1:
+        table = [row[:-1] for row in table]
     columns = list(zip(*table, strict=True))
     if len(table) > 2:
         columns = [column for column in columns if len(set(column[1:])) > 1]

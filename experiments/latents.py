@@ -19,6 +19,9 @@ from experiments.config.cli import answer_usage
 from experiments.reports.names import ALGORITHM_NAMES
 from sffa_jax.checks import check_integer
 
+LEAST = 50
+"""Least number of images that are measured or drawn."""
+
 
 @dataclass(frozen=True)
 class Options(shared.Options):
@@ -34,7 +37,7 @@ class Options(shared.Options):
     def resolve(self) -> Self:
         """Checks every option."""
         for name in ("probes", "embedded"):
-            check_integer("options", name, getattr(self, name), 50)
+            check_integer("options", name, getattr(self, name), LEAST)
         return super().resolve()
 
 
@@ -45,7 +48,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.layer_measurements import check_samples, gather, measure, watch
+from experiments.harness.layer_measurements import check_measured, gather, measure, watch
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import load_splits
 from experiments.harness.subsets import spread
@@ -70,7 +73,7 @@ def make_plan(options: Options) -> Plan:
             views[algorithm] = forward_only_view(recipe.network(algorithm, splits.shape, classes))
     train, test = spread(splits.training, options.probes), spread(splits.test, options.probes)
     for name, some in (("training", train), ("test", test)):
-        check_samples(name, some.labels, splits.dataset.class_names)
+        check_measured(name, some.labels, splits.dataset.class_names, LEAST)
 
     def saved_state(networks: Path, algorithm: str, seed: int) -> State:
         learner = splits.learner(options.recipe_of(algorithm), algorithm)

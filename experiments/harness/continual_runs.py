@@ -351,14 +351,16 @@ def run_seeds(
                 options.checkpoint_seconds,
                 watcher,
             )
-        results = results_of(history, start, one_config.strategy, loaded.training)
+        one = jax.tree.map(lambda rows, start=start: rows[start], streams)
+        data = TaskData(one, loaded.training, loaded.test)
+        results = results_of(history, start, one_config.strategy, data)
         yield [result.with_features(feature_bytes) for result in results]
         if checkpoints is not None:
             checkpoints.clear()
 
 
 def results_of(
-    history: RunHistory, start: int, strategy: Strategy, training: Samples
+    history: RunHistory, start: int, strategy: Strategy, data: TaskData
 ) -> list[RunResult]:
     """Returns the results of finished runs; time is divided evenly among them."""
     size = len(history.accuracy)
@@ -366,7 +368,7 @@ def results_of(
     state, modules = jax.eval_shape(
         lambda many: jax.tree.map(lambda x: x[0], many), (train.strategy_state, train.modules)
     )
-    stored = stored_bytes(strategy, modules, state, training)
+    stored = stored_bytes(strategy, modules, state, data)
     weights = [
         leaf
         for leaf in jax.tree.leaves(to_host(train.modules))

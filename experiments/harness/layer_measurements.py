@@ -30,18 +30,15 @@ from sffa_jax.training.samples import Samples
 CHUNK = 500
 """Number of images per forward pass."""
 
-LEAST = 50
-"""Least number of measured images."""
-
 WATCHED = ("hoyer", "owned_share")
 """Measurements that are repeated after every epoch."""
 
 
-def check_samples(split: str, labels: jax.Array, class_names: Sequence[str]) -> None:
-    """Raises ValueError unless there are enough samples of a split, and some of each class."""
+def check_measured(split: str, labels: jax.Array, class_names: Sequence[str], least: int) -> None:
+    """Raises ValueError unless there are `least` samples of a split, and some of each class."""
     advice = "Choose a larger --probes, or data with more images."
-    if len(labels) < LEAST:
-        raise reject("latents", f"{split} images", f"be at least {LEAST}", len(labels), advice)
+    if len(labels) < least:
+        raise reject("latents", f"{split} images", f"be at least {least}", len(labels), advice)
     counts = np.bincount(labels, minlength=len(class_names))
     for name, count in zip(class_names, counts, strict=True):
         if not count:

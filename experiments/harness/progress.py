@@ -235,12 +235,16 @@ class Watcher:
 
 
 def scalars(
-    history: Mapping[str, np.ndarray], run: int, epoch: int
+    history: Mapping[str, np.ndarray], scored: str, run: int, epoch: int
 ) -> list[tuple[int, dict[str, float]]]:
-    """Returns a run's TensorBoard scalars after an epoch, counted from 0."""
+    """Returns a run's TensorBoard scalars after an epoch, counted from 0.
+
+    Their tags name the split that was scored: "validation", or "test" if test images choose the
+    epoch.
+    """
     points = by_layer("loss", history["loss"][epoch, run])
     if "validation_accuracy" in history:
-        points["validation_accuracy/network"] = float(history["validation_accuracy"][epoch, run])
-        layers = history["validation_layer_accuracies"][epoch, run]
-        points |= by_layer("validation_accuracy", layers)
+        tag = f"{scored}_accuracy"
+        points[f"{tag}/network"] = float(history["validation_accuracy"][epoch, run])
+        points |= by_layer(tag, history["validation_layer_accuracies"][epoch, run])
     return [(epoch + 1, points)]

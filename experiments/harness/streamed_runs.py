@@ -113,7 +113,7 @@ class StreamedTrainer(Trainer):
             for name, value in to_host(measured).items():
                 history[name][epoch, 0] = value
             watcher.show(epoch + 1, history["loss"][epoch], accuracies)
-            watcher.write(epoch, partial(scalars, history))
+            watcher.write(epoch, partial(scalars, history, self.recipe.selection))
             return Carry(position.replace(progress=progress), history, seconds)
 
         label = f"{self.label}, seed {group.seeds[0]}"

@@ -254,7 +254,7 @@ class Trainer:
                     [now["validation_accuracy"], now["validation_layer_accuracies"]]
                 )
             watcher.show(number_of_epoch + 1, now["loss"], accuracies)
-            watcher.write(number_of_epoch, partial(scalars, carry.history))
+            watcher.write(number_of_epoch, partial(scalars, carry.history, self.recipe.selection))
             return Carry(runs, carry.history, seconds)
 
         with Watcher(

@@ -162,7 +162,7 @@ def run(
         np.stack([np.asarray(result.accuracy, float) for result in results]),
         np.stack([np.asarray(result.losses) for result in results]),
         states,
-        stored_bytes(strategy, states[0].modules, states[0].strategy_state, training),
+        stored_bytes(strategy, states[0].modules, states[0].strategy_state, divided[0][1]),
     )
 
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from sffa_jax.continual.model import Modules
+from sffa_jax.continual.scenarios import TaskData
 from sffa_jax.continual.strategy import State, Strategy
-from sffa_jax.training.samples import Samples
 
 
 class StoredBytes(NamedTuple):
@@ -30,9 +30,7 @@ class StoredBytes(NamedTuple):
         return sum(self)
 
 
-def stored_bytes(
-    strategy: Strategy, modules: Modules, state: State, training: Samples
-) -> StoredBytes:
+def stored_bytes(strategy: Strategy, modules: Modules, state: State, data: TaskData) -> StoredBytes:
     """Returns what a method keeps.
 
     Args:
@@ -40,15 +38,18 @@ def stored_bytes(
       modules: parameters of one run, as arrays or as shapes.
       state: the strategy's state of the same run; a leaf called `image` contains indices of
         training images and counts as those images.
-      training: the training samples.
+      data: the data of that run.
 
     >>> import jax.numpy as jnp
     >>> from sffa_jax import make_samples
-    >>> training = make_samples(np.zeros((6, 2, 2), np.uint8), [0, 1] * 3, mean=0.0, std=1.0)
-    >>> stored_bytes(Strategy(), ({"w": jnp.zeros((4, 2))},), {"mean": jnp.zeros((2, 4))}, training)
+    >>> from sffa_jax.continual import split_tasks
+    >>> samples = make_samples(np.zeros((6, 2, 2), np.uint8), [0, 1] * 3, mean=0.0, std=1.0)
+    >>> _, data = split_tasks(samples, samples, num_tasks=1)
+    >>> stored_bytes(Strategy(), ({"w": jnp.zeros((4, 2))},), {"mean": jnp.zeros((2, 4))}, data)
     StoredBytes(images=0, statistics=32, parameters=32)
     """
-    each = int(np.prod(training.images.shape[1:])) * training.images.dtype.itemsize
+    pixels = data.training.images
+    each = int(np.prod(pixels.shape[1:])) * pixels.dtype.itemsize
     images, statistics = 0, 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if any(getattr(entry, "name", None) == "image" for entry in path):
@@ -56,7 +57,7 @@ def stored_bytes(
         else:
             statistics += _bytes(leaf)
     if strategy.keeps_all_images:
-        images = len(training.images) * each
+        images = int(data.stream.num_train.sum()) * each
     return StoredBytes(images, statistics, sum(map(_bytes, jax.tree.leaves(modules))))
 
 

@@ -21,7 +21,7 @@ from unchecked import no_shape_checks
 from sffa_jax import make_samples
 from sffa_jax.continual import quadratic, strategies
 from sffa_jax.continual.runner import TrainState, train_step
-from sffa_jax.continual.scenarios import Scenario
+from sffa_jax.continual.scenarios import Scenario, split_tasks
 from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategies import ewc, gem, lwf, mas, replay, si
 from sffa_jax.continual.strategies.ewc import fisher
@@ -202,16 +202,18 @@ def test_what_a_method_keeps_is_counted_in_bytes():
     problem = make_problem()
     modules = modules_of(problem)
     parameters = 3 * 6 * 4
-    training = make_samples(np.zeros((12, 10, 10), np.uint8), [0, 1] * 6, mean=0.0, std=1.0)
+    # Nine images; the tasks contain six of them.
+    samples = make_samples(np.zeros((9, 10, 10), np.uint8), [0, 1, 2] * 3, mean=0.0, std=1.0)
+    _, data = split_tasks(samples, samples, num_tasks=1, order=(2, 0))
 
     def stored(name):
         strategy = getattr(strategies, name)()
         with no_shape_checks():  # shapes alone are no arrays
             state = jax.eval_shape(lambda: strategy.init(problem, modules))
-        return stored_bytes(strategy, modules, state, training)
+        return stored_bytes(strategy, modules, state, data)
 
     assert stored("none") == StoredBytes(0, 0, parameters)
-    assert stored("joint") == StoredBytes(12 * 100, 0, parameters)
+    assert stored("joint") == StoredBytes(6 * 100, 0, parameters)
     assert stored("ewc") == stored("mas") == StoredBytes(0, 2 * parameters, parameters)
     assert stored("si").statistics == 3 * parameters
     assert stored("lwf").statistics == parameters

@@ -10,7 +10,7 @@ from commands import read, run_command
 
 from experiments import latents
 from experiments.harness.experiment import execute
-from experiments.harness.layer_measurements import check_samples
+from experiments.harness.layer_measurements import check_measured
 from experiments.reports import latents_tables
 from experiments.reports.intervals import plus_minus
 from experiments.reports.latents_tables import CLAIMS, MEASURES
@@ -154,7 +154,7 @@ def test_convolutions_alone_have_no_pictures_of_weights(tmp_path):
 def test_too_few_images_are_refused_before_training(labels, message):
     chosen = np.asarray(labels)[spread_rows(len(labels), 60)]
     with pytest.raises(ValueError, match=message):
-        check_samples("training", chosen, ["0", "1"])
+        check_measured("training", chosen, ["0", "1"], latents.LEAST)
 
 
 def test_a_verdict_needs_a_corrected_p_and_every_seed():

@@ -13,7 +13,7 @@ from experiments import symmetry
 from experiments.compare import Options
 from experiments.harness import progress
 from experiments.harness.experiment import execute, parse
-from experiments.harness.progress import Watcher, status
+from experiments.harness.progress import Watcher, scalars, status
 from experiments.harness.run_folder import RunFolder, file_name
 
 LOSSES = np.array([[0.25, 0.75], [1.0, 2.0]], np.float32)
@@ -156,6 +156,17 @@ def test_only_the_leading_process_writes(tmp_path, monkeypatch):
     with Watcher(Console(quiet=True), "x", 9, "epoch", "x", [tmp_path / "a"]) as watcher:
         watcher.write(0, points)
     assert not (tmp_path / "a").exists()
+
+
+def test_tags_name_the_split_that_was_scored():
+    """Under `--selection test`, the accuracies are those of test images."""
+    history = {
+        "loss": np.ones((1, 1, 1)),
+        "validation_accuracy": np.full((1, 1), 0.5),
+        "validation_layer_accuracies": np.full((1, 1, 1), 0.25),
+    }
+    expected = {"loss/layer_1": 1.0, "test_accuracy/network": 0.5, "test_accuracy/layer_1": 0.25}
+    assert scalars(history, "test", 0, 0) == [(1, expected)]
 
 
 def test_names_of_folders(tmp_path):

@@ -92,7 +92,10 @@ def measure(
 
 
 def embed(h: np.ndarray) -> np.ndarray:
-    """Returns latents in the plane, [samples, 2], by t-SNE from their principal components."""
+    """Returns latents in the plane, [samples, 2], by t-SNE from their principal components; equal
+    latents, as of a dead layer, lie in one point."""
+    if not np.ptp(h, axis=0).any():  # scikit-learn would divide by their spread, 0, and crash
+        return np.zeros((len(h), 2))
     from sklearn.manifold import TSNE
 
     return np.asarray(TSNE(init="pca", random_state=0).fit_transform(h))
@@ -103,17 +106,17 @@ def gather(
 ) -> dict[str, np.ndarray]:
     """Returns the arrays of the pictures of one network.
 
-    For each layer k from 0: `means_k` [classes, units] mean activity, `points_k` [embedded, 2]; of
-    a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits between
-    `edges_k`. `labels` [embedded]. If the first layer is dense and its input is an image, `fields`
-    [classes, *image]: weights on the pixels of the most selective neuron for each class.
+    For each layer k from 0: `means_k` [classes, units] mean size of the activity, `points_k`
+    [embedded, 2]; of a forward-only network `right_k` and `wrong_k` [bins], fractions of the logits
+    between `edges_k`. `labels` [embedded]. If the first layer is dense and its input is an image,
+    `fields` [classes, *image]: weights on the pixels of the most selective neuron for each class.
     """
     x, labels = test.scaled(test.images), test.labels
     some = spread_rows(len(labels), embedded)
     arrays = {"labels": np.asarray(labels[some])}
     for k, h in enumerate(chunked(jax.jit(Partial(view.hidden, state)), x)):
-        means = jax.jit(class_means, static_argnums=2)(h, labels, splits.dataset.num_classes)
-        arrays[f"means_{k}"] = np.asarray(means)
+        of_classes = jax.jit(partial(class_means, num_classes=splits.dataset.num_classes))
+        arrays[f"means_{k}"] = np.asarray(of_classes(np.abs(h), labels))
     for k, h in enumerate(chunked(jax.jit(Partial(view.unlabeled, state)), x[some])):
         arrays[f"points_{k}"] = embed(h)
     if view.logits is not None:

@@ -17,12 +17,15 @@ def activity_measures(
 ) -> dict[str, Float[Array, ""]]:
     """Returns scalars of the sparsity and the specialization of one layer's activity.
 
+    A unit is as active as its activity is large: that of tanh may be negative.
+
     >>> import jax.numpy as jnp
     >>> h = jnp.array([[1.0, 0.0], [0.0, 1.0]])
     >>> measures = activity_measures(h, jnp.array([0, 1]), 2)
     >>> float(measures["hoyer"]), float(measures["selectivity"])
     (1.0, 1.0)
     """
+    h = jnp.abs(h)
     means = specialization.class_means(h, labels, num_classes)
     return {
         "hoyer": jnp.nanmean(sparsity.hoyer(h)),

@@ -31,7 +31,8 @@ def measure_layer(
 ) -> dict[str, Array]:
     """Measures of one layer's activity, and the owner of each unit."""
     values = activity_measures(h, class_index, num_classes)
-    owners = specialization.owners(specialization.class_means(h, class_index, num_classes))
+    means = specialization.class_means(jnp.abs(h), class_index, num_classes)
+    owners = specialization.owners(means)
     return {
         "measures": jnp.stack([values[name] for name in MEASURES]),
         "owned": specialization.owned_counts(owners, num_classes),

@@ -301,7 +301,8 @@ def hidden_activities(
 
 
 def flat(h: Float[Array, "batch *units"]) -> Float[Array, "batch units"]:
-    """Rows of units; maps one after another."""
+    """Rows of units, of at least float32; maps one after another."""
+    h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
     return flatten_maps(h) if h.ndim == 4 else h
 
 

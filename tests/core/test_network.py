@@ -147,6 +147,10 @@ def test_hidden_activities_are_the_activities_of_one_label(name):
         np.testing.assert_allclose(h, np.asarray(every)[np.arange(4), labels], rtol=1e-5)
 
 
+def test_maps_of_half_precision_are_measured_in_float32():
+    assert network.flat(jnp.zeros((1, 2, 2, 3), jnp.bfloat16)).dtype == jnp.float32
+
+
 def network_of_class_units(layers=None, **changes):
     settings = {
         "layers": layers or dense_layers((12, 18)),

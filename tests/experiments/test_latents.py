@@ -134,7 +134,9 @@ def test_a_sorted_table_and_networks_of_unequal_depth(tmp_path):
 
 
 def test_convolutions_alone_have_no_pictures_of_weights(tmp_path):
+    """Their maps may be bfloat16, which scikit-learn does not know."""
     arguments = ["--channels", "2", "--hidden", "--overlay", "none", "--class-units", "learned"]
+    arguments += ["--precision", "bfloat16"]
     arguments += ["--epochs", "1", "--seeds", "1", "--parallel", "map", "--algorithms", "sffa"]
     run = run_command(
         "latents", *arguments, "--probes", "60", "--embedded", "50", "--out", tmp_path

@@ -86,10 +86,10 @@ def table(records: Records) -> list[list[str]]:
         runs = [r for r in records if all(r[k] == v for k, v in cell.items())]
         for layer in range(depth(runs)):
             neurons = [r["neurons"] for r in shown(runs, layer)]
-            values = [np.mean([n[name][-1][layer] for n in neurons]) for name in MEASURE_NAMES]
+            values = [_mean([n[name][-1][layer] for n in neurons], ".3f") for name in MEASURE_NAMES]
             turnover = [
                 # The first task starts from untrained units.
-                100 * np.mean([np.array(n["turnover"][name])[1:, layer] for n in neurons])
+                _mean([100 * row[layer] for n in neurons for row in n["turnover"][name][1:]], ".1f")
                 for name in TURNOVER[:3]
             ]
             names = (
@@ -97,8 +97,11 @@ def table(records: Records) -> list[list[str]]:
                 method_label(strategy),
                 ALGORITHM_NAMES[algorithm],
             )
-            rows.append(
-                [*names, str(layer + 1), *(f"{v:.3f}" for v in values)]
-                + [f"{v:.1f}" for v in turnover]
-            )
+            rows.append([*names, str(layer + 1), *values, *turnover])
     return rows
+
+
+def _mean(values: Sequence[float | None], spec: str) -> str:
+    """Formats the mean; a silent layer has no sparsity (None), and a single task no turnover."""
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):{spec}}" if known else "-"

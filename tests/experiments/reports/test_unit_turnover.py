@@ -31,3 +31,19 @@ def test_the_figure_stacks_shares_to_one_and_the_table_leaves_out_the_first_task
     assert shown["reused, %"] == "0.0"
     assert shown["lost, %"] == "25.0"
     assert unit_turnover.depth(records[2:]) == 0
+
+
+def test_a_silent_layer_and_a_single_task_have_dashes():
+    """JSON has no NaN: a layer without activity has null for its sparsity."""
+    silent = np.full((2, 1, len(MEASURES)), 0.5)
+    silent[..., MEASURES.index("hoyer")] = np.nan
+    counts = np.zeros((2, 1, 4), int)
+    neurons = turnover_record(
+        {"owners": [np.full((2, 4), -1)], "owned": counts, "measures": silent}
+    )
+    neurons["hoyer"] = [[None], [None]]
+    run = {"scenario": "class", "strategy": "none", "algorithm": "sffa", "neurons": neurons}
+    head, row = unit_turnover.table([run])
+    shown = dict(zip(head, row, strict=True))
+    assert (shown["Hoyer sparsity"], shown["Class selectivity"]) == ("-", "0.500")
+    assert [shown[f"{name}, %"] for name in ("kept", "reused", "lost")] == ["-"] * 3

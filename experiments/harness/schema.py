@@ -116,7 +116,7 @@ ROWS: dict[str, Pattern] = {
     "records": TRAINED | {"setting": TEXT, "recipe": OBJECT, "images": COUNT, "tested_on": TEXT},
     "robustness": TRAINED | {"setting": TEXT, "changes": {"hidden": [COUNT]}},
     "symmetry": RUN
-    | {"setting": TEXT, "gradient_norms": [[[Maybe(NUMBER)]]], "probe_accuracy": FRACTION},
+    | {"setting": TEXT, "gradient_norms": [[[Maybe(NUMBER)]]], "probe_accuracy": Maybe(FRACTION)},
     "continual": OUTCOME
     | {
         "scenario": one_of(*SCENARIOS),

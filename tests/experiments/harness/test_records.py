@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from commands import run_command
+from run_records import write_results
 
 from experiments.claims.doc_tables import ROOT
 from experiments.config.cli import parse
@@ -123,6 +124,14 @@ def test_a_later_version_is_refused(folder):
     (folder / "config.json").write_text(json.dumps(config | {"schema": 99}))
     with pytest.raises(ValueError, match="has version 99, and this program reads up to 1"):
         load_results(folder)
+
+
+def test_a_diverged_run_of_symmetry_is_a_record(tmp_path):
+    """`symmetry` writes null for its accuracy; a later start must read it."""
+    run = {"dataset": "digits", "algorithm": "sffa", "setting": "default", "seed": 0}
+    run |= {"status": "diverged", "gradient_norms": [[[None, None]]], "probe_accuracy": None}
+    write_results(tmp_path / "out", [run], "symmetry")
+    assert load_results(tmp_path / "out").records == [run]
 
 
 def test_settings_belong_to_their_algorithm():

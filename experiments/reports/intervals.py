@@ -25,6 +25,9 @@ LEVEL = 0.05
 MARGIN = 0.002
 """Accuracies that differ by less are level; a fraction."""
 
+ROUNDING = 1e-6
+"""Values that differ by less are equal: accuracies are recorded with the digits of float32."""
+
 EDGE = 1e-4
 """Distance from its bounds at which a value is clipped before its log-odds are taken, as a fraction
 of their distance: one test image of 10,000."""
@@ -256,7 +259,7 @@ def paired_tests(
             reason, p = " and ".join(reasons), None
         elif len(seeds) < MIN_SEEDS:
             reason, p = f"{len(seeds)} common seeds of at least {MIN_SEEDS}", None
-        elif not np.ptp(differences):
+        elif np.ptp(differences) < ROUNDING:
             reason, p = "all differences are equal", None
         else:
             t = float(differences.mean()) / _standard_error(differences)

@@ -199,14 +199,18 @@ def controls_table(
     table = [["Data", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     tests = []
     for dataset in dict.fromkeys(name for name, _ in records):
-        chosen = of([record for name, record in records if name == dataset], scenario="class")
-        values = {
-            name: {r["seed"]: r["average_accuracy"] for r in of(chosen, strategy=name)}
-            for name in present(chosen, "strategy")
-        }
-        for name in values.keys() - {strategy}:
-            pair = {key: values[key] for key in (strategy, name)}
-            tests += [(dataset, test) for test in intervals.paired_tests(pair, corrected=False)]
+        # `failures` and `by_seed` compare what "algorithm" names.
+        chosen = [
+            {**record, "algorithm": record["strategy"]}
+            for name, record in records
+            if name == dataset and record["scenario"] == "class"
+        ]
+        values, failed = by_seed(of(chosen)), failures(chosen)
+        for name in values:
+            if name != strategy:
+                pair = {key: values[key] for key in (strategy, name)}
+                found = intervals.paired_tests(pair, failed, corrected=False)
+                tests += [(dataset, test) for test in found]
     tests.sort(key=lambda row: -row[1].difference.mean)
     corrected = intervals.holm_corrected([test for _, test in tests])
     rows = zip([dataset for dataset, _ in tests], corrected, strict=True)

@@ -18,3 +18,7 @@ def test_one_strategy_is_tested_against_each_other_one():
     assert first[:2] == ["mnist", "Activity rehearsal - QDA, components of maps"]
     assert last[1] == "Activity rehearsal - joint (all images)"
     assert (first[2][0], last[2][0]) == ("1", "-")
+    diverged = {"strategy": "joint", "seed": 5, "status": "diverged", "average_accuracy": None}
+    records.append(("mnist", records[0][1] | diverged))
+    last = controls_table(records, "activity_rehearsal")[-1]
+    assert last[-1] == "not tested: joint diverged in 1 of 6 runs"

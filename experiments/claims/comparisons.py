@@ -43,12 +43,6 @@ def code(flags: Sequence[str]) -> str:
     return f"`{' '.join(flags)}`" if flags else "no option"
 
 
-def device(run: Results) -> str:
-    """Returns the device of a run, or its number of cores."""
-    info = run.config["device"]
-    return f"{info['host_cores']} cores" if info["platform"] == "cpu" else info["kind"]
-
-
 def network_of(run: Results) -> str:
     """Returns data set and layers of a run."""
     maps = "-".join(map(str, run.options.get("channels") or ()))
@@ -74,7 +68,7 @@ def comparison(runs: Sequence[Results]) -> list[list[str]]:
                     for name, values in zip(algorithms, results, strict=True)
                 ),
                 options,
-                device(run),
+                machine_time.device_name(run),
             ]
         )
     return table

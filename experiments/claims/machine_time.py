@@ -30,7 +30,8 @@ def timed_runs(results: Results) -> list[dict[str, Any]]:
 def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
     """Returns the minutes that a folder's runs take on two cores.
 
-    They were measured, or are the number of epochs times the seconds per epoch of a short run.
+    They are those of the runs, if these had a CPU; or the number of epochs times the seconds per
+    epoch of a short run.
 
     Args:
       root: holds the folders of results.
@@ -47,7 +48,7 @@ def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
     recorded_seeds = len({run["seed"] for run in runs})
     if results.experiment == "robustness":
         seeds = recorded_seeds
-    if is_measured(results):
+    if on_cpu(results):
         return sum(run["train_seconds"] for run in runs) / 60 * seeds / recorded_seeds
     if folder not in TWO_CORE_RUNS or not (root / TWO_CORE_RUNS[folder] / "config.json").exists():
         return None
@@ -60,9 +61,23 @@ def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
     return float(seconds_per_epoch) * runs[0]["epochs"] * seeds / 60
 
 
+def on_cpu(results: Results) -> bool:
+    """Whether the runs were made on a CPU."""
+    return bool(results.config["device"]["platform"] == "cpu")
+
+
+def device_name(results: Results) -> str:
+    """Returns the device of the runs, or their number of cores."""
+    device = results.config["device"]
+    if not on_cpu(results):
+        return str(device["kind"])
+    cores = device["host_cores"]
+    return "1 core" if cores == 1 else f"{cores} cores"
+
+
 def is_measured(results: Results) -> bool:
-    """Whether the runs were made on a CPU, so that their times are no estimates."""
-    return results.config["device"]["platform"] == "cpu"
+    """Whether the runs were made on two cores, so that their times are no estimates."""
+    return on_cpu(results) and results.config["device"]["host_cores"] == 2
 
 
 def format_minutes(minutes: float) -> str:
@@ -86,18 +101,17 @@ def table(root: Path, folders: Sequence[str], seeds: int = 10) -> list[list[str]
             rows.append([folder, str(len(results.records)), "-", "not recorded", "-", "-"])
             continue
         seconds = [run["train_seconds"] for run in runs]
-        device = results.config["device"]
-        measured = is_measured(results)
         minutes = two_core_minutes(root, folder, seeds)
+        about = "" if is_measured(results) else "≈ "
         total += minutes or 0.0
         rows.append(
             [
                 folder,
                 str(len(runs)),
-                f"{device['host_cores']} cores" if measured else device["kind"],
+                device_name(results),
                 f"{np.mean(seconds):.3g}",
                 format_minutes(sum(seconds) / 60),
-                "-" if minutes is None else f"{'' if measured else '≈ '}{format_minutes(minutes)}",
+                "-" if minutes is None else about + format_minutes(minutes),
             ]
         )
     rows.append(["all steps", *"----", f"≈ {total / 60:.1f} hours"])

@@ -31,6 +31,7 @@ from experiments.harness.records import (
 )
 from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
+from sffa_jax.scale.limits import usable_cores
 from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main, is_main_process
 
@@ -92,7 +93,8 @@ def joined_commits(*commits: str | None) -> str | None:
     return ", ".join(dict.fromkeys(names))
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Returns the versions, the device, the commit and the time of a start, for `config.json`."""
     device = jax.devices()[0]
     return {
         "versions": {"python": platform.python_version()}
@@ -101,7 +103,7 @@ def _environment() -> dict[str, Any]:
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
-            "host_cores": os.cpu_count(),
+            "host_cores": usable_cores(),  # of this process: its times depend on them
         },
         "git_commit": _git_commit(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -222,7 +224,7 @@ class RunFolder:
         old = read_config(self.path) if exists else {}
         if not work:
             same = all(old.get(part) == new[part] for part in new)
-            config = (old if same else {}) | _environment() | new
+            config = (old if same else {}) | environment() | new
             self.write("config.json", json.dumps(config, indent=2) + "\n")
             return config
         now = new["options"]

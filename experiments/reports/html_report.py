@@ -130,7 +130,7 @@ def run_facts(config: Mapping[str, Any]) -> dict[str, str]:
         "Hidden layers": option("hidden"),
         "Seeds": option("seeds"),
         "Started": str(config.get("started", ""))[:16].replace("T", " "),
-        "Device": f"{device['count']} x {device['kind']}, {device['host_cores']} cores on the host"
+        "Device": f"{device['count']} x {device['kind']}, {device['host_cores']} cores of the host"
         if device
         else "",
         "Versions": ", ".join(f"{name} {versions[name]}" for name in versions),

@@ -6,8 +6,8 @@ from experiments.claims import machine_time
 
 @pytest.fixture
 def write(tmp_path):
-    def written(name, platform, records, **changes):
-        device = DEVICE | {"platform": platform}
+    def written(name, platform, records, cores=2, **changes):
+        device = DEVICE | {"platform": platform, "host_cores": cores}
         write_results(tmp_path / name, records, device=device, **changes)
 
     return written
@@ -41,3 +41,9 @@ def test_a_row_for_each_folder(tmp_path, write):
     assert missing == ["compare/y", "not run", "-", "-", "-", "-"]
     assert untimed == ["compare/untimed", "1", "-", "not recorded", "-", "-"]
     assert last == ["all steps", "-", "-", "-", "-", "≈ 0.1 hours"]
+
+
+def test_times_on_another_number_of_cores_are_estimates(tmp_path, write):
+    write("compare/x", "cpu", [record("sffa", 60.0)], cores=1)
+    _, row, _ = machine_time.table(tmp_path, ["compare/x"])
+    assert row == ["compare/x", "1", "1 core", "60", "1", "≈ 10"]

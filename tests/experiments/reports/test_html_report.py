@@ -117,7 +117,7 @@ def test_numbers_stand_to_the_right():
 def test_facts_come_from_the_configuration(written):
     facts = run_facts(CONFIG)
     assert facts["Hidden layers"] == "1400, 700"
-    assert facts["Device"] == "2 x cpu, 2 cores on the host"
+    assert facts["Device"] == "2 x cpu, 2 cores of the host"
     assert facts["Started"] == "2026-01-02 03:04"
     assert "Preset" not in facts
     assert run_facts({}) == {}

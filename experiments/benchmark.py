@@ -22,12 +22,11 @@ from sffa_jax.checks import reject
 if __name__ == "__main__":
     answer_usage(Options, "benchmark")
 
-import jax
 from rich.console import Console
 
 from experiments.bench.cases import CASES
 from experiments.harness.experiment import execute
-from experiments.harness.run_folder import RunFolder
+from experiments.harness.run_folder import RunFolder, environment
 from experiments.reports.sections import write_report
 
 EMPTY_RECORD: dict[str, Any] = dict.fromkeys(
@@ -42,16 +41,14 @@ EMPTY_RECORD: dict[str, Any] = dict.fromkeys(
 def main(options: Options) -> None:
     """Makes the measurements that the output folder lacks and writes its report."""
     options.check()
-    if options.device is not None:
-        jax.config.update("jax_platforms", options.device)
-        try:
-            jax.devices(options.device)
-        except RuntimeError:
-            raise reject("options", "device", "be on this machine", options.device) from None
     console = Console()
     recorded = dataclasses.asdict(options)
     changeable = ("out", "cases")
     with RunFolder(options.out, "benchmark", recorded, free=changeable) as folder:
+        measured_on, now = folder.config.get("device"), environment()["device"]
+        if folder.records and measured_on != now:
+            rule = f"hold times of the same device, {now}"
+            raise reject("options", "out", rule, measured_on, "Choose another folder.")
         measurements = {
             f"{case} {part}".strip(): measure
             for case in options.cases

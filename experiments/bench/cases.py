@@ -1,7 +1,6 @@
 """The benchmark's cases, each a dict of independent measurements."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,7 +81,8 @@ def measure_sweep(options: Options, width: int, seeds: int) -> Records:
     names = {"case": "sweep", "algorithm": "sffa", "hidden": [width], "seeds": seeds}
     programs = []
     for placement in available():
-        call, _ = compiled(placement.lift(epoch), placement.place_runs(runs), samples)
+        placed = placement.place_runs(runs), placement.place_shared(samples, seeds)
+        call, _ = compiled(placement.lift(epoch), *placed)
         programs.append(Timed(names | {"parallel": placement.mode}, call, {}))
     single_run, _ = compiled(epoch, jax.tree.map(lambda leaf: leaf[0], runs), samples)
 
@@ -154,7 +154,6 @@ def measure_memory(options: Options, algorithm: str, depth: int) -> Records:
     child = subprocess.run(
         [sys.executable, "-m", "experiments.bench.memory", json.dumps(case)],
         cwd=Path(__file__).parents[2],
-        env=os.environ | ({"JAX_PLATFORMS": options.device} if options.device else {}),
         capture_output=True,
         text=True,
         check=False,

@@ -17,14 +17,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.bench.options import GRADIENT_PARTS
 from experiments.config.presets import DEFAULT
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.backprop import BackpropState, init_layers, with_readout
-
-NUM_PARTS = 4
-"""Parts of a batch in gradient accumulation."""
 
 
 def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
@@ -34,7 +32,7 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
       layers: hidden layers.
       classes: number of classes.
       remat: recompute activity in the backward pass; otherwise accumulate the gradients of
-        `NUM_PARTS` parts of the batch.
+        `GRADIENT_PARTS` parts of the batch.
     """
     layers = with_readout(layers, classes)
     optimizer = optax.adam(1e-3)
@@ -56,9 +54,9 @@ def saving_step(layers: tuple[Layer, ...], classes: int, *, remat: bool) -> Any:
         def add(total: Any, part: Any) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, jax.grad(loss)(params, *part)), None
 
-        parts = (x.reshape(NUM_PARTS, -1, x.shape[1]), labels.reshape(NUM_PARTS, -1))
+        parts = (x.reshape(GRADIENT_PARTS, -1, x.shape[1]), labels.reshape(GRADIENT_PARTS, -1))
         total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, params), parts)
-        return jax.tree.map(lambda g: g / NUM_PARTS, total)
+        return jax.tree.map(lambda g: g / GRADIENT_PARTS, total)
 
     def init(key: jax.Array, x: jax.Array) -> BackpropState:
         params, _ = init_layers(layers, key, x)

@@ -9,12 +9,15 @@ from typing import Self
 import sffa_jax
 from experiments.config.options import check_names, flags
 from experiments.config.sizes import MOST_LAYERS
-from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.checks import check_integer, check_range, reject
 
 CASE_NAMES = (
     *("networks", "winners", "sparse", "labels", "convolution", "precision", "linear", "sweep"),
     *("memory", "pipeline", "photographs"),
 )
+
+GRADIENT_PARTS = 4
+"""Case memory: parts of a batch whose gradients one of backprop's programs adds up."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,6 @@ class Options:
     """Numbers of runs in sweeps."""
     repeats: int = 5
     """Minimum number of rounds; short rounds are repeated more often. Reports show medians."""
-    device: str | None = None
-    """cpu, gpu or tpu; JAX's default if left out."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder resumes it."""
 
@@ -75,17 +76,22 @@ class Options:
         check_names("cases", self.cases, CASE_NAMES)
         check_names("negatives", self.negatives, list(sffa_jax.negatives.NEGATIVES))
         for network in self.networks:
-            hidden_widths(network)
-        for name in ("winners", "images", "score_images", "features", "memory_width", "repeats"):
+            check_range("options", "winners", self.winners, at_most=hidden_widths(network)[0] // 2)
+        for name in ("winners", "images", "score_images", "features", "batch_size", "repeats"):
             check_integer("options", name, getattr(self, name), 1)
-        check_integer("options", "batch_size", self.batch_size, 1)
         check_integer("options", "classes", self.classes, 2)
-        for name in ("sweep_widths", "sweep_seeds"):
-            for value in getattr(self, name):
-                check_integer("options", name, value, 1)
+        for seeds in self.sweep_seeds:
+            check_integer("options", "sweep_seeds", seeds, 1)
+        widths = {"memory_width": (self.memory_width,), "sweep_widths": self.sweep_widths}
+        for name, values in widths.items():
+            for width in values:
+                check_integer("options", name, width, 2)
+                if width % 2:
+                    raise reject("options", name, "be even, for SFFA's two halves", width)
+        if "memory" in self.cases and self.batch_size % GRADIENT_PARTS:
+            rule = f"be a multiple of {GRADIENT_PARTS} in the case memory, which adds up gradients"
+            raise reject("options", "batch_size", rule, self.batch_size)
         sffa_jax.Schedule(1, self.batch_size).steps_per_epoch(self.images)
-        if self.device is not None:
-            check_choice("options", "device", self.device, ("cpu", "gpu", "tpu"))
 
 
 def hidden_widths(network: str) -> tuple[int, ...]:

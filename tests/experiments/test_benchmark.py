@@ -1,10 +1,15 @@
+import json
+
+import jax
 import numpy as np
 import pytest
 from commands import read, run_command
 from html_pages import parse
+from unchecked import no_shape_checks
 
 from experiments import benchmark
 from experiments.bench import cases, kernels
+from experiments.bench.options import Options
 from experiments.harness.experiment import execute
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement
@@ -48,6 +53,32 @@ def test_the_command_measures_and_resumes(tmp_path, monkeypatch):
     assert again.status == 0, again.err
     assert "measuring" not in again.out
     assert read(tmp_path) == records
+    # Times of two devices would stand in one table.
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    config["device"]["host_cores"] += 1
+    file.write_text(json.dumps(config))
+    elsewhere = run_command("benchmark", *arguments)
+    assert elsewhere.status == 2
+    assert "`out` must hold times of the same device" in elsewhere.err
+
+
+def test_a_sweep_copies_no_images_between_devices(monkeypatch):
+    """As in training: all devices hold them before the clock starts."""
+    placed = []
+
+    def compiled(function, *arguments):
+        placed.append(arguments)
+        return lambda: None, 0.0
+
+    monkeypatch.setattr(cases, "compiled", compiled)
+    monkeypatch.setattr(cases, "available", lambda: (Placement("devices"),))
+    monkeypatch.setattr(cases, "fastest", lambda *_: sweep.Choice(Placement("devices"), {}))
+    with no_shape_checks():
+        cases.measure_sweep(Options(images=64, batch_size=8, features=12, repeats=1), 8, 2)
+    runs, samples = placed[0]
+    assert samples.images.devices() == jax.tree.leaves(runs)[0].devices()
+    assert len(samples.images.devices()) == 2
 
 
 def test_updates_with_all_labels_are_timed_in_turn(monkeypatch):
@@ -64,7 +95,10 @@ def test_updates_with_all_labels_are_timed_in_turn(monkeypatch):
         (["--networks", "1x15"], "`networks` must have an even width, got '1x15'"),
         (["--cases", "speed"], "`cases` must be one of"),
         (["--images", "100"], "`batch_size` must be at most the 100 training samples"),
-        (["--device", "npu"], "`device` must be one of cpu, gpu, tpu, got 'npu'"),
+        (["--networks", "1x16"], "`winners` must be a number at most 8, got 15"),
+        (["--memory-width", "7"], "`memory_width` must be even, for SFFA's two halves, got 7"),
+        (["--sweep-widths", "8", "9"], "`sweep_widths` must be even"),
+        (["--batch-size", "66"], "`batch_size` must be a multiple of 4 in the case memory"),
     ],
 )
 def test_bad_options(arguments, message, tmp_path, capsys):

@@ -22,6 +22,7 @@ from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
 from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
+from experiments.harness.outcomes import marked
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
@@ -91,7 +92,8 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             for algorithm in algorithms:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
                 accuracy = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
-                cells.append(intervals.plus_minus(accuracy))
+                of_cell = continual_tables.cell_of(records, **cell)
+                cells.append(marked(intervals.plus_minus(accuracy), of_cell))
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",

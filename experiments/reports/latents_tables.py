@@ -41,6 +41,10 @@ MEASURES = {
 }
 """Names of the measures, in the order of the tables."""
 
+BOUNDS = dict.fromkeys(MEASURES, intervals.UNIT)
+BOUNDS |= {"fisher": (0.0, np.inf), "silhouette": (-1.0, 1.0)}
+"""Least and greatest possible value of each measure."""
+
 CLAIMS = {
     "sparser": {"hoyer": 1, "treves_rolls": 1, "active_share": -1},
     "more specialized": {"selectivity": 1, "owned_share": 1, "overlap": -1},
@@ -81,7 +85,7 @@ def measures_table(records: Records) -> list[list[str]]:
                         name,
                         str(layer + 1),
                         *(
-                            intervals.plus_minus(of_seed, ".3f", 1.0, None)
+                            intervals.plus_minus(of_seed, ".3f", 1.0, BOUNDS[measure])
                             for of_seed in by_algorithm
                         ),
                     ]

@@ -100,6 +100,14 @@ def test_verdicts_follow_the_intervals():
     assert plus_minus([]) == "-"
 
 
+def test_an_interval_of_a_share_holds_no_negative_number():
+    """Student's would reach from -0.002 to 0.008."""
+    records = [record("sffa", seed, share) for seed, share in enumerate([0, 0, 0, 0.01, 0.005])]
+    rows = {tuple(row[:2]): row[2] for row in latents_tables.measures_table(records)[1:]}
+    assert rows["Dead units, share", "1"].startswith("0.003 [0.000, 0.")
+    assert rows["Silhouette (no label)", "1"] == "0.003 ± 0.006"
+
+
 def test_bad_arguments(capsys):
     assert execute(latents.main, latents.Options, "latents", ["--probes", "3"]) == 2
     assert "`probes` must be at least 50, got 3" in capsys.readouterr().err

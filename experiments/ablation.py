@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
+from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
 from experiments.config.effects import is_used
 from experiments.config.grids import DEEP_ONLY, START, STEPS, WITHOUT
 from experiments.config.options import Common
-from experiments.config.presets import PRESETS
+from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import Recipe, Setting
 from sffa_jax.checks import check_choice, reject
 
@@ -50,11 +51,14 @@ class Options(Common):
             check_choice("options", name, getattr(self, name), PRESETS)
         return super().resolve()
 
-    def ends(self) -> tuple[Recipe, Recipe]:
-        """Returns the recipes at both ends of the path."""
+    def ends(self, algorithm: str) -> tuple[Recipe, Recipe]:
+        """Returns an algorithm's recipes at both ends of the path."""
         values = {"epochs": self.epochs, "hidden": self.hidden, "batch_size": self.batch_size}
-        given: dict[str, Any] = {name: v for name, v in values.items() if v is not None}
-        start, end = (dataclasses.replace(PRESETS[n], **given) for n in (self.start, self.end))
+        given = {name: value for name, value in values.items() if value is not None}
+        start, end = (
+            recipe_for(PRESETS[name], OWN_VALUES.get(name, {}).get(algorithm, {}) | given)
+            for name in (self.start, self.end)
+        )
         return start, end
 
 
@@ -65,7 +69,7 @@ from experiments.harness.experiment import Cell, Missing, Plan, execute, run_exp
 from experiments.harness.failures import describe
 from experiments.harness.grid import train_settings
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, load_dataset, make_splits
+from experiments.harness.splits import Splits, data_record, load_dataset, make_splits
 
 
 def settings_between(
@@ -116,16 +120,16 @@ def check_setting(setting: Setting, algorithm: str, splits: Splits, depths: Sequ
 
 def make_plan(options: Options) -> Plan:
     """One cell for each algorithm and setting."""
-    start, end = options.ends()
+    ends = {algorithm: options.ends(algorithm) for algorithm in options.algorithms}
     settings_of = {
-        algorithm: settings_between(start, end, algorithm, taken_back=options.taken_back)
+        algorithm: settings_between(*ends[algorithm], algorithm, taken_back=options.taken_back)
         for algorithm in options.algorithms
     }
     dataset = load_dataset(options)
 
     @cache
     def splits_by(selection: str, scaling: str) -> Splits:
-        recipe = dataclasses.replace(end, selection=selection, scaling=scaling)
+        recipe = Recipe(selection=selection, scaling=scaling)
         return make_splits(dataset, recipe, options.validation)
 
     def splits_of(recipe: Recipe) -> Splits:
@@ -133,7 +137,7 @@ def make_plan(options: Options) -> Plan:
 
     for algorithm, settings in settings_of.items():
         for setting in settings:
-            depths = (start.depth, end.depth)
+            depths = [end.depth for end in ends[algorithm]]
             check_setting(setting, algorithm, splits_of(setting.recipe), depths)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
@@ -154,7 +158,7 @@ def make_plan(options: Options) -> Plan:
         for algorithm, settings in settings_of.items()
         for setting in settings
     ]
-    return Plan(cells, run, {"dataset": options.dataset}, splits_of(start).record)
+    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
 
 
 def main(options: Options) -> None:

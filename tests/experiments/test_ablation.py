@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import read, run_command
 
-from experiments.ablation import settings_between
+from experiments.ablation import Options, settings_between
 from experiments.config.grids import STEPS
 from experiments.config.presets import PRESETS
 from experiments.config.recipe import Recipe
@@ -27,6 +27,14 @@ def test_the_path_leads_from_one_preset_to_the_other(start):
         assert setting.recipe != best
         redone = {field: getattr(best, field) for field in setting.changes}
         assert dataclasses.replace(setting.recipe, **redone) == best
+
+
+def test_a_path_has_the_presets_own_values_of_an_algorithm():
+    ends = Options(start="paper", end="best", epochs=3, hidden=(8,)).ends
+    (sffa, best), (ffa, same) = ends("sffa"), ends("ffa")
+    assert best == same == dataclasses.replace(PRESETS["best"], epochs=3, hidden=(8,))
+    assert (sffa.activation, sffa.learning_rate) == ("sigmoid", 1e-3)
+    assert (ffa.activation, ffa.learning_rate) == ("relu", 1e-4)
 
 
 def test_backprop_skips_changes_that_have_no_effect_on_it():

@@ -30,7 +30,7 @@ TESTS = (
 compiles each of their programs for about a second, and hundreds of them in the whole suite."""
 
 DATA = "mnist"
-"""Data set of the accuracy run if `--data-dir` has it; otherwise scikit-learn's digits."""
+"""Data set of the accuracy run with `--data-dir`; without, scikit-learn's digits."""
 
 _TINY = "--features 30 --images 64 --batch-size 32 --score-images 64 --repeats 1"
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -51,7 +51,7 @@ class Options:
     quick: bool = False
     """Use tiny sizes and skip the tests."""
     data_dir: Path | None = None
-    """Folder with MNIST for the accuracy run, as for all experiments; digits if left out."""
+    """Folder with MNIST for the accuracy run; digits if left out."""
     out: Path = Path("runs/check_device")
     """Folder for the results; a second start with the same folder resumes."""
 
@@ -80,14 +80,23 @@ class Options:
 if __name__ == "__main__":
     answer_usage(Options, "check_device")
 
+import jax
 from rich.console import Console
 
 from experiments.harness.experiment import execute
 from experiments.harness.signals import run_python
+from sffa_jax.checks import reject
 
 
 def main(options: Options) -> None:
-    """Runs all steps and exits with status 1 if one fails."""
+    """Runs all steps and exits with status 1 if one fails.
+
+    Raises:
+      ValueError: without an accelerator: hours on a CPU would pass for a check of one.
+    """
+    if not options.quick and jax.default_backend() == "cpu":
+        advice = "For an NVIDIA GPU: make check-device EXTRA=cuda. On a CPU: --quick."
+        raise reject("check_device", "device", "be an accelerator", "a CPU", advice)
     os.environ.setdefault("JAX_PLATFORMS", "")  # the tests choose the CPU otherwise
     console = Console()
     failed = []

@@ -27,3 +27,9 @@ def test_failing_steps_are_named(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         check_device.main(check_device.Options(quick=True))
     assert "benchmark, compare" in capsys.readouterr().out
+
+
+def test_a_cpu_is_no_accelerator(monkeypatch):
+    monkeypatch.setattr(check_device.jax, "default_backend", lambda: "cpu")
+    with pytest.raises(ValueError, match="`device` must be an accelerator, got a CPU. For an NVID"):
+        check_device.main(check_device.Options())

@@ -185,7 +185,7 @@ def maps_table(records: Records) -> Table:
 
 def memory_table(records: Records) -> Table:
     """Makes a row for each algorithm: an update's scratch memory by depth; marks the least of each
-    depth."""
+    depth. What an interrupted benchmark has not measured is a dash."""
     of_memory = of_case(records, "memory")
     depths = list(dict.fromkeys(len(record["hidden"]) for record in of_memory))
     scratch = {(r["algorithm"], len(r["hidden"])): r["temporary_mib"] for r in of_memory}
@@ -194,11 +194,11 @@ def memory_table(records: Records) -> Table:
     for algorithm in algorithms_of(of_memory):
         cells = []
         for depth in depths:
-            mark = " (least)" if scratch[algorithm, depth] == least[depth] else ""
-            cells.append(f"{scratch[algorithm, depth]:.1f}{mark}")
-        growth = "-"
-        if {2, 8} <= {*depths}:
-            growth = f"{scratch[algorithm, 8] / scratch[algorithm, 2]:.2f}"
+            mib = scratch.get((algorithm, depth))
+            mark = " (least)" if mib == least[depth] else ""
+            cells.append("-" if mib is None else f"{mib:.1f}{mark}")
+        shallow, deep = (scratch.get((algorithm, depth)) for depth in (2, 8))
+        growth = f"{deep / shallow:.2f}" if shallow and deep else "-"
         table.append([NAMES[algorithm], *cells, growth])
     return table
 
@@ -218,7 +218,8 @@ def linear_figure(records: Records) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
     figure.axes[0].set_ylabel("Seconds per epoch")
-    figure.suptitle("SFFA's time grows linearly", x=0.01, ha="left", fontsize=11)
+    title = "SFFA's time for one epoch, and the straight line nearest to it"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 

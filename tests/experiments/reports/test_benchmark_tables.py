@@ -87,6 +87,10 @@ def test_memory_marks_the_least_of_each_depth_and_its_growth():
     assert bp == ["Backprop", "2.0 (least)", "8.0", "4.00"]
     lines = benchmark_tables.memory_figure(records).axes[0].lines
     assert [list(line.get_ydata()) for line in lines] == [[3.0, 3.3], [2, 8]]
+    # The report of an interrupted benchmark.
+    _, sffa, bp = benchmark_tables.memory_table(records[:3])
+    assert sffa == ["SFFA", "3.0", "3.3 (least)", "1.10"]
+    assert bp == ["Backprop", "2.0 (least)", "-", "-"]
 
 
 def test_lines_go_through_the_measured_times():

@@ -68,6 +68,7 @@ def by_value_table(records: Records) -> list[list[str]]:
     groups = by_activation(records)
     apart = len(groups) > len(by_algorithm(records))
     rows: dict[str, dict[str, list[float]]] = {}
+    order: dict[str, tuple[Any, ...]] = {}
     for name, group in groups.items():
         for record in group:
             for key, value in record["changes"].items():
@@ -77,9 +78,10 @@ def by_value_table(records: Records) -> list[list[str]]:
                 if axis == "winners" and value is not None:
                     value = f"{2 * value / record['changes']['hidden'][0]:.2g} of each half"
                 of_group = rows.setdefault(f"{axis}: {value}", {})
+                order[f"{axis}: {value}"] = (axis, value is None, value)
                 of_group.setdefault(name, []).append(record["test_accuracy"] or 0.0)
     table = [["Choice held fixed", *(f"{name}, median" for name in groups)]]
-    for row in sorted(rows):
+    for row in sorted(rows, key=order.__getitem__):  # numbers by size, None last
         found = (rows[row].get(name) for name in groups)
         table.append([row, *(f"{100 * np.median(v):.2f}" if v else "-" for v in found)])
     return table

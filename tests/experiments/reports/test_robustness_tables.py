@@ -34,8 +34,8 @@ def test_medians_compare_the_same_choice_of_both_algorithms():
         ["ffa_threshold: 0.1", "50.00", "-"],
         ["ffa_threshold: 1.0", "70.00", "-"],
         ["hidden: [100]", "60.00", "45.00"],
-        ["logit_scale: 18.0", "-", "0.00"],
         ["logit_scale: 2.0", "-", "90.00"],
+        ["logit_scale: 18.0", "-", "0.00"],
         ["winners: 0.2 of each half", "50.00", "45.00"],
         ["winners: None", "70.00", "-"],
     ]

@@ -60,6 +60,12 @@ def gradient_ratios(records: Records, algorithm: str, setting: str) -> np.ndarra
         return norms[..., 0] / norms[..., 1]
 
 
+def geometric_mean(values: np.ndarray) -> np.ndarray:
+    """Returns the geometric mean over the first axis, the runs; 0 if a run has 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp(np.log(values).mean(axis=0)))
+
+
 def runs_of(records: Records, algorithm: str, setting: str) -> list[Mapping[str, Any]]:
     """Returns the runs of an algorithm and a setting."""
     return [r for r in records if (r["algorithm"], r["setting"]) == (algorithm, setting)]
@@ -87,12 +93,12 @@ def ratio_figure(records: Records, layer: int) -> Figure:
     for algorithm, setting in algorithm_settings(records):
         if depth(learned(records, algorithm, setting)) <= layer:
             continue
-        logs = np.log(gradient_ratios(records, algorithm, setting)[..., layer])
+        ratios = gradient_ratios(records, algorithm, setting)[..., layer]
         color, marker = ALGORITHM_STYLES[algorithm]
-        epochs = np.arange(logs.shape[1])
+        epochs = np.arange(ratios.shape[1])
         axes.plot(
             epochs,
-            np.exp(logs.mean(axis=0)),
+            geometric_mean(ratios),
             color=color,
             marker=marker,
             markersize=4,
@@ -100,7 +106,7 @@ def ratio_figure(records: Records, layer: int) -> Figure:
             linestyle="-" if setting == "published" else "--",
             label=f"{ALGORITHM_NAMES[algorithm]}, {setting}",
         )
-        low, high = np.exp(logs.min(axis=0)), np.exp(logs.max(axis=0))
+        low, high = ratios.min(axis=0), ratios.max(axis=0)
         axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
     axes.axhline(1, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
     log_axis(axes)
@@ -135,7 +141,7 @@ def _imbalances(ratio: np.ndarray) -> list[str]:
         return ["undefined: no gradient"] * 3
     imbalance = np.exp(np.abs(np.log(ratio[:, 1:])))
     return [
-        f"{np.exp(np.log(ratio[:, 0]).mean()):.3g}",
+        f"{geometric_mean(ratio[:, 0]):.3g}",
         intervals.with_bounds(imbalance.mean(axis=1).tolist(), ".3g", 1.0, None),
         f"{imbalance.max():.3g}",
     ]
@@ -164,7 +170,7 @@ def size_figure(records: Records) -> Figure:
                 continue
             shade = colormaps["cividis"](i / (len(names) - 1) * 0.9)
             epochs = np.arange(sizes.shape[1])
-            mean = np.exp(np.log(sizes).mean(axis=0))
+            mean = geometric_mean(sizes)
             axes.plot(epochs, mean, color=shade, marker="osD^"[i], markersize=4, label=name)
         log_axis(axes)
         axes.set_title(title)
@@ -183,7 +189,7 @@ def size_table(records: Records) -> list[list[str]]:
         runs = learned(records, "sffa", name)
         cells = ["-"] * 3
         if runs:
-            sizes = np.exp(np.log(gradient_sizes(records, name)).mean(axis=0))
+            sizes = geometric_mean(gradient_sizes(records, name))
             cells = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
         accuracy = intervals.with_bounds([run["probe_accuracy"] for run in runs])
         table.append([name, *cells, outcomes.marked(accuracy, runs_of(records, "sffa", name))])

@@ -71,6 +71,15 @@ def test_a_diverged_run_is_counted_and_left_out(tmp_path):
         picture.draw()
 
 
+def test_a_gradient_of_zero_is_shown_without_a_warning():
+    """A layer may be dead from some epoch on, and positive samples may have no gradient."""
+    norms = [[[3, 4]], [[0, 2]], [[0, 0]]]
+    records = [record("sffa", name, norms, probe_accuracy=0.5) for name in GRADIENT_SETTINGS]
+    assert symmetry_tables.size_table(records)[1][1:4] == ["5", "2", "0"]
+    ratio = symmetry_tables.ratio_figure(records[:1], 0).axes[0].lines[0]
+    np.testing.assert_allclose(ratio.get_ydata(), [0.75, 0, np.nan])
+
+
 def test_layers_that_only_one_algorithm_has():
     records = [
         record("ffa", "published", [[[1, 1]], [[1, 4]]]),

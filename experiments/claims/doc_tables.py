@@ -166,7 +166,7 @@ def record_rows(runs: Sequence[Results]) -> list[list[str]]:
     table = [[*record_tables.HEAD, "Device"]]
     for run in runs:
         rows = record_tables.records_table(run.records)[1:]
-        table += [[*row, comparisons.device(run)] for row in rows]
+        table += [[*row, machine_time.device_name(run)] for row in rows]
     if len({row[-1] for row in table[1:]}) == 1:
         table = [row[:-1] for row in table]
     columns = list(zip(*table, strict=True))

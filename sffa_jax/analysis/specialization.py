@@ -57,19 +57,21 @@ def overlap(
     """Jaccard overlap of the most active units of each pair of classes.
 
     Args:
-      means: from `class_means`.
-      top: fraction of units, those with the highest means, that count as used by a class.
+      means: from `class_means`. Activity >= 0.
+      top: fraction of units, those with the highest means, that count as used by a class; units
+        that are silent for it do not.
 
     Returns:
-      1 on the diagonal; random units would give about top / (2 - top) off the diagonal.
+      1 on the diagonal, 0 for a class without activity; random units would give about
+      top / (2 - top) off the diagonal.
     """
     units = means.shape[1]
     used = max(1, round(top * units))
-    # By rank, so that every class uses the same number of units despite ties.
+    # By rank, so that classes use the same number of units despite ties.
     rank = jnp.argsort(jnp.argsort(-means, axis=-1), axis=-1)
-    chosen = (rank < used).astype(jnp.float32)
-    common = chosen @ chosen.T
-    return common / (2 * used - common)
+    chosen = ((rank < used) & (means > 0)).astype(jnp.float32)
+    number, common = jnp.sum(chosen, axis=-1), chosen @ chosen.T
+    return common / jnp.maximum(number[:, None] + number[None] - common, 1)
 
 
 def mean_overlap(overlaps: Float[Array, "classes classes"]) -> Float[Array, ""]:

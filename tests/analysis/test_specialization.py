@@ -37,6 +37,12 @@ def test_overlap():
     np.testing.assert_allclose(of.mean_overlap(found), 2 * third / 3, rtol=1e-6)
 
 
+def test_no_class_uses_a_silent_unit():
+    """Half of the units may count as used, but each class has only one, and the last none."""
+    means = jnp.array([[3.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(of.overlap(means, top=0.5), np.diag([1, 1, 0]))
+
+
 @pytest.mark.parametrize("top", [0.1, 0.3])
 def test_overlap_of_random_units(top):
     means = jnp.asarray(np.random.default_rng(0).random((20, 2000), np.float32))

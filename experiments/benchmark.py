@@ -55,14 +55,11 @@ def main(options: Options) -> None:
             for part, measure in CASES[case](options).items()
         }
         for group, measure in measurements.items():
-            # The programs of a group are timed in turn, so an unfinished group starts again.
-            if folder.is_done(group=group, last=True):
+            if folder.is_done(group=group):
                 continue
             console.print(f"measuring: {group}", highlight=False)
-            records = measure()
-            for i, record in enumerate(records):
-                marks = {"group": group, "last": i == len(records) - 1}
-                folder.append(marks | EMPTY_RECORD | record)
+            # All at once: the programs of a group are timed in turn.
+            folder.append(*({"group": group} | EMPTY_RECORD | record for record in measure()))
         if "networks" in options.cases and find_spec("torch") is None:
             console.print(
                 "PyTorch was not timed: pip install 'sffa_jax[torch]' adds it.", highlight=False

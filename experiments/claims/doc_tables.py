@@ -209,8 +209,7 @@ def benchmarked(title: str) -> Callable[[Sequence[Results]], list[list[str]]]:
     """Returns the function that makes one table of the benchmark's report, by its title there."""
 
     def table(runs: Sequence[Results]) -> list[list[str]]:
-        records = [r for run in runs for r in benchmark_tables.finished_records(run.records)]
-        return benchmark_tables.tables(records)[title]
+        return benchmark_tables.tables([r for run in runs for r in run.records])[title]
 
     return table
 

@@ -145,7 +145,7 @@ def read_records(
     if experiment == "tune":  # it has only trials
         return read_lines(folder / TRIALS, ROWS["tune"])
     records = read_lines(file, ROWS[experiment])
-    if experiment == "benchmark":  # a group that was interrupted is measured again
+    if experiment == "benchmark":  # it has no grid of runs
         return records
     first: dict[tuple[Any, ...], int] = {}
     seen: dict[tuple[Any, ...], tuple[int, ...]] = {}

@@ -148,7 +148,6 @@ ROWS: dict[str, Pattern] = {
     },
     "benchmark": {
         "group": TEXT,
-        "last": FLAG,
         "case": TEXT,
         "algorithm": TEXT,
         "hidden": Maybe([COUNT]),

@@ -24,20 +24,6 @@ NAMES = ALGORITHM_NAMES | {
 STYLES = ALGORITHM_STYLES | {"bp_remat": ("#CC79A7", "v"), "bp_accumulate": ("#009E73", "D")}
 
 
-def finished_records(records: Records) -> list[Record]:
-    """Returns the records of completely measured groups; of a group measured twice, the last
-    ones."""
-    finished: dict[str, list[Record]] = {}
-    started: list[Record] = []
-    for record in records:
-        if started and started[0]["group"] != record["group"]:
-            started = []
-        started.append(record)
-        if record["last"]:
-            finished[record["group"]], started = started, []
-    return [record for group in finished.values() for record in group]
-
-
 def of_case(records: Records, case: str) -> list[Record]:
     """Returns the records of one case."""
     return [record for record in records if record["case"] == case]
@@ -263,8 +249,8 @@ def tables(records: Records) -> dict[str, Table]:
 
 
 def section(results: Results) -> Section:
-    """Makes the report of a benchmark from its finished groups."""
-    records = finished_records(results.records)
+    """Makes the report of a benchmark."""
+    records = results.records
     rows = [
         {k: v for k, v in r.items() if not isinstance(v, list) or k == "hidden"} for r in records
     ]
@@ -287,7 +273,7 @@ def section(results: Results) -> Section:
         records=records,
         summary=pd.DataFrame(rows)
         .assign(median_seconds=medians)
-        .drop(columns=["seconds", "last"], errors="ignore"),
+        .drop(columns="seconds", errors="ignore"),
         config=results.config,
         command=results.command,
     )

@@ -11,6 +11,7 @@ from experiments import benchmark
 from experiments.bench import cases, kernels
 from experiments.bench.options import Options
 from experiments.harness.experiment import execute
+from experiments.harness.run_folder import RunFolder
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement
 
@@ -28,10 +29,19 @@ FIELDS = {
 def test_the_command_measures_and_resumes(tmp_path, monkeypatch):
     for module in (cases, sweep):  # as on one device
         monkeypatch.setattr(module, "available", lambda: (Placement("map"), Placement("vmap")))
+    written, append = [], RunFolder.append
+
+    def counted(folder, *rows):
+        written.append(len(rows))
+        append(folder, *rows)
+
+    monkeypatch.setattr(RunFolder, "append", counted)
     arguments = [*TINY, "--out", str(tmp_path), "--cases", "networks", "sweep"]
     run = run_command("benchmark", *arguments)
     assert run.status == 0, run.err
     records = read(tmp_path)
+    # All records of a group at once: the programs of an interrupted one are timed anew.
+    assert (len(written), sum(written)) == (2, len(records))
     assert all(record.keys() >= FIELDS for record in records)
     assert {r["case"] for r in records} == {"train_epoch", "score", "compile", "sweep"}
     sffa = [r for r in records if r["case"] == "train_epoch" and r["algorithm"] == "sffa"]

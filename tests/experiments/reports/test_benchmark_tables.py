@@ -5,14 +5,6 @@ from experiments.harness.results import load_results
 from experiments.reports import benchmark_tables
 
 
-def test_only_finished_groups_count():
-    started = [{"group": "a", "last": False, "n": 0}]
-    repeated = [{"group": "a", "last": False, "n": 1}, {"group": "a", "last": True, "n": 2}]
-    other = [{"group": "b", "last": True, "n": 3}]
-    finished = benchmark_tables.finished_records([*started, *other, *repeated])
-    assert [r["n"] for r in finished] == [3, 1, 2]
-
-
 def record(case, algorithm, seconds, **fields):
     defaults = {"hidden": [1400], "winners": 0, "negatives": "uniform", "parallel": None}
     return {"case": case, "algorithm": algorithm, "seconds": seconds} | defaults | fields

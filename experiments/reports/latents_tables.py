@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,11 +101,17 @@ def claims_table(records: Records) -> list[list[str]]:
     """
     rows, tests, expected = [], [], []
     failed = failures(records)
+    measured = Counter(record["algorithm"] for record in records if "layers" in record)
     for claim, directions in CLAIMS.items():
         for measure, direction in directions.items():
             for layer in range(depth(records)):
                 pair = {name: values(records, name, measure, layer) for name in ("sffa", "ffa")}
-                for test in intervals.paired_tests(pair, failed, bounds=None):
+                unknown = {
+                    name: f"has no value in {missing} of {measured[name]} runs"
+                    for name in pair
+                    if (missing := measured[name] - len(pair[name]))
+                }
+                for test in intervals.paired_tests(pair, unknown | failed, bounds=None):
                     side = "higher" if direction > 0 else "lower"
                     difference = test.difference.with_bounds("+.3f", 1.0)
                     rows.append([claim, MEASURES[measure], side, str(layer + 1), difference])

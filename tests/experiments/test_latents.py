@@ -180,3 +180,8 @@ def test_a_verdict_needs_a_corrected_p_and_every_seed():
     assert "confirmed" in {row[5] for row in latents_tables.claims_table(clear)[1:]}
     rows = latents_tables.claims_table([*clear, diverged])[1:]
     assert {row[5] for row in rows} == {"not tested"}
+    silent = [*clear, record("ffa", 5, 0.5), record("sffa", 5, 0.9)]
+    silent[-1]["layers"]["hoyer"] = [None, 0.1]
+    first, second = latents_tables.claims_table(silent)[1:3]
+    assert first[5:] == ["not tested", "not tested: SFFA has no value in 1 of 6 runs"]
+    assert second[5] == "refuted"

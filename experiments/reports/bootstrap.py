@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from experiments.harness.predictions import unpack_bits
 from experiments.reports.intervals import MIN_SEEDS
@@ -33,20 +34,26 @@ def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
     """Computes the 95 % percentile interval of the mean, by resampling rows and columns.
 
     Rows (seeds) are drawn with replacement; columns (images) have Poisson weights, which is the
-    same for many columns. The draws are the same at each call.
+    same for many columns. The draws are the same at each call. Means of drawn seeds vary too little
+    if there are few, so their distances from the mean are scaled: of images that are all alike, the
+    interval is about as wide as Student's. It stays within the range of the values.
 
     Reference: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
 
     Args:
-      values: [seeds, images].
+      values: [seeds, images], at least two seeds.
     """
     rng, (seeds, images), means = np.random.default_rng(0), values.shape, []
+    student = special.stdtrit(seeds - 1, 0.975) / special.ndtri(0.975)
+    wider = student * np.sqrt(seeds / (seeds - 1)) - 1
+    distances = values.mean(axis=1, dtype=float) - values.mean(dtype=float)
     for _ in range(RESAMPLES // AT_ONCE):
         of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), AT_ONCE) / seeds
         of_images = rng.poisson(1.0, (AT_ONCE, images)).astype(np.float32)
         sums = (of_seeds.astype(np.float32) @ values * of_images).sum(axis=1, dtype=float)
-        means.append(sums / np.maximum(of_images.sum(axis=1), 1))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+        means.append(sums / np.maximum(of_images.sum(axis=1), 1) + wider * of_seeds @ distances)
+    ends = np.quantile(np.concatenate(means), [0.025, 0.975])
+    low, high = np.clip(ends, values.min(), values.max())
     return float(low), float(high)
 
 

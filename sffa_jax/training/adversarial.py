@@ -33,5 +33,9 @@ def perturb(
     check_range("perturb", "size", size, at_least=0)
     gradient = jax.grad(lambda x: jnp.sum(losses(x)))(x)
     axes = tuple(range(1, x.ndim))
+    # The squares of a confident sample's gradient may be too small for a float. It is scaled by a
+    # power of two, which changes no digit.
+    largest = jnp.max(jnp.abs(gradient), axis=axes, keepdims=True)
+    gradient = jnp.ldexp(gradient, -jnp.frexp(largest)[1])
     length = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=axes, keepdims=True))
     return jax.lax.stop_gradient(x + size * gradient / jnp.maximum(length, 1e-12))

@@ -24,6 +24,12 @@ def test_samples_move_uphill_by_the_length_that_was_asked_for():
     np.testing.assert_allclose(moved, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size_of_gradient", [1e-14, 1e-22, 1e-36, 1e22])
+def test_a_confident_sample_moves_as_far(size_of_gradient):
+    moved = jax.jit(lambda x: perturb(lambda x: size_of_gradient * x.sum(axis=1), x, 0.5))(X)
+    np.testing.assert_allclose(moved, np.float64(X) + 0.5 / np.sqrt(12), rtol=1e-5)
+
+
 def test_a_flat_loss_moves_nothing():
     moved = jax.jit(lambda x: perturb(lambda x: 0 * x.sum(axis=1), x, 0.5))(X)
     np.testing.assert_array_equal(moved, X)

@@ -148,8 +148,10 @@ def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
     Raises:
       ValueError: for a k out of range.
     """
-    threshold = kth_largest(jax.lax.stop_gradient(h), k)
-    return jnp.where(h < threshold, 0.0, h)
+    compared = jax.lax.stop_gradient(h)
+    if h.size:
+        compared = _in_memory(compared)
+    return jnp.where(compared < kth_largest(compared, k), 0.0, h)
 
 
 def _in_memory(h: Array) -> Array:

@@ -104,13 +104,13 @@ def test_a_measure_of_winners_counts_the_winners_alone(name):
     np.testing.assert_allclose(*both(h), rtol=1e-6)
 
 
+def normalized(x):
+    centered = x - x.mean(0, keepdims=True)
+    return jax.nn.relu(centered / jnp.sqrt((centered**2).mean(0, keepdims=True) + 1e-5))
+
+
 def test_no_winner_falls_below_its_own_threshold():
     """XLA may round the activity that gives the threshold otherwise than the compared one."""
-
-    def normalized(x):
-        centered = x - x.mean(0, keepdims=True)
-        return jax.nn.relu(centered / jnp.sqrt((centered**2).mean(0, keepdims=True) + 1e-5))
-
     x = jax.random.normal(jax.random.key(0), (320, 64)) @ jax.random.normal(
         jax.random.key(1), (64, 64)
     )
@@ -122,3 +122,6 @@ def test_no_winner_falls_below_its_own_threshold():
     active = [np.count_nonzero(h, axis=-1) for h in kept]
     np.testing.assert_array_equal(*active)
     np.testing.assert_allclose(*kept, rtol=1e-4, atol=1e-5)
+    largest = np.sort(np.float64(normalized(x)), axis=-1)[:, -6:]
+    measure = jax.jit(lambda x: winners.measure_of_winners("sum_square", 6)(normalized(x)))
+    np.testing.assert_allclose(measure(x), np.square(largest).sum(axis=-1), rtol=1e-4)

@@ -342,7 +342,8 @@ def _sum_of_products(
             )
         product = linear.apply({"params": {"kernel": kernel}}, value)
         assert isinstance(product, jax.Array)
-        product = product.astype(value.dtype)
+        # A readout of maps in bfloat16 computes in float32, to which its sum must not be cut.
+        product = product.astype(jnp.promote_types(product.dtype, value.dtype))
         product = _per_candidate(product, part, candidates)
         if part.per == "class" and candidates is None and batch:
             product = _for_each_sample(product, batch[0])

@@ -10,6 +10,7 @@ from sffa_jax.core.architectures import conv_layers
 from sffa_jax.core.class_units import learned
 from sffa_jax.core.network import Network, activities, init_network, layer_logits
 from sffa_jax.core.rules import sffa, with_class_units
+from sffa_jax.training import backprop
 
 
 def test_the_layers_that_pool_can_be_named():
@@ -43,3 +44,15 @@ def test_bfloat16_maps_change_logits_by_rounding_only():
     assert {leaf.dtype for leaf in jax.tree.leaves((rounded, gradient, maps))} == {exact.dtype}
     np.testing.assert_allclose(rounded, exact, atol=0.15)
     assert np.abs(exact).max() > 0.5
+
+
+def test_a_readout_of_bfloat16_maps_is_not_rounded():
+    """The scores are the product of the maps that it reads with its weights, in float32."""
+    x = jax.random.normal(jax.random.key(0), (6, 64))
+    layers = conv_layers((8, 8), (4, 8), precision="bfloat16")
+    with_readout = backprop.with_readout(layers, 10)
+    params, _ = backprop.init_layers(with_readout, jax.random.key(1), x)
+    maps = backprop.hidden_activities(layers, params, x)[-1]
+    assert maps.dtype == jnp.bfloat16
+    expected = np.float64(maps) @ np.float64(params[-1]["kernels"]["input"])
+    np.testing.assert_allclose(backprop.logits(with_readout, params, x), expected, atol=1e-6)

@@ -290,8 +290,10 @@ def apply_body(
 ) -> tuple[Float[Array, "batch one_or_candidates *units"], BodyState]:
     """Applies a body to the rows of all samples and candidates together.
 
-    Statistics over the batch are therefore those of positive and negative samples together.
+    Statistics over the batch are therefore those of positive and negative samples together. A body
+    without modes gets no key, also in a layer that drops units itself.
     """
+    key = key if body.has_modes else None
     rows = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
     out, state = body.apply(params, state, rows, key, train)
     out = out.astype(x.dtype)

@@ -257,6 +257,19 @@ def test_bodies_without_modes(body):
     assert not jax.tree.leaves(new)
 
 
+def test_a_body_without_modes_gets_no_key_also_if_its_layer_drops_units():
+    def apply(params, state, x, key, train):
+        assert key is None
+        return x, state
+
+    layer = Layer(Body(lambda key, x: ((), ()), apply, has_modes=False), dropout=0.5)
+    params, state = init_layer(layer, KEY, INPUTS)
+    key = layer.key(KEY, 0)
+    assert key is not None
+    h, _ = training_activity(layer, params, state, INPUTS, None, key)
+    assert h.shape == (6, 3, 5)
+
+
 def test_a_body_that_splits_its_key_draws_other_numbers_than_class_units():
     def init(key, row):
         _, second = jax.random.split(key)

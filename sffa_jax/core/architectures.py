@@ -61,7 +61,8 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 """Normalizations between product and activation, by name: number of units or maps -> module.
 
 "batch" uses the statistics of the batch in training and running ones (momentum 0.9) in scoring;
-"group" normalizes groups of 16 units or maps of each sample. Both learn a scale and an offset.
+"group" normalizes groups of 16 units or maps of each sample, or of the largest power of two below
+16 that divides their number. Both learn a scale and an offset.
 """
 
 Normalization = Callable[[int], nn.Module | Body]
@@ -95,7 +96,8 @@ def dense_layers(
         classification, and one in continual learning.
 
     Raises:
-      ValueError: for no layer, a width below 1, winners above half a layer, or an unknown name.
+      ValueError: for no layer, a width below 1, winners above half a layer, an odd width under
+        group normalization, or an unknown name.
 
     >>> len(dense_layers([400, 400], winners=20))
     2
@@ -109,6 +111,8 @@ def dense_layers(
     if not hidden:
         raise reject("dense_layers", "hidden", "name at least one width", "none")
     for units in hidden:
+        if normalization is _group_normalization and units % 2:  # a group of one unit is always 0
+            raise reject("dense_layers", "hidden", "be even under group normalization", units)
         if winners is not None:
             check_integer("dense_layers", "winners", winners, 1, "Leave it out to keep all units.")
             if winners > units // 2:

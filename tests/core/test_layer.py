@@ -155,6 +155,7 @@ def test_a_convolution_factors_too():
         ({"hidden": []}, r"`hidden` must name at least one width"),
         ({"hidden": [0]}, r"`hidden` must be at least 1, got 0"),
         ({"hidden": [10], "winners": 6}, r"`winners` must be at most half of .* 10 units, got 6"),
+        ({"hidden": [25], "normalization": "group"}, "`hidden` must be even under group .* got 25"),
         ({"hidden": [10], "activation": "gelu"}, r"`activation` must be one of relu, sigmoid"),
     ],
 )

@@ -87,6 +87,7 @@ def test_new_images_may_be_floats_where_pixels_were_trained():
         (IMAGES, LABELS[:, None], {}, "got a column"),
         (IMAGES, LABELS + 1, {}, r"`labels` must lie in \[0, 3\), got min 1, max 3"),
         (IMAGES, LABELS, {"mean": 33.3}, "`mean` must be in units of pixel / 255"),
+        (IMAGES, LABELS, {"mean": 0, "std": 255}, "`std` must be in units of pixel / 255"),
         (IMAGES.astype(float), LABELS, {}, "in the units of the float images, got .* 602"),
     ],
 )

@@ -171,7 +171,9 @@ def activity_factor(
     """
     check_range("activity_factor", "rate", rate, above=0)
     _check_bool("activity_factor", targets)
-    mean = jnp.mean(h.reshape(*h.shape[:2], -1), axis=-1)
+    # Maps may be of type bfloat16; means over units need float32.
+    rows = h.reshape(*h.shape[:2], -1)
+    mean = jnp.mean(rows, axis=-1, dtype=jnp.promote_types(h.dtype, jnp.float32))
     kinds = (targets, ~targets)
     total = sum(jnp.sum(jnp.where(kind, mean, 0.0)) / jnp.sum(kind) for kind in kinds)
     return 1 + jnp.exp(-rate * total)

@@ -66,6 +66,9 @@ def test_activity_factor_by_hand():
     found = losses.activity_factor(h, TARGETS, rate=0.5)
     np.testing.assert_allclose(found, 1 + np.exp(-0.5 * (2.0 + 1.0)), rtol=1e-6)
     assert losses.activity_factor(0 * h, TARGETS, rate=10.0) == 2
+    weak = jnp.full_like(h, 0.25, jnp.bfloat16)  # exact in this type, unlike the factor
+    found = losses.activity_factor(weak, TARGETS, rate=10.0)
+    np.testing.assert_allclose(found, 1 + np.exp(-5), rtol=1e-6)
 
 
 LOGITS = jnp.array([[0.3, -1.2, 0.8], [2.0, 0.5, -0.4]])

@@ -6,7 +6,6 @@ description names functions of this library, of JAX and of Flax, and `load` acce
 listed in `descriptions`. Custom functions cannot be described; pass the learner to `load` then.
 """
 
-import errno
 import io
 import json
 import os
@@ -221,7 +220,7 @@ def save(
 
 
 def write_file(path: Path | str, write: Callable[[Any], Any]) -> None:
-    """Writes a file atomically; an existing one is untouched if this fails.
+    """Writes a file atomically; an existing one is untouched if this fails or is interrupted.
 
     Raises:
       OSError: if the disk is full or cannot be written.
@@ -235,9 +234,8 @@ def write_file(path: Path | str, write: Callable[[Any], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, final)
-    except OSError as error:
-        if error.errno is not None and error.errno != errno.ENOENT:
-            new.unlink(missing_ok=True)
+    except BaseException:
+        new.unlink(missing_ok=True)
         raise
 
 

@@ -235,16 +235,17 @@ def test_no_other_function_is_looked_up(tmp_path, name):
         load(path)
 
 
-def test_a_disk_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_stops_a_save_leaves_what_was_there(tmp_path, monkeypatch, error):
     path, (learner, state, _) = tmp_path / "network", learned("bp")
     save(path, learner, state, SAMPLES)
     before = path.read_bytes()
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def stopped(*_):
+        raise error
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("os.fsync", stopped)
+    with pytest.raises(type(error)):
         save(path, learner, state, SAMPLES)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

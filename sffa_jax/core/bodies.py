@@ -152,7 +152,8 @@ def equinox_body(make: Callable[[Array], Any]) -> Body:
 
     Args:
       make: (key) -> module, or with a state (key) -> (module, state), e.g. by
-        `eqx.nn.make_with_state`. A call argument `key` receives a random key in training.
+        `eqx.nn.make_with_state`. A call argument `key` receives a random key in training, if the
+        module has a state or a part with the flag `inference`, such as `eqx.nn.Dropout`.
 
     >>> import equinox as eqx
     >>> body = equinox_body(lambda key: eqx.nn.Linear(3, 2, key=key))

@@ -45,7 +45,7 @@ class Layer:
 
     Raises:
       ValueError: for no winner, an unknown name, pooling without a grid, a normalization of a body
-        that is not affine, or a fraction outside [0, 1).
+        that is not affine, or a fraction outside [0, 0.99].
 
     >>> Layer(nn.Dense(8), winners=2).winners
     2

@@ -25,7 +25,7 @@ def input_dropout(rate: float | Array) -> Augmentation:
     scales the others by 1 / (1 - rate), so that sums keep their mean.
 
     Raises:
-      ValueError: for a rate outside [0, 1).
+      ValueError: for a rate outside [0, 0.99].
 
     Reference: Srivastava et al. 2014, Dropout, JMLR 15.
     """

@@ -114,7 +114,7 @@ def layer_loss(
       inputs, candidates: of the layer.
       is_target: marks the true label among the candidates.
       train: whether the body trains: statistics of the batch, dropped units. Otherwise the loss of
-        a sample depends on no other sample.
+        a sample depends on others only by the rule's activity factor, a mean over the batch.
       key: from `Layer.key`; only in training.
     """
     rule, layer = network.rule, network.layers[k]
@@ -212,7 +212,7 @@ def local_learner(
         layer; or a sequence of optimizers, one per layer. An optimizer that needs the loss, such as
         `optax.contrib.reduce_on_plateau`, gets the layer's mean loss of the batch.
       negatives: "uniform", "hard", "all", or a function of the signature in `negatives`. Hard
-        negatives use the scores of the layers that have started to learn.
+        negatives use the scores of those scored layers that have started to learn.
       update_order: "simultaneous", "sequential", `update_order.greedy(steps_per_layer)`, or a
         function of the signature `update_order.Update`.
       adversarial: length of a step on the images that increases the loss of the *first* layer, see

@@ -238,15 +238,23 @@ def test_adapted_modules_normalize_the_batch_and_drop_units_in_training(name):
     assert not np.any(np.asarray(scoring).reshape(18, 4)[np.abs(rows) > 0.01] == 0)
 
 
+class Noisy(eqx.Module):
+    """Takes a key, and has nothing by which training and scoring differ."""
+
+    def __call__(self, x, key=None):
+        return x[:4] if key is None else x[:4] + jax.random.normal(key, (4,))
+
+
 @pytest.mark.parametrize(
     "body",
     [
         nnx_body(lambda rngs: nnx.Linear(5, 4, rngs=rngs)),
+        equinox_body(lambda key: Noisy()),
         equinox_body(lambda key: eqx.nn.Linear(5, 4, key=key)),
         function_body(lambda key, x: jax.random.normal(key, (5, 4)), lambda w, x: x @ w),
         function_body(lambda key, x: (), lambda params, x: x[:, :4]),
     ],
-    ids=["nnx", "equinox", "functions", "no parameters"],
+    ids=["nnx", "equinox with a key", "equinox", "functions", "no parameters"],
 )
 def test_bodies_without_modes(body):
     layer = Layer(body, identity)

@@ -3,18 +3,19 @@
 import doctest
 import importlib
 import inspect
-import pkgutil
+from pathlib import Path
 
 import pytest
 from unchecked import no_shape_checks
 
 import sffa_jax
-from sffa_jax import core, training
 
-MODULES = ["sffa_jax.checks"] + [
-    f"{package.__name__}.{module.name}"
-    for package in (core, training)
-    for module in pkgutil.iter_modules(package.__path__)
+ROOT = Path(__file__).parent.parent
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("sffa_jax", "experiments")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if ">>>" in path.read_text()
 ]
 
 
@@ -22,7 +23,8 @@ MODULES = ["sffa_jax.checks"] + [
 def test_examples_run(name):
     module = importlib.import_module(name)
     with no_shape_checks():
-        failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+        failed, attempted = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert attempted > 0
     assert failed == 0
 
 

@@ -22,8 +22,8 @@ def expected_best(accuracies: Sequence[float], number: int) -> float:
 
     Reference: Dodge et al. 2019, Show Your Work, EMNLP, equation 4.
 
-    >>> expected_best([0.2, 0.8], 1), expected_best([0.2, 0.8], 2)
-    (0.5, 0.65)
+    >>> expected_best([0.25, 0.75], 1), expected_best([0.25, 0.75], 2)
+    (0.5, 0.625)
     """
     ordered, made = np.sort(accuracies), len(accuracies)
     below = (np.arange(made + 1) / made) ** number

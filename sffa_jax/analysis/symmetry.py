@@ -38,6 +38,7 @@ def sample_losses(
       ValueError: for a rule whose loss does not treat the two kinds of sample separately: another
         loss than "bce", an activity factor (a factor on the whole batch), or class units.
 
+    >>> from sffa_jax.core.rules import sffa
     >>> positive, negative = sample_losses(sffa(), jnp.zeros(4))
     >>> bool(positive == negative)
     True

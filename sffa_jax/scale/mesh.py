@@ -30,8 +30,8 @@ def make_mesh(runs: int, devices_per_run: int = 1) -> Mesh:
     Raises:
       ValueError: for no runs, or if `devices_per_run` does not divide the number of devices.
 
-    >>> make_mesh(1).shape
-    OrderedDict({'runs': 1, 'data': 1})
+    >>> dict(make_mesh(1).shape)
+    {'runs': 1, 'data': 1}
     """
     check_integer("make_mesh", "runs", runs, 1)
     check_integer("make_mesh", "devices_per_run", devices_per_run, 1)

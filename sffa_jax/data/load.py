@@ -1,6 +1,7 @@
 """Load a data set by name: embedded, from a folder, from TFDS, downloaded, or a user's own."""
 
 import dataclasses
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -30,10 +31,11 @@ def check_name(name: str) -> None:
     """Raise DataError unless `load` accepts the name; reads nothing."""
     if isinstance(name, str) and (name in NAMES or NAME.fullmatch(name) or _own_path(name)):
         return
+    close = difflib.get_close_matches(str(name).lower(), NAMES, n=1)
     raise DataError(
         f"load: `dataset` must be one of {', '.join(sorted(NAMES))}, folder:DIR (pictures, one "
         "sub-folder for each class), npz:FILE (arrays) or tfds:NAME (a set of "
-        f"tensorflow-datasets), got {name!r}."
+        f"tensorflow-datasets), got {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
     )
 
 

@@ -38,6 +38,12 @@ def test_unknown_names(name, tmp_path):
             call(name)
 
 
+@pytest.mark.parametrize("name", ["MNIST", "mnits", "Mnist "])
+def test_a_misspelled_name_is_suggested(name):
+    with pytest.raises(data.DataError, match=r"got '.*'\. Did you mean 'mnist'\?$"):
+        data.load(name)
+
+
 def test_a_folder_is_the_only_place_where_one_is_given(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     with pytest.raises(data.DataError, match="mnist, which does not exist.* another --data-dir"):

@@ -231,6 +231,9 @@ def test_an_archive_that_cannot_be_read(tmp_path):
     for name in ("data.npz", "none.npz"):
         with pytest.raises(data.DataError, match=f"{name} cannot be read: .* `numpy.savez`"):
             data.load(f"npz:{tmp_path / name}")
+    (tmp_path / "table.csv").write_text("a,kind\n1,x\n")
+    with pytest.raises(data.DataError, match=r"table.csv is no NumPy archive. .* `numpy.savez`"):
+        data.load(f"npz:{tmp_path / 'table.csv'}")
     with pytest.raises(data.DataError, match="must be no npz:FILE"):
         data.open_on_disk("npz:any")
 

@@ -35,6 +35,9 @@ def read_arrays(
     """
     advice = "It must be a file that `numpy.savez` wrote, without Python objects."
     with reading(where, path, advice), path.open("rb") as file:
+        if file.read(2) != b"PK":  # NumPy would take text for Python objects
+            raise DataError(f"{where}: {path} is no NumPy archive. {advice}")
+        file.seek(0)
         archive = np.load(file, allow_pickle=False)
         arrays = {k: archive[k] for k in archive.files if names is None or k in names}
     for key, array in arrays.items():

@@ -1,6 +1,7 @@
 """The layout explains the algorithm: a package imports only from packages before it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_the_library_imports_from_packages_before(path):
         top, *rest = name.split(".")
         assert top == "sffa_jax", f"{name}: the library does not know the experiments"
         assert rest[0] in (*allowed, "_lazy"), f"{name} lies above {package}"
+
+
+def test_the_page_of_the_core_is_in_reading_order():
+    """Each file uses only those above it."""
+    page = (ROOT / "docs/api/core.md").read_text()
+    order = re.findall(r"::: (sffa_jax\.core\.\w+)", page)
+    assert set(order) == {dotted(path) for path in (ROOT / "sffa_jax/core").glob("[!_]*.py")}
+    for number, module in enumerate(order):
+        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        used = {module_of(name) for name in imported(path)}
+        assert used & set(order) <= set(order[:number]), module
 
 
 def test_no_module_imports_itself_in_a_circle():

@@ -1,10 +1,10 @@
 """FFA and SFFA as pure functions, without training loops, input or output.
 
 Reading order: `image_layout` (rows and maps), `goodness` (a layer's logit), `losses`,
-`second_terms` (losses of pairs of samples), `rules` (FFA and SFFA), `negatives` (wrong labels),
-`overlays` (how a label enters an image), `winners` (sparse activity), `class_units` (no label in
-the input), `bodies` (modules and functions with parameters), `layer`, `architectures` (stacks of
-layers), `conv_cpu` (a faster convolution on CPUs), `network`.
+`class_units` (no label in the input), `second_terms` (losses of pairs of samples), `rules` (FFA and
+SFFA), `overlays` (how a label enters an image), `negatives` (wrong labels), `winners` (sparse
+activity), `bodies` (modules and functions with parameters), `layer`, `conv_cpu` (a faster
+convolution on CPUs), `architectures` (stacks of layers), `network`.
 """
 
 from typing import TYPE_CHECKING

@@ -100,7 +100,7 @@ class Recipe:
     """FFA: measure of a layer's activity: sum_square or mean_square."""
 
     negatives: str = "uniform"
-    """Wrong labels of an update: uniform (one at random), hard (the best scored) or all."""
+    """Wrong labels of an update: uniform (one at random), hard (one drawn by its score) or all."""
     loss: str = "bce"
     """Local loss: bce, softmax (over the candidate labels) or symba."""
     second_term: str | None = None

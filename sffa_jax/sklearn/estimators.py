@@ -23,7 +23,7 @@ class SFFAClassifier(ForwardOnlyClassifier):
     winners : int or None, default=None
         Number of units that stay active in each half of a layer; None keeps all.
     negatives : {"uniform", "hard", "all"}, default="uniform"
-        Wrong labels of each update: one at random, the one with the highest score, or all.
+        Wrong labels of each update: one at random, one drawn by the network's scores, or all.
     loss : {"bce", "softmax", "symba"}, default="bce"
         Loss of each layer; see `sffa_jax.losses`.
     code_size : int, default=100
@@ -147,7 +147,7 @@ class FFAClassifier(ForwardOnlyClassifier):
     winners : int or None, default=None
         Number of units that stay active in each half of a layer; None keeps all.
     negatives : {"uniform", "hard", "all"}, default="uniform"
-        Wrong labels of each update: one at random, the one with the highest score, or all.
+        Wrong labels of each update: one at random, one drawn by the network's scores, or all.
     loss : {"bce", "softmax", "symba"}, default="bce"
         Loss of each layer; see `sffa_jax.losses`.
     code_size : int, default=100

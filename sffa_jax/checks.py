@@ -5,6 +5,7 @@ that a user sees the error and the remedy without reading a traceback.
 """
 
 import difflib
+import inspect
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
@@ -32,6 +33,38 @@ def reject(where: str, argument: str, rule: str, got: object, advice: str = "") 
 def reject_type(where: str, argument: str, rule: str, got: object, advice: str = "") -> TypeError:
     """As `reject`, for a value of a wrong type."""
     return TypeError(_message(where, argument, rule, got, advice))
+
+
+def check_type(
+    where: str,
+    argument: str,
+    value: object,
+    types: type | tuple[type, ...],
+    rule: str,
+    advice: str = "",
+) -> None:
+    """Raises TypeError unless `value` is an instance of `types`, which `rule` names."""
+    if not isinstance(value, types):
+        raise reject_type(where, argument, rule, type(value).__name__, advice)
+
+
+def check_function(where: str, argument: str, value: object, takes: str, advice: str = "") -> None:
+    """Raises TypeError unless `value` is a function of the positional arguments in `takes`.
+
+    A function that makes such a function is none: `overlays.none` in place of `overlays.none()`.
+    """
+    fits = callable(value)
+    if callable(value):
+        try:
+            inspect.signature(value).bind(*takes.split(", "))
+        except TypeError:
+            fits = False
+        except ValueError:  # a built-in function without a signature
+            pass
+    if not fits:
+        name = repr(value) if isinstance(value, str) else type(value).__name__
+        got = getattr(value, "__name__", name)
+        raise reject_type(where, argument, f"be a function of ({takes})", got, advice)
 
 
 def check_choice(where: str, argument: str, value: object, choices: Collection[str]) -> None:

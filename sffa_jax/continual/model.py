@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Key
 from sffa_jax.checks import check_choice, check_integer, reject
 from sffa_jax.core import losses
 from sffa_jax.core.bodies import BodyState, Params
-from sffa_jax.core.layer import Layer, activity
+from sffa_jax.core.layer import Layer, activity, check_layers
 from sffa_jax.core.network import (
     Network,
     NetworkParams,
@@ -245,8 +245,10 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     the readout acts as one head per task.
 
     Raises:
+      TypeError: for layers that are none.
       ValueError: for fewer than 2 labels.
     """
+    check_layers("end_to_end", layers)
     check_integer("end_to_end", "num_labels", num_labels, 2)
     hidden_layers, layers = layers, with_readout(layers, num_labels)
 

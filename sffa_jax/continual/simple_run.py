@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sffa_jax.checks import check_choice, check_integers, reject, reject_type
+from sffa_jax.checks import check_choice, check_integers, check_type, reject
 from sffa_jax.continual import metrics
 from sffa_jax.continual.model import Model, forward_only
 from sffa_jax.continual.problem import NEGATIVES
@@ -18,6 +18,7 @@ from sffa_jax.continual.scenarios import Scenario, TaskData, split_tasks
 from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.network import Network
+from sffa_jax.training.learner import check_optimizer
 from sffa_jax.training.samples import Samples
 
 
@@ -168,13 +169,8 @@ def run(
 
 def _check_types(network: object, strategy: object, optimizer: object) -> None:
     """Raises TypeError for a network, strategy or optimizer that is none."""
-    backprop = "For backprop, pass `end_to_end(layers, labels)`."
-    called = "Call the function that makes it, e.g. `strategies.replay()`."
-    steps = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
-    for name, value, types, rule, advice in (
-        ("network", network, (Network, Model), "be a `Network` or a `Model`", backprop),
-        ("strategy", strategy, Strategy, "be a `Strategy`", called),
-        ("optimizer", optimizer, optax.GradientTransformation, "be an optax optimizer", steps),
-    ):
-        if not isinstance(value, types):
-            raise reject_type("run", name, rule, type(value).__name__, advice)
+    rule, advice = "be a `Network` or a `Model`", "For backprop, pass `end_to_end(layers, labels)`."
+    check_type("run", "network", network, (Network, Model), rule, advice)
+    advice = "Call the function that makes it, e.g. `strategies.replay()`."
+    check_type("run", "strategy", strategy, Strategy, "be a `Strategy`", advice)
+    check_optimizer("run", optimizer)

@@ -9,6 +9,7 @@ Automatic differentiation saves the same work in the weight gradient.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, check_range, choose, reject
+from sffa_jax.checks import check_integer, check_range, choose, reject, reject_type
 from sffa_jax.core.bodies import Body, BodyState, Params, apply_body, as_body, init_body
 from sffa_jax.core.image_layout import POOLS, Grid, Pool, flatten_maps
 from sffa_jax.core.overlays import Part
@@ -93,6 +94,16 @@ class Layer:
         if not self.has_modes:
             return None
         return jax.random.fold_in(jax.random.fold_in(key, _LAYER_KEYS), k)
+
+
+def check_layers(where: str, layers: Any) -> None:
+    """Raises TypeError unless `layers` is a sequence of layers."""
+    given = layers if isinstance(layers, Sequence) else [layers]
+    others = [type(layer).__name__ for layer in given if not isinstance(layer, Layer)]
+    if others or given is not layers:
+        got = others[0] if others else "a single one"
+        advice = "`dense_layers([200])` returns one."
+        raise reject_type(where, "layers", "be a sequence of layers", got, advice)
 
 
 _LAYER_KEYS = 2

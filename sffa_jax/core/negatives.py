@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_integer
+from sffa_jax.checks import check_integer, reject
 
 Scores = Callable[[], Float[Array, "batch classes"]]
 Negatives = Callable[[Key[Array, ""], Int[Array, " batch"], int, Scores], Array | None]
@@ -70,6 +70,16 @@ def every(
 
 NEGATIVES: dict[str, Negatives] = {"uniform": uniform, "hard": hard, "all": every}
 """Choices by name."""
+
+
+def check_candidates(where: str, candidates: Array | None, num_samples: int) -> None:
+    """Raises ValueError unless the candidates are integers [samples, candidates], or None."""
+    if candidates is None:
+        return
+    whole = jnp.issubdtype(candidates.dtype, jnp.integer)
+    if not whole or candidates.ndim != 2 or candidates.shape[0] != num_samples:
+        rule = f"return integers of shape ({num_samples}, candidates), the true label first"
+        raise reject(where, "negatives", rule, f"{candidates.dtype} of shape {candidates.shape}")
 
 
 def targets(

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, check_integers, reject
+from sffa_jax.checks import check_function, check_integer, check_integers, check_type, reject
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.class_units import ClassUnits
 from sffa_jax.core.image_layout import flatten_maps, over_units, unflatten_maps
-from sffa_jax.core.layer import Layer, activity, init_layer
+from sffa_jax.core.layer import Layer, activity, check_layers, init_layer
 from sffa_jax.core.overlays import MakeOverlay, Overlay, Part, parts
 from sffa_jax.core.rules import LocalRule
 
@@ -35,6 +35,7 @@ class Network:
         below (the released code's residual connections).
 
     Raises:
+      TypeError: for layers, a rule or an overlay that are none.
       ValueError: for no layer, fewer than 2 classes, or a first scored layer that does not exist.
         The widths of layers are checked by `init_network`.
 
@@ -55,6 +56,12 @@ class Network:
     last_scored: int | None = None
 
     def __post_init__(self) -> None:
+        check_layers("Network", self.layers)
+        advice = "Call the function that makes it, e.g. `sffa()`."
+        check_type("Network", "rule", self.rule, LocalRule, "be a `LocalRule`", advice)
+        advice = "Call the function that makes it, e.g. `overlays.appended_gaussian()`."
+        takes = "key, input_shape, num_classes"
+        check_function("Network", "make_overlay", self.make_overlay, takes, advice)
         if not self.layers:
             raise reject("Network", "layers", "contain at least one layer", "none")
         check_integer("Network", "num_classes", self.num_classes, 2)
@@ -318,7 +325,11 @@ def candidate_logits(
     def logit(h: Array) -> Array:
         # Maps may be of type bfloat16; sums over units need float32.
         h = h.astype(jnp.promote_types(h.dtype, jnp.float32))
-        return over_units(network.rule.logit, h, h.ndim - 2)
+        logits = over_units(network.rule.logit, h, h.ndim - 2)
+        if logits.shape != h.shape[:2]:
+            rule, got = "map activity [..., units] to [...]", f"{h.shape} to {logits.shape}"
+            raise reject("candidate_logits", "logit", rule, got)
+        return logits
 
     if class_units is None:
         return logit(h)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sffa_jax.checks import check_range, choose, reject
+from sffa_jax.checks import check_function, check_range, check_type, choose, reject
 from sffa_jax.core import goodness
 from sffa_jax.core.class_units import MakeClassUnits, linear
 from sffa_jax.core.goodness import Measure
@@ -153,12 +153,14 @@ def make_rule(
         1e-4); None: no clipping.
 
     Raises:
+      TypeError: for a logit that is no function of the activity.
       ValueError: for an unknown name or a number out of range.
 
     >>> rule = make_rule(lambda h: jnp.mean(h, axis=-1) - 1.0, loss="symba")
     >>> rule.logit(jnp.array([[3.0, 1.0], [0.0, 0.0]]))
     Array([ 1., -1.], dtype=float32)
     """
+    check_function("make_rule", "logit", logit, "activity")
     if clip is not None:
         check_range("make_rule", "clip", clip, above=0, at_most=0.4, advice="None: no clipping.")
         logit = partial(_clipped, logit, math.log(1 / clip - 1))
@@ -254,6 +256,7 @@ def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
       class_units: `class_units.groups()` or `class_units.learned()`.
 
     Raises:
+      TypeError: for a rule or class units that are none.
       ValueError: for a rule that has class units already, or an activity factor, which weighs the
         activity under one label.
 
@@ -261,6 +264,10 @@ def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
     >>> with_class_units(sffa(), groups()).polar
     True
     """
+    advice = "Call the function that makes it, e.g. `sffa()`."
+    check_type("with_class_units", "rule", rule, LocalRule, "be a `LocalRule`", advice)
+    advice = "Call the function that makes it, e.g. `class_units.learned()`."
+    check_function("with_class_units", "class_units", class_units, "num_classes, polar", advice)
     if rule.class_units is not None:
         raise reject("with_class_units", "rule", "have no class units yet", "a rule with them")
     if rule.activity_factor is not None:

@@ -9,7 +9,7 @@ from flax import struct
 from jaxtyping import Array, Int
 
 from sffa_jax.checks import check_range
-from sffa_jax.training.learner import Learner, State
+from sffa_jax.training.learner import Learner, State, check_state
 
 OPTIMIZER = "opt_state"
 """Field of a learner's state that is not averaged."""
@@ -85,6 +85,7 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
         return AveragedState(new, average, count), losses
 
     def averages(state: AveragedState) -> State:
+        check_state("averaged", state, AveragedState)
         weights = _evaluated(state.state)
         return jax.tree.map(lambda mean, now: mean.astype(now.dtype), state.average, weights)
 

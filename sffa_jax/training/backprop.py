@@ -12,11 +12,18 @@ from jaxtyping import Array, Float, Key
 
 from sffa_jax.checks import check_integer, check_range
 from sffa_jax.core.bodies import BodyState, Params
-from sffa_jax.core.layer import Layer, activity, init_layer, passed_on, training_activity
+from sffa_jax.core.layer import (
+    Layer,
+    activity,
+    check_layers,
+    init_layer,
+    passed_on,
+    training_activity,
+)
 from sffa_jax.core.network import flat
 from sffa_jax.core.overlays import Part
 from sffa_jax.training.adversarial import perturb
-from sffa_jax.training.learner import Learner, check_batch
+from sffa_jax.training.learner import Learner, check_batch, check_optimizer, check_state
 
 
 class BackpropState(struct.PyTreeNode):
@@ -142,6 +149,7 @@ def backprop_learner(
     Layers use the statistics of the batch and drop units in an update, and only there.
 
     Raises:
+      TypeError: for layers or an optimizer that are none.
       ValueError: for fewer than 2 classes, a fraction outside [0, 1], or a distance that is not
         positive.
 
@@ -151,6 +159,8 @@ def backprop_learner(
     >>> learner.scores(state, jnp.ones((2, 5))).shape  # layers, samples, classes
     (1, 2, 3)
     """
+    check_layers("backprop_learner", layers)
+    check_optimizer("backprop_learner", optimizer)
     check_integer("backprop_learner", "num_classes", num_classes, 2)
     check_range("backprop_learner", "label_smoothing", label_smoothing, at_least=0, at_most=1)
     if adversarial is not None:
@@ -165,6 +175,7 @@ def backprop_learner(
         state: BackpropState, key: Array, x: Array, labels: Array
     ) -> tuple[BackpropState, Array]:
         check_batch("backprop_learner.step", x, labels, num_classes)
+        check_state("backprop_learner", state, BackpropState)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), label_smoothing)
         if adversarial is not None:
 
@@ -186,6 +197,7 @@ def backprop_learner(
         return BackpropState(params, opt_state, states), loss[None]
 
     def scores(state: BackpropState, x: Array) -> Array:
+        check_state("backprop_learner", state, BackpropState)
         return logits(layers, state.params, x, state.body_states)[None]
 
     build = partial(

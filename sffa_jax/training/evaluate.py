@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import to_images
-from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples, check_samples
+from sffa_jax.training.learner import Learner, State, check_learner
+from sffa_jax.training.samples import LARGEST_RMS, Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
 EVALUATION_CHUNK = 500
@@ -36,27 +36,45 @@ def score_samples(
 
 
 def score_images(
-    learner: Learner, state: State, images: Any, *, where: str = "score_images"
+    learner: Learner, state: State, images: Any
 ) -> Float[Array, "layers images classes"]:
     """Like `score_samples`, of scaled images [images, features].
 
     Args:
       learner, state, images: as in `predict`.
-      where: name of the function in error messages.
 
     Raises:
       TypeError: for images that are not scaled.
       ValueError: for images of another size, or NaN among them.
     """
+    return _score(learner, state, _scaled_rows("score_images", images), None)
+
+
+SCALE_ADVICE = "Call `train.scaled_images(images)` with the training samples."
+
+
+def _scaled_rows(where: str, images: Any) -> Array:
+    """Returns scaled images as rows on the device; raises as `score_images`."""
     x = images if isinstance(images, jax.Array) else to_images(images, where=where)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        advice = "Call `train.scaled_images(images)` with the training samples."
-        raise reject_type(where, "images", "be scaled", x.dtype, advice)
+        raise reject_type(where, "images", "be scaled", x.dtype, SCALE_ADVICE)
+    if x.ndim != 2:
+        raise reject(where, "images", "be scaled rows", f"shape {x.shape}", SCALE_ADVICE)
     if not x.size:
         raise reject(where, "images", "contain at least one image", f"shape {x.shape}")
     if not isinstance(x, np.ndarray | jax.core.Tracer) and not jnp.isfinite(x).all():
         raise reject(where, "images", "be finite", "NaN or infinite values")
-    return _score(learner, state, jnp.asarray(x), None)
+    return jnp.asarray(x)
+
+
+def _check_scale(x: Float[Array, "images features"]) -> None:
+    """Raises ValueError for pixels up to 255; their predictions would be nonsense."""
+    if isinstance(x, jax.core.Tracer):
+        return
+    rms = float(jnp.sqrt(jnp.mean(jnp.square(x))))
+    if not rms <= LARGEST_RMS:
+        got = f"a root mean square of {rms:.3g}"
+        raise reject("predict", "images", "be scaled", got, SCALE_ADVICE)
 
 
 def _score(
@@ -111,7 +129,7 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     A sample with a score that is not finite counts as wrong.
 
     Raises:
-      TypeError: for anything but `Samples`.
+      TypeError: for anything but `Samples`, a learner and its state.
       ValueError: if learner and samples have different numbers of classes, or labels another shape.
 
     >>> import optax
@@ -125,6 +143,7 @@ def evaluate(learner: Learner, state: State, samples: Samples) -> Accuracy:
     >>> evaluate(learner, state, samples).network  # black images: half are right
     Array(0.5, dtype=float32)
     """
+    check_learner("evaluate", learner)
     check_samples("evaluate", samples, learner.num_classes)
     scores = _score(learner, state, samples.images, samples)
     return accuracy_of(learner, scores, samples.labels)
@@ -180,8 +199,8 @@ def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples
         `train.scaled_images(raw)` scales raw images like the training images.
 
     Raises:
-      TypeError: for images that are not scaled.
-      ValueError: for images of another size, or NaN among them.
+      TypeError: for images that are not scaled, or a learner or a state that is none.
+      ValueError: for images of another size or scale, or NaN among them.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -194,8 +213,11 @@ def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples
     >>> predict(learner, state, samples).shape
     (8,)
     """
+    check_learner("predict", learner)
     if isinstance(images, Samples):
         scores = score_samples(learner, state, images)
     else:
-        scores = score_images(learner, state, images, where="predict")
+        x = _scaled_rows("predict", images)
+        _check_scale(x)
+        scores = _score(learner, state, x, None)
     return jnp.argmax(jnp.sum(scores[learner.scored], axis=0), axis=-1)

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer, reject
+from sffa_jax.checks import check_choice, check_integer, check_type, reject, reject_type
 from sffa_jax.training.augment import Augmentation
 from sffa_jax.training.evaluate import evaluate
-from sffa_jax.training.learner import Learner, State
+from sffa_jax.training.learner import Learner, State, check_learner
 from sffa_jax.training.samples import Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
@@ -293,6 +293,7 @@ def fit(
         "last"; None: "best" with a validation split and "last" without.
 
     Raises:
+      TypeError: for a learner, a schedule, a key or samples that are none.
       ValueError: if a batch is larger than the training split, numbers of classes differ, labels
         are out of range (unseen under `jax.jit`: `make_samples` checks them), `state` is that of
         another learner, `select` is unknown, or it is "best" without a validation split.
@@ -309,6 +310,10 @@ def fit(
     >>> result.history.loss.shape  # epochs, layers
     (2, 1)
     """
+    check_learner("fit", learner)
+    advice = "`Schedule(epochs=20, batch_size=64)` is one."
+    check_type("fit", "schedule", schedule, Schedule, "be a `Schedule`", advice)
+    _check_key(key)
     select = selection("fit", select, validated=validation is not None)
     for samples in (train, *([] if validation is None else [validation])):
         check_samples("fit", samples, learner.num_classes)
@@ -328,6 +333,17 @@ def fit(
     first = jax.jit(partial(start, learner), inline=True)(key, train, state)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
     return FitResult(progress.best if select == "best" else progress.state, history, progress)
+
+
+def _check_key(key: Any) -> None:
+    """Raises TypeError unless this is one random key, of either kind of JAX's."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    is_raw = dtype == jnp.uint32 and len(shape or ()) == 1
+    if not is_key and not is_raw:
+        got = type(key).__name__ if dtype is None else f"{dtype} of shape {shape}"
+        advice = "`jax.random.key(0)` is one; for several, use `jax.vmap`."
+        raise reject_type("fit", "key", "be a random key", got, advice)
 
 
 def _check_state(state: State, init: Callable[[], State]) -> None:

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array
 
-from sffa_jax.checks import reject, reject_type
+from sffa_jax.checks import check_type, reject, reject_type
 from sffa_jax.core.network import scored_layers
 from sffa_jax.data.arrays import to_labels
 
@@ -46,6 +47,27 @@ class Learner(NamedTuple):
     def scored(self) -> slice:
         """The layers whose scores count in the prediction."""
         return scored_layers(self.first_scored, self.last_scored)
+
+
+def check_learner(where: str, learner: Any) -> None:
+    """Raises TypeError for a learner that is none."""
+    advice = "`local_learner(network, optimizer)` returns one."
+    check_type(where, "learner", learner, Learner, "be a learner", advice)
+
+
+def check_optimizer(where: str, optimizer: Any) -> None:
+    """Raises TypeError for an optimizer that is none."""
+    advice = "`optax.adam(1e-3)` is one."
+    if hasattr(optimizer, "gradient_transformation"):
+        advice = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
+    rule = "be an optax optimizer"
+    check_type(where, "optimizer", optimizer, optax.GradientTransformation, rule, advice)
+
+
+def check_state(where: str, state: Any, kind: type) -> None:
+    """Raises TypeError for a state that is none, e.g. the whole result of `fit`."""
+    advice = "`fit(...).state` is one."
+    check_type(where, "state", state, kind, "be a state of this learner", advice)
 
 
 def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:

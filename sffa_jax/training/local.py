@@ -10,10 +10,10 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_range, choose, reject, reject_type
+from sffa_jax.checks import check_range, check_type, choose, reject
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import activity, passed_on, training_activity
-from sffa_jax.core.negatives import NEGATIVES, Negatives, targets
+from sffa_jax.core.negatives import NEGATIVES, Negatives, check_candidates, targets
 from sffa_jax.core.network import (
     SECOND_TERM,
     Network,
@@ -25,7 +25,7 @@ from sffa_jax.core.network import (
 )
 from sffa_jax.core.overlays import Overlay, Part, parts
 from sffa_jax.training.adversarial import perturb
-from sffa_jax.training.learner import Learner, check_batch
+from sffa_jax.training.learner import Learner, check_batch, check_optimizer, check_state
 from sffa_jax.training.update_order import UPDATE_ORDERS, LayerUpdates, Update, UpdateOrder
 
 Optimizers: TypeAlias = optax.GradientTransformation | Sequence[optax.GradientTransformation]
@@ -186,10 +186,8 @@ def by_layer(network: Network, optimizer: Optimizers) -> tuple[optax.GradientTra
     number = len(network.layers)
     if isinstance(optimizer, optax.GradientTransformation):
         return (optimizer,) * number
-    if not isinstance(optimizer, Sequence):
-        advice = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
-        kind = type(optimizer).__name__
-        raise reject_type("local_learner", "optimizer", "be an optax optimizer", kind, advice)
+    for one in optimizer if isinstance(optimizer, Sequence) else [optimizer]:
+        check_optimizer("local_learner", one)
     if len(optimizer) != number:
         wanted = f"be one, or one for each of the {number} layers"
         raise reject("local_learner", "optimizer", wanted, len(optimizer))
@@ -223,7 +221,7 @@ def local_learner(
     activity of that same pass. `scores` uses running statistics and all units.
 
     Raises:
-      TypeError: for something that is no optimizer.
+      TypeError: for a network or an optimizer that is none.
       ValueError: for an unknown name, a distance that is not positive, or a wrong number of
         optimizers.
 
@@ -237,6 +235,8 @@ def local_learner(
     >>> losses.shape  # one loss per layer
     (2,)
     """
+    advice = "`backprop_learner` takes layers."
+    check_type("local_learner", "network", network, Network, "be a `Network`", advice)
     choose_negatives = choose("local_learner", "negatives", negatives, NEGATIVES)
     if not isinstance(update_order, UpdateOrder):
         update = choose("local_learner", "update_order", update_order, UPDATE_ORDERS)
@@ -255,6 +255,7 @@ def local_learner(
 
     def step(state: LocalState, key: Array, x: Array, labels: Array) -> tuple[LocalState, Array]:
         check_batch("local_learner.step", x, labels, network.num_classes)
+        _check_state(network, state)
 
         def label_scores() -> Array:
             return jnp.sum(scores(state, x)[network.scored], axis=0)
@@ -262,6 +263,7 @@ def local_learner(
         # A function of the user's may split its key, whose parts are those that `fold_in` gives.
         own = key if choose_negatives in NEGATIVES.values() else jax.random.fold_in(key, 0)
         candidates = choose_negatives(own, labels, network.num_classes, label_scores)
+        check_candidates("local_learner", candidates, len(labels))
         is_target = targets(candidates, labels, network.num_classes)
         if adversarial is not None:
 
@@ -281,6 +283,7 @@ def local_learner(
         return LocalState(layers, state.overlay, state.step + 1), losses
 
     def scores(state: LocalState, x: Array) -> Array:
+        _check_state(network, state)
         all_scores = layer_scores(network, state.params, x)
         if order.has_started is None:
             return all_scores
@@ -310,3 +313,12 @@ def local_learner(
         latents=latents,
         last_scored=network.last_scored,
     )
+
+
+def _check_state(network: Network, state: LocalState) -> None:
+    """Raises TypeError or ValueError for a state that cannot be this network's."""
+    check_state("local_learner", state, LocalState)
+    number = len(network.layers)
+    if len(state.layers) != number:
+        advice = "Pass a state of this learner."
+        raise reject("local_learner", "state", f"have {number} layers", len(state.layers), advice)

@@ -7,7 +7,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, UInt8
 
-from sffa_jax.checks import check_image_shape, reject, reject_type
+from sffa_jax.checks import check_image_shape, check_type, reject, reject_type
 from sffa_jax.data.arrays import check_counts, to_images, to_labels
 from sffa_jax.data.dataset import Dataset, statistics
 from sffa_jax.data.splits import spread_rows, stratified_split
@@ -78,9 +78,8 @@ def check_samples(where: str, samples: Any, num_classes: int) -> None:
 
     The range of labels is checked only outside of `jit` and `vmap`.
     """
-    if not isinstance(samples, Samples):
-        advice = "`make_samples(images, labels, mean=..., std=...)` makes them."
-        raise reject_type(where, "samples", "be `Samples`", type(samples).__name__, advice)
+    advice = "`make_samples(images, labels, mean=..., std=...)` makes them."
+    check_type(where, "samples", samples, Samples, "be `Samples`", advice)
     images, labels = samples.images, samples.labels
     if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise reject_type(where, "images", "be uint8 or float", images.dtype, "Use `make_samples`.")
@@ -108,6 +107,7 @@ def samples_from(
       seed: seed of the random choice of these images.
 
     Raises:
+      TypeError: for anything but a `Dataset`.
       TypeError, ValueError: for a fraction outside (0, 1) or a seed below 0.
 
     >>> from sffa_jax import data
@@ -115,6 +115,8 @@ def samples_from(
     >>> train.num_classes
     10
     """
+    advice = "`data.load(name)` and `data.from_arrays(images, labels)` return one."
+    check_type("samples_from", "dataset", dataset, Dataset, "be a `Dataset`", advice)
     images, labels = dataset.train_images, dataset.train_labels
     splits = [np.arange(len(labels))]
     if validation is not None:

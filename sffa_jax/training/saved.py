@@ -24,7 +24,7 @@ from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import next_power_of_two, to_images
 from sffa_jax.training.descriptions import Undescribed, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
-from sffa_jax.training.learner import Learner, State
+from sffa_jax.training.learner import Learner, State, check_learner
 from sffa_jax.training.samples import Samples, check_samples
 
 VERSION = 2
@@ -191,7 +191,7 @@ def save(
     ...     load(f"{folder}/network").predict(images).shape
     (8,)
     """
-    _check_learner("save", learner)
+    check_learner("save", learner)
     check_samples("save", samples, learner.num_classes)
     _check_state(learner, state, samples.images.shape[-1])
     try:
@@ -260,7 +260,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
     ValueError: load: `path` must be a file that `save` wrote, got 'nothing'.
     """
     if learner is not None:
-        _check_learner("load", learner)
+        check_learner("load", learner)
     path = _network_file(Path(path))
     try:
         content = io.BytesIO(path.read_bytes())
@@ -300,12 +300,6 @@ def _network_file(path: Path) -> Path:
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
         raise reject("load", "path", f"contain one network: {path}", f"{names}{more}")
     return files[0]
-
-
-def _check_learner(where: str, learner: Any) -> None:
-    if not isinstance(learner, Learner):
-        rule, advice = "be a learner", "`local_learner(network, optimizer)` returns one."
-        raise reject_type(where, "learner", rule, type(learner).__name__, advice)
 
 
 def _check_state(learner: Learner, state: State, num_features: int) -> None:

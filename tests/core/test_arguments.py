@@ -180,6 +180,8 @@ EXEMPT = {
     "core.bodies.init_body": "the name is for messages",
     "core.bodies.Body": "the name is for messages",
     "core.layer.init_layer": "the name is for messages",
+    "core.layer.check_layers": "a check",
+    "core.negatives.check_candidates": "a check",
     "core.class_units.ClassUnits": "made by the functions of its module",
     "core.second_terms.SecondTerm": "made by the functions of its module",
     "core.image_layout.average_places": "part of class_units and second_terms, which check",

@@ -197,6 +197,6 @@ def test_class_units_give_all_labels_in_one_pass(class_units):
         ),
     ],
 )
-def test_bad_network_of_class_unitss(make, message):
+def test_bad_networks_of_class_units(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -9,7 +9,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from small_estimators import BOTH, assert_same, digits, iris, small
 
-from sffa_jax.sklearn import SFFAClassifier
+from sffa_jax.sklearn import SFFAClassifier, training
 from sffa_jax.sklearn.batches import draw_batches, keep_balanced, total_weights
 from sffa_jax.sklearn.programs import score_rows, train_pass
 
@@ -204,3 +204,32 @@ def test_other_layer_sizes_need_a_new_fit(iris):
     np.testing.assert_array_equal(model.predict(X), expected)
     model.set_params(hidden_layer_sizes=(8, 8, 8), warm_start=False).fit(X, y)
     assert model.transform(X).shape == (150, 24)
+
+
+def test_the_buffer_prefers_samples_of_high_weight():
+    X, y = np.random.default_rng(0).normal(size=(100, 4)), np.arange(100) % 2
+    model = small(SFFAClassifier, max_iter=1, buffer_size=10, validation_fraction=0.0)
+    model.fit(X, y, sample_weight=np.where(np.arange(100) < 20, 100, 0.1))
+    kept = [np.flatnonzero((row == X).all(axis=1)).item() for row in model.buffer_X_]
+    assert max(kept) < 20
+
+
+def test_a_class_of_the_buffer_weighs_as_much_as_a_new_one(iris, monkeypatch):
+    """Two earlier classes and a new one: two thirds of each batch come from the buffer."""
+    sizes = []
+
+    def draw(rng, num_new, num_kept, new_per_batch, batch_size, weights):
+        sizes.append((new_per_batch, batch_size))
+        return draw_batches(rng, num_new, num_kept, new_per_batch, batch_size, weights)
+
+    X, y = iris
+    model = small(SFFAClassifier, max_iter=1, batch_size=30).fit(X[y < 2], y[y < 2])
+    monkeypatch.setattr(training, "draw_batches", draw)
+    model.partial_fit(X[y == 2], y[y == 2])
+    assert sizes == [(10, 30)]
+
+
+def test_an_accuracy_within_the_tolerance_is_no_improvement(iris):
+    stopping = {"early_stopping": True, "n_iter_no_change": 3}
+    model = small(SFFAClassifier, tol=1.0, **stopping).fit(*iris)
+    assert model.n_iter_ == 1 + 3

@@ -91,6 +91,17 @@ def test_replay_adds_as_many_old_samples_and_none_in_the_first_task():
     assert np.all(np.asarray(mixed.x)[8:] > 90), "augmented"
 
 
+def test_by_default_all_tasks_weigh_the_same():
+    """As many old samples as new ones stand for `now` earlier tasks."""
+    problem = make_problem()
+    strategy = replay(slots=6)
+    memory, _ = after_two_tasks(strategy, problem)
+    batch_with = jax.jit(partial(strategy.batch, problem))
+    for now in (1, 2):
+        new = problem.batch(problem.stream.train[now], jnp.int32(now))
+        assert batch_with(memory, KEY, new).weights.tolist() == [1.0] * 8 + [now] * 8
+
+
 def test_a_buffer_may_be_balanced_over_tasks():
     problem = make_problem()
     with pytest.raises(ValueError, match="`balance` must be one of class, task"):

@@ -64,6 +64,8 @@ def test_a_faster_polarity_starts_closer_to_neutral():
     np.testing.assert_allclose(drawn[0], drawn[1] / 4, rtol=1e-6)
     found, expected = fast.select(drawn[0], h), slow.select(2 * drawn[0], h)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+    plus, minus = np.asarray(slow.init(jax.random.key(0), (5000,)))
+    np.testing.assert_allclose((plus - minus).std(), 0.7, atol=0.02)
 
 
 def test_learned_shares_without_halves_by_hand():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sffa_jax import data
-from sffa_jax.data.splits import spread_rows
+from sffa_jax.data.splits import held_out_test, spread_rows
 
 
 @given(
@@ -25,6 +25,13 @@ def test_stratified_split(labels, fraction, seed):
         assert 0 < (labels[kept] == label).sum() < total
     again = data.stratified_split(labels, fraction, seed)
     np.testing.assert_array_equal(again[1], held)
+
+
+def test_a_fifth_of_each_class_becomes_the_test_split():
+    labels = np.repeat([0, 1], [50, 10])
+    kept, test = held_out_test(labels, None)
+    assert np.bincount(labels[kept]).tolist() == [40, 8]
+    assert np.bincount(labels[test]).tolist() == [10, 2]
 
 
 def test_a_fraction_above_1_is_rejected():

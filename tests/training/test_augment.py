@@ -6,8 +6,9 @@ import pytest
 import scipy.ndimage
 from unchecked import no_shape_checks
 
-from sffa_jax import backprop_learner, dense_layers
+from sffa_jax import Schedule, backprop_learner, dense_layers, make_samples
 from sffa_jax.training import augment
+from sffa_jax.training.fit import training_inputs
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -126,6 +127,17 @@ def test_a_chain_gives_each_step_its_own_key():
     twice = augment.chain([augment.input_dropout(0.5), augment.input_dropout(0.5)])
     out = np.array(jax.jit(twice)(KEY, ONES))
     assert 0.7 < np.mean(out == 0) < 0.8
+
+
+def test_augmentation_and_layers_draw_different_numbers():
+    """Of the key of one update."""
+    drawn = []
+    steps = [lambda key, x: (drawn.append(key), x)[1]] * 3
+    samples = make_samples(np.zeros((2, 2, 2), np.uint8), [0, 1], mean=0.0, std=1.0)
+    training_inputs(Schedule(1, 2, augment.chain(steps)), KEY, samples)
+    (layer,) = dense_layers([4], dropout=0.5)
+    drawn += [KEY, *(layer.key(KEY, k) for k in range(3))]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in drawn}) == 7
 
 
 @pytest.mark.parametrize(

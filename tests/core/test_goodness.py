@@ -16,13 +16,6 @@ ACTIVITY = hnp.arrays(np.float32, 8, elements=st.floats(0, 100, width=32))
 
 
 @given(ACTIVITY)
-def test_energy_matches_the_formula(h):
-    logits = goodness.energy(jnp.array(h), threshold=2.0)
-    mean_square = float(np.mean(np.float64(h) ** 2))
-    np.testing.assert_allclose(logits, mean_square - 2.0, rtol=1e-5, atol=1e-5)
-
-
-@given(ACTIVITY)
 def test_polar_ratio_is_the_papers_goodness(h):
     logits = goodness.polar_ratio(jnp.array(h), eps=1e-3)
     expected = oracles.sffa_probability(h, 1e-3)
@@ -36,11 +29,11 @@ def test_probabilities_at_known_points():
     assert goodness.polar_ratio(h, logit_scale=3.0) == pytest.approx(3 * np.log(2), rel=1e-6)
 
 
-@given(ACTIVITY)
-def test_exchanging_the_halves_negates_the_logits_exactly(h):
+@given(ACTIVITY, st.sampled_from(sorted(goodness.MEASURES)))
+def test_exchanging_the_halves_negates_the_logits_exactly(h, name):
     swapped = np.concatenate([h[4:], h[:4]])
-    a = goodness.polar_ratio(jnp.array(h), logit_scale=6.0, eps=1.0)
-    b = goodness.polar_ratio(jnp.array(swapped), logit_scale=6.0, eps=1.0)
+    a = goodness.polar_ratio(jnp.array(h), logit_scale=6.0, eps=1.0, measure=name)
+    b = goodness.polar_ratio(jnp.array(swapped), logit_scale=6.0, eps=1.0, measure=name)
     np.testing.assert_array_equal(a, -b)
 
 
@@ -56,20 +49,12 @@ def test_symmetry_of_loss_and_gradient_norm():
     )
 
 
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
 @pytest.mark.parametrize("function", [goodness.energy, goodness.polar_ratio])
-def test_finite_at_zero_activity(function):
-    value, gradient = jax.value_and_grad(function)(jnp.zeros(6))
+def test_finite_at_zero_activity(function, name):
+    value, gradient = jax.value_and_grad(partial(function, measure=name))(jnp.zeros(6))
     assert np.isfinite(value)
     np.testing.assert_array_equal(gradient, np.zeros(6))
-
-
-@pytest.mark.parametrize("function", [goodness.energy, goodness.polar_ratio])
-def test_gradients_match_finite_differences(function):
-    with jax.enable_x64(True):
-        h = jax.random.uniform(jax.random.key(1), (6,), jnp.float64)
-        check_grads(
-            lambda h: function(jnp.asarray(h)), (h,), order=1, modes=["rev"], atol=1e-6, rtol=1e-6
-        )
 
 
 def test_odd_width_is_refused():
@@ -85,20 +70,6 @@ def test_the_whole_family_matches_its_formulas(h, name):
     np.testing.assert_allclose(logits, 2 * (oracles.measure(h, name) - 0.5), **near)
     logits = goodness.polar_ratio(jnp.array(h), eps=0.1, logit_scale=2.0, measure=name)
     np.testing.assert_allclose(logits, 2 * np.log((plus + 0.1) / (minus + 0.1)), **near)
-
-
-@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
-def test_the_ratio_of_every_measure_is_symmetric(name):
-    polar = goodness.polar_ratio
-    h = jax.random.uniform(jax.random.key(2), (5, 8))
-    swapped = jnp.concatenate([h[:, 4:], h[:, :4]], axis=1)
-    np.testing.assert_array_equal(polar(h, measure=name), -polar(swapped, measure=name))
-
-
-@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
-def test_every_measure_has_a_gradient_at_rest(name):
-    gradient = jax.grad(lambda h: goodness.MEASURES[name](h))(jnp.zeros(4))
-    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (2, 4, 5, 6)])

@@ -153,3 +153,10 @@ def test_an_overlay_marks_the_classes_of_its_network():
     learner = local_learner(Network(dense_layers([4]), sffa(), three, 10), optax.adam(1e-2))
     with pytest.raises(ValueError, match="must mark the network's 10 classes, got 3 codes"):
         learner.init(jax.random.key(0), jnp.zeros((1, 16)))
+
+
+@pytest.mark.parametrize("std", [0.0, 1e-45])
+def test_a_constant_feature_is_divided_by_1(std):
+    images = np.array([[3.0, 1.0], [3.0, 2.0]], np.float32)
+    samples = make_samples(images, [0, 1], mean=np.array([3.0, 1.0]), std=np.array([std, 2.0]))
+    np.testing.assert_array_equal(samples.scaled(samples.images), [[0, 0], [0, 0.5]])

@@ -71,7 +71,7 @@ def make_plan(options: Options) -> Plan:
             views["bp"] = backprop_view(recipe.layers("bp", splits.shape))
         else:
             views[algorithm] = forward_only_view(recipe.network(algorithm, splits.shape, classes))
-    train, test = spread(splits.training, options.probes), spread(splits.test, options.probes)
+    train, test = spread(splits.train, options.probes), spread(splits.test, options.probes)
     for name, some in (("training", train), ("test", test)):
         check_measured(name, some.labels, splits.dataset.class_names, LEAST)
 

@@ -114,10 +114,10 @@ def train_and_measure(
         return gradient_norms(network, state.params, x, labels, wrong)
 
     def run(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        progress = start(learner, key, splits.training)
+        progress = start(learner, key, splits.train)
 
         def epoch(progress: Progress, _: None) -> tuple[Progress, jax.Array]:
-            trained, _loss = train_epoch(learner, schedule, progress, splits.training)
+            trained, _loss = train_epoch(learner, schedule, progress, splits.train)
             return trained, measure(trained.state)
 
         trained, after = jax.lax.scan(epoch, progress, None, length=schedule.epochs)

@@ -45,7 +45,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Times all programs of one network in turn: the variants, and once each the lower bounds and
     PyTorch's programs."""
-    training, test = (random_samples(options, n) for n in (options.images, options.score_images))
+    train, test = (random_samples(options, n) for n in (options.images, options.score_images))
     programs: list[Timed] = []
     bounds: dict[tuple[Any, ...], int] = {}
     compile_records: list[dict[str, Any]] = []
@@ -56,13 +56,13 @@ def measure(
         return len(programs) - 1
 
     for variant in compared:
-        calls, compile_seconds = our_programs(options, hidden, variant, training, test)
+        calls, compile_seconds = our_programs(options, hidden, variant, train, test)
         names = {"case": "compile", "hidden": list(hidden), **variant._asdict()}
         compile_records.append(names | {"seconds": [compile_seconds]})
         shapes, bound_calls = bound_programs(options, hidden, variant)
         # PyTorch's wrong labels are uniform.
         torch_calls = (
-            torch_programs(options, variant, hidden, training, test)
+            torch_programs(options, variant, hidden, train, test)
             if variant.negatives == "uniform"
             else None
         )
@@ -90,7 +90,7 @@ def measure(
 
 
 def our_programs(
-    options: Options, hidden: tuple[int, ...], variant: Variant, training: Samples, test: Samples
+    options: Options, hidden: tuple[int, ...], variant: Variant, train: Samples, test: Samples
 ) -> tuple[dict[str, Call], float]:
     """Compiles an epoch of training, and scoring where it is not that of another variant.
 
@@ -100,11 +100,11 @@ def our_programs(
     recipe = make_recipe(
         options, hidden, winners=variant.winners or None, negatives=variant.negatives
     )
-    epoch, first = make_epoch(recipe, variant.algorithm, training, options.classes)
+    epoch, first = make_epoch(recipe, variant.algorithm, train, options.classes)
     learner = recipe.learner(
         variant.algorithm, (options.features, 1), options.classes, options.images
     )
-    call, seconds = compiled(epoch, first, training)
+    call, seconds = compiled(epoch, first, train)
     calls = {"train_epoch": call}
     # Scoring does not depend on how training chooses wrong labels.
     if variant.negatives == "uniform":
@@ -138,7 +138,7 @@ def bound_programs(
 
 
 def torch_programs(
-    options: Options, variant: Variant, hidden: Sequence[int], training: Samples, test: Samples
+    options: Options, variant: Variant, hidden: Sequence[int], train: Samples, test: Samples
 ) -> dict[str, Call] | None:
     """Returns PyTorch's epoch and scoring of the same images; None if it is not installed."""
     try:
@@ -159,4 +159,4 @@ def torch_programs(
             backend=jax.default_backend(),
         )
 
-    return {"train_epoch": programs(training)[0], "score": programs(test)[1]}
+    return {"train_epoch": programs(train)[0], "score": programs(test)[1]}

@@ -21,11 +21,11 @@ class Extracted(NamedTuple):
     """Features of several runs, stacked.
 
     Attributes:
-      training, test: the samples.
+      train, test: the samples.
       bytes: size of the parameters of one run's features.
     """
 
-    training: Samples
+    train: Samples
     test: Samples
     bytes: int
 
@@ -43,7 +43,7 @@ class FeatureCache:
         model: Model,
         seeds: Sequence[int],
         streams: TaskStream,
-        training: Samples,
+        train: Samples,
         test: Samples,
     ) -> Extracted:
         """Returns the features of some seeds; extracts them if the last ones were others.
@@ -53,7 +53,7 @@ class FeatureCache:
           model: the features.
           seeds: of the runs.
           streams: of the runs, stacked.
-          training, test: the images.
+          train, test: the images.
         """
         if name != self.name:
             self.name, self.groups = name, {}
@@ -61,17 +61,17 @@ class FeatureCache:
 
             @jax.jit
             def extract(
-                key: jax.Array, stream: TaskStream, training: Samples, test: Samples
+                key: jax.Array, stream: TaskStream, train: Samples, test: Samples
             ) -> tuple[TaskData, object]:
-                return features.extract(model, key, TaskData(stream, training, test))
+                return features.extract(model, key, TaskData(stream, train, test))
 
-            if sum(kept.training.images.nbytes for kept in self.groups.values()) > KEPT_BYTES:
+            if sum(kept.train.images.nbytes for kept in self.groups.values()) > KEPT_BYTES:
                 self.groups = {}
             of_seed: dict[int, tuple[TaskData, object]] = {}
             for i, (seed, key) in enumerate(zip(seeds, seed_keys(seeds), strict=True)):
                 if seed not in of_seed:  # trials of tuning repeat seeds
                     stream = jax.tree.map(lambda x, i=i: x[i], streams)
-                    of_seed[seed] = to_host(extract(key, stream, training, test))
+                    of_seed[seed] = to_host(extract(key, stream, train, test))
             rows = [of_seed[seed] for seed in seeds]
             runs = [data for data, _ in rows]
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(rows[0][1]))
@@ -80,6 +80,6 @@ class FeatureCache:
                 return jax.tree.map(lambda *leaves: np.stack(leaves), *samples)
 
             self.groups[tuple(seeds)] = Extracted(
-                stack([run.training for run in runs]), stack([run.test for run in runs]), size
+                stack([run.train for run in runs]), stack([run.test for run in runs]), size
             )
         return self.groups[tuple(seeds)]

@@ -51,13 +51,13 @@ class LoadedData(NamedTuple):
     Attributes:
       shape: shape of an image.
       num_classes: number of classes.
-      training, test: the splits.
+      train, test: the splits.
       cache: features of the images.
     """
 
     shape: tuple[int, ...]
     num_classes: int
-    training: Samples
+    train: Samples
     test: Samples
     cache: FeatureCache
 
@@ -67,7 +67,7 @@ def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> Loa
     recipe = Recipe(selection="validation" if held_out else "last")
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation
-    return LoadedData(splits.shape, dataset.num_classes, splits.training, test, FeatureCache())
+    return LoadedData(splits.shape, dataset.num_classes, splits.train, test, FeatureCache())
 
 
 def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> None:
@@ -79,7 +79,7 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     order = options.order(loaded.num_classes, 0)
     scenario = make_scenario(setting.scenario, order, options.tasks)
     check_size(options.recipe(setting.algorithm, scenario), loaded.shape)
-    labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
+    labels, test_labels = np.asarray(loaded.train.labels), np.asarray(loaded.test.labels)
     check_range("options", "batch_size", options.batch_size, at_most=len(labels))
     stream = make_task_stream(labels, test_labels, order, scenario)
     config_of = make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)
@@ -87,7 +87,7 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     features = options.features_for(setting.strategy, setup)
 
     def begin(key: jax.Array) -> list[jax.Array]:
-        given = TaskData(stream, loaded.training, loaded.test)
+        given = TaskData(stream, loaded.train, loaded.test)
         tasks = given if features is None else extract(features, key, given)[0]
         config = config_of(Tuned(1.0, options.learning_rate))
         return jax.tree.leaves(runner.start_run(config, key, tasks))
@@ -97,7 +97,7 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
 
 def make_setup(options: Options, setting: Setting, scenario: Scenario, loaded: LoadedData) -> Setup:
     """Returns the inputs from which a method is built."""
-    background = -loaded.training.mean / loaded.training.std
+    background = -loaded.train.mean / loaded.train.std
     return Setup(options, setting.algorithm, scenario, loaded.shape, background)
 
 
@@ -280,7 +280,7 @@ def run_seeds(
     """
     orders = [options.order(loaded.num_classes, seed) for seed in seeds]
     scenario = make_scenario(setting.scenario, orders[0], options.tasks)
-    labels, test_labels = np.asarray(loaded.training.labels), np.asarray(loaded.test.labels)
+    labels, test_labels = np.asarray(loaded.train.labels), np.asarray(loaded.test.labels)
     streams = jax.tree.map(
         lambda *leaves: jnp.asarray(np.stack(leaves)),
         *[make_task_stream(labels, test_labels, order, scenario) for order in orders],
@@ -318,7 +318,7 @@ def run_seeds(
         info |= {"parallel": placement.mode, "padded": placement.padded(size)}
         if (placement, size) not in compiled:
             compiled[placement, size] = CompiledStages(
-                config, placement, size, loaded.training, loaded.test
+                config, placement, size, loaded.train, loaded.test
             )
         which = f"run {start + 1}" if size == 1 else f"runs {start + 1}-{start + size}"
         with Watcher(
@@ -337,10 +337,10 @@ def run_seeds(
                     features,
                     seeds[group],
                     of_group.stream,
-                    loaded.training,
+                    loaded.train,
                     loaded.test,
                 )
-                of_group = of_group._replace(samples=(extracted.training, extracted.test))
+                of_group = of_group._replace(samples=(extracted.train, extracted.test))
                 feature_bytes = extracted.bytes
             history = run_together(
                 compiled[placement, size],
@@ -352,7 +352,7 @@ def run_seeds(
                 watcher,
             )
         one = jax.tree.map(lambda rows, start=start: rows[start], streams)
-        data = TaskData(one, loaded.training, loaded.test)
+        data = TaskData(one, loaded.train, loaded.test)
         results = results_of(history, start, one_config.strategy, data)
         yield [result.with_features(feature_bytes) for result in results]
         if checkpoints is not None:

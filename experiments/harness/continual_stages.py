@@ -79,7 +79,7 @@ class CompiledStages:
       make_config: tuned numbers -> the configuration of a run.
       placement: how the runs lie on the devices.
       number: number of runs.
-      training, test: the samples.
+      train, test: the samples.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class CompiledStages:
         make_config: Callable[[Tuned], ContinualConfig],
         placement: Placement,
         number: int,
-        training: Samples,
+        train: Samples,
         test: Samples,
     ) -> None:
         self.make_config, self.placement, self.number = make_config, placement, number
-        self.samples = placement.place_shared((training, test), number)
+        self.samples = placement.place_shared((train, test), number)
         self.lifted: dict[Callable[..., Any], jax.stages.Wrapped] = {}
         self.compiled: dict[Any, jax.stages.Compiled] = {}
 
@@ -101,8 +101,8 @@ class CompiledStages:
 
         def of_one(one: tuple[Any, PerRunInputs], *shared: Any) -> Any:
             changing, inputs = one
-            *arguments, training, test = shared
-            data = TaskData(inputs.stream, *(inputs.samples or (training, test)))
+            *arguments, train, test = shared
+            data = TaskData(inputs.stream, *(inputs.samples or (train, test)))
             return stage(self.make_config(inputs.tuned), changing, *arguments, data)
 
         return self.lifted.setdefault(stage, jax.jit(self.placement.lift(of_one)))

@@ -43,4 +43,4 @@ def save_networks(
         learner = splits.learner(recipe, algorithm)
         state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
         path = folder / f"{algorithm}-{seed}.npz"
-        broadcast_from_main(partial(save, path, learner, state, splits.training, info=info))
+        broadcast_from_main(partial(save, path, learner, state, splits.train, info=info))

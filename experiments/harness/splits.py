@@ -29,14 +29,14 @@ class Splits:
 
     Attributes:
       dataset: the data set.
-      training, test: the splits.
+      train, test: the splits.
       validation: for the choice of the epoch; None if the last epoch is used.
-      held_out: fraction of `training` that each seed holds out for the choice of the epoch in place
+      held_out: fraction of `train` that each seed holds out for the choice of the epoch in place
         of `validation`, which is seed 0's; None: all seeds share the splits.
     """
 
     dataset: data.Dataset
-    training: Samples
+    train: Samples
     validation: Samples | None
     test: Samples
     held_out: float | None = None
@@ -48,17 +48,17 @@ class Splits:
 
     @property
     def assessed_in_training(self) -> bool:
-        """Whether runs are assessed after an epoch on rows of `training`, or not at all."""
+        """Whether runs are assessed after an epoch on rows of `train`, or not at all."""
         return self.validation is None or self.held_out is not None
 
     @cached_property
     def num_training(self) -> int:
         """Number of training samples."""
         rows = self.rows(0)
-        return len(rows[0]) if rows else len(self.training.labels)
+        return len(rows[0]) if rows else len(self.train.labels)
 
     def rows(self, seed: int) -> tuple[np.ndarray, ...]:
-        """Returns the rows of `training` on which a seed trains and those that it holds out; empty
+        """Returns the rows of `train` on which a seed trains and those that it holds out; empty
         if all seeds share the splits. The numbers of rows are the same for all seeds."""
         if self.held_out is None:
             return ()
@@ -86,16 +86,16 @@ class Splits:
         or the memory."""
         check_size(recipe, self.shape)
         self.schedule(recipe)
-        learner, first = self.learner(recipe, algorithm), self.training.images[:1]
+        learner, first = self.learner(recipe, algorithm), self.train.images[:1]
 
         def leaves() -> list[jax.Array]:
-            return jax.tree.leaves(learner.init(jax.random.key(0), self.training.scaled(first)))
+            return jax.tree.leaves(learner.init(jax.random.key(0), self.train.scaled(first)))
 
         jax.eval_shape(leaves)  # widths are checked where parameters are made
 
     def schedule(self, recipe: Recipe) -> Schedule:
         """Returns the recipe's schedule for these images."""
-        black = -self.training.mean / self.training.std
+        black = -self.train.mean / self.train.std
         schedule = recipe.schedule(self.shape, black)
         schedule.steps_per_epoch(self.num_training)
         return schedule
@@ -134,17 +134,17 @@ def make_splits(
     """
     images, labels = dataset.train_images, dataset.train_labels
     by_seed = by_seed and recipe.selection == "validation"
-    train, held_out = split_rows(labels, recipe, validation)
+    rows, held_out = split_rows(labels, recipe, validation)
     if by_seed:
-        train = np.arange(len(labels))
-    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[train])
+        rows = np.arange(len(labels))
+    mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[rows])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
     choosing = choosing_split(
         recipe, lambda: make_samples(images[held_out], labels[held_out], **scale), test
     )
-    training = make_samples(images[train], labels[train], **scale)
-    return Splits(dataset, training, choosing, test, validation if by_seed else None)
+    train = make_samples(images[rows], labels[rows], **scale)
+    return Splits(dataset, train, choosing, test, validation if by_seed else None)
 
 
 def data_record(dataset: data.Dataset) -> dict[str, Any]:

@@ -67,17 +67,17 @@ class StreamedTrainer(Trainer):
     def start_streamed(self, group: Group) -> Position:
         """Returns the run before its first update."""
         (learner, schedule) = self.parts
-        training = self.splits.streams_of(group.seeds[0]).training
-        progress = start_streamed(learner, group.keys_and_numbers()[0][0], training)
-        return begin_epoch(learner, schedule, progress, training)
+        train = self.splits.streams_of(group.seeds[0]).train
+        progress = start_streamed(learner, group.keys_and_numbers()[0][0], train)
+        return begin_epoch(learner, schedule, progress, train)
 
     def train_run(
         self, group: Group, checkpoints: Checkpoints | None, every_seconds: float
     ) -> dict[str, Any]:
         """Trains and tests the run of a group of one, from its last checkpoint."""
         learner, schedule = self.parts
-        training, validation, test = self.splits.streams_of(group.seeds[0])
-        epochs, updates = self.recipe.epochs, schedule.steps_per_epoch(len(training))
+        train, validation, test = self.splits.streams_of(group.seeds[0])
+        epochs, updates = self.recipe.epochs, schedule.steps_per_epoch(len(train))
         num_parts = -(-updates // UPDATES)
         first = jax.eval_shape(lambda: self.start_streamed(group))
         shapes = {"loss": first.losses.shape[1:]}
@@ -95,9 +95,9 @@ class StreamedTrainer(Trainer):
             epoch, part = divmod(number, num_parts)
             began = time.perf_counter()
             if part == 0:
-                position = begin_epoch(learner, schedule, position.progress, training)
+                position = begin_epoch(learner, schedule, position.progress, train)
             left = min(UPDATES, updates - part * UPDATES)
-            position = advance(learner, schedule, position, training, left)
+            position = advance(learner, schedule, position, train, left)
             jax.block_until_ready(position.losses)
             seconds = seconds + np.float32(time.perf_counter() - began)
             if part + 1 < num_parts:
@@ -130,8 +130,8 @@ class StreamedTrainer(Trainer):
                 like=carry_of(first),
             )
         progress = carry.runs.progress
-        rows = training.indices[spread_rows(len(training), len(test))]
-        seen = dataclasses.replace(training, indices=rows)
+        rows = train.indices[spread_rows(len(train), len(test))]
+        seen = dataclasses.replace(train, indices=rows)
         learned = evaluate_streamed(learner, self.selected(progress), seen).network
         accuracy, predicted = self.test_streamed((progress, {}), test)
         finite = jax.jit(self.finite)((progress, {}))

@@ -78,14 +78,14 @@ class DatasetOnDisk(data.Dataset):
 class Streams(NamedTuple):
     """The splits on disk, as in `Splits`."""
 
-    training: StreamedSamples
+    train: StreamedSamples
     validation: StreamedSamples | None
     test: StreamedSamples
 
 
 @dataclass(frozen=True)
 class StreamedSplits(Splits):
-    """Splits on disk. `training`, `validation` and `test` hold the first sample of each.
+    """Splits on disk. `train`, `validation` and `test` hold the first sample of each.
 
     Attributes: streams: all samples.
     """
@@ -94,15 +94,15 @@ class StreamedSplits(Splits):
 
     @property
     def num_training(self) -> int:
-        return len(self.streams_of(0).training)
+        return len(self.streams_of(0).train)
 
     def streams_of(self, seed: int) -> Streams:
         """Returns the splits of a seed."""
         rows = self.rows(seed)
         if not rows:
             return self.streams
-        training, held_out = (replace(self.streams.training, indices=part) for part in rows)
-        return Streams(training, held_out, self.streams.test)
+        train, held_out = (replace(self.streams.train, indices=part) for part in rows)
+        return Streams(train, held_out, self.streams.test)
 
 
 def scan(records: data.Records, rows: np.ndarray) -> tuple[str, np.ndarray]:
@@ -168,7 +168,7 @@ def stream_splits(
         digests,
     )
     held = None if streams.validation is None else streams.validation.first()
-    first = (streams.training.first(), held, test.first())
+    first = (streams.train.first(), held, test.first())
     return StreamedSplits(dataset, *first, validation if by_seed else None, streams=streams)
 
 

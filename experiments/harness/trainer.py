@@ -141,7 +141,7 @@ class Trainer:
         """Returns all runs before their first epoch."""
         rows = zip(*map(self.splits.rows, group.seeds), strict=True)
         runs = (*group.keys_and_numbers(), *(jnp.asarray(np.stack(part)) for part in rows))
-        return self.start_runs(runs, self.splits.training)
+        return self.start_runs(runs, self.splits.train)
 
     @cached_property
     def start_runs(self) -> Callable[..., Any]:
@@ -163,7 +163,7 @@ class Trainer:
 
     def work(self, group: Group) -> dict[str, Any]:
         """Returns JSON that identifies the programs of a group and the devices they run on."""
-        images = self.splits.training.images
+        images = self.splits.train.images
         return {
             "recipe": dataclasses.asdict(self.recipe),
             "algorithm": self.algorithm,
@@ -177,10 +177,10 @@ class Trainer:
 
     def try_placements(self, group: Group) -> str:
         """Measures all placements on a few updates and returns the fastest mode."""
-        training, in_epoch = self.splits.training, self.splits.steps_per_epoch(self.recipe)
+        train, in_epoch = self.splits.train, self.splits.steps_per_epoch(self.recipe)
         steps = min(TRIAL_STEPS, in_epoch)
         few = self.recipe.batch_size * steps
-        samples = training.replace(images=training.images[:few], labels=training.labels[:few])
+        samples = train.replace(images=train.images[:few], labels=train.labels[:few])
         calls = self.recipe.epochs * in_epoch / steps
         progress, numbers, *rows = self.start_all(group)
         if rows:
@@ -204,11 +204,11 @@ class Trainer:
     def compile(self, group: Group, placement: Placement, budget: int | None) -> Programs:
         """Returns the programs of as many of the runs as fit in memory."""
         runs = jax.eval_shape(lambda: self.start_all(group))
-        training, validation = self.splits.training, self.splits.validation
+        train, validation = self.splits.train, self.splits.validation
         epoch, size = compile_within_memory(
-            self.epoch, placement, runs, training, budget=budget, donate=True
+            self.epoch, placement, runs, train, budget=budget, donate=True
         )
-        samples = training if self.splits.assessed_in_training else validation
+        samples = train if self.splits.assessed_in_training else validation
         shapes = placement.run_shapes(runs, size), placement.shared_shapes(samples, size)
         assess = jax.jit(placement.lift(self.assess), donate_argnums=0).lower(*shapes).compile()
         test = jax.jit(
@@ -226,12 +226,12 @@ class Trainer:
     ) -> list[dict[str, Any]]:
         """Trains and tests a group, from its last checkpoint; returns one record per run."""
         number, epochs = len(group.seeds), self.recipe.epochs
-        splits = (self.splits.training, self.splits.validation, self.splits.test)
+        splits = (self.splits.train, self.splits.validation, self.splits.test)
         by_seed = self.splits.held_out is not None
         # As many training images as test images, so that both accuracies share a program.
-        seen = None if by_seed else spread(self.splits.training, len(self.splits.test.labels))
-        training, validation, test, seen = placement.place_shared((*splits, seen), number)
-        samples = training if self.splits.assessed_in_training else validation
+        seen = None if by_seed else spread(self.splits.train, len(self.splits.test.labels))
+        train, validation, test, seen = placement.place_shared((*splits, seen), number)
+        samples = train if self.splits.assessed_in_training else validation
         runs = placement.run_shapes(jax.eval_shape(lambda: self.start_all(group)), number)
         epoch, assess = programs.epoch, programs.assess
         measured_after = {"loss": epoch.out_info[1], **assess.out_info[1]}
@@ -242,7 +242,7 @@ class Trainer:
 
         def step(number_of_epoch: int, carry: Carry) -> Carry:
             began = time.perf_counter()
-            runs, loss = jax.block_until_ready(epoch(carry.runs, training))
+            runs, loss = jax.block_until_ready(epoch(carry.runs, train))
             seconds = carry.seconds + np.float32(time.perf_counter() - began)
             runs, measured = assess(runs, samples)
             for name, values in to_host({"loss": loss, **measured}).items():
@@ -271,7 +271,7 @@ class Trainer:
             )
         tested = programs.test(carry.runs, test)
         if by_seed:
-            learned = programs.learned(carry.runs, training)
+            learned = programs.learned(carry.runs, train)
         else:
             learned = programs.test(carry.runs, seen)[1].network
         kept = self.selected(carry.runs[0])

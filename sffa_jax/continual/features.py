@@ -153,14 +153,14 @@ def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Para
       The tasks, whose samples now contain features, and the features' parameters.
     """
     assert features.hidden is not None
-    hidden, training = features.hidden, data.training
+    hidden, train = features.hidden, data.train
     key_init, key_draw, key_fit = jax.random.split(key, 3)
-    modules, _ = features.init(key_init, training.scaled(training.images[:1]))
+    modules, _ = features.init(key_init, train.scaled(train.images[:1]))
     if features.fit is not None:
         number = min(FIT_IMAGES, data.stream.train.shape[1])
         position = jax.random.randint(key_draw, (number,), 0, data.stream.num_train[0])
-        images = training.images[data.stream.train[0, position]]
-        modules = features.fit(key_fit, modules, training.scaled(images))
+        images = train.images[data.stream.train[0, position]]
+        modules = features.fit(key_fit, modules, train.scaled(images))
 
     def replaced(samples: Samples) -> Samples:
         def of_rows(images: Array) -> Array:
@@ -171,7 +171,7 @@ def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Para
         z = _in_chunks(of_rows, samples.images)
         return samples.replace(images=z, mean=jnp.zeros(1), std=jnp.ones(1))
 
-    return TaskData(data.stream, replaced(training), replaced(data.test)), modules[0]
+    return TaskData(data.stream, replaced(train), replaced(data.test)), modules[0]
 
 
 def _whitened_axes(

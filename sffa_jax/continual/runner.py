@@ -226,7 +226,7 @@ def evaluate_tasks(
 
 def _problem(config: ContinualConfig, overlay: Overlay | None, data: TaskData) -> Problem:
     return Problem(
-        config.scenario, config.model, overlay, data.training, data.stream, config.negatives
+        config.scenario, config.model, overlay, data.train, data.stream, config.negatives
     )
 
 
@@ -251,8 +251,8 @@ def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> R
       ValueError: for a model without one output per label, unless the strategy computes the scores.
     """
     key_init, key_tasks = jax.random.split(key)
-    training = data.training
-    x = training.scaled(training.images[:1])
+    train = data.train
+    x = train.scaled(train.images[:1])
     modules, overlay = config.model.init(key_init, x)
     if config.strategy.scores is None:
         _check_outputs(config, modules, overlay, x)
@@ -279,7 +279,7 @@ def start_task(
     problem, strategy = _problem(config, run.overlay, data), config.strategy
     keys, state = _task_keys(run, task), run.train
     if strategy.restart:
-        new, _ = config.model.init(keys.new, data.training.scaled(data.training.images[:1]))
+        new, _ = config.model.init(keys.new, data.train.scaled(data.train.images[:1]))
         opt_states = tuple(config.optimizer.init(module) for module in new)
         state = TrainState(new, opt_states, state.strategy_state)
     if config.reset_optimizer:

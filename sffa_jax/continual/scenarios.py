@@ -137,11 +137,11 @@ class TaskData(NamedTuple):
 
     Attributes:
       stream: the samples of each task.
-      training, test: the samples; a validation split can replace the test split.
+      train, test: the samples; a validation split can replace the test split.
     """
 
     stream: TaskStream
-    training: Samples
+    train: Samples
     test: Samples
 
 
@@ -240,7 +240,7 @@ def make_task_stream(
 
 
 def split_tasks(
-    training: Samples,
+    train: Samples,
     test: Samples,
     *,
     kind: str = "class",
@@ -251,7 +251,7 @@ def split_tasks(
     """Divides a data set into tasks of new classes.
 
     Args:
-      training, test: the splits.
+      train, test: the splits.
       kind: "class", "domain" or "task".
       num_tasks: number of tasks; it must divide the number of classes.
       order: classes in order of arrival; None: a random order, drawn from `seed`.
@@ -265,10 +265,10 @@ def split_tasks(
       ValueError: for an unknown kind, tasks that do not divide the classes evenly, or splits of
         different numbers of classes.
     """
-    for samples in (training, test):
-        check_samples("split_tasks", samples, getattr(training, "num_classes", 0))
+    for samples in (train, test):
+        check_samples("split_tasks", samples, getattr(train, "num_classes", 0))
     if order is None:
-        order = class_order(training.num_classes, num_tasks, seed)
+        order = class_order(train.num_classes, num_tasks, seed)
     scenario = make_scenario(kind, order, num_tasks)
-    stream = make_task_stream(training.labels, test.labels, order, scenario)
-    return scenario, TaskData(stream, training, test)
+    stream = make_task_stream(train.labels, test.labels, order, scenario)
+    return scenario, TaskData(stream, train, test)

@@ -88,7 +88,7 @@ class ContinualRuns:
 def run(
     network: Network | Model,
     strategy: Strategy,
-    training: Samples,
+    train: Samples,
     test: Samples,
     *,
     kind: str = "class",
@@ -107,7 +107,7 @@ def run(
     Args:
       network: a forward-only network, or a `Model` (`end_to_end` for backprop).
       strategy: the method against forgetting.
-      training, test: the splits.
+      train, test: the splits.
       kind: "class", "domain" or "task".
       num_tasks: number of tasks; it must divide the number of classes.
       epochs: passes over the samples of a task.
@@ -124,9 +124,9 @@ def run(
     >>> from sffa_jax import data, dense_layers, samples_from, sffa
     >>> from sffa_jax.continual import strategies
     >>> from sffa_jax.core import overlays
-    >>> training, test = samples_from(data.load("digits"))
+    >>> train, test = samples_from(data.load("digits"))
     >>> network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
-    >>> result = run(network, strategies.none(), training, test)
+    >>> result = run(network, strategies.none(), train, test)
     >>> result.matrix.shape, result.average_accuracy.shape
     ((1, 5, 5), (1,))
     """
@@ -136,7 +136,7 @@ def run(
     seeds = check_integers("run", "seeds", seeds, 0)
     if not seeds:
         raise reject("run", "seeds", "contain at least one seed", "none")
-    divided = [split_tasks(training, test, kind=kind, num_tasks=num_tasks, seed=s) for s in seeds]
+    divided = [split_tasks(train, test, kind=kind, num_tasks=num_tasks, seed=s) for s in seeds]
     scenario = divided[0][0]
     if isinstance(network, Network) and network.num_classes != scenario.num_labels:
         raise reject(
@@ -153,7 +153,7 @@ def run(
     config = ContinualConfig(model, scenario, strategy, optimizer, schedule, negatives)
     program = jax.jit(partial(run_tasks, config))
     results = [
-        program(jax.random.key(seed), TaskData(stream, training, test))
+        program(jax.random.key(seed), TaskData(stream, train, test))
         for seed, stream in zip(seeds, streams, strict=True)
     ]
     states = tuple(result.state for result in results)

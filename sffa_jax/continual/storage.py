@@ -48,7 +48,7 @@ def stored_bytes(strategy: Strategy, modules: Modules, state: State, data: TaskD
     >>> stored_bytes(Strategy(), ({"w": jnp.zeros((4, 2))},), {"mean": jnp.zeros((2, 4))}, data)
     StoredBytes(images=0, statistics=32, parameters=32)
     """
-    pixels = data.training.images
+    pixels = data.train.images
     each = int(np.prod(pixels.shape[1:])) * pixels.dtype.itemsize
     images, statistics = 0, 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):

@@ -160,7 +160,7 @@ def test_features_are_extracted_once_from_the_first_task():
     model = features.principal_components(features.pixels(), 3)
     data = TaskData(make_problem(model).stream, SAMPLES, SAMPLES)
     later = SAMPLES.images.at[np.asarray(data.stream.train[1:]).reshape(-1)].set(0)
-    changed = data._replace(training=SAMPLES.replace(images=later))
+    changed = data._replace(train=SAMPLES.replace(images=later))
     extract = jax.jit(partial(features.extract, model, KEY))
     (found, params), (_, same) = extract(data), extract(changed)
     jax.tree.map(np.testing.assert_array_equal, params, same)

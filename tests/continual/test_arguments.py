@@ -190,13 +190,13 @@ CASES = [
         },
         lambda: {
             **{"network": small_network(), "strategy": strategies.none()},
-            **{"training": problem().samples, "test": problem().samples, "num_tasks": 2},
+            **{"train": problem().samples, "test": problem().samples, "num_tasks": 2},
         },
     ),
     Case(
         scenarios.split_tasks,
         {"kind": choice(scenarios.SCENARIOS), "num_tasks": whole(1), "seed": whole(0)},
-        lambda: {"training": problem().samples, "test": problem().samples, "num_tasks": 2},
+        lambda: {"train": problem().samples, "test": problem().samples, "num_tasks": 2},
     ),
     *(
         Case(

@@ -73,14 +73,14 @@ def test_a_network_of_other_labels_and_no_seed_are_refused():
         ({"strategy": "replay"}, "`strategy` must be a `Strategy`, got str"),
         ({"optimizer": 0.001}, "`optimizer` must be an optax optimizer, got float"),
         ({"network": dense_layers([8])}, "`network` must be a `Network` or a `Model`, got tuple"),
-        ({"training": np.zeros((4, 64))}, "`samples` must be `Samples`, got ndarray"),
+        ({"train": np.zeros((4, 64))}, "`samples` must be `Samples`, got ndarray"),
     ],
 )
 def test_what_is_no_network_strategy_optimizer_or_samples_is_refused(changed, rule):
     train, test = samples_from(data.load("digits"))
     model = continual.end_to_end(dense_layers([8]), num_labels=10)
     strategy = continual.strategies.none()
-    arguments = {"network": model, "strategy": strategy, "training": train, "test": test}
+    arguments = {"network": model, "strategy": strategy, "train": train, "test": test}
     with no_shape_checks(), pytest.raises(TypeError, match=rule):
         continual.run(**arguments | changed)
 

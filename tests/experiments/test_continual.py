@@ -122,7 +122,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
     images = {image.tobytes() for image in np.asarray(loaded.test.images)}
     rows = dataset.train_images.reshape(len(dataset.train_labels), -1)
     assert images <= {row.tobytes() for row in rows}
-    parts = len(loaded.training.labels) + len(loaded.test.labels)
+    parts = len(loaded.train.labels) + len(loaded.test.labels)
     assert parts == len(dataset.train_labels)
 
 

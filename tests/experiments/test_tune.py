@@ -118,7 +118,7 @@ def test_no_trial_sees_the_test_split(selection):
     splits = make_splits(digits, recipe, 1 / 12)
     of_trials = tuning.validation_splits(splits, recipe, 1 / 12)
     assert of_trials.test is of_trials.validation is not splits.test
-    images = np.concatenate([of_trials.training.images, of_trials.test.images])
+    images = np.concatenate([of_trials.train.images, of_trials.test.images])
     expected = digits.train_images.reshape(len(digits.train_labels), -1)
     np.testing.assert_array_equal(np.sort(images, axis=0), np.sort(expected, axis=0))
 

@@ -24,7 +24,7 @@ def test_repeated_seeds_are_extracted_once(monkeypatch):
     model = features.random_features(5)
     cache = continual_features.FeatureCache()
     with no_shape_checks():
-        images = cache.get("random", model, (3, 4, 3), streams, samples, samples).training.images
+        images = cache.get("random", model, (3, 4, 3), streams, samples, samples).train.images
     assert len(extracted) == 2
     assert images.shape == (3, 4, 5)
     np.testing.assert_array_equal(images[0], images[2])

@@ -87,7 +87,7 @@ def test_the_last_epoch_needs_no_validation_split():
     assert run["history"]["validation_accuracy"] == []
     splits = make_splits(DIGITS, dataclasses.replace(RECIPE, selection="last"), 0.1)
     assert splits.validation is None
-    assert len(splits.training.labels) == len(DIGITS.train_labels)
+    assert len(splits.train.labels) == len(DIGITS.train_labels)
 
 
 @pytest.mark.parametrize("selection", ["last", "test"])
@@ -98,7 +98,7 @@ def test_a_class_may_have_one_image_if_nothing_is_held_out(selection):
         train_labels=np.arange(10, dtype=DIGITS.train_labels.dtype),
     )
     splits = make_splits(one_each, dataclasses.replace(RECIPE, selection=selection), 0.1)
-    assert len(splits.training.labels) == 10
+    assert len(splits.train.labels) == 10
     with pytest.raises(data.DataError, match="must have at least 2 samples, got 1"):
         make_splits(one_each, RECIPE, 0.1)
 
@@ -113,7 +113,7 @@ def test_the_released_codes_leak_is_the_test_split():
 
 def test_typed_in_scaling():
     splits = make_splits(DIGITS, dataclasses.replace(RECIPE, scaling="mnist"), 0.1)
-    np.testing.assert_allclose(splits.training.mean, [0.1307])
+    np.testing.assert_allclose(splits.train.mean, [0.1307])
     np.testing.assert_allclose(splits.test.std, [0.3081])
 
 

@@ -258,7 +258,7 @@ def paired_tests(
         if reasons:
             reason, p = " and ".join(reasons), None
         elif len(seeds) < MIN_SEEDS:
-            reason, p = f"{len(seeds)} common seeds of at least {MIN_SEEDS}", None
+            reason, p = f"{len(seeds)} of at least {MIN_SEEDS} common seeds", None
         elif np.ptp(differences) < ROUNDING:
             reason, p = "all differences are equal", None
         else:

@@ -103,7 +103,7 @@ def test_the_conclusion_names_the_best_and_every_difference():
         "SFFA reaches a test accuracy of 90.00 % on digits, one seed."
     )
     few = section_of(RECORDS[::5]).conclusion
-    assert "10.00 points above FFA (not tested: 1 common seeds of at least 5)." in few
+    assert "10.00 points above FFA (not tested: 1 of at least 5 common seeds)." in few
     # Of the seeds that both have, the algorithm with the higher mean is the worse one.
     one = [record("sffa", 0, 0.7), record("sffa", 1, 0.9), record("ffa", 0, 0.75)]
     assert "80.00 %: 5.00 points below FFA on their common seeds" in section_of(one).conclusion

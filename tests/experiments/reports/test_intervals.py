@@ -22,7 +22,7 @@ def test_fewer_than_five_seeds_have_a_range():
     assert intervals.mean_interval([1.0, 2.0, 3.0, 6.0]).ends == (1, 6)
     (pair,) = intervals.paired_tests({"ffa": dict(enumerate([0.1] * 4)), "bp": {2: 0.5, 3: 0.4}})
     assert pair.p is None
-    assert pair.cell == "not tested: 2 common seeds of at least 5"
+    assert pair.cell == "not tested: 2 of at least 5 common seeds"
 
 
 @pytest.mark.parametrize("values", [[0.98] * 4 + [0.1], [0.0, 0.0, 0.0, 0.0, 0.9], [0, 0, 0, 1, 1]])

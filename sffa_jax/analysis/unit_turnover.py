@@ -30,9 +30,9 @@ def measure_layer(
     h: Array, class_index: Int[Array, " probes"], num_classes: int
 ) -> dict[str, Array]:
     """Measures of one layer's activity, and the owner of each unit."""
+    h = jnp.abs(h)
     values = activity_measures(h, class_index, num_classes)
-    means = specialization.class_means(jnp.abs(h), class_index, num_classes)
-    owners = specialization.owners(means)
+    owners = specialization.owners(specialization.class_means(h, class_index, num_classes))
     return {
         "measures": jnp.stack([values[name] for name in MEASURES]),
         "owned": specialization.owned_counts(owners, num_classes),

@@ -16,6 +16,13 @@ ACTIVITY = hnp.arrays(np.float32, 8, elements=st.floats(0, 100, width=32))
 
 
 @given(ACTIVITY)
+def test_energy_matches_the_formula(h):
+    logits = goodness.energy(jnp.array(h), threshold=2.0)
+    mean_square = float(np.mean(np.float64(h) ** 2))
+    np.testing.assert_allclose(logits, mean_square - 2.0, rtol=1e-5, atol=1e-5)
+
+
+@given(ACTIVITY)
 def test_polar_ratio_is_the_papers_goodness(h):
     logits = goodness.polar_ratio(jnp.array(h), eps=1e-3)
     expected = oracles.sffa_probability(h, 1e-3)
@@ -70,6 +77,14 @@ def test_the_whole_family_matches_its_formulas(h, name):
     np.testing.assert_allclose(logits, 2 * (oracles.measure(h, name) - 0.5), **near)
     logits = goodness.polar_ratio(jnp.array(h), eps=0.1, logit_scale=2.0, measure=name)
     np.testing.assert_allclose(logits, 2 * np.log((plus + 0.1) / (minus + 0.1)), **near)
+
+
+@pytest.mark.parametrize("name", sorted(goodness.MEASURES))
+def test_the_ratio_of_every_measure_is_symmetric(name):
+    polar = goodness.polar_ratio
+    h = jax.random.uniform(jax.random.key(2), (5, 8))
+    swapped = jnp.concatenate([h[:, 4:], h[:, :4]], axis=1)
+    np.testing.assert_array_equal(polar(h, measure=name), -polar(swapped, measure=name))
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (2, 4, 5, 6)])

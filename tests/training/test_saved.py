@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -235,7 +236,7 @@ def test_no_other_function_is_looked_up(tmp_path, name):
         load(path)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt("Ctrl-C")])
 def test_what_stops_a_save_leaves_what_was_there(tmp_path, monkeypatch, error):
     path, (learner, state, _) = tmp_path / "network", learned("bp")
     save(path, learner, state, SAMPLES)
@@ -245,7 +246,7 @@ def test_what_stops_a_save_leaves_what_was_there(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("os.fsync", stopped)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match=re.escape(str(error))):
         save(path, learner, state, SAMPLES)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -236,7 +236,7 @@ def test_no_other_function_is_looked_up(tmp_path, name):
         load(path)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt("Ctrl-C")])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt("^C")])
 def test_what_stops_a_save_leaves_what_was_there(tmp_path, monkeypatch, error):
     path, (learner, state, _) = tmp_path / "network", learned("bp")
     save(path, learner, state, SAMPLES)

@@ -26,7 +26,7 @@ FLUSH_SECONDS = 30.0
 """Maximum time until TensorBoard's events are flushed to disk during training."""
 
 LINE_SECONDS = 60.0
-"""Minimum time between two lines of a watcher that does not keep its output."""
+"""A line is due if the last one is older than this."""
 
 Points = Callable[[int, int], Iterable[tuple[int, Mapping[str, float]]]]
 """(run, number of the unit of work from 0) -> (step, scalars by tag) pairs."""
@@ -151,9 +151,9 @@ class Watcher:
       scored: name of the split or task that the accuracies belong to.
       events: folder of each run for its TensorBoard events; None: no events. Only the main process
         writes them.
-      keep: True: the bar stays at the end, and lines are printed after the first, the middle and
-        the last unit. False: the bar disappears at the end, and lines are printed at intervals of
-        at least `LINE_SECONDS`.
+      keep: True: the bar stays at the end, and lines are also printed after the first unit of this
+        start, the middle and the last one. False: the bar disappears at the end, and lines are
+        printed only at intervals of at least `LINE_SECONDS`.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Watcher:
         self.console, self.label, self.total, self.unit = console, label, total, unit
         self.scored = scored
         self.events = events if events and is_main_process() else ()
-        self.keep, self._line = keep, time.monotonic()
+        self.keep, self._line = keep, -math.inf if keep else time.monotonic()
         self._files: _EventFiles | None = None
         self._bar = _bar(console, unit, keep) if console.is_interactive else None
 
@@ -208,8 +208,8 @@ class Watcher:
             self._line = time.monotonic()
 
     def _line_is_due(self, done: float) -> bool:
-        if self.keep:
-            return done in (1, self.total // 2, self.total)
+        if self.keep and done in (self.total // 2, self.total):
+            return True
         return time.monotonic() - self._line >= LINE_SECONDS
 
     def write(self, number: int, points: Points) -> None:

@@ -67,6 +67,17 @@ def test_a_log_has_the_first_the_middle_and_the_last_line():
     assert console.file.getvalue().splitlines()[-1] == "SFFA: epoch 2000/2000, loss 1"
 
 
+def test_a_log_shows_where_a_run_resumes_and_a_line_a_minute(monkeypatch):
+    console, now = Console(file=io.StringIO()), 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Watcher(console, "SFFA", 40, "epoch", "validation") as watcher:
+        for epoch in range(7, 13):
+            now += 25.0
+            watcher.show(epoch, LOSSES, None)
+    lines = console.file.getvalue().splitlines()
+    assert lines == [f"SFFA: epoch {epoch}/40, loss 1" for epoch in (7, 10)]
+
+
 def test_what_leaves_a_line_of_its_own_only_shows_that_it_goes_on(monkeypatch):
     console = Console(file=io.StringIO())
     with Watcher(console, "cell", 2, "task", "tasks so far", keep=False) as watcher:

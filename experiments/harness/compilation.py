@@ -76,8 +76,9 @@ def fastest_known(
     Returns:
       The mode, and whether it is of an earlier start.
     """
-    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    if folder is None or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+    config: Any = jax.config  # JAX 0.10 declares no types for its values
+    folder = config.jax_compilation_cache_dir
+    if folder is None or not config.jax_enable_compilation_cache:
         return measure(), False
     text = json.dumps(work, sort_keys=True)
     file = Path(folder) / f"placement-{hashlib.sha256(text.encode()).hexdigest()}.json"

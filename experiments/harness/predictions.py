@@ -45,7 +45,7 @@ def describe(
     worst = np.argsort(-predicted.nll, kind="stable")[:NUM_WORST]
     record: dict[str, Any] = {
         "class_accuracies": [
-            float(r / n) if n else None for r, n in zip(right, totals, strict=True)
+            r / n if n else None for r, n in zip(right.tolist(), totals.tolist(), strict=True)
         ],
         "correct": pack_bits(np.asarray(predicted.labels) == labels),
         "worst": [_wrong_image(predicted, dataset, int(index), probable) for index in worst],

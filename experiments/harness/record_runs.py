@@ -55,4 +55,4 @@ def choose_layers(
     arguments = recipe, algorithm, [FIRST_SEED], splits, options.placement
     [(record,)] = [list(records) for records in train_runs(*arguments, measure=measure, **shared)]
     ranges = np.array(record["history"]["ranges"][-1])
-    return [int(layer) for layer in np.unravel_index(ranges.argmax(), ranges.shape)]
+    return [int(layer) for layer in np.unravel_index(np.argmax(ranges), ranges.shape)]

@@ -201,7 +201,7 @@ def layers_table(records: Records) -> list[list[str]]:
         by_layer = []
         for key in ("layer_accuracies", "cumulated_accuracies"):
             recorded = all(key in record for record in done)
-            means = np.mean([r[key] for r in done], axis=0) if recorded else []
+            means = np.mean([r[key] for r in done], axis=0).tolist() if recorded else []
             by_layer.append(" / ".join(f"{100 * a:.2f}" for a in means) or "-")
         all_layers = intervals.with_bounds(list(by_seed.values()))
         table.append([ALGORITHM_NAMES[algorithm], all_layers, *by_layer])

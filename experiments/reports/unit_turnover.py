@@ -64,7 +64,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not runs:
             continue
-        bottom = 0.0
+        bottom: float | np.ndarray = 0.0
         for name, color in COLORS.items():
             fractions = [np.array(r["neurons"]["turnover"][name])[:, layer] for r in runs]
             mean = np.mean(fractions, axis=0)

@@ -274,7 +274,7 @@ def sweep(
             )
     runs, number = (keys, hyperparameters), len(keys)
     # To debug `run`, which then sees values.
-    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined, unused-ignore]
         results = [run(*jax.tree.map(lambda x, i=i: x[i], runs)) for i in range(number)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
     if parallel == "auto":

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from sffa_jax.checks import check_choice
 from sffa_jax.data.dataset import DataError, Dataset
-from sffa_jax.data.formats.pictures import check_image_size, unify
+from sffa_jax.data.formats.pictures import COLORS, check_image_size, unify
 from sffa_jax.data.records import OnDisk, in_memory
 from sffa_jax.data.sources.cache import open_published
 from sffa_jax.data.sources.digits import load_digits
@@ -82,20 +82,23 @@ def load(
     ((1438, 8, 8), (359, 8, 8), 10)
     """
     check_name(name)
+    size = check_image_size("load", image_size)
+    check_choice("load", "color", color, COLORS)
     check_test_fraction("load", test_fraction)
     if name.startswith(FOLDER):
-        conversion: dict[str, Any] = {"image_size": image_size, "color": color}
-        return in_memory(open_on_disk(name, **conversion, test_fraction=test_fraction))
+        return in_memory(
+            open_on_disk(name, image_size=size, color=color, test_fraction=test_fraction)
+        )
     if path := _own_path(name):
         dataset = load_npz(path, name, test_fraction)
     elif test_fraction is not None:
         raise DataError(f"load: {name} has a test split. Leave --test-fraction out.")
     else:
         dataset = _load_named(name, data_dir)
-    if not len(check_image_size("load", image_size)) and color == "auto":
+    if not size and color == "auto":
         return dataset
     train_images, test_images = (
-        unify(images, image_size, color) for images in (dataset.train_images, dataset.test_images)
+        unify(images, size, color) for images in (dataset.train_images, dataset.test_images)
     )
     return dataclasses.replace(dataset, train_images=train_images, test_images=test_images)
 

@@ -51,6 +51,12 @@ def test_a_folder_is_the_only_place_where_one_is_given(tmp_path, monkeypatch):
     assert not (tmp_path / "tfds").exists()
 
 
+@pytest.mark.parametrize("option", [{"color": "blue"}, {"image_size": (8, 8, 8)}])
+def test_a_bad_option_is_rejected_before_anything_is_read(tmp_path, option):
+    with pytest.raises(ValueError, match=f"^load: `{next(iter(option))}` must be one"):
+        data.load("mnist", tmp_path / "nowhere", **option)
+
+
 def test_digits_are_not_on_disk():
     with pytest.raises(data.DataError, match="must be a data set on disk, got 'digits'"):
         data.open_on_disk("digits")

@@ -135,10 +135,9 @@ def statistics(images: Any) -> tuple[np.ndarray, np.ndarray]:
     if images.dtype == np.uint8:
         mean, std = from_moments(moments(images))
     else:
-        channels = images.reshape(-1, 1) if images.ndim == 3 else images
-        channels = channels.reshape(-1, channels.shape[-1])
-        exact = np.asarray(channels.mean(axis=0, dtype=np.float64))
-        deviation = np.asarray(channels.std(axis=0, dtype=np.float64))
+        channels = images.reshape(-1, 1 if images.ndim == 3 else images.shape[-1])
+        exact = channels.mean(axis=0, dtype=np.float64)
+        deviation = channels.std(axis=0, dtype=np.float64)
         # What varies less than its rounding error is constant.
         deviation[deviation <= np.finfo(np.float32).eps * np.abs(exact)] = 0
         mean, std = exact.astype(np.float32), deviation.astype(np.float32)

@@ -65,7 +65,7 @@ def held_out_test(labels: np.ndarray, test_fraction: float | None) -> tuple[np.n
     """Return the indices of the training and the test split of data that has no test split.
 
     Args:
-      labels: [samples] integers.
+      labels: [samples] labels of any type.
       test_fraction: fraction of each class in the test split; None: a fifth.
 
     Raises:

@@ -98,15 +98,12 @@ def _contents(name: str, folder: Path) -> tuple[Form, dict[str, bytes | bytearra
     """Return the first form that exists, and the bytes of its six batches by file name."""
     for form in (BINARY, PYTHON):
         for place in (folder / form.folder, folder):
-            present = [file for file in form.files if (place / file).is_file()]
-            if not present:
+            absent = [file for file in form.files if not (place / file).is_file()]
+            if len(absent) == len(form.files):
                 continue
-            contents: dict[str, bytes | bytearray] = {}
-            for file in form.files:
-                if file not in present:
-                    raise missing(name, place, f"the file {file}")
-                contents[file] = _read(place / file)
-            return form, contents
+            if absent:
+                raise missing(name, place, f"the file {absent[0]}")
+            return form, {file: _read(place / file) for file in form.files}
     for form in (BINARY, PYTHON):
         archive = find(folder, [form.archive, form.archive.removesuffix(".gz")])
         if archive is not None:

@@ -109,8 +109,8 @@ def _download(url: str, part: Path, resource: Resource) -> None:
             part.unlink(missing_ok=True)
             raise _Failed("range refused; the download starts again")
         if response.status_code >= 400:
-            kind = _Failed if response.status_code in (408, 429) else _Unusable
-            kind = _Failed if response.status_code >= 500 else kind
+            temporary = response.status_code in (408, 429) or response.status_code >= 500
+            kind = _Failed if temporary else _Unusable
             raise kind(f"{response.status_code} {response.reason}")
         resumes = response.status_code == 206
         written = size if resumes else 0

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.continual.local_maps import maps
-from sffa_jax.continual.model import Model, feature_model
+from sffa_jax.continual.model import Model, Modules, feature_model
 from sffa_jax.continual.scenarios import TaskData
 from sffa_jax.core.bodies import Params
 from sffa_jax.training.samples import Samples
@@ -32,6 +32,12 @@ CONTRAST_EPS = 1e-8
 
 COMPONENT_EPS = 0.01
 """Added to the components' variances before division, in units of their mean."""
+
+FIT_IMAGES = 3000
+"""Images of the first task from which features are learned."""
+
+CHUNK = 100
+"""Images whose features are computed at once."""
 
 
 def pixels() -> Model:
@@ -93,11 +99,9 @@ def principal_components(below: Model, number: int) -> Model:
       ValueError: for more components than features or images.
     """
     check_integer("principal_components", "number", number, 1)
-    assert below.hidden is not None
 
     def normalized(params: Params, x: Array) -> Array:
-        assert below.hidden is not None
-        (z,) = below.hidden((params["below"],), None, x, jnp.zeros(len(x), jnp.int32))
+        z = _of_images(below, (params["below"],), x)
         z = z - jnp.mean(z, axis=-1, keepdims=True)
         return z / jnp.sqrt(jnp.mean(jnp.square(z), axis=-1, keepdims=True) + CONTRAST_EPS)
 
@@ -126,11 +130,11 @@ def principal_components(below: Model, number: int) -> Model:
     return feature_model(init, features, fit)
 
 
-FIT_IMAGES = 3000
-"""Images of the first task from which features are learned."""
-
-CHUNK = 100
-"""Images whose features are computed at once."""
+def _of_images(features: Model, modules: Modules, x: Array) -> Array:
+    """Computes the features of images."""
+    assert features.hidden is not None
+    (z,) = features.hidden(modules, None, x, jnp.zeros(len(x), jnp.int32))
+    return z
 
 
 def _in_chunks(function: Callable[[Array], Array], x: Array) -> Array:
@@ -152,8 +156,7 @@ def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Para
     Returns:
       The tasks, whose samples now contain features, and the features' parameters.
     """
-    assert features.hidden is not None
-    hidden, train = features.hidden, data.train
+    train = data.train
     key_init, key_draw, key_fit = jax.random.split(key, 3)
     modules, _ = features.init(key_init, train.scaled(train.images[:1]))
     if features.fit is not None:
@@ -163,12 +166,9 @@ def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Para
         modules = features.fit(key_fit, modules, train.scaled(images))
 
     def replaced(samples: Samples) -> Samples:
-        def of_rows(images: Array) -> Array:
-            return hidden(modules, None, samples.scaled(images), jnp.zeros(len(images), jnp.int32))[
-                0
-            ]
-
-        z = _in_chunks(of_rows, samples.images)
+        z = _in_chunks(
+            lambda images: _of_images(features, modules, samples.scaled(images)), samples.images
+        )
         return samples.replace(images=z, mean=jnp.zeros(1), std=jnp.ones(1))
 
     return TaskData(data.stream, replaced(train), replaced(data.test)), modules[0]

@@ -47,6 +47,11 @@ class Batch(struct.PyTreeNode):
     task: Int[Array, "*one_or_batch"]
     candidates: Int[Array, "batch candidates"] | None = None
 
+    @property
+    def normalized_weights(self) -> Float[Array, " batch"]:
+        """Weights that add up to 1, for a mean over the samples; all 0 if every weight is 0."""
+        return self.weights / jnp.maximum(jnp.sum(self.weights), 1e-9)
+
 
 class Problem(NamedTuple):
     """Everything that a strategy's functions may read. They must not use later tasks.
@@ -83,18 +88,19 @@ class Problem(NamedTuple):
         u = jax.random.uniform(key, (size,))
         return self.stream.train[task, jnp.minimum((u * count).astype(jnp.int32), count - 1)]
 
+    def candidates(self, batch: Batch) -> Int[Array, "batch candidates"] | None:
+        """Labels tried for each sample; None: all labels."""
+        if batch.candidates is not None:
+            return batch.candidates
+        return self.scenario.candidates(batch.class_index)
+
     def logits(self, modules: Modules, batch: Batch) -> Float[Array, "modules batch candidates"]:
         """Logits of each sample's candidates."""
-        candidates = batch.candidates
-        if candidates is None:
-            candidates = self.scenario.candidates(batch.class_index)
-        return self.model.logits(modules, self.overlay, batch.x, candidates)
+        return self.model.logits(modules, self.overlay, batch.x, self.candidates(batch))
 
     def targets_and_allowed(self, batch: Batch) -> tuple[Bool[Array, "batch candidates"], ...]:
         """Two masks over each sample's candidates: the true label, and the labels that compete."""
-        candidates = batch.candidates
-        if candidates is None:
-            candidates = self.scenario.candidates(batch.class_index)
+        candidates = self.candidates(batch)
         if candidates is None:
             candidates = jnp.arange(self.scenario.num_labels)[None]
         targets = candidates == self.scenario.labels(batch.class_index)[:, None]
@@ -111,8 +117,7 @@ class Problem(NamedTuple):
         The gradient of the sum equals the gradient of each module's loss, because no loss depends
         on the parameters of another module.
         """
-        weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
-        by_module = self.losses(modules, batch) @ weights
+        by_module = self.losses(modules, batch) @ batch.normalized_weights
         return jnp.sum(by_module), by_module
 
     def gradient(
@@ -137,9 +142,7 @@ class Problem(NamedTuple):
             class_scores = jnp.where(seen[None, None], class_scores, UNSEEN)
             shape = (*class_scores.shape[:2], scenario.num_tasks, scenario.classes_per_task)
             return jnp.max(class_scores.reshape(shape), axis=2)
-        candidates = batch.candidates
-        if candidates is None:
-            candidates = scenario.candidates(batch.class_index)
+        candidates = self.candidates(batch)
         if candidates is None:
             return class_scores
         return jnp.take_along_axis(class_scores, candidates[None], axis=-1)

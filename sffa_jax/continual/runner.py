@@ -162,12 +162,11 @@ def train_step(
         optimizer.update(*module, value=value)
         for *module, value in zip(gradients, state.opt_states, modules, values, strict=True)
     ]
-    updates = strategy.updates(
-        problem, strategy_state, tuple(updates for updates, _ in stepped), batch
-    )
+    updates, opt_states = zip(*stepped, strict=True)
+    updates = strategy.updates(problem, strategy_state, updates, batch)
     updated = optax.apply_updates(modules, updates)
     strategy_state = strategy.after_step(problem, strategy_state, modules, updated, loss_gradients)
-    return TrainState(updated, tuple(opt_state for _, opt_state in stepped), strategy_state), losses
+    return TrainState(updated, opt_states, strategy_state), losses
 
 
 def evaluate_tasks(
@@ -256,7 +255,7 @@ def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> R
     modules, overlay = config.model.init(key_init, x)
     if config.strategy.scores is None:
         _check_outputs(config, modules, overlay, x)
-    opt_states = tuple(config.optimizer.init(module) for module in modules)
+    opt_states = tuple(map(config.optimizer.init, modules))
     state = config.strategy.init(_problem(config, overlay, data), modules)
     return RunState(TrainState(modules, opt_states, state), overlay, key_tasks)
 
@@ -277,17 +276,15 @@ def start_task(
 ) -> RunState:
     """Prepares a task: new weights or optimizer states if configured, and the strategy's hook."""
     problem, strategy = _problem(config, run.overlay, data), config.strategy
-    keys, state = _task_keys(run, task), run.train
+    keys, modules, opt_states = _task_keys(run, task), run.train.modules, run.train.opt_states
     if strategy.restart:
-        new, _ = config.model.init(keys.new, data.train.scaled(data.train.images[:1]))
-        opt_states = tuple(config.optimizer.init(module) for module in new)
-        state = TrainState(new, opt_states, state.strategy_state)
-    if config.reset_optimizer:
-        state = state.replace(opt_states=tuple(map(config.optimizer.init, state.modules)))
+        modules, _ = config.model.init(keys.new, data.train.scaled(data.train.images[:1]))
+    if strategy.restart or config.reset_optimizer:
+        opt_states = tuple(map(config.optimizer.init, modules))
     strategy_state = strategy.before_task(
-        problem, state.strategy_state, keys.before, state.modules, task
+        problem, run.train.strategy_state, keys.before, modules, task
     )
-    return run.replace(train=state.replace(strategy_state=strategy_state))
+    return run.replace(train=TrainState(modules, opt_states, strategy_state))
 
 
 def train_steps(
@@ -302,10 +299,13 @@ def train_steps(
     problem, keys = _problem(config, run.overlay, data), _task_keys(run, task)
     count = stream.num_train[task]
     padding = jnp.arange(stream.train.shape[1]) >= count
-    # One key per pass, so that additional passes do not change the first ones.
-    passes = jax.vmap(lambda i: jax.random.fold_in(keys.order, i))(jnp.arange(schedule.passes))
-    shuffled = jax.vmap(lambda k: jax.random.uniform(k, padding.shape))(passes)
-    orders = jnp.argsort(jnp.where(padding[None], 2.0, shuffled), axis=-1)
+
+    def order(i: Array) -> Array:
+        # One key per pass, so that additional passes do not change the first ones.
+        shuffled = jax.random.uniform(jax.random.fold_in(keys.order, i), padding.shape)
+        return jnp.argsort(jnp.where(padding, 2.0, shuffled))
+
+    orders = jax.vmap(order)(jnp.arange(schedule.passes))
 
     def one_step(state: TrainState, i: Array) -> tuple[TrainState, Array]:
         position = i * schedule.batch_size + jnp.arange(schedule.batch_size)

@@ -205,7 +205,7 @@ def make_task_stream(
       ValueError: if the order names a class twice, one that has no training or test sample, or
         another number of classes than the scenario's.
     """
-    wanted = scenario.num_tasks * scenario.classes_per_task
+    wanted = scenario.num_classes
     order = check_integers("make_task_stream", "order", order, 0)
     if len(order) != wanted or len(set(order)) != wanted:
         raise reject("make_task_stream", "order", f"name {wanted} different classes", list(order))

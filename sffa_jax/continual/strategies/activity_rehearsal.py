@@ -210,7 +210,6 @@ def activity_rehearsal(
             return jnp.take_along_axis(logits, candidates[None], axis=-1)
 
         logits = logits_of(modules)
-        weights = joined.weights / jnp.maximum(jnp.sum(joined.weights), 1e-9)
         if state.old is None:
             losses = problem.model.loss(logits, targets, allowed)
         else:
@@ -219,7 +218,7 @@ def activity_rehearsal(
                 jax.random.fold_in(key, 1), jnp.where(known_labels, logits_of(state.old), -1e9)
             )
             relabeled = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-            is_new = jnp.arange(len(weights))[:, None] < images
+            is_new = jnp.arange(len(joined.weights))[:, None] < images
             by_layer = jnp.where(is_new, targets, relabeled)  # each layer has its own labels
             losses = jnp.concatenate(
                 [
@@ -227,7 +226,7 @@ def activity_rehearsal(
                     for k in range(len(logits))
                 ]
             )
-        terms = losses @ weights
+        terms = losses @ joined.normalized_weights
         return jnp.sum(terms), terms
 
     def after_task(

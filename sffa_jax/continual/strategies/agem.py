@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sffa_jax.checks import check_integer
-from sffa_jax.continual.buffer import Buffer, draw_batch, empty_buffer, insert_task
+from sffa_jax.continual.buffer import Buffer, draw_batch
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.strategies.gem import inner
+from sffa_jax.continual.strategies.replay import replay
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.bodies import Params
 
@@ -43,9 +44,7 @@ def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
     check_integer("agem", "slots", slots, 1)
     check_integer("agem", "draw", draw, 1)
 
-    def init(problem: Problem, modules: Modules) -> Buffer:
-        del problem, modules
-        return empty_buffer(slots)
+    buffered = replay(slots=slots)
 
     def projected(
         problem: Problem,
@@ -59,10 +58,4 @@ def agem(*, slots: int = 500, draw: int = 256) -> Strategy:
         references, _ = problem.gradient(modules, old)
         return project_modules(gradients, references, problem.model.coupled)
 
-    def after_task(
-        problem: Problem, buffer: Buffer, key: Array, modules: Modules, task: Array
-    ) -> Buffer:
-        del modules
-        return insert_task(problem, buffer, key, task)
-
-    return Strategy(init=init, gradients=projected, after_task=after_task)
+    return Strategy(init=buffered.init, gradients=projected, after_task=buffered.after_task)

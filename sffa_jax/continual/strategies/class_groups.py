@@ -75,7 +75,7 @@ def class_groups(
         logits = problem.model.logits(groups, problem.overlay, jnp.concatenate(images), None)
         logits = logits.reshape(len(logits), len(images), len(x), per_task)
         own_class = jax.nn.one_hot(batch.class_index - batch.task * per_task, per_task)[None]
-        weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
+        weights = batch.normalized_weights
         positive = jax.nn.softplus(-jnp.sum(logits[:, 0] * own_class, axis=-1)) @ weights
         negative = jax.nn.softplus(logits)
         terms = [

@@ -15,7 +15,7 @@ from sffa_jax.checks import check_integer
 from sffa_jax.continual.class_groups import normalize_images
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem, scan_task
-from sffa_jax.continual.strategy import Strategy
+from sffa_jax.continual.strategy import Strategy, no_loss
 
 ITERATIONS = 300
 """Iterations of `leading_axes`."""
@@ -148,12 +148,6 @@ def class_subspaces(
         seen = jnp.zeros(classes, bool).at[batch.class_index].max(batch.weights > 0)
         return state.replace(moments=moments, changed=state.changed | seen)
 
-    def loss(
-        problem: Problem, state: Subspaces, key: Array, modules: Modules, batch: Batch
-    ) -> tuple[Array, Array]:
-        del problem, state, key, batch
-        return jnp.zeros(()), jnp.zeros(len(modules))
-
     def after_task(
         problem: Problem, state: Subspaces, key: Array, modules: Modules, task: Array
     ) -> Subspaces:
@@ -188,4 +182,4 @@ def class_subspaces(
         by_class = logit(jnp.sqrt(jnp.stack(kinds, axis=-1)))
         return problem.label_scores(by_class[None], batch)
 
-    return Strategy(init=init, observe=observe, loss=loss, after_task=after_task, scores=scores)
+    return Strategy(init=init, observe=observe, loss=no_loss, after_task=after_task, scores=scores)

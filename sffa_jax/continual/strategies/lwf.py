@@ -52,8 +52,7 @@ def lwf(*, strength: float | Array = 1.0, temperature: float | Array = 2.0) -> S
         # -1e9 instead of -inf: a group without labels must not give NaN.
         before, after = (jnp.where(kept, outputs(m), -1e9) for m in (old, modules))
         cross = -jax.nn.softmax(before) * jnp.where(kept, jax.nn.log_softmax(after), 0.0)
-        weights = batch.weights / jnp.maximum(jnp.sum(batch.weights), 1e-9)
-        by_module = jnp.sum(cross, axis=(-2, -1)) @ weights
+        by_module = jnp.sum(cross, axis=(-2, -1)) @ batch.normalized_weights
         return strength * temperature**2 * jnp.sum(by_module) * (batch.task > 0)
 
     def after_task(

@@ -9,6 +9,7 @@ from sffa_jax.checks import check_range, reject
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.strategy import Strategy
+from sffa_jax.core.bodies import Params
 
 SAMPLES = 1000
 """Number of samples per task for the measurement of usage."""
@@ -87,15 +88,15 @@ def usage_gating(*, strength: float | Array = 1.0) -> Strategy:
     def gated(problem: Problem, state: Usage, updates: Modules, batch: Batch) -> Modules:
         del problem, batch
 
-        def of_leaf(fractions: Array, update: Array) -> Array:
-            # The usage of a convolutional map is that of its most used position.
-            used = jnp.max(fractions.reshape(update.shape[-1], -1), axis=-1)
-            factor = (1 - used) ** strength
-            return update * jnp.expand_dims(factor, tuple(range(update.ndim - 1)))
+        def of_module(fractions: Array, module: Params) -> Params:
+            def of_leaf(update: Array) -> Array:
+                # The usage of a convolutional map is that of its most used position.
+                used = jnp.max(fractions.reshape(update.shape[-1], -1), axis=-1)
+                factor = (1 - used) ** strength
+                return update * jnp.expand_dims(factor, tuple(range(update.ndim - 1)))
 
-        return tuple(
-            jax.tree.map(lambda u, fractions=fractions: of_leaf(fractions, u), module)
-            for fractions, module in zip(state.fractions, updates, strict=True)
-        )
+            return jax.tree.map(of_leaf, module)
+
+        return tuple(map(of_module, state.fractions, updates))
 
     return Strategy(init=init, updates=gated, after_task=after_task)

@@ -1,4 +1,10 @@
-"""Measurements on rules and trained networks; training does not use them."""
+"""Measurements on rules and trained networks; training does not use them.
+
+Reading order: `sparsity`, `specialization`, `separability` and `precision` (measures of a layer),
+`measures` (these as scalars by name), `latents` (activities and logits of a trained network),
+`drift` (units before and after a task), `unit_turnover` (the same of a whole run), `symmetry`
+(losses and gradients of positive and negative samples).
+"""
 
 from typing import TYPE_CHECKING
 

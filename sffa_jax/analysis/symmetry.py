@@ -8,6 +8,7 @@ samples.
 Reference: Terres-Escudero et al. 2024, arXiv:2409.07387, section 4.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,12 +16,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject
-from sffa_jax.core.bodies import Params
+from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.image_layout import over_units
-from sffa_jax.core.layer import activity
+from sffa_jax.core.layer import Layer, activity
 from sffa_jax.core.losses import binary_cross_entropy
 from sffa_jax.core.network import Network, NetworkParams, next_input
-from sffa_jax.core.overlays import parts
+from sffa_jax.core.overlays import Part, parts
 from sffa_jax.core.rules import LocalRule
 
 
@@ -106,19 +107,20 @@ def gradient_norms(
     """
     candidates = jnp.stack([labels, wrong], axis=-1)
     overlaid = inputs = parts(params.overlay, x)
+
+    def mean_losses(
+        layer_params: Params, layer: Layer, inputs: Sequence[Part], state: BodyState
+    ) -> tuple[Float[Array, " 2"], Array]:
+        h = activity(layer, layer_params, inputs, candidates, state)
+        positive, negative = sample_losses(network.rule, h, h.ndim - 2)
+        return jnp.stack([jnp.mean(positive[:, 0]), jnp.mean(negative[:, 1])]), h
+
     norms = []
     for layer, (layer_params, state) in zip(network.layers, params.of_layers(), strict=True):
-
-        def mean_losses(p: Params, layer=layer, inputs=inputs, state=state) -> Float[Array, " 2"]:  # type: ignore[no-untyped-def]
-            h = activity(layer, p, inputs, candidates, state)
-            positive, negative = sample_losses(network.rule, h, h.ndim - 2)
-            return jnp.stack([jnp.mean(positive[:, 0]), jnp.mean(negative[:, 1])])
-
-        jacobian = jax.jacrev(mean_losses)(layer_params)
+        jacobian, h = jax.jacrev(mean_losses, has_aux=True)(layer_params, layer, inputs, state)
         squares = [
             jnp.sum(jnp.square(leaf.reshape(2, -1)), axis=-1) for leaf in jax.tree.leaves(jacobian)
         ]
-        norms.append(jnp.sqrt(sum(squares[1:], start=squares[0])))
-        h = activity(layer, layer_params, inputs, candidates, state)
+        norms.append(jnp.sqrt(sum(squares)))
         inputs = next_input(network, h, overlaid)
     return jnp.stack(norms)

@@ -1,4 +1,11 @@
-"""Continual learning: scenarios, strategies against forgetting, and runs over a stream of tasks."""
+"""Continual learning: scenarios, strategies against forgetting, and runs over a stream of tasks.
+
+Reading order: `scenarios` (tasks and labels), `model` (a network as modules with separate losses),
+`problem` (what a strategy may read), `strategy` (the hooks) and `strategies` (one file each), which
+use `buffer`, `quadratic`, `quadratic_program`, `statistics`, `mixtures`, `readout`, `class_groups`
+and `synthetic_negatives`; `features` and `local_maps` (inputs in place of pixels); `runner` (one
+run), `storage` (the bytes that it keeps), `metrics` and `simple_run` (several seeds in one call).
+"""
 
 from typing import TYPE_CHECKING
 

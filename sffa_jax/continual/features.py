@@ -1,7 +1,7 @@
 """Features: pixels, random, or learned without labels from images of the first task.
 
-`extract` replaces images by features, once for a run; networks and closed forms (with `pixels`)
-then learn from them. The logits of these models have no meaning.
+`extract` replaces the images of a run by features. Networks, or closed forms on the model `pixels`,
+then learn from them. The logits of the models in this file have no meaning.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ ROUNDS = 15
 
 
 class Gaussians(NamedTuple):
-    """Gaussians of one layer's input: component mean + factor e + spread f; e and f are normal.
+    """Gaussians of one layer's input: mean + factor @ e + spread * f, with e and f standard normal.
 
     Attributes:
       counts: samples of each component of each class; all 0: the class is unknown.
@@ -95,7 +95,7 @@ def draw(
 def kmeans(
     key: Array, z: Float[Array, "samples inputs"], weights: Float[Array, " samples"], number: int
 ) -> Float[Array, "number inputs"]:
-    """Centers of the samples with weight 1, from random ones of them on (Lloyd's algorithm)."""
+    """K-means centers of the samples with weight 1, started at random ones (Lloyd's algorithm)."""
     order = jnp.argsort(jnp.where(weights > 0, jax.random.uniform(key, weights.shape), 2.0))
 
     def one_round(_: Array | int, centers: Array) -> Array:

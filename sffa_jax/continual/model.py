@@ -245,7 +245,7 @@ def end_to_end(layers: tuple[Layer, ...], num_labels: int) -> Model:
     the readout acts as one head per task.
 
     Raises:
-      TypeError: for layers that are none.
+      TypeError: for layers that are not `Layer`s.
       ValueError: for fewer than 2 labels.
     """
     check_layers("end_to_end", layers)

@@ -186,13 +186,14 @@ def mean_over_samples(function: Callable[[Batch], Modules], batch: Batch) -> Mod
     network.
     """
 
-    def add(total: Modules, sample: tuple[Array, Array]) -> tuple[Modules, None]:
-        x, class_index = sample
-        value = function(Batch(x[None], class_index[None], jnp.ones(1), batch.task))
-        return jax.tree.map(jnp.add, total, value), None
+    def of_sample(x: Array, class_index: Array) -> Modules:
+        return function(Batch(x[None], class_index[None], jnp.ones(1), batch.task))
 
-    first = Batch(batch.x[:1], batch.class_index[:1], jnp.ones(1), batch.task)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(function, first))
+    def add(total: Modules, sample: tuple[Array, Array]) -> tuple[Modules, None]:
+        return jax.tree.map(jnp.add, total, of_sample(*sample)), None
+
+    shapes = jax.eval_shape(of_sample, batch.x[0], batch.class_index[0])
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
     total, _ = jax.lax.scan(add, zeros, (batch.x, batch.class_index))
     return jax.tree.map(lambda leaf: leaf / len(batch.class_index), total)
 

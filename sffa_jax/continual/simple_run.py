@@ -117,7 +117,7 @@ def run(
       seeds: a run's seed draws its class order, weights and batches.
 
     Raises:
-      TypeError: for a network, strategy or optimizer that is none.
+      TypeError: for a network, strategy or optimizer of another type.
       TypeError, ValueError: as `split_tasks`, `make_task_schedule` and `forward_only`; for a
         network or model of another number of labels than the scenario's, or no seed.
 
@@ -168,7 +168,7 @@ def run(
 
 
 def _check_types(network: object, strategy: object, optimizer: object) -> None:
-    """Raises TypeError for a network, strategy or optimizer that is none."""
+    """Raises TypeError for a network, strategy or optimizer of another type."""
     rule, advice = "be a `Network` or a `Model`", "For backprop, pass `end_to_end(layers, labels)`."
     check_type("run", "network", network, (Network, Model), rule, advice)
     advice = "Call the function that makes it, e.g. `strategies.replay()`."

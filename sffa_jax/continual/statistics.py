@@ -41,14 +41,11 @@ def empty_statistics(classes: int, features: int, *, scatter: str = "shared") ->
     check_choice("empty_statistics", "scatter", scatter, SCATTERS)
     check_integer("empty_statistics", "classes", classes, 1)
     check_integer("empty_statistics", "features", features, 1)
+    leading = {"none": None, "shared": (), "own": (classes,)}[scatter]
     return ClassStatistics(
         jnp.zeros(classes),
         jnp.zeros((classes, features)),
-        {
-            "none": None,
-            "shared": jnp.zeros((features, features)),
-            "own": jnp.zeros((classes, features, features)),
-        }[scatter],
+        None if leading is None else jnp.zeros((*leading, features, features)),
     )
 
 

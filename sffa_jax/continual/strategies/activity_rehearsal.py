@@ -76,9 +76,9 @@ def activity_rehearsal(
         multiple of the number of classes is used.
       rank: leading axes of each class's covariance; the rest becomes a diagonal. None: all axes.
       shared: weight of the covariance of all classes relative to the class's own.
-      relabel: whether the label of a draw comes from the layer as it was before the task, drawn
-        from the softmax of its logits, and not from the Gaussian: that layer has learned from
-        images where classes part. This keeps a copy of the parameters.
+      relabel: whether the label of a draw is not its Gaussian's class but drawn from the softmax of
+        the layer's logits before the task: that layer has learned the boundaries between classes
+        from images. This keeps a copy of the parameters.
       online: whether to add each batch when it arrives, without knowledge of tasks. The running
         covariances are then kept, too, and each class has one component.
 

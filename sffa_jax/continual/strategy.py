@@ -24,31 +24,8 @@ State = Any
 """The memory of a strategy: a pytree of arrays of fixed shape."""
 
 
-def _no_state(problem: Problem, modules: Modules) -> State:
-    del problem, modules
-    return ()
-
-
-def _same_state(problem: Problem, state: State, *_: Any) -> State:
-    del problem
+def _same_state(_problem: Problem, state: State, *_: Any) -> State:
     return state
-
-
-def _same_batch(problem: Problem, state: State, key: Array, batch: Batch) -> Batch:
-    del problem, state, key
-    return batch
-
-
-def _same_gradients(
-    problem: Problem, state: State, key: Array, modules: Modules, gradients: Modules, batch: Batch
-) -> Modules:
-    del problem, state, key, modules, batch
-    return gradients
-
-
-def _same_updates(problem: Problem, state: State, updates: Modules, batch: Batch) -> Modules:
-    del problem, state, batch
-    return updates
 
 
 class Strategy(NamedTuple):
@@ -88,14 +65,18 @@ class Strategy(NamedTuple):
     False
     """
 
-    init: Callable[[Problem, Modules], State] = _no_state
+    init: Callable[[Problem, Modules], State] = lambda _problem, _modules: ()
     before_task: Callable[[Problem, State, Array, Modules, Array], State] = _same_state
-    batch: Callable[[Problem, State, Array, Batch], Batch] = _same_batch
+    batch: Callable[[Problem, State, Array, Batch], Batch] = lambda _problem, _state, _, new: new
     observe: Callable[[Problem, State, Modules, Batch], State] = _same_state
     penalty: Callable[[Problem, State, Array, Modules, Batch], Array] | None = None
     loss: Callable[[Problem, State, Array, Modules, Batch], tuple[Array, Array]] | None = None
-    gradients: Callable[[Problem, State, Array, Modules, Modules, Batch], Modules] = _same_gradients
-    updates: Callable[[Problem, State, Modules, Batch], Modules] = _same_updates
+    gradients: Callable[[Problem, State, Array, Modules, Modules, Batch], Modules] = (
+        lambda _problem, _state, _key, _modules, gradients, _batch: gradients
+    )
+    updates: Callable[[Problem, State, Modules, Batch], Modules] = (
+        lambda _problem, _state, updates, _batch: updates
+    )
     after_step: Callable[[Problem, State, Modules, Modules, Modules], State] = _same_state
     after_task: Callable[[Problem, State, Array, Modules, Array], State] = _same_state
     scores: Callable[[Problem, State, Modules, Batch], Array] | None = None

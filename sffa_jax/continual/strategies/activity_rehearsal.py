@@ -244,11 +244,11 @@ def activity_rehearsal(
                     keys, view(problem).inputs(modules, batch.x), state.gaussians, strict=True
                 )
             ]
-        shapes = [layer.mean.shape for layer in state.gaussians]
+        inputs = [layer.mean.shape[-1] for layer in state.gaussians]
         totals = scan_task(
             problem,
             task,
-            empty_totals(shapes[0][0], [shape[-1] for shape in shapes]),
+            empty_totals(problem.scenario.num_classes, inputs),
             lambda so_far, batch: count(problem, so_far, modules, batch, centers),
         )
 

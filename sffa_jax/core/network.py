@@ -108,9 +108,8 @@ class Network:
         total                         88      0
         Strictly local: no gradient crosses a layer; each body is trained by its layer's loss.
         """
-        x = jax.ShapeDtypeStruct(
-            (1, *check_integers("summary", "input_shape", input_shape, 1)), float
-        )
+        shape = (1, *check_integers("summary", "input_shape", input_shape, 1))
+        x = jax.eval_shape(partial(jnp.zeros, shape))
         params = jax.eval_shape(partial(init_network, self), jax.random.key(0), x)
         outputs = jax.eval_shape(lambda p, x: list(activities(self, p, x)), params, x)
         rows = [["layer", "body", "output", "parameters", "state", "trained by"]]

@@ -279,7 +279,7 @@ def test_functions_stand_where_names_do():
     activities = []
     for (layer,) in (named, functions):
         activities.append(activity_of(layer, initialized(layer, inputs), inputs))
-    np.testing.assert_array_equal(*activities)
+    np.testing.assert_allclose(*activities, rtol=1e-6)  # two programs may round differently
 
 
 @pytest.mark.parametrize(

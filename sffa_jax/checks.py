@@ -48,33 +48,31 @@ def check_type(
         raise reject_type(where, argument, rule, type(value).__name__, advice)
 
 
-def check_function(where: str, argument: str, value: object, takes: str, advice: str = "") -> None:
+def check_function(where: str, argument: str, value: Any, takes: str, advice: str = "") -> None:
     """Raises TypeError unless `value` is a function of the positional arguments in `takes`.
 
     A function that makes such a function is none: `overlays.none` in place of `overlays.none()`.
     """
-    fits = callable(value)
-    if callable(value):
-        try:
-            inspect.signature(value).bind(*takes.split(", "))
-        except TypeError:
-            fits = False
-        except ValueError:  # a built-in function without a signature
-            pass
-    if not fits:
+    try:
+        inspect.signature(value).bind(*takes.split(", "))
+    except ValueError:  # a built-in function without a signature
+        pass
+    except TypeError:
         name = repr(value) if isinstance(value, str) else type(value).__name__
         got = getattr(value, "__name__", name)
-        raise reject_type(where, argument, f"be a function of ({takes})", got, advice)
+        rule = f"be a function of ({takes})"
+        raise reject_type(where, argument, rule, got, advice) from None
 
 
-def check_choice(where: str, argument: str, value: object, choices: Collection[str]) -> None:
+def check_choice(
+    where: str, argument: str, value: object, choices: Collection[str], advice: str = ""
+) -> None:
     """Raises ValueError unless `value` is one of the names in `choices`."""
     if not isinstance(value, str) or value not in choices:
         close = difflib.get_close_matches(str(value), choices, n=1)
-        advice = f"Did you mean {close[0]!r}?" if close else ""
-        raise reject(
-            where, argument, f"be one of {', '.join(sorted(choices))}", repr(value), advice
-        )
+        advice = f"Did you mean {close[0]!r}?" if close else advice
+        rule = f"be one of {', '.join(sorted(choices))}"
+        raise reject(where, argument, rule, repr(value), advice)
 
 
 def choose(
@@ -90,9 +88,7 @@ def choose(
     """
     if callable(value):
         return value
-    if not isinstance(value, str) or value not in choices:
-        rule = f"be one of {', '.join(sorted(choices))}"
-        raise reject(where, argument, rule, repr(value), "A function is accepted, too.")
+    check_choice(where, argument, value, choices, "A function is accepted, too.")
     return choices[value]
 
 
@@ -172,13 +168,13 @@ def check_range(
         raise reject_type(where, argument, "be a number", repr(value), advice)
     number: Any = value if isinstance(value, Real) else float(value)
     bounds = [
-        ("above", above, lambda bound: number > bound),
-        ("at least", at_least, lambda bound: number >= bound),
-        ("at most", at_most, lambda bound: number <= bound),
+        ("above", operator.gt, above),
+        ("at least", operator.ge, at_least),
+        ("at most", operator.le, at_most),
     ]
-    stated = [(word, bound, holds) for word, bound, holds in bounds if bound is not None]
-    inside = all(holds(bound) for _, bound, holds in stated)
+    stated = [(word, holds, bound) for word, holds, bound in bounds if bound is not None]
+    inside = all(holds(number, bound) for _, holds, bound in stated)
     if not inside or not abs(number) <= FINITE:
-        rules = [f"{word} {bound:g}" for word, bound, _ in stated]
+        rules = [f"{word} {bound:g}" for word, _, bound in stated]
         rule = " and ".join(["finite in float32"] * inside + rules)
         raise reject(where, argument, f"be a number {rule}", value, advice)

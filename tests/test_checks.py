@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import jax
@@ -38,3 +39,13 @@ def test_numbers_of_any_library_are_accepted(value):
     checks.check_integer("f", "n", value, 2)
     for number in (value, value * 0.5, np.float32(1), jnp.bfloat16(1), Fraction(1)):
         checks.check_range("f", "x", number, above=0, at_most=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("sofmax", "Did you mean 'softmax'?"), ("mse", "A function is accepted, too.")],
+)
+def test_a_misspelled_name_of_a_function_is_suggested(name, advice):
+    message = re.escape(f"f: `loss` must be one of bce, softmax, got {name!r}. {advice}")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        checks.choose("f", "loss", name, {"softmax": abs, "bce": abs})

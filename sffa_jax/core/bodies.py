@@ -256,20 +256,20 @@ def init_body(
     params, state = pair
     two_rows = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
     for train in (True, False):
-
-        def apply(params: Params, state: BodyState, x: Array, key: Array) -> Any:
-            of_mode = key if train and body.has_modes else None  # noqa: B023
-            return body.apply(params, state, x, of_mode, train)  # noqa: B023
-
-        result = run(jax.eval_shape, apply, params, state, two_rows, key)
+        used_key = key if train and body.has_modes else None
+        result = run(
+            jax.eval_shape,
+            lambda p, s, x, key, train=train: body.apply(p, s, x, key, train),
+            *(params, state, two_rows, used_key),
+        )
         if not isinstance(result, tuple) or len(result) != 2:
             raise wrong("`apply` that does not return (output, state)")
         out, new = result
         if not isinstance(out, jax.ShapeDtypeStruct):
             raise wrong(f"an output of type {type(out).__name__}")
-        expected = [two_rows.shape] if same else [(2, *out.shape[1:])]
+        expected = two_rows.shape if same else (2, *out.shape[1:])
         units = out.ndim in (2, 4) and 0 not in out.shape
-        if out.shape not in expected or not units or not jnp.issubdtype(out.dtype, jnp.floating):
+        if out.shape != expected or not units or not jnp.issubdtype(out.dtype, jnp.floating):
             raise wrong(f"{out.dtype}{list(out.shape)} for 2 rows")
         if train and _shapes(new) != _shapes(state):
             raise wrong("a state that changes its structure, shapes or types in training")

@@ -125,12 +125,13 @@ def _no_params(key: Key[Array, ""], shape: Sequence[int]) -> None:
 
 
 def _num_features(places: int | None, shape: Sequence[int]) -> int:
-    return math.prod(jax.eval_shape(partial(_averaged, places), jnp.zeros(shape)).shape)
+    averaged = jax.eval_shape(lambda: _averaged(places, jnp.zeros(shape), len(shape)))
+    return math.prod(averaged.shape)
 
 
-def _averaged(places: int | None, h: Array) -> Array:
+def _averaged(places: int | None, h: Array, unit_axes: int) -> Array:
     """Averages maps to so many features; returns rows as they are."""
-    return h if places is None or h.ndim < 3 else average_places(h, places)
+    return h if places is None or unit_axes == 1 else average_places(h, places)
 
 
 def _draw_params(
@@ -159,7 +160,7 @@ def _apply_linear(
     places: int | None, params: dict[str, Array], h: Array, unit_axes: int = 1
 ) -> Float[Array, "*samples classes one"]:
     _check_unlabeled(h, unit_axes)
-    rows = _averaged(places if unit_axes == 3 else None, h)
+    rows = _averaged(places, h, unit_axes)
     rows = rows.reshape(*rows.shape[: -unit_axes - 1], -1)
     scores = rows @ params["kernel"]
     return (scores + jnp.broadcast_to(params["bias"], scores.shape))[..., None]
@@ -198,7 +199,7 @@ def _weigh_units(
     halves, num_classes, units = params.shape
     fractions = jax.nn.softmax(rate * params, axis=0 if polar else 1)
     fractions = fractions * (1 if polar else num_classes)
-    squares = _averaged(places if unit_axes == 3 else None, jnp.square(h))
+    squares = _averaged(places, jnp.square(h), unit_axes)
     if unit_axes == 3:  # one product over places and maps; the weights are laid out as the maps
         fractions = unflatten_maps(fractions, squares.shape)
     rows = squares.reshape(*h.shape[: -unit_axes - 1], units)

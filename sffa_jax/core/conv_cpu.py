@@ -69,8 +69,7 @@ def _backward(
     native = partial(_native, strides=strides, padding=padding, precision=precision)
 
     def by_xla(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        to_x, to_kernel = jax.vjp(native, x, kernel)[1](g)
-        return to_x, to_kernel
+        return jax.vjp(native, x, kernel)[1](g)
 
     def on_cpu(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
         to_x = _input_gradient(kernel, g, x.shape, strides, padding, precision)

@@ -9,6 +9,7 @@ Automatic differentiation saves the same work in the weight gradient.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -75,16 +76,19 @@ class Layer:
         check_range("Layer", "dropout", self.dropout, at_least=0, at_most=0.99)
 
     @property
+    def _bodies(self) -> list[Body]:
+        """The body, and the normalization if there is one."""
+        return [as_body(body) for body in (self.body, self.normalization) if body is not None]
+
+    @property
     def name(self) -> str:
         """Names of the body and the normalization, for tables."""
-        named = [self.body] if self.normalization is None else [self.body, self.normalization]
-        return ", ".join(of.name if isinstance(of, Body) else type(of).__name__ for of in named)
+        return ", ".join(body.name for body in self._bodies)
 
     @property
     def has_modes(self) -> bool:
         """Whether training differs from scoring, as with batch normalization and dropout."""
-        bodies = [self.body] if self.normalization is None else [self.body, self.normalization]
-        return bool(self.dropout) or any(as_body(body).has_modes for body in bodies)
+        return bool(self.dropout) or any(body.has_modes for body in self._bodies)
 
     def key(self, key: Key[Array, ""], k: int | Int[Array, ""]) -> Key[Array, ""] | None:
         """The random key of this layer, number `k`, in a training step with `key`.
@@ -194,9 +198,9 @@ def init_layer(
     if not affine:
         return {"body": body_params}, state
     sizes = {part.name: part.value.shape[-1] for part in inputs}
-    edges = [sum(list(sizes.values())[: i + 1]) for i in range(len(sizes) - 1)]
-    kernels = dict(zip(sizes, jnp.split(body_params["kernel"], edges, axis=-2), strict=True))
-    params = {"kernels": kernels}
+    *edges, _ = accumulate(sizes.values())
+    kernels = jnp.split(body_params["kernel"], edges, axis=-2)
+    params = {"kernels": dict(zip(sizes, kernels, strict=True))}
     if "bias" in body_params:
         params["bias"] = body_params["bias"]
     if layer.normalization is not None:

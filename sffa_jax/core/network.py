@@ -219,15 +219,11 @@ def init_network(
         if codes is not None and codes.shape[0] != network.num_classes:
             rule = f"mark the network's {network.num_classes} classes"
             raise reject("init_network", "make_overlay", rule, f"{codes.shape[0]} codes")
-    if overlay.marks_label == (class_units is not None):
-        raise reject(
-            "init_network",
-            "make_overlay",
-            "be `overlays.none()`, since the rule has class units"
-            if overlay.marks_label
-            else "mark the label",
-            "one that marks it" if overlay.marks_label else "one that marks nothing",
-        )
+    if overlay.marks_label and class_units is not None:
+        rule = "be `overlays.none()`, since the rule has class units"
+        raise reject("init_network", "make_overlay", rule, "one that marks the label")
+    if not overlay.marks_label and class_units is None:
+        raise reject("init_network", "make_overlay", "mark the label", "one that marks nothing")
     overlaid = inputs = parts(overlay, x)
     params, states = [], []
     for k, layer in enumerate(network.layers):

@@ -148,9 +148,7 @@ def keep_largest(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*sa
     Raises:
       ValueError: for a k out of range.
     """
-    compared = jax.lax.stop_gradient(h)
-    if h.size:
-        compared = _in_memory(compared)
+    compared = _in_memory(jax.lax.stop_gradient(h))
     return jnp.where(compared < kth_largest(compared, k), 0.0, h)
 
 
@@ -160,6 +158,8 @@ def _in_memory(h: Array) -> Array:
     XLA computes cheap functions again for each use, and may then round them in another way: the
     k-th largest value would not be among the values that are compared with it.
     """
+    if not h.size:
+        return h
 
     def by_loop(h: Array) -> Array:
         # XLA's CPU backend ignores barriers, but a loop that may change its array keeps it.
@@ -204,7 +204,7 @@ def keep_winners(
     samples = h.shape[:-unit_axes]
     # Places, halves, units; only the search for the threshold needs each half in one row.
     compared = jax.lax.stop_gradient(h)
-    if not simple and h.size:
+    if not simple:
         compared = _in_memory(compared)
     by_place = compared.reshape(*samples, -1, 2, h.shape[-1] // 2)
     rows = jnp.moveaxis(by_place, -2, -3).reshape(*samples, 2, units // 2)

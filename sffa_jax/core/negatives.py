@@ -19,12 +19,15 @@ Negatives = Callable[[Key[Array, ""], Int[Array, " batch"], int, Scores], Array 
 
 
 def uniform(
-    key: Key[Array, ""], labels: Int[Array, " batch"], num_classes: int, scores: Scores
+    key: Key[Array, ""],
+    labels: Int[Array, " batch"],
+    num_classes: int | Int[Array, ""],
+    scores: Scores,
 ) -> Int[Array, "batch 2"]:
     """One wrong label per sample, all with the same probability.
 
     Raises:
-      ValueError: for fewer than 2 classes.
+      ValueError: for fewer than 2 classes; a traced number is not checked.
 
     Reference: Hinton 2022, arXiv:2212.13345, section 3.3.
 
@@ -33,7 +36,8 @@ def uniform(
            [1, 0]], dtype=int32)
     """
     del scores
-    check_integer("uniform", "num_classes", num_classes, 2)
+    if not isinstance(num_classes, jax.core.Tracer):
+        check_integer("uniform", "num_classes", num_classes, 2)
     # A scaled uniform number: `randint` computes two remainders per draw, which is slow under vmap.
     u = jax.random.uniform(key, labels.shape)
     shift = 1 + jnp.minimum((u * (num_classes - 1)).astype(jnp.int32), num_classes - 2)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.bodies import Params
+from sffa_jax.core.negatives import hard, uniform
 from sffa_jax.core.network import Network, NetworkParams, activities
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.core.rules import LocalRule
@@ -84,17 +85,12 @@ def make_learner(
     )
 
     def draw(key: Array, labels: Array, capacity: int, scores: Callable[[], Array]) -> Array | None:
-        del capacity
         if design.negatives == "all":
             return None
         if design.negatives == "uniform":
-            u = jax.random.uniform(key, labels.shape)
-            shift = 1 + jnp.minimum((u * (codes.number - 1)).astype(labels.dtype), codes.number - 2)
-            return jnp.stack([labels, (labels + shift) % codes.number], axis=-1)
-        classes = jnp.arange(codes.values.shape[0])[None]
-        wrong = (classes != labels[:, None]) & (classes < codes.number)
-        drawn = jax.random.categorical(key, jnp.where(wrong, scores(), -jnp.inf))
-        return jnp.stack([labels, drawn.astype(labels.dtype)], axis=-1)
+            return uniform(key, labels, codes.number, scores)
+        present = (jnp.arange(capacity) < codes.number)[None]
+        return hard(key, labels, capacity, lambda: jnp.where(present, scores(), -jnp.inf))
 
     return local_learner(make_network(design, numbers, codes), optimizer, negatives=draw)
 

@@ -53,8 +53,7 @@ class ForwardOnlyClassifier(
         self
             The fitted estimator. If an error is raised, the estimator is not fitted.
         """
-        warm = bool(self.warm_start) and hasattr(self, "layers_")
-        self._learn(X, y, sample_weight, (), reset=True, warm=warm)
+        self._learn(X, y, None, sample_weight, partial=False)
         return self
 
     def partial_fit(
@@ -83,8 +82,7 @@ class ForwardOnlyClassifier(
         self
             The estimator. If an error is raised, the estimator is unchanged.
         """
-        hint = () if classes is None else (classes,)
-        self._learn(X, y, sample_weight, hint, reset=not hasattr(self, "layers_"), partial=True)
+        self._learn(X, y, classes, sample_weight, partial=True)
         return self
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "samples *classes"]:

@@ -7,7 +7,7 @@ All sums are taken in units of a power of two per feature. That is exact, and ne
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sffa_jax.checks import reject
 from sffa_jax.data.splits import spread_rows
@@ -66,16 +66,15 @@ def add_moments(
     )
 
 
-def _scale(moments: Moments) -> Float[np.ndarray, " features"]:
-    varies = moments.std > CONSTANT * np.abs(moments.mean)
-    return np.where(varies, moments.std, 1.0)
+def _varies(moments: Moments) -> Bool[np.ndarray, " features"]:
+    return moments.std > CONSTANT * np.abs(moments.mean)
 
 
 def _distances(
     moments: Moments, X: Float[np.ndarray, "samples features"]
 ) -> Float[np.ndarray, "samples features"]:
     """Return the signed distance of each value from the mean in standard deviations."""
-    scale = _scale(moments)
+    scale = np.where(_varies(moments), moments.std, 1.0)
     unit = np.frexp(scale)[1]
     with np.errstate(over="ignore"):
         rows, mean, scale = (
@@ -107,9 +106,8 @@ def check_outliers(where: str, moments: Moments, X: Float[np.ndarray, "samples f
     if alone.any():
         rule = f"lie within {ALONE:g} median absolute deviations of its column"
         _reject(where, X, alone, rule, "Correct the value, or take the column's logarithm.")
-    varies = moments.std > CONSTANT * np.abs(moments.mean)
     bound = OUTLIER if moments.size >= FEW else ALONE
-    far = varies & (np.abs(_distances(moments, X)) > bound)
+    far = _varies(moments) & (np.abs(_distances(moments, X)) > bound)
     if moments.size > 1 and far.any():
         rule = f"lie within {bound:g} standard deviations of the samples so far"
         _reject(where, X, far, rule, "Correct the value, or call `fit` to start anew.")

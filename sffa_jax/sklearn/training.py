@@ -114,12 +114,12 @@ class Trainable(BaseEstimator):
         # The parts check their arguments only here, where they are not traced.
         make_learner(self._design(), self._numbers(), Codes(jnp.zeros((2, 1)), 2))
 
-    def _reset(self, X: np.ndarray, *, warm: bool) -> None:
+    def _reset(self, X: np.ndarray, *, first: bool) -> None:
         """Initialize the fitted attributes; a warm start keeps what training learned."""
         self._set_moments(no_moments(X.shape[1]))
         self.buffer_X_, self.buffer_class_index_ = X[:0], np.zeros(0, np.int32)
         self.buffer_priority_, self.buffer_held_out_ = np.zeros(0), np.zeros(0, bool)
-        if warm:
+        if not first:
             return
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.n_iter_, self.temperature_, self.capacity_ = 0, 1.0, 2
@@ -128,33 +128,24 @@ class Trainable(BaseEstimator):
         self.seen_classes_ = np.zeros(0)
         self.label_codes_ = np.zeros((0, self.code_size), np.float32)
 
-    def _learn(self, *data: Any, reset: bool, warm: bool = False, partial: bool = False) -> None:
+    def _learn(self, *data: Any, partial: bool) -> None:
         """Train; on an error, restore the state before, without the layers after `fit`."""
         before = dict(vars(self))
         try:
-            self._train(*data, reset=reset, warm=warm, partial=partial)
+            self._train(*data, partial=partial)
         except BaseException:
-            if reset:
+            if not partial:
                 before.pop("layers_", None)
             self.__dict__ = before
             raise
 
-    def _train(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        hint: tuple[Any, ...],
-        *,
-        reset: bool,
-        warm: bool,
-        partial: bool,
-    ) -> None:
+    def _train(self, X: Any, y: Any, classes: Any, sample_weight: Any, *, partial: bool) -> None:
         """Train on the new samples, mixed with the buffer."""
         where = type(self).__name__
         self._check_parameters()
         X, y = unwrap(where, "X", X), unwrap(where, "y", y)
-        first = reset and not warm
+        # Whether there are no layers to continue from.
+        first = not hasattr(self, "layers_") or not (partial or self.warm_start)
         X, y = validate_data(self, X, y, reset=first, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         weights = total_weights(where, X, y, sample_weight, self.class_weight)
@@ -162,10 +153,11 @@ class Trainable(BaseEstimator):
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
             if np.ptp(weights) == 0:  # all weigh the same: as without weights, bit for bit
                 weights = None
+        announced = () if classes is None else (classes,)
         before = () if first else (self.classes_,)
-        self.classes_: np.ndarray = unique_labels(y, *hint, *before)
-        if reset:
-            self._reset(X, warm=warm)
+        self.classes_: np.ndarray = unique_labels(y, *announced, *before)
+        if first or not partial:
+            self._reset(X, first=first)
         check_outliers(where, self._moments(), X)
         self._set_moments(add_moments(self._moments(), X, weights))
         class_index = self._class_index(y, partial)
@@ -210,15 +202,13 @@ class Trainable(BaseEstimator):
         x = np.concatenate([self._standardize(X), self._standardize(old_X)])
         labels = np.concatenate([class_index, old_class_index])
         data = self._keys()[2], pad_rows(x, room), pad_rows(labels, room)
-        model = self._model(), float(self.learning_rate_init), float(self.alpha)
+        model = *self._model(), float(self.learning_rate_init), float(self.alpha)
         sizes = len(X), len(old_X), max(1, self.batch_size - replays), self.batch_size
         losses, best, best_score, best_pass = [], layers, -np.inf, 0
         for number in range(passes):
             rows = draw_batches(rng, *sizes, weights)
             batches = pad_rows(rows, 16), len(rows)
-            layers, loss = train_pass(
-                *model[0], *model[1:], layers, *data, *batches, self.n_iter_ + number
-            )
+            layers, loss = train_pass(*model, layers, *data, *batches, self.n_iter_ + number)
             losses.append(loss)
             report = f"loss {np.mean(loss):.4f}" if self.verbose else ""
             if validation is not None:

@@ -9,7 +9,7 @@ ticks of an epoch.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -33,13 +33,14 @@ from sffa_jax.training.fit import (
 from sffa_jax.training.local import LayerState, layer_step
 from sffa_jax.training.samples import Samples
 
-PyTree = Any
 LAYERS = "layers"
 
 STREAMED = ("uniform", "all")
 """Negatives that do not depend on the scores of the upper layers."""
 
 Epoch = Callable[[Progress, Samples], tuple[Progress, Float[Array, " layers"]]]
+States = tuple[LayerState, LayerState]
+"""The lowest layer and an upper one."""
 
 
 def pipelined_epoch(
@@ -82,9 +83,8 @@ def pipelined_epoch(
             f"{number} layers",
             "On a CPU, XLA_FLAGS=--xla_force_host_platform_device_count=N makes N devices.",
         )
-    lowest, *uppers = network.layers
-    upper = uppers[0]
-    if any(layer != upper for layer in uppers) or lowest != upper:
+    layer = network.layers[0]
+    if any(other != layer for other in network.layers):
         raise reject(
             "pipelined_epoch",
             "network",
@@ -108,46 +108,34 @@ def pipelined_epoch(
             candidates = choose(key, labels, network.num_classes, lambda: jnp.zeros(0))
             return x, candidates, targets(candidates, labels, network.num_classes)
 
-        def work(
-            k: int, state: LayerState, i: Array, below: Array
-        ) -> tuple[LayerState, Array, Array]:
+        def idle(states: States, i: Array, below: Array) -> tuple[States, Array, Array]:
+            del i
+            return states, below, jnp.float32(0)
+
+        def train(k: int, states: States, i: Array, below: Array) -> tuple[States, Array, Array]:
+            """Updates the lowest (k = 0) or an upper layer (k = 1; all are alike) by batch i."""
             x, candidates, is_target = prepare(i)
             overlaid = inputs = parts(overlay, x)
             if k > 0:
                 inputs = next_input(network, below, overlaid)
-            key = upper.key(plan.keys[i], jax.lax.axis_index(LAYERS))
+            key = layer.key(plan.keys[i], jax.lax.axis_index(LAYERS))
             batch = inputs, candidates, is_target, key
-            state, info = layer_step(network, k, optimizer, state, *batch)
-            return state, info.activity, jnp.mean(info.loss)
+            state, info = layer_step(network, k, optimizer, states[k], *batch)
+            states = (state, states[1]) if k == 0 else (states[0], state)
+            return states, info.activity, jnp.mean(info.loss)
 
-        def on_device(
-            lowest_state: LayerState, upper_state: LayerState
-        ) -> tuple[LayerState, LayerState, Array]:
-            lowest_state, upper_state = jax.tree.map(
-                lambda leaf: leaf[0], (lowest_state, upper_state)
-            )
-            layer = jax.lax.axis_index(LAYERS)
+        def on_device(states: States) -> tuple[States, Array]:
+            states = jax.tree.map(lambda leaf: leaf[0], states)
+            device = jax.lax.axis_index(LAYERS)
 
-            def idle(states: Any, i: Array, below: Array) -> Any:
-                del i
-                return states, below, jnp.float32(0)
-
-            def train_lowest(states: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(0, states[0], i, below)
-                return (new, states[1]), h, loss
-
-            def train_upper(states: Any, i: Array, below: Array) -> Any:
-                new, h, loss = work(1, states[1], i, below)  # all upper layers are alike
-                return (states[0], new), h, loss
-
-            def tick(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], Array]:
+            def tick(carry: tuple[States, Array], t: Array) -> tuple[tuple[States, Array], Array]:
                 states, below = carry
-                i = t - layer
+                i = t - device
                 busy = (i >= 0) & (i < num_steps)
-                branch = jnp.where(busy, jnp.where(layer == 0, 1, 2), 0)
+                branch = jnp.where(busy, jnp.where(device == 0, 1, 2), 0)
                 states, h, loss = jax.lax.switch(
                     branch,
-                    (idle, train_lowest, train_upper),
+                    (idle, partial(train, 0), partial(train, 1)),
                     states,
                     jnp.clip(i, 0, num_steps - 1),
                     below,
@@ -157,30 +145,24 @@ def pipelined_epoch(
 
             no_activity = jnp.zeros(h_shape.shape, h_shape.dtype)
             ticks = jnp.arange(num_steps + number - 1)
-            (states, _), losses = jax.lax.scan(
-                tick, ((lowest_state, upper_state), no_activity), ticks
-            )
-            layer_losses = jax.lax.dynamic_slice(losses, (layer,), (num_steps,))
-            lowest_state, upper_state = jax.tree.map(lambda leaf: leaf[None], states)
-            return lowest_state, upper_state, layer_losses[None]
+            (states, _), losses = jax.lax.scan(tick, (states, no_activity), ticks)
+            losses = jax.lax.dynamic_slice(losses, (device,), (num_steps,))
+            return jax.tree.map(lambda leaf: leaf[None], (states, losses))
 
-        h_shape = jax.eval_shape(
-            lambda: activity(
-                lowest,
-                progress.state.layers[0].params,
-                parts(overlay, prepare(jnp.int32(0))[0]),
-                prepare(jnp.int32(0))[1],
-                progress.state.layers[0].body_state,
-            )
-        )
-        # Every device holds a lowest and an upper layer, and trains one of the two.
         bottom, *rest = progress.state.layers
+
+        def first_activity() -> Array:
+            x, candidates, _ = prepare(jnp.int32(0))
+            return activity(layer, bottom.params, parts(overlay, x), candidates, bottom.body_state)
+
+        h_shape = jax.eval_shape(first_activity)
+        # Every device holds a lowest and an upper layer, and trains one of the two.
         bottoms = jax.tree.map(lambda leaf: jnp.stack([leaf] * number), bottom)
         tops = jax.tree.map(lambda *leaves: jnp.stack([leaves[0], *leaves]), *rest)
         by_layer = PartitionSpec(LAYERS)
-        bottoms, tops, losses = jax.shard_map(
-            on_device, mesh=mesh, in_specs=(by_layer, by_layer), out_specs=by_layer, check_vma=False
-        )(bottoms, tops)
+        (bottoms, tops), losses = jax.shard_map(
+            on_device, mesh=mesh, in_specs=by_layer, out_specs=by_layer, check_vma=False
+        )((bottoms, tops))
         layers = [jax.tree.map(lambda leaf: leaf[0], bottoms)]
         layers += [jax.tree.map(lambda leaf, k=k: leaf[k], tops) for k in range(1, number)]
         losses = losses.T

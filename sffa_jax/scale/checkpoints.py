@@ -162,10 +162,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         signed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest: dict[str, Any] = signed["manifest"]
-        intact = signed["digest"] == _digest(manifest) and manifest["version"] == VERSION
-        # A checkpoint under another number would be resumed from another step.
-        intact = intact and manifest.get("name", folder.name) == folder.name
-        intact = intact and manifest["files"] == _file_digests(folder)
+        intact = (
+            signed["digest"] == _digest(manifest)
+            and manifest["version"] == VERSION
+            # A checkpoint under another number would be resumed from another step.
+            and manifest["name"] == folder.name
+            and manifest["files"] == _file_digests(folder)
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return manifest if intact else None

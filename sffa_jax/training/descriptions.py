@@ -93,7 +93,7 @@ def describe(value: Any) -> Any:
         arguments = [describe(argument) for argument in value.args]
         keywords = {key: describe(of_key) for key, of_key in value.keywords.items()}
         return {"partial": describe(value.func), "arguments": arguments, "keywords": keywords}
-    if type(value).__name__ in _RECORDS and type(value) is _RECORDS[type(value).__name__]:
+    if type(value) in _RECORDS.values():
         names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
         fields = {field: describe(getattr(value, field)) for field in names}
         return {"record": type(value).__name__, "fields": fields}
@@ -101,9 +101,7 @@ def describe(value: Any) -> Any:
         fields = {
             field.name: describe(getattr(value, field.name))
             for field in dataclasses.fields(value)
-            if field.name not in _NO_DATA
-            and getattr(value, field.name) is not field.default
-            and getattr(value, field.name) != field.default
+            if field.name not in _NO_DATA and getattr(value, field.name) != field.default
         }
         return {"body": type(value).__name__, "fields": fields}
     if isinstance(value, tuple | list):
@@ -127,11 +125,8 @@ def build(description: Any) -> Any:
         keywords = {key: build(value) for key, value in description["keywords"].items()}
         return partial(build(description["partial"]), *arguments, **keywords)
     fields = {key: build(value) for key, value in description["fields"].items()}
-    table, name = (
-        (_RECORDS, description["record"])
-        if "record" in description
-        else (_BODIES, description["body"])
-    )
-    if name not in table:
+    kind = "record" if "record" in description else "body"
+    types, name = {"record": _RECORDS, "body": _BODIES}[kind], description[kind]
+    if name not in types:
         raise reject("load", "path", "name known types only", name)
-    return table[name](**fields)
+    return types[name](**fields)

@@ -315,8 +315,9 @@ def fit(
     check_type("fit", "schedule", schedule, Schedule, "be a `Schedule`", advice)
     _check_key(key)
     select = selection("fit", select, validated=validation is not None)
-    for samples in (train, *([] if validation is None else [validation])):
-        check_samples("fit", samples, learner.num_classes)
+    check_samples("fit", train, learner.num_classes)
+    if validation is not None:
+        check_samples("fit", validation, learner.num_classes)
 
     def epoch(progress: Progress, _: None) -> tuple[Progress, EpochInfo]:
         progress, loss = train_epoch(learner, schedule, progress, train)

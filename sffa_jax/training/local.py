@@ -238,10 +238,10 @@ def local_learner(
     advice = "`backprop_learner` takes layers."
     check_type("local_learner", "network", network, Network, "be a `Network`", advice)
     choose_negatives = choose("local_learner", "negatives", negatives, NEGATIVES)
-    if not isinstance(update_order, UpdateOrder):
-        update = choose("local_learner", "update_order", update_order, UPDATE_ORDERS)
-        update_order = UpdateOrder(update)
-    order, optimizers = update_order, by_layer(network, optimizer)
+    order = update_order
+    if not isinstance(order, UpdateOrder):
+        order = UpdateOrder(choose("local_learner", "update_order", order, UPDATE_ORDERS))
+    optimizers = by_layer(network, optimizer)
     if adversarial is not None:
         check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no step.")
 

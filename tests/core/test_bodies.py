@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,9 +91,8 @@ def test_runs_under_vmap_have_their_own_statistics():
     together, *alone = jax.jit(lambda x: (jax.vmap(run)(x), run(x[0]), run(x[1])))(
         jnp.stack([X, 3 * X])
     )
-    for i in range(2):
-        for a, b in zip(*map(jax.tree.leaves, (together, alone[i])), strict=True):
-            np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-5)
+    expected = jax.tree.map(lambda *runs: jnp.stack(runs), *alone)
+    chex.assert_trees_all_close(together, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_group_normalization_of_maps_sees_one_sample():

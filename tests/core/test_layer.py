@@ -2,6 +2,7 @@
 
 from functools import cache, partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,8 +82,7 @@ def test_factored_equals_plain(name, candidates):
     out, gradient = value_and_gradient(factored, params)
     expected_out, expected = value_and_gradient(plain, params)
     np.testing.assert_allclose(out, expected_out, rtol=1e-5, atol=1e-6)
-    for left, right in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_sample_has_no_activity():

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from chex import assert_trees_all_equal
 from commands import end, open_together
 from jax.sharding import Mesh
 from published_files import Server, idx_files
@@ -61,18 +62,11 @@ def fitted(name):
     return run(LEARNERS[name], SCHEDULE, jax.random.key(5), in_memory(KEPT), in_memory(HELD))
 
 
-def assert_same(found, expected):
-    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = jax.random.key_data(a), jax.random.key_data(b)
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_fit_from_disk_is_the_fit_in_memory(records, kept, name):
     held = streaming.make_streamed_samples(records, HELD, **SCALE)
     streamed = streaming.fit_streamed(LEARNERS[name], SCHEDULE, jax.random.key(5), kept, held)
-    assert_same(streamed, fitted(name))
+    assert_trees_all_equal(streamed, fitted(name))
 
 
 def test_a_fit_from_disk_takes_the_arguments_of_a_fit_in_memory(records, kept):
@@ -82,13 +76,13 @@ def test_a_fit_from_disk_takes_the_arguments_of_a_fit_in_memory(records, kept):
     streamed = streaming.fit_streamed(
         learner, SCHEDULE, key, kept, state=state, callback=lambda *args: calls.append(args)
     )
-    assert_same(streamed, run(learner, SCHEDULE, key, in_memory(KEPT), state=state))
+    assert_trees_all_equal(streamed, run(learner, SCHEDULE, key, in_memory(KEPT), state=state))
     assert [int(epoch) for epoch, _ in calls] == [1, 2, 3]
     np.testing.assert_array_equal([info.loss for _, info in calls], streamed.history.loss)
     assert streamed.history.validation_accuracy is None
     held = streaming.make_streamed_samples(records, HELD, **SCALE)
     last = streaming.fit_streamed(learner, SCHEDULE, key, kept, held, select="last")
-    assert_same(last.state, last.progress.state)
+    assert_trees_all_equal(last.state, last.progress.state)
     with pytest.raises(ValueError, match="fit_streamed: `select` must be 'last' without a valid"):
         streaming.fit_streamed(learner, SCHEDULE, key, kept, select="best")
     with pytest.raises(ValueError, match="`state` must have the structure, shapes and dtypes of"):
@@ -109,7 +103,9 @@ def test_a_fit_goes_on_from_the_exact_step(kept):
         with pytest.raises(ValueError, match=r"must have made all 3 steps, got \d"):
             streaming.end_epoch(position.replace(step=position.step - 1))
     assert position.step == 2
-    assert_same(streaming.end_epoch(streaming.advance(learner, SCHEDULE, position, kept)), expected)
+    assert_trees_all_equal(
+        streaming.end_epoch(streaming.advance(learner, SCHEDULE, position, kept)), expected
+    )
 
 
 @pytest.mark.parametrize("chunk", [7, 1000])
@@ -162,7 +158,7 @@ def test_batches_spread_over_devices(records):
         for indices in (KEPT, HELD)
     )
     spread = streaming.fit_streamed(LEARNERS["sffa"], SCHEDULE, jax.random.key(5), kept, held)
-    assert_same(spread, fitted("sffa"))
+    assert_trees_all_equal(spread, fitted("sffa"))
 
 
 def test_a_split_that_the_devices_cannot_share(records, monkeypatch):

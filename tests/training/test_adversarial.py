@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,8 +51,7 @@ def test_the_move_depends_on_the_first_layer_alone():
 
     (new, losses), (other, expected) = map(first_step, (learner, alone))
     assert np.asarray(losses)[0] == np.asarray(expected)[0]
-    for a, b in zip(jax.tree.leaves(new.layers[0]), jax.tree.leaves(other.layers[0]), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(new.layers[0], other.layers[0])
 
 
 @pytest.mark.parametrize("name", ["local", "backprop"])

@@ -60,8 +60,7 @@ def first_state(name):
 def test_fit_learns_and_repeats(name):
     run = fit_of(name)
     first, again = run(jax.random.key(3)), run(jax.random.key(3))
-    for a, b in zip(jax.tree.leaves(first.history), jax.tree.leaves(again.history), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(first.history, again.history)
     curve = first.history.validation_accuracy
     assert first.progress.best_accuracy == curve.max() > 0.9
     assert first.progress.best_epoch == 1 + int(np.argmax(curve))
@@ -191,8 +190,7 @@ def test_the_last_state_without_a_validation_split():
     np.testing.assert_array_equal(result.history.loss[:, 0], [loss for _, loss in sorted(calls)])
     assert sorted(epoch for epoch, _ in calls) == [1, 2, 3]
     last = jax.jit(lambda key: fit(learner, schedule, key, SAMPLES, SAMPLES, select="last"))(key)
-    for a, b in zip(jax.tree.leaves(result.state), jax.tree.leaves(last.state), strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(result.state, last.state)
     with pytest.raises(ValueError, match="`select` must be 'last' without a validation split"):
         fit(learner, schedule, key, SAMPLES, select="best")
 

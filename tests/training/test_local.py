@@ -3,6 +3,7 @@
 import dataclasses
 from functools import cache, partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,8 +145,7 @@ def test_the_layers_above_leave_a_layers_path_bit_identical(name):
 
     first, *others = map(path, networks)
     for other in others:
-        for left, right in zip(*map(jax.tree.leaves, (first, other)), strict=True):
-            np.testing.assert_array_equal(left, right)
+        chex.assert_trees_all_equal(first, other)
 
 
 def test_the_upper_layers_loss_leaves_the_lower_layers_path_bit_identical():

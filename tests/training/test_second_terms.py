@@ -3,6 +3,7 @@
 import dataclasses
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,5 +48,4 @@ def test_the_second_term_is_added_to_the_layers_own_gradient():
 
     total, added = gradients()
     assert np.abs(total["second_term"]).max() > 0
-    for left, right in zip(*map(jax.tree.leaves, (total, added)), strict=True):
-        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(total, added, rtol=1e-4, atol=1e-6)

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,12 +54,7 @@ def test_the_first_layer_learns_as_if_it_were_alone():
     states, losses = run(greedy_learner(build((8, 6)), optax.adam(1e-2), 5), 5)
     alone, expected = run(local_learner(build((8,)), optax.adam(1e-2)), 5)
     np.testing.assert_array_equal(losses[:, 0], expected[:, 0])
-    for a, b in zip(
-        jax.tree.leaves(states[-1].layers[0]),
-        jax.tree.leaves(alone[-1].layers[0]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(states[-1].layers[0], alone[-1].layers[0])
 
 
 def test_layers_that_have_not_begun_are_silent():

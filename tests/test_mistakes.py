@@ -78,7 +78,8 @@ def trained_with(**changes):
         (lambda: sf.local_learner(network(), [1e-3]), "`optimizer` must .*, got float"),
         (
             lambda: sf.local_learner(network(), optax.MultiSteps(ADAM, 2)),
-            r"got MultiSteps. Of `optax.MultiSteps`, pass its `gradient_transformation\(\)`",
+            r"`optimizer` must be an optax optimizer, got MultiSteps. Of `optax.MultiSteps`, pass "
+            r"its `gradient_transformation\(\)`",
         ),
         (lambda: sf.backprop_learner(LAYERS, 3, 1e-3), "`optimizer` must be .*, got float"),
         (lambda: sf.backprop_learner([4], 3, ADAM), "`layers` must be .*, got int"),

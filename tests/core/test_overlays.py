@@ -38,10 +38,6 @@ def test_appended_pattern_is_the_classes_own_binary_code():
             lambda: draw(overlays.corner_one_hot(), features=3),
             r"`num_classes` must fit into the 3 input",
         ),
-        (
-            lambda: overlays.appended_pattern(density=1.5),
-            r"`density` must .* got 1.5",
-        ),
         (lambda: overlays.appended_pattern(size=0), r"`size` must"),
         (
             lambda: overlays.overlay_inputs(

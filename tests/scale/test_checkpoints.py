@@ -177,10 +177,6 @@ def test_no_file_is_a_pickle(checkpoints):
         (lambda c: Checkpoints(c.folder, keep=0), "`keep` must be at least 1, got 0"),
         (lambda c: c.save(-1, tree()), "`step` must be at least 0, got -1"),
         (
-            lambda _: run_resumable(tree, max, 1, every_seconds=-1),
-            "`every_seconds` must be a number",
-        ),
-        (
             lambda _: run_resumable(tree, max, 1, every_steps=0),
             "`every_steps` must be at least 1, got 0",
         ),

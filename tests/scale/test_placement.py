@@ -95,7 +95,6 @@ def test_the_available_placements_differ(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Placement("grid"), r"`mode` must be one of devices, map, vmap, got 'grid'"),
         (lambda: Placement("map", 2), r"`mode` must be devices for 2 devices per run, got 'map'"),
         (lambda: Placement("devices", 0), r"`devices_per_run` must be at least 1, got 0"),
         (lambda: Placement("map").place_shared(RUNS, 0), r"`number` must be at least 1, got 0"),

@@ -123,7 +123,6 @@ def test_the_budget_is_memory_of_this_machine():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda k: sweep.sweep(run, k, parallel="pmap"), r"`parallel` must be one of auto, devic"),
         (lambda k: sweep.sweep(run, k[:0]), r"`keys` must be a vector of at least one key"),
         (lambda k: sweep.sweep(run, k, jnp.ones(3)), r"one entry for each of the 2 keys.*\(3,\)"),
         (lambda k: sweep.sweep(run, k, jnp.ones(2), parallel="map", budget=0), r"`budget` must be"),

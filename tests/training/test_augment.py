@@ -146,7 +146,6 @@ def test_augmentation_and_layers_draw_different_numbers():
         (lambda: augment.input_dropout(1.0), r"`rate` must .* got 1.0"),
         (lambda: augment.shift((4, 5), -1), r"`pixels` must be at least 0, got -1"),
         (lambda: augment.shift((4, 5), 4), r"`pixels` must be below the images' 4 pixels, got 4"),
-        (lambda: augment.shift((4, 5), 1, edges="wrap"), r"`edges` must be one of background, re"),
         (lambda: augment.cutout((4, 5), 0), r"`side` must be at least 1, got 0"),
         (lambda: augment.affine((4, 5), 181.0), r"`degrees` must be .* at most 180.*, got 181.0"),
         (lambda: augment.affine((4, 5), 1.0, 2.0), r"`zoom` must be .*, got 2.0"),

@@ -302,11 +302,6 @@ def test_sequential_updates_show_the_updated_layers_activity():
     assert abs(float(fresh[1] - stale[1])) > 1e-4
 
 
-def test_unknown_negatives():
-    with pytest.raises(ValueError, match=r"`negatives` must be one of all, hard, uniform, got 'x'"):
-        local.local_learner(build(RULES["ffa"]), optax.sgd(0.1), negatives="x")
-
-
 @cache
 def convolutional(label):
     """Two convolutions with the label written into the image, or with class units."""

@@ -31,8 +31,7 @@ LEARNERS = {
 
 def test_pixels_are_scaled_on_the_device():
     assert SAMPLES.images.dtype == jnp.uint8
-    expected = (IMAGES.reshape(60, 16) / 255 - 0.3) / 0.25
-    np.testing.assert_allclose(SAMPLES.scaled(SAMPLES.images), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(SAMPLES.scaled(SAMPLES.images), EXPECTED, rtol=1e-5, atol=1e-6)
 
 
 def test_color_is_scaled_by_channel():
@@ -131,7 +130,6 @@ def test_evaluate_and_predict_check_what_they_are_given():
         ((IMAGES, LABELS), "`samples` must be `Samples`, got tuple"),
         (column, r"`labels` must have shape \(60,\), got shape \(60, 1\)"),
         (SAMPLES.replace(images=jnp.zeros((60, 16), int)), "`images` must be uint8 or float"),
-        (SAMPLES.replace(num_classes=4), "must have the learner's 3 classes, got 4"),
         (SAMPLES.replace(labels=SAMPLES.labels + 1), r"must lie in \[0, 3\), got min 1, max 3"),
     ]:
         with pytest.raises((TypeError, ValueError), match=message):

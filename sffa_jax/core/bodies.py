@@ -73,7 +73,7 @@ def linen_body(module: nn.Module) -> Body:
     def apply(
         params: Params, state: BodyState, x: Array, key: Array | None, train: bool
     ) -> tuple[Any, BodyState]:  # `init_body` refuses what is no array
-        collections = dict(state or {})
+        collections = dict(state)
         out, new = module.apply(
             {"params": params, **collections},
             x,

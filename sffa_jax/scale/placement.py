@@ -105,8 +105,7 @@ class Placement:
         check_integer("place_shared", "number", number, 1)
         if self.mode != "devices":
             return shared
-        mesh = make_mesh(number, self.devices_per_run)
-        return shared if mesh.size == 1 else device_put_global(shared, replicated(mesh))
+        return device_put_global(shared, replicated(make_mesh(number, self.devices_per_run)))
 
     def run_shapes(self, runs: PyTree, number: int) -> PyTree:
         """Shapes and shardings of `place_runs` for the first `number` runs, without computing."""

@@ -184,14 +184,13 @@ def fastest(
             break
     if len(programs) < 2:
         return Choice(next(iter(programs), Placement("map")), {})
+    for program, placed in programs.values():
+        _seconds(program, placed)  # the first call allocates memory and does not count
     seconds = dict.fromkeys(programs, float("inf"))
-    began = time.perf_counter()
-    rounds = -1  # The first round allocates memory and does not count.
+    began, rounds = time.perf_counter(), 0
     while rounds < repeats or time.perf_counter() - began < min_seconds:
         for placement, (program, placed) in programs.items():
-            measured = _seconds(program, placed)
-            if rounds >= 0:
-                seconds[placement] = min(seconds[placement], measured)
+            seconds[placement] = min(seconds[placement], _seconds(program, placed))
         rounds += 1
     best = min(seconds, key=lambda placement: seconds[placement])
     return Choice(best, {placement.mode: value for placement, value in seconds.items()})

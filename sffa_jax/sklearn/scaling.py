@@ -56,7 +56,7 @@ def add_moments(
     largest = np.max([np.abs(X).max(axis=0).astype(np.float64), np.abs(mean), std], axis=0)
     unit = np.frexp(largest)[1]
     mean, std, rows = (np.ldexp(value, -unit) for value in (mean, std, X.astype(np.float64)))
-    center = np.average(rows, axis=0, weights=weights) if weights is not None else rows.mean(axis=0)
+    center = np.average(rows, axis=0, weights=weights)
     within = np.average(np.square(rows - center), axis=0, weights=weights)
     step = center - mean
     variance = (seen * np.square(std) + new * within) / total

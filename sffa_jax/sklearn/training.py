@@ -94,12 +94,10 @@ class Trainable(BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise for the first invalid parameter; scikit-learn requires this in `fit`."""
-        where, minimum = type(self).__name__, {"buffer_size": 0}
-        for name in (
-            *("batch_size", "max_iter", "partial_iter", "buffer_size", "code_size"),
-            "n_iter_no_change",
-        ):
-            check_integer(where, name, getattr(self, name), minimum.get(name, 1))
+        where = type(self).__name__
+        for name in ("batch_size", "max_iter", "partial_iter", "code_size", "n_iter_no_change"):
+            check_integer(where, name, getattr(self, name), 1)
+        check_integer(where, "buffer_size", self.buffer_size, 0)
         check_range(where, "learning_rate_init", self.learning_rate_init, above=0)
         check_range(where, "code_scale", self.code_scale, above=0)
         check_range(where, "alpha", self.alpha, at_least=0)

@@ -73,10 +73,10 @@ class Undescribed(Exception):
 def _names() -> dict[int, str]:
     """Name of each allowed function, by identity."""
     return {
-        id(getattr(importlib.import_module(module), name)): f"{module}:{name}"
+        id(function): f"{module}:{name}"
         for module, names in _ALLOWED.items()
         for name in names
-        if hasattr(importlib.import_module(module), name)
+        if (function := getattr(importlib.import_module(module), name, None)) is not None
     }
 
 

@@ -202,13 +202,6 @@ def _seconds(program: jax.stages.Compiled, arguments: Sequence[PyTree]) -> float
     return time.perf_counter() - start
 
 
-def _concatenate(chunks: Sequence[Array]) -> Array | np.ndarray:
-    """Concatenates the results of chunks on the host, because they may not fit on the device."""
-    if jnp.issubdtype(chunks[0].dtype, jax.dtypes.prng_key):
-        return jnp.concatenate(chunks)
-    return np.concatenate([np.asarray(chunk) for chunk in chunks])
-
-
 def sweep(
     run: Callable[[Key[Array, ""], PyTree], PyTree],
     keys: Key[Array, " runs"],
@@ -281,16 +274,20 @@ def sweep(
     else:
         placement = parallel if isinstance(parallel, Placement) else Placement(parallel)
     program, size = compile_within_memory(lambda one: run(*one), placement, runs, budget=budget)
-    chunks = [
-        program(placement.place_runs(take_runs(runs, start, size)))
-        for start in range(0, number, size)
-    ]
-    if jax.process_count() > 1:
-        chunks = list(map(to_host, chunks))
-    if len(chunks) == 1:
-        return jax.tree.map(lambda leaf: leaf[:number], chunks[0])
-    chunks = [jax.tree.map(lambda leaf: leaf[:size], chunk) for chunk in chunks]
-    return jax.tree.map(lambda *leaves: _concatenate(leaves)[:number], *chunks)
+
+    def compute(start: int) -> PyTree:
+        return program(placement.place_runs(take_runs(runs, start, size)))
+
+    if size == number and jax.process_count() == 1:
+        return jax.tree.map(lambda leaf: leaf[:number], compute(0))
+    # One after another to the host: the results of all chunks may not fit on the device.
+    chunks = [to_host(compute(start)) for start in range(0, number, size)]
+
+    def concatenate(*leaves: Any) -> Any:
+        library = jnp if isinstance(leaves[0], jax.Array) else np  # random keys stay JAX arrays
+        return library.concatenate([leaf[:size] for leaf in leaves])[:number]
+
+    return jax.tree.map(concatenate, *chunks)
 
 
 def seed_keys(seeds: Sequence[int]) -> Key[Array, " runs"]:

@@ -116,6 +116,19 @@ def test_a_sweep_is_chunked_to_its_budget():
     assert isinstance(in_chunks, np.ndarray)
 
 
+def test_the_results_of_a_chunk_leave_the_device_before_the_next(monkeypatch):
+    steps = []
+
+    def noted(name):
+        function = getattr(sweep, name)
+        monkeypatch.setattr(sweep, name, lambda *given: (steps.append(name), function(*given))[1])
+
+    noted("take_runs")
+    noted("to_host")
+    sweep.sweep(lambda key, _: jnp.ones(3), KEYS[:3], parallel="map", budget=1)
+    assert steps == ["take_runs", "to_host"] * 3
+
+
 def test_the_budget_is_memory_of_this_machine():
     assert 2**20 < sweep.memory_budget() < 2**50
 

@@ -113,17 +113,7 @@ def dense_layers(
     for units in hidden:
         if normalization is _group_normalization and units % 2:  # a group of one unit is always 0
             raise reject("dense_layers", "hidden", "be even under group normalization", units)
-        if winners is not None:
-            check_integer("dense_layers", "winners", winners, 1, "Leave it out to keep all units.")
-            if winners > units // 2:
-                raise reject(
-                    "dense_layers",
-                    "winners",
-                    f"be at most half of the layer's {units} units",
-                    winners,
-                    "Choose fewer winners or a wider layer.",
-                )
-    return tuple(
+    layers = tuple(
         Layer(
             nn.Dense(units, use_bias=bias, kernel_init=initializer, dtype=DTYPES[precision]),
             activation,
@@ -133,6 +123,11 @@ def dense_layers(
         )
         for units in hidden
     )
+    if winners is not None and winners > min(hidden) // 2:
+        rule = f"be at most half of the layer's {min(hidden)} units"
+        advice = "Choose fewer winners or a wider layer."
+        raise reject("dense_layers", "winners", rule, winners, advice)
+    return layers
 
 
 def conv_layers(

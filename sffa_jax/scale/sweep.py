@@ -17,7 +17,6 @@ from jaxtyping import Array, Key
 
 from sffa_jax.checks import (
     check_choice,
-    check_integer,
     check_integers,
     check_range,
     reject,
@@ -137,31 +136,28 @@ def fastest(
     runs: PyTree,
     *shared: PyTree,
     placements: Sequence[Placement] | None = None,
-    repeats: int = 3,
     min_seconds: float = 0.5,
     calls: float | None = None,
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
-    Compilation does not count. The results are dropped, so pass a short piece of the real work.
-    Placements that do not fit in memory are skipped; if none fits, "map" is returned, which needs
-    the least memory. The trial ends early if the work takes less time than it takes to compile one
-    more placement.
+    Compilation does not count. Each placement runs at least four times, the first as a warm-up. The
+    results are dropped, so pass a short piece of the real work. Placements that do not fit in
+    memory are skipped; if none fits, "map" is returned, which needs the least memory. The trial
+    ends early if the work takes less time than it takes to compile one more placement.
 
     Args:
       function, runs, shared: as in `compile_within_memory`.
       placements: candidates; None: `available()`.
-      repeats: minimum number of timings of each.
       min_seconds: minimum duration of the trial; short timings vary more.
       calls: length of the real work, in calls of `function`; None: endless.
 
     Raises:
-      ValueError: for no repeats, an endless trial, or no placements.
+      ValueError: for an endless trial, or no placements.
 
     >>> fastest(lambda x: x + 1, jnp.arange(4.0), placements=[Placement("map")])
     Choice(placement=Placement(mode='map', devices_per_run=1), seconds={})
     """
-    check_integer("fastest", "repeats", repeats, 1)
     check_range("fastest", "min_seconds", min_seconds, at_least=0)
     if calls is not None:
         check_range("fastest", "calls", calls, above=0)
@@ -188,7 +184,7 @@ def fastest(
         _seconds(program, placed)  # the first call allocates memory and does not count
     seconds = dict.fromkeys(programs, float("inf"))
     began, rounds = time.perf_counter(), 0
-    while rounds < repeats or time.perf_counter() - began < min_seconds:
+    while rounds < 3 or time.perf_counter() - began < min_seconds:
         for placement, (program, placed) in programs.items():
             seconds[placement] = min(seconds[placement], _seconds(program, placed))
         rounds += 1
@@ -208,7 +204,6 @@ def sweep(
     hyperparameters: PyTree = None,
     *,
     parallel: str | Placement = "auto",
-    trial: Callable[[Key[Array, ""], PyTree], PyTree] | None = None,
     budget: int | None = None,
 ) -> PyTree:
     """Computes `run(key, hyperparameters)` for every key, in one compiled program.
@@ -217,9 +212,9 @@ def sweep(
       run: any pure function; its result is any pytree of arrays.
       keys: one per run, from `jax.random.split` or `seed_keys`.
       hyperparameters: a pytree whose arrays have a leading axis of runs, or None.
-      parallel: a placement or its mode; "auto": the fastest mode, measured on `trial`.
-      trial: a short run with the work profile of `run`; None: `run` itself, at the cost of several
-        additional runs.
+      parallel: a placement or its mode; "auto": the fastest mode, measured on `run` itself, at the
+        cost of several additional runs. If these take long, pass `fastest(...).placement` of a
+        shorter run.
       budget: bytes of memory per device; None: `memory_budget()`. Runs that do not fit together
         are computed in equal chunks by one program; their results go to the host.
 
@@ -270,7 +265,7 @@ def sweep(
         results = [run(*jax.tree.map(lambda x, i=i: x[i], runs)) for i in range(number)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
     if parallel == "auto":
-        placement = fastest(lambda one: (trial or run)(*one), runs).placement
+        placement = fastest(lambda one: run(*one), runs).placement
     else:
         placement = parallel if isinstance(parallel, Placement) else Placement(parallel)
     program, size = compile_within_memory(lambda one: run(*one), placement, runs, budget=budget)

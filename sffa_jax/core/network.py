@@ -134,15 +134,11 @@ class Network:
             ).rstrip()
             for n, row in enumerate(rows)
         ]
-        has_head = any(self._has_head(of_layer) for of_layer in params.layers)
+        has_head = self.class_units is not None and self.class_units.is_head
+        has_head = has_head or any(SECOND_TERM in of_layer for of_layer in params.layers)
         kind = "Layers with a local head" if has_head else "Strictly local"
         note = "no gradient crosses a layer; each body is trained by its layer's loss."
         return "\n".join([*lines, f"{kind}: {note}"])
-
-    def _has_head(self, params: Params) -> bool:
-        """Whether a layer has a trained classifier or the head of a second term."""
-        is_head = self.class_units is not None and self.class_units.is_head
-        return is_head or SECOND_TERM in params
 
 
 def scored_layers(first: int, last: int | None) -> slice:

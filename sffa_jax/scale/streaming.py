@@ -112,16 +112,14 @@ class StreamedSamples:
         # same order, and threads do not guarantee an order.
         mean, std = self.replicate((jnp.asarray(self.mean), jnp.asarray(self.std)))
 
-        def place(batch: tuple[np.ndarray, np.ndarray]) -> Samples:
-            images, labels = _rows(batch[0]), batch[1]
-            if self.mesh is None:
-                return Samples(
-                    jnp.asarray(images), jnp.asarray(labels), mean, std, self.num_classes
-                )
+        put: Callable[[np.ndarray], Array] = jnp.asarray
+        if self.mesh is not None:
             parts = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
-            images = jax.make_array_from_process_local_data(parts, images)
-            labels = jax.make_array_from_process_local_data(parts, labels)
-            return Samples(images, labels, mean, std, self.num_classes)
+            put = partial(jax.make_array_from_process_local_data, parts)
+
+        def place(batch: tuple[np.ndarray, np.ndarray]) -> Samples:
+            images, labels = batch
+            return Samples(put(_rows(images)), put(labels), mean, std, self.num_classes)
 
         iterator = iter(
             ThreadPrefetchIterDataset(ahead.map(place), prefetch_buffer_size=DEVICE_BUFFER)

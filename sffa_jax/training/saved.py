@@ -305,7 +305,7 @@ def _network_file(path: Path) -> Path:
 def _check_state(learner: Learner, state: State, num_features: int) -> None:
     """Raises ValueError unless the state has every array that `load` restores."""
     given = {name: jnp.shape(_plain(leaf)) for name, leaf in _leaves(state)}
-    for name, like in _drawn(learner, num_features).likes.items():
+    for name, like, _ in _drawn(learner, num_features)[0]:
         if given.get(name) != like.shape:
             got = "none" if name not in given else f"shape {given[name]}"
             rule = f"be a state of `learner`, with {name} of shape {like.shape}"
@@ -343,41 +343,34 @@ def _may_be(learner: Learner, description: Any) -> bool:
         return True
 
 
-class _Drawn(NamedTuple):
+def _drawn(
+    learner: Learner, num_features: int
+) -> tuple[list[tuple[str, jax.ShapeDtypeStruct, Any]], Any]:
     """What `learner.init` returns, without its values.
 
-    Attributes:
-      likes: shape and dtype of each array by name; of random keys, those of their integers.
-      impls: the generator of each array of random keys; None: no keys.
-      structure: of the state.
+    Returns:
+      Each array's name, its shape and dtype (of random keys, those of their integers) and the
+      generator of random keys (None: no keys); and the structure of the state.
     """
-
-    likes: dict[str, jax.ShapeDtypeStruct]
-    impls: list[Any]
-    structure: Any
-
-
-def _drawn(learner: Learner, num_features: int) -> _Drawn:
-    traced: dict[str, Any] = {}
+    names, impls, structures = [], [], []
 
     def draw(key: Array, x: Array) -> list[Array]:
         state = learner.init(key, x)
-        leaves = _leaves(state)
-        traced["names"] = [name for name, _ in leaves]
-        traced["impls"] = [jax.random.key_impl(x) if _is_key(x) else None for _, x in leaves]
-        traced["structure"] = jax.tree.structure(state)
-        return [_plain(leaf) for _, leaf in leaves]
+        structures.append(jax.tree.structure(state))
+        for name, leaf in _leaves(state):
+            names.append(name)
+            impls.append(jax.random.key_impl(leaf) if _is_key(leaf) else None)
+        return [_plain(leaf) for _, leaf in _leaves(state)]
 
     likes = jax.eval_shape(draw, jax.random.key(0), jnp.zeros((1, num_features)))
-    named = dict(zip(traced["names"], likes, strict=True))
-    return _Drawn(named, traced["impls"], traced["structure"])
+    return list(zip(names, likes, impls, strict=True)), structures[0]
 
 
 def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.ndarray]) -> State:
     """The state of `learner.init` with the saved arrays in place of the drawn ones."""
-    drawn = _drawn(learner, num_features)
+    drawn, structure = _drawn(learner, num_features)
     leaves = []
-    for (name, like), impl in zip(drawn.likes.items(), drawn.impls, strict=True):
+    for name, like, impl in drawn:
         array = arrays.get(name)
         if array is None or array.shape != like.shape:
             got = "no such array" if array is None else f"shape {array.shape}"
@@ -385,4 +378,4 @@ def _restore_state(learner: Learner, num_features: int, arrays: Mapping[str, np.
             raise reject("load", "learner", rule, got)
         leaf = jnp.asarray(array, like.dtype)
         leaves.append(leaf if impl is None else jax.random.wrap_key_data(leaf, impl=impl))
-    return jax.tree.unflatten(drawn.structure, leaves)
+    return jax.tree.unflatten(structure, leaves)

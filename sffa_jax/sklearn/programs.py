@@ -34,9 +34,6 @@ Numbers = dict[str, Any]
 Layers = tuple[LayerState, ...]
 
 
-NEGATIVES = ("uniform", "hard", "all")
-
-
 class Design(NamedTuple):
     """The static choices that programs are compiled for."""
 

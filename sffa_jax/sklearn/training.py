@@ -14,13 +14,13 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
+from sffa_jax.core.negatives import NEGATIVES
 from sffa_jax.core.rules import LocalRule
 from sffa_jax.data.arrays import next_power_of_two
 from sffa_jax.sklearn.batches import draw_batches, keep_balanced, total_weights, unwrap
 from sffa_jax.sklearn.calibration import MIN_SAMPLES, hold_out, temperature
 from sffa_jax.sklearn.programs import (
     CHUNK,
-    NEGATIVES,
     Codes,
     Design,
     Layers,

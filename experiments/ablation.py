@@ -158,7 +158,7 @@ def make_plan(options: Options) -> Plan:
         for algorithm, settings in settings_of.items()
         for setting in settings
     ]
-    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
+    return Plan(cells, run, data_record(dataset))
 
 
 def main(options: Options) -> None:

@@ -9,10 +9,8 @@ resumes. The folders can be copied to `results/`, the source of the tables in th
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from experiments.config.cli import answer_usage
 
@@ -54,15 +52,6 @@ class Options:
     """Folder with MNIST for the accuracy run; digits if left out."""
     out: Path = Path("runs/check_device")
     """Folder for the results; a second start with the same folder resumes."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """Returns the options before the command line is read."""
-        del arguments
-        return cls()
-
-    def check(self) -> None:
-        """Accepts any options: their types are checked by the parser."""
 
     def steps(self) -> dict[str, list[str]]:
         """Returns the arguments of Python for each step."""

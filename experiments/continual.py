@@ -79,7 +79,7 @@ def make_plan(options: Options) -> Plan:
             )
 
     cells = [Cell(setting._asdict()) for setting in settings]
-    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
+    return Plan(cells, run, data_record(dataset))
 
 
 def main(options: Options) -> None:

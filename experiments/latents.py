@@ -120,7 +120,7 @@ def make_plan(options: Options) -> Plan:
                 new.replace(file)
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
-    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+    return Plan(cells, run, splits.record)
 
 
 def main(options: Options) -> None:

@@ -10,12 +10,10 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import tyro
+from typing import Any
 
 from experiments.config.cli import answer_usage
 from experiments.config.options import RUNTIME_OPTIONS
@@ -30,12 +28,6 @@ class Options:
     """Folder that contains shard-1-of-n to shard-n-of-n: the --out of the runs."""
     out: Path
     """Folder for the merged results: a new one, or one of an earlier merge of the same parts."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read."""
-        del arguments
-        return cls(tyro.MISSING, tyro.MISSING)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ first one stopped. The last step writes `reproduction.md` and `report.html`.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from experiments.config.cli import answer_usage
 from experiments.config.paper_steps import STEPS
@@ -32,12 +30,6 @@ class Options:
     """Steps to run; --quick skips some."""
     out: Path = Path("runs/paper")
     """Folder for all results; a second start with the same folder continues it."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read."""
-        del arguments
-        return cls()
 
     def words(self, step: str) -> list[str]:
         """Returns the command line of a step, after `python -m`."""

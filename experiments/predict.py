@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import tyro
 
@@ -38,12 +38,6 @@ class Options:
     """Stretch pictures of another size to that of the training images."""
     out: Path | None = None
     """CSV file for the predictions; None: they are printed."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """Returns the options before the command line is read."""
-        del arguments
-        return cls(tyro.MISSING, tyro.MISSING)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def make_plan(options: Options) -> Plan:
                     del record["history"]  # learning curves would make the results large
                 yield [{**cell.names, **about, **record} for record in records]
 
-    return Plan(cells, run, {"dataset": options.dataset}, data_record(dataset))
+    return Plan(cells, run, data_record(dataset))
 
 
 def main(options: Options) -> None:

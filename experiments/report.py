@@ -7,10 +7,9 @@ continual learning; each folder's own report follows.
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import tyro
 
@@ -26,12 +25,6 @@ class Options:
     """Output folders of experiments."""
     out: Path = Path("runs/report")
     """Folder for the page."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """Returns the options before the command line is read."""
-        del arguments
-        return cls(tyro.MISSING)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def make_plan(options: Options) -> Plan:
         for algorithm, settings in grids.items()
         for setting in settings
     ]
-    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+    return Plan(cells, run, splits.record)
 
 
 def main(options: Options) -> None:

@@ -159,7 +159,7 @@ def make_plan(options: Options) -> Plan:
                 )
             yield records
 
-    return Plan(cells, run, {"dataset": options.dataset}, splits.record)
+    return Plan(cells, run, splits.record)
 
 
 def main(options: Options) -> None:

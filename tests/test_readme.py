@@ -20,7 +20,7 @@ from published_files import Server, idx_files
 from unchecked import no_shape_checks
 
 from experiments.claims import doc_tables
-from experiments.config.cli import parse
+from experiments.config.cli import default_options, parse
 from experiments.config.continual_methods import METHODS
 from experiments.config.options import RESUMABLE_OPTIONS
 from sffa_jax import Schedule, backprop_learner, data, dense_layers
@@ -292,7 +292,7 @@ def test_options_named_in_pages_exist():
     for path in (ROOT / "experiments").glob("*.py"):
         if "sys.exit(execute(" in path.read_text():
             module = importlib.import_module(f"experiments.{path.stem}")
-            known.update(fields(module.Options.defaults([])))
+            known.update(fields(default_options(module.Options, [])))
     for path in PAGES:
         assert set(OPTION.findall(path.read_text())) <= known, path.name
 

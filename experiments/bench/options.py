@@ -1,10 +1,8 @@
 """The benchmark's options."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import sffa_jax
 from experiments.config.options import check_names, flags
@@ -54,12 +52,6 @@ class Options:
     """Minimum number of rounds; short rounds are repeated more often. Reports show medians."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder resumes it."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """Returns the options before the command line is read."""
-        del arguments
-        return cls()
 
     def command(self) -> str:
         """Returns the command that repeats the run."""

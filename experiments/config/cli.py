@@ -14,16 +14,7 @@ import sys
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    NamedTuple,
-    Protocol,
-    Self,
-    TypeVar,
-    get_type_hints,
-    runtime_checkable,
-)
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import tyro
 
@@ -67,23 +58,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Options by their section in `--help`; all others are in the section of the experiment."""
 
 
-class HasDefaults(Protocol):
-    """Options whose defaults depend on the command line (on its `--preset`)."""
-
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """Returns the options before the rest of the command line is read."""
-
-
-@runtime_checkable
-class ChecksTyped(Protocol):
-    """Options that refuse a typed one without effect."""
-
-    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
-        """Takes the names typed for all algorithms, and those typed for one, by algorithm."""
-
-
-Options = TypeVar("Options", bound=HasDefaults)
+Options = TypeVar("Options")
 
 
 def parse(options: type[Options], name: str, arguments: Sequence[str] | None) -> Options:
@@ -102,20 +77,49 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     fields = {field.name: field for field in option_fields(options)}
-    default = options.defaults(given)
-    of_preset: Mapping[str, Mapping[str, Any]] | None = getattr(default, "by_algorithm", None)
-    shared, own_words = (given, {}) if of_preset is None else split_by_algorithm(given)
+    default = default_options(options, given)
+    by_algorithm = hasattr(default, "by_algorithm")
+    shared, own_words = split_by_algorithm(given) if by_algorithm else (given, {})
     check_flags(shared, fields)
     parsed = with_values(default, read_words(options, name, fields, flat_values(default), shared))
     typed = typed_options(shared)
-    if of_preset is None:
-        if isinstance(parsed, ChecksTyped):
-            parsed.check_typed(typed, {})
-        return parsed
-    # What is typed for all algorithms replaces the preset's value for one.
+    if by_algorithm:
+        own = own_values(options, name, parsed, typed, own_words)
+        parsed = with_values(parsed, {"by_algorithm": own})
+    if hasattr(parsed, "check_typed"):  # refuses those without effect
+        parsed.check_typed(typed, {a: typed_options(words) for a, words in own_words.items()})
+    result: Options = parsed
+    return result
+
+
+def default_options(options: type[Any], words: Sequence[str]) -> Any:
+    """Returns the options before the command line is read. Their defaults may depend on it (on its
+    `--preset`); an option without default must be given."""
+    if hasattr(options, "defaults"):
+        return options.defaults(words)
+    fields, missing = dataclasses.fields(options), dataclasses.MISSING
+    required = [f.name for f in fields if f.default is f.default_factory is missing]
+    return options(**dict.fromkeys(required, tyro.MISSING))
+
+
+def own_values(
+    options: type[Any],
+    name: str,
+    parsed: Any,
+    typed: Collection[str],
+    own_words: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, Any]]:
+    """Returns the values of one algorithm that differ from those of all, by algorithm.
+
+    Args:
+      options, name: as in `parse`.
+      parsed: the options of all algorithms, and the preset's values of one.
+      typed: the options that are typed for all: they replace the preset's values of one.
+      own_words: the words of one algorithm, by algorithm.
+    """
     own = {
         algorithm: {option: v for option, v in values.items() if option not in typed}
-        for algorithm, values in of_preset.items()
+        for algorithm, values in parsed.by_algorithm.items()
     }
     fields = {field.name: field for field in option_fields(get_type_hints(options)["recipe"])}
     common = flat_values(parsed)
@@ -128,11 +132,7 @@ def parse(options: type[Options], name: str, arguments: Sequence[str] | None) ->
         algorithm: {option: v for option, v in values.items() if v != common[option]}
         for algorithm, values in own.items()
     }
-    kept = {algorithm: values for algorithm, values in differing.items() if values}
-    result = with_values(parsed, {"by_algorithm": kept})
-    if isinstance(result, ChecksTyped):
-        result.check_typed(typed, {name: typed_options(words) for name, words in own_words.items()})
-    return result
+    return {algorithm: values for algorithm, values in differing.items() if values}
 
 
 def split_by_algorithm(words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -199,7 +199,7 @@ def read_words(
     return values
 
 
-def answer_usage(options: type[HasDefaults], name: str) -> None:
+def answer_usage(options: type[Any], name: str) -> None:
     """Ends the process if its command line asks for help or is invalid; otherwise returns.
 
     Each command calls this below its options, before it imports JAX and what trains and draws.
@@ -288,14 +288,14 @@ def flat_values(options: Any) -> dict[str, Any]:
     return values if recipe is None else values | vars(recipe)
 
 
-def with_values(options: Options, values: Mapping[str, Any]) -> Options:
+def with_values(options: Any, values: Mapping[str, Any]) -> Any:
     """Returns the options with new values, by name."""
-    of_class = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    of_class = {field.name for field in dataclasses.fields(options)}
     changes = {name: value for name, value in values.items() if name in of_class}
     if "recipe" in of_class:
         others = {name: value for name, value in values.items() if name not in of_class}
-        changes["recipe"] = dataclasses.replace(options.recipe, **others)  # type: ignore[attr-defined]
-    return dataclasses.replace(options, **changes)  # type: ignore[type-var]
+        changes["recipe"] = dataclasses.replace(options.recipe, **others)
+    return dataclasses.replace(options, **changes)
 
 
 def make_form(fields: Mapping[str, OptionField], values: Mapping[str, Any]) -> type[Any]:

@@ -20,10 +20,11 @@ from experiments.config.by_algorithm import (
     recipe_for,
 )
 from experiments.config.choices import ALGORITHMS, CONTROLS
+from experiments.config.cli import flat_values
 from experiments.config.effects import check_typed
 from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import Recipe
-from experiments.config.sizes import check_seeds
+from experiments.config.sizes import MOST_SEEDS
 from sffa_jax import scale
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
 
@@ -131,12 +132,6 @@ class Common:
     tensorboard: bool = False
     """Write loss and accuracies for TensorBoard to --out/tensorboard."""
 
-    @classmethod
-    def defaults(cls, arguments: Sequence[str]) -> Self:
-        """The options before the command line is read."""
-        del arguments
-        return cls()
-
     def check(self, algorithms: Collection[str] = (*ALGORITHMS, *CONTROLS)) -> None:
         """Checks the options of all experiments.
 
@@ -157,7 +152,7 @@ class Common:
         check_choice("options", "parallel", self.parallel, ["auto", *scale.placement.MODES])
         check_names("algorithms", self.algorithms, algorithms)
         check_integer("options", "seeds", self.seeds, 1)
-        check_seeds(self.seeds)
+        check_range("options", "seeds", self.seeds, at_most=MOST_SEEDS)
         check_range("options", "validation", self.validation, above=0, at_most=0.9)
         check_range("options", "checkpoint_seconds", self.checkpoint_seconds, at_least=0)
         check_integer("options", "devices_per_run", self.devices_per_run, 1)
@@ -235,7 +230,7 @@ class Common:
 
     def flat(self) -> dict[str, Any]:
         """Returns every option by its name on the command line."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return flat_values(self)
 
     def usual(self) -> dict[str, Any]:
         """Returns `flat` of the default options."""
@@ -243,7 +238,7 @@ class Common:
 
     def absent(self) -> dict[str, Any]:
         """Returns the value of each option that an earlier version's `config.json` lacks."""
-        return type(self)().flat()
+        return self.usual()
 
     def grid(self) -> tuple[str, ...]:
         """Returns the names of the options that list what is run."""
@@ -309,10 +304,6 @@ class Options(Common):
     def recipe_of(self, algorithm: str) -> Recipe:
         """Returns the recipe of one algorithm."""
         return recipe_for(self.recipe, self.by_algorithm.get(algorithm, {}))
-
-    def flat(self) -> dict[str, Any]:
-        values = super().flat()
-        return values | dataclasses.asdict(values.pop("recipe"))
 
     def absent(self) -> dict[str, Any]:
         # Before algorithms had own values, the recipe's were those of all.

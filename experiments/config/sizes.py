@@ -18,11 +18,6 @@ FROM_DISK = (
 """What to do about images that do not fit, in commands that hold all images in memory."""
 
 
-def check_seeds(number: int) -> None:
-    """Raises ValueError for more than `MOST_SEEDS`."""
-    check_range("options", "seeds", number, at_most=MOST_SEEDS)
-
-
 def check_size(recipe: Recipe, shape: Sequence[int]) -> None:
     """Raises ValueError for too many epochs or layers, or a network larger than the memory.
 

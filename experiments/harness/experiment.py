@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from experiments.config.cli import HasDefaults, Options, parse
+from experiments.config.cli import Options, parse
 from experiments.config.options import RESUMABLE_OPTIONS, RUNTIME_OPTIONS, Common
 from experiments.harness.compilation import Clock, use_cache
 from experiments.harness.failures import describe, end_on_thread_failure
@@ -29,7 +28,7 @@ from sffa_jax.scale.processes import connect, is_main_process
 from sffa_jax.scale.resumable import Interrupted, graceful_interrupts
 
 
-def set_up(options: HasDefaults) -> None:
+def set_up(options: object) -> None:
     """Configures JAX before it starts: host devices, the cache of compiled programs, and the
     processes of the job.
 
@@ -126,54 +125,15 @@ class Plan(NamedTuple):
       cells: the grid.
       run: takes the open folder and the runs that it lacks; yields finished records, group by
         group. A group is on disk before the next one is requested.
-      common: fields that all records have in common, such as the data set.
       data: source and content hash of the data, for `config.json`.
     """
 
     cells: Sequence[Cell]
     run: Callable[[RunFolder, Missing], Iterator[Sequence[Mapping[str, Any]]]]
-    common: Mapping[str, Any]
-    data: Mapping[str, Any] | None = None
+    data: Mapping[str, Any]
 
 
-class ExperimentOptions(Protocol):
-    """Interface of the options for `run_experiment`; `Common` implements it."""
-
-    @property
-    def folder(self) -> Path | None:
-        """The output folder, or None: one named by date and time."""
-
-    @property
-    def tensorboard(self) -> bool:
-        """Whether TensorBoard events are written."""
-
-    def command(self, name: str, changes: Mapping[str, Any] | None = None) -> str:
-        """Returns the command that repeats the runs, with some options changed."""
-
-    def grid(self) -> tuple[str, ...]:
-        """Returns the names of the options that list what is run."""
-
-    def resolve(self) -> Self:
-        """Fills in the preset's values and checks every option."""
-
-    def flat(self) -> dict[str, Any]:
-        """Returns every option by the name it has on the command line."""
-
-    def absent(self) -> dict[str, Any]:
-        """Returns the value of each option that an earlier version's `config.json` lacks."""
-
-    @property
-    def shard(self) -> str | None:
-        """The part of the grid that this process runs, i/n, or None: all of it."""
-
-    def part(self) -> tuple[int, int]:
-        """Returns (number of this part, number of parts)."""
-
-    def chosen(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
-        """Returns the cells that this process runs, each with its seeds."""
-
-
-Chosen = TypeVar("Chosen", bound=ExperimentOptions)
+Chosen = TypeVar("Chosen", bound=Common)
 
 
 def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Plan]) -> None:
@@ -200,7 +160,7 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         options.folder,
         name,
         options.flat(),
-        extra={"command": given.command(name)} | ({} if plan.data is None else {"data": plan.data}),
+        extra={"command": given.command(name), "data": plan.data},
         # A part of another grid would have other runs.
         free=RESUMABLE_OPTIONS if options.shard is None else RUNTIME_OPTIONS,
         absent=options.absent(),
@@ -217,7 +177,7 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         if any(folder.config.get(key) != entry for key, entry in entries.items()):
             folder.keep(**entries)
         # The same data may lie elsewhere at a later start.
-        common = {**plan.common, "dataset": folder.config["options"]["dataset"]}
+        common = {"dataset": folder.config["options"]["dataset"]}
         missing = []
         for cell, seeds in chosen:
             names = {**common, **cell.names}

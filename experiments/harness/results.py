@@ -1,10 +1,12 @@
 """Reads the results of an experiment from its output folder."""
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.config.cli import with_values
+from experiments.config.options import Options
 from experiments.harness.records import read_config, read_records
 
 
@@ -44,19 +46,12 @@ def load_results(path: Path) -> Results:
     return Results(path, config, read_records(path, config), config.get("command", ""))
 
 
-def restore_options(options: type[Any], recorded: dict[str, Any]) -> Any:
-    """Restores the options object of a recorded run; options added since then have the preset's
-    value."""
-    preset = [f"--preset={recorded['preset']}"] if "preset" in recorded else []
-    default = options.defaults(preset)
-    recorded = {"by_algorithm": {}} | recorded
+def restore_options(recorded: Mapping[str, Any]) -> Options:
+    """Restores the options of recorded runs that train by a recipe; options added since then have
+    the preset's value."""
+    default = Options.defaults([f"--preset={recorded['preset']}"])
+    known = {"by_algorithm": {}} | {n: v for n, v in recorded.items() if n in default.flat()}
     # JSON has no tuples.
-    values = {n: tuple(v) if isinstance(v, list) else v for n, v in recorded.items()}
-
-    def updated(old: Any) -> Any:
-        names = {field.name for field in dataclasses.fields(old)}
-        return dataclasses.replace(old, **{n: v for n, v in values.items() if n in names})
-
-    recipe = getattr(default, "recipe", None)
-    nested = {"recipe": updated(recipe)} if dataclasses.is_dataclass(recipe) else {}
-    return dataclasses.replace(updated(default), **nested)
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in known.items()}
+    restored: Options = with_values(default, values)
+    return restored

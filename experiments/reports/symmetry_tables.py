@@ -11,7 +11,6 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.config import options as shared
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
 from experiments.harness import outcomes
 from experiments.harness.results import Results, restore_options
@@ -198,7 +197,7 @@ def size_table(records: Records) -> list[list[str]]:
 
 def section(results: Results) -> Section:
     """Makes the report of a symmetry experiment."""
-    options: shared.Options = restore_options(shared.Options, results.options)
+    options = restore_options(results.options)
     balance = [r for r in results.records if r["setting"] not in GRADIENT_SETTINGS]
     sizes = [r for r in results.records if r["setting"] in GRADIENT_SETTINGS]
     landscapes = {

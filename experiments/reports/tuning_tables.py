@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.config import options as shared
+from experiments.config.options import Options
 from experiments.config.search_space import search_space
 from experiments.harness.results import Results, restore_options
 from experiments.harness.tuning import best_trial, mean_accuracies, read_trials, tuned_flags
@@ -53,7 +53,7 @@ def choice_table(trials: Trials) -> list[list[str]]:
     return table
 
 
-def space_table(trials: Trials, options: shared.Options) -> list[list[str]]:
+def space_table(trials: Trials, options: Options) -> list[list[str]]:
     """Makes a row for each number of each algorithm: its range, and what was chosen of it."""
     table = [["Algorithm", "Number", "Range", "Scale", "Chosen", "Note"]]
     for algorithm in algorithms(trials):
@@ -91,7 +91,7 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
     trials = read_trials(results.path)
     if not trials:
         return {}
-    options: shared.Options = restore_options(shared.Options, results.options)
+    options = restore_options(results.options)
     return {
         "Tuning": choice_table(trials),
         "Tuning: space and choice": space_table(trials, options),

@@ -8,6 +8,7 @@ import numpy as np
 from experiments.claims import machine_time
 from experiments.config import options as shared
 from experiments.harness.outcomes import failures
+from experiments.harness.queries import where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, cost_tables, intervals
 from experiments.reports.names import ALGORITHM_NAMES
@@ -92,7 +93,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
             options += ["--scenarios class", "--strategies replay"]
             records = continual_tables.of(run.records, scenario="class", strategy="replay")
             values = [
-                [r["average_accuracy"] for r in records if r["algorithm"] == algorithm]
+                [r["average_accuracy"] for r in where(records, algorithm=algorithm)]
                 for algorithm in algorithms
             ]
             minutes = sum(r["train_seconds"] for r in records) / 60

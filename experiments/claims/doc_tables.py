@@ -23,6 +23,7 @@ from experiments.config import options as shared
 from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
 from experiments.harness.outcomes import marked
+from experiments.harness.queries import distinct, where
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
@@ -87,13 +88,12 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
     names = [ALGORITHM_NAMES[name] for name in algorithms]
     table = [["Run", "Scenario", "Strategy", *names, "Paper: SFFA / backprop"]]
     for run, records in zip(runs, ordered, strict=True):
-        for scenario, strategy in continual_tables.settings(records):
+        for scenario, strategy in distinct(records, "scenario", "strategy"):
             cells = []
             for algorithm in algorithms:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
                 accuracy = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
-                of_cell = continual_tables.cell_of(records, **cell)
-                cells.append(marked(intervals.plus_minus(accuracy), of_cell))
+                cells.append(marked(intervals.plus_minus(accuracy), where(records, **cell)))
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
@@ -139,8 +139,8 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
     for run in runs:
         records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
         records.sort(key=lambda record: sum(record["stored_bytes"].values()))
-        for strategy, algorithm in dict.fromkeys((r["strategy"], r["algorithm"]) for r in records):
-            runs_of_method = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+        for strategy, algorithm in distinct(records, "strategy", "algorithm"):
+            runs_of_method = where(records, strategy=strategy, algorithm=algorithm)
             apart = [continual_tables.tasks_apart(r) for r in runs_of_method]
             earlier, newest = np.array(apart, float).T
             first, last = np.array(

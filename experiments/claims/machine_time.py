@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from experiments.harness.queries import Records, where
 from experiments.harness.results import Results, load_results
 
 TWO_CORE_RUNS = {
@@ -22,7 +22,7 @@ TWO_CORE_RUNS = {
 """For runs made on an accelerator: runs of networks of the same size on two cores."""
 
 
-def timed_runs(results: Results) -> list[dict[str, Any]]:
+def timed_runs(results: Results) -> Records:
     """Returns the records that have a training time."""
     return [record for record in results.records if "train_seconds" in record]
 
@@ -55,7 +55,7 @@ def two_core_minutes(root: Path, folder: str, seeds: int) -> float | None:
     algorithms = {run["algorithm"] for run in runs}
     short_runs = timed_runs(load_results(root / TWO_CORE_RUNS[folder]))
     seconds_per_epoch = sum(
-        np.mean([r["train_seconds"] / r["epochs"] for r in short_runs if r["algorithm"] == name])
+        np.mean([r["train_seconds"] / r["epochs"] for r in where(short_runs, algorithm=name)])
         for name in algorithms
     )
     return float(seconds_per_epoch) * runs[0]["epochs"] * seeds / 60

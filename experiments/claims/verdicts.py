@@ -9,6 +9,7 @@ import numpy as np
 from experiments.claims.published import CLAIMS, Claim, Selection
 from experiments.config.continual_methods import METHODS
 from experiments.harness.outcomes import DIVERGED
+from experiments.harness.queries import where
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
 from experiments.reports.names import ALGORITHM_NAMES
@@ -33,11 +34,7 @@ def accuracies(
     if selection is None or not (root / selection[0] / "config.json").exists():
         return []
     folder, fields = selection
-    records = [
-        record
-        for record in reader(root / folder).records
-        if all(record[name] == value for name, value in fields.items())
-    ]
+    records = where(reader(root / folder).records, **fields)
     if claim.median:  # a setting that diverged counts as 0
         values = [record["test_accuracy"] or 0.0 for record in records]
         return [float(np.median(values))] if values else []

@@ -1,16 +1,15 @@
 """Guard: did a run learn? The one place that decides it, for every table, report and summary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from experiments.harness.queries import Record, Records, distinct, where
 from sffa_jax.data.sources.registry import PUBLISHED
 
 DONE, DIVERGED, DID_NOT_LEARN = "done", "diverged", "did not learn"
 """The values of a record's `status`."""
-
-Record = Mapping[str, Any]
 
 
 def num_classes(config: Mapping[str, Any]) -> int | None:
@@ -70,30 +69,26 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def failures(records: Sequence[Record]) -> dict[str, str]:
+def failures(records: Records) -> dict[str, str]:
     """Returns why algorithms cannot be tested, by name: the number of seeds that failed.
 
     A test over the seeds that did not fail would compare the best of one algorithm with all of
     another.
     """
     reasons = {}
-    for algorithm in dict.fromkeys(record["algorithm"] for record in records):
-        runs = [record for record in records if record["algorithm"] == algorithm]
-        counts = {
-            status: sum(record.get("status") == status for record in runs)
-            for status in (DID_NOT_LEARN, DIVERGED)
-        }
+    for algorithm in distinct(records, "algorithm"):
+        runs = where(records, algorithm=algorithm)
         words = [
             f"{status} in {number} of {len(runs)} runs"
-            for status, number in counts.items()
-            if number
+            for status in (DID_NOT_LEARN, DIVERGED)
+            if (number := len(where(runs, status=status)))
         ]
         if words:
             reasons[algorithm] = " and ".join(words)
     return reasons
 
 
-def failure(records: Sequence[Record]) -> str:
+def failure(records: Records) -> str:
     """Returns why the runs of one algorithm cannot be tested; "" if all learned.
 
     >>> failure([{"algorithm": "bp", "status": "diverged"}, {"algorithm": "bp", "status": "done"}])
@@ -102,7 +97,7 @@ def failure(records: Sequence[Record]) -> str:
     return next(iter(failures(records).values()), "")
 
 
-def marked(cell: str, records: Sequence[Record]) -> str:
+def marked(cell: str, records: Records) -> str:
     """Returns a table's cell with the failures of its runs."""
     words = failure(records)
     return f"{cell} ({words})" if words else cell

@@ -21,6 +21,7 @@ import filelock
 import jax
 
 from experiments.harness.outcomes import judged
+from experiments.harness.queries import where
 from experiments.harness.records import (
     TRIALS,
     changed_options,
@@ -319,7 +320,4 @@ class RunFolder:
 
     def is_done(self, **fields: Any) -> bool:
         """Whether there is a record with these values."""
-        return any(
-            all(record.get(key) == value for key, value in fields.items())
-            for record in self.records
-        )
+        return bool(where(self.records, **fields))

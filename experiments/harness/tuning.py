@@ -6,7 +6,7 @@ never sees the test split: its accuracy is the validation split's.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from experiments.config.options import flag_of
 from experiments.config.recipe import Recipe, Setting
 from experiments.config.search_space import FIRST_SEED, draw_trials
 from experiments.harness.grid import train_settings
+from experiments.harness.queries import Records, where
 from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.schema import ROWS
@@ -33,8 +34,6 @@ KEPT = (
     *("selected_epoch", "epochs", "train_seconds", "parallel"),
 )
 """Fields of a trial's record."""
-
-Trial = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def settings_of(recipe: Recipe, algorithm: str, budget: Budget) -> list[Setting]
     ]
 
 
-def mean_accuracies(trials: Iterable[Trial]) -> dict[str, float]:
+def mean_accuracies(trials: Records) -> dict[str, float]:
     """Returns the mean validation accuracy of each trial over its seeds, by name; that of a run
     that diverged is 0."""
     by_trial: dict[str, list[float]] = {}
@@ -82,19 +81,19 @@ def mean_accuracies(trials: Iterable[Trial]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in by_trial.items()}
 
 
-def best_trial(trials: Sequence[Trial], algorithm: str) -> tuple[dict[str, float], float]:
+def best_trial(trials: Records, algorithm: str) -> tuple[dict[str, float], float]:
     """Returns the numbers of an algorithm's best trial (the first of equals), and its accuracy.
 
     Raises:
       ValueError: if all its trials diverged.
     """
-    own = [trial for trial in trials if trial["algorithm"] == algorithm]
+    own = where(trials, algorithm=algorithm)
     means = mean_accuracies(own)
     best = max(means, key=means.__getitem__)
     if not means[best]:
         rule = "hold a trial that does not diverge"
         raise reject("tuning", algorithm, rule, f"{len(means)} that did")
-    return next(dict(t["changes"]) for t in own if t["setting"] == best), means[best]
+    return dict(where(own, setting=best)[0]["changes"]), means[best]
 
 
 def tuned_flags(algorithm: str, numbers: Mapping[str, float]) -> str:
@@ -145,7 +144,7 @@ def tune(
     for algorithm, recipe in recipes.items():
         settings = settings_of(recipe, algorithm, budget)
         expected = {setting.name: dict(setting.changes) for setting in settings}
-        done = {(t["setting"], t["seed"]): t for t in trials if t["algorithm"] == algorithm}
+        done = {(t["setting"], t["seed"]): t for t in where(trials, algorithm=algorithm)}
         for (name, _), trial in done.items():
             if expected.get(name) != trial["changes"]:
                 raise ValueError(

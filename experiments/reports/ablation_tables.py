@@ -1,8 +1,7 @@
 """Tables and figure of the ablation, made from its records and `config.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +9,12 @@ from matplotlib.figure import Figure
 
 from experiments.config.grids import START, STEPS, WITHOUT
 from experiments.harness import outcomes
+from experiments.harness.queries import Records, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
-
-Records = Sequence[Mapping[str, Any]]
 
 
 def ordered_settings(records: Records) -> tuple[list[str], list[str]]:
@@ -27,21 +25,17 @@ def ordered_settings(records: Records) -> tuple[list[str], list[str]]:
     return path, [f"{WITHOUT}{name}" for name in STEPS if f"{WITHOUT}{name}" in present]
 
 
-def runs_of(records: Records, setting: str, algorithm: str) -> list[Mapping[str, Any]]:
-    """Returns the records of one setting and algorithm."""
-    return [r for r in records if (r["setting"], r["algorithm"]) == (setting, algorithm)]
-
-
 def accuracies(records: Records, setting: str, algorithm: str) -> dict[int, float]:
     """Returns the test accuracy of each seed of a setting that did not diverge."""
-    runs = runs_of(records, setting, algorithm)
+    runs = where(records, setting=setting, algorithm=algorithm)
     return comparison_tables.accuracies(runs).get(algorithm, {})
 
 
 def effects_table(records: Records, algorithm: str) -> list[list[str]]:
     """Makes a row for each setting: its accuracy, and the effect of its change, paired by seed;
     Holm's correction is over all rows."""
-    path, undone = ordered_settings([r for r in records if r["algorithm"] == algorithm])
+    records = where(records, algorithm=algorithm)
+    path, undone = ordered_settings(records)
     head = ["Step", "Test accuracy, %", "Effect of the change, points", "p (paired t, Holm)"]
     rows, all_tests = [], []
     for setting in [*path, *undone]:
@@ -58,11 +52,11 @@ def effects_table(records: Records, algorithm: str) -> list[list[str]]:
             {
                 name: f"({words})"
                 for name, of in pair.items()
-                if (words := outcomes.failure(runs_of(records, of, algorithm)))
+                if (words := outcomes.failure(where(records, setting=of)))
             },
         )
         mean = intervals.with_bounds(list(values.values()))
-        rows.append([setting, outcomes.marked(mean, runs_of(records, setting, algorithm))])
+        rows.append([setting, outcomes.marked(mean, where(records, setting=setting))])
         all_tests.append(tests)
     corrected = iter(intervals.holm_corrected([test for tests in all_tests for test in tests]))
     effects = [next(corrected) if tests else None for tests in all_tests]
@@ -81,7 +75,7 @@ def path_figure(records: Records, algorithms: Sequence[str]) -> Figure:
     figure, axes = new_axes("Test accuracy, change by change from left to right", 8.6)
     for algorithm in algorithms:
         color, marker = ALGORITHM_STYLES[algorithm]
-        own = [name for name in path if runs_of(records, name, algorithm)]
+        own = [name for name in path if where(records, setting=name, algorithm=algorithm)]
         means, errors = [], []
         for name in own:
             values = list(accuracies(records, name, algorithm).values())
@@ -131,6 +125,4 @@ def section(results: Results) -> Section:
         ],
         records=records,
         summary=pd.DataFrame(rows, columns=["Algorithm", *head]),
-        config=results.config,
-        command=results.command,
     )

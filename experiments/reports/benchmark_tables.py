@@ -1,6 +1,6 @@
 """Tables and figures of the benchmark, made from its records."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.harness.queries import Record, Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
 
-Record = Mapping[str, Any]
-Records = Sequence[Record]
 Table = list[list[str]]
 
 NAMES = ALGORITHM_NAMES | {
@@ -22,16 +21,6 @@ NAMES = ALGORITHM_NAMES | {
     "bp_accumulate": "Backprop, gradients accumulated",
 }
 STYLES = ALGORITHM_STYLES | {"bp_remat": ("#CC79A7", "v"), "bp_accumulate": ("#009E73", "D")}
-
-
-def of_case(records: Records, case: str) -> list[Record]:
-    """Returns the records of one case."""
-    return [record for record in records if record["case"] == case]
-
-
-def algorithms_of(records: Records) -> list[str]:
-    """Returns each algorithm that has records, once, in their order."""
-    return list(dict.fromkeys(record["algorithm"] for record in records))
 
 
 def median_seconds(record: Record) -> float:
@@ -65,10 +54,10 @@ def networks_table(records: Records, case: str) -> Table:
         names = ("algorithm", "winners", "negatives")
         return tuple(record["hidden"]), *(record[name] for name in names)
 
-    compile_records = {variant(record): record for record in of_case(records, "compile")}
+    compile_records = {variant(record): record for record in where(records, case="compile")}
     table = [["Network", "Algorithm", "Seconds", "Time / lower bound", "PyTorch / this"]]
     table[0].append("Compiling, s")
-    for record in of_case(records, case):
+    for record in where(records, case=case):
         if record["algorithm"] not in ALGORITHM_NAMES:
             continue
         hidden = record["hidden"]
@@ -127,8 +116,8 @@ def kernels_table(records: Records) -> Table:
 def pipeline_table(records: Records) -> Table:
     """Makes a row for each use of several devices for one network, and for one device."""
     table = [["Layers = devices", "Width", "Split over devices", "Epoch, s", "Time / one device"]]
-    for devices in dict.fromkeys(r["devices"] for r in of_case(records, "pipeline")):
-        of_devices = [r for r in of_case(records, "pipeline") if r["devices"] == devices]
+    for devices in distinct(where(records, case="pipeline"), "devices"):
+        of_devices = where(records, case="pipeline", devices=devices)
         seconds = {r["parallel"]: median_seconds(r) for r in of_devices}
         width = of_devices[0]["hidden"][0]
         for mode in seconds:
@@ -139,8 +128,8 @@ def pipeline_table(records: Records) -> Table:
 
 def sweep_table(records: Records) -> Table:
     """Makes a row for each sweep: seconds in every placement, and single runs one after another."""
-    sweeps = of_case(records, "sweep")
-    modes = list(dict.fromkeys(record["parallel"] for record in sweeps))
+    sweeps = where(records, case="sweep")
+    modes = distinct(sweeps, "parallel")
     table = [["Width", "Seeds", *(f"{mode}, s" for mode in modes)]]
     table[0] += ["auto chooses", "auto / best", "auto / single"]
     for width, seeds in dict.fromkeys((r["hidden"][0], r["seeds"]) for r in sweeps):
@@ -160,11 +149,11 @@ def sweep_table(records: Records) -> Table:
 
 def maps_table(records: Records) -> Table:
     """Makes a row for each algorithm: an update's scratch memory by number of convolutions."""
-    of_maps = of_case(records, "maps")
+    of_maps = where(records, case="maps")
     depths = list(dict.fromkeys(len(record["channels"]) for record in of_maps))
     table = [["Algorithm", *(f"{depth} convolutions, MiB" for depth in depths)]]
-    for algorithm in algorithms_of(of_maps):
-        cells = [f"{r['temporary_mib']:.0f}" for r in of_maps if r["algorithm"] == algorithm]
+    for algorithm in distinct(of_maps, "algorithm"):
+        cells = [f"{r['temporary_mib']:.0f}" for r in where(of_maps, algorithm=algorithm)]
         table.append([NAMES[algorithm], *cells])
     return table
 
@@ -172,12 +161,12 @@ def maps_table(records: Records) -> Table:
 def memory_table(records: Records) -> Table:
     """Makes a row for each algorithm: an update's scratch memory by depth; marks the least of each
     depth. What an interrupted benchmark has not measured is a dash."""
-    of_memory = of_case(records, "memory")
+    of_memory = where(records, case="memory")
     depths = list(dict.fromkeys(len(record["hidden"]) for record in of_memory))
     scratch = {(r["algorithm"], len(r["hidden"])): r["temporary_mib"] for r in of_memory}
     least = {d: min(v for (_, depth), v in scratch.items() if depth == d) for d in depths}
     table = [["Algorithm", *(f"{depth} layers, MiB" for depth in depths), "8 layers / 2"]]
-    for algorithm in algorithms_of(of_memory):
+    for algorithm in distinct(of_memory, "algorithm"):
         cells = []
         for depth in depths:
             mib = scratch.get((algorithm, depth))
@@ -194,7 +183,7 @@ def linear_figure(records: Records) -> Figure:
     figure = Figure(figsize=(9, 3))
     titles = {"samples": "Training images", "classes": "Labels, all compared", "depth": "Layers"}
     for axes, (axis, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        rows = [r for r in of_case(records, "linear") if r["axis"] == axis]
+        rows = where(records, case="linear", axis=axis)
         x = np.array([row["value"] for row in rows], float)
         y = np.array([median_seconds(row) for row in rows])
         slope, offset = np.polyfit(x, y, 1)
@@ -212,9 +201,9 @@ def linear_figure(records: Records) -> Figure:
 def memory_figure(records: Records) -> Figure:
     """Draws the scratch memory of an update against depth."""
     figure, axes = new_axes("Scratch memory of one update")
-    of_memory = of_case(records, "memory")
-    for algorithm in algorithms_of(of_memory):
-        rows = [r for r in of_memory if r["algorithm"] == algorithm]
+    of_memory = where(records, case="memory")
+    for algorithm in distinct(of_memory, "algorithm"):
+        rows = where(of_memory, algorithm=algorithm)
         color, marker = STYLES[algorithm]
         axes.plot(
             [len(row["hidden"]) for row in rows],
@@ -254,12 +243,11 @@ def section(results: Results) -> Section:
     rows = [
         {k: v for k, v in r.items() if not isinstance(v, list) or k == "hidden"} for r in records
     ]
-    medians = np.array([np.median(r["seconds"] or [np.nan]) for r in records])
     pictures = []
-    if of_case(records, "linear"):
+    if where(records, case="linear"):
         draw = partial(linear_figure, records)
         pictures.append(Picture("linear.png", "SFFA's time per epoch.", draw))
-    if of_case(records, "memory"):
+    if where(records, case="memory"):
         draw = partial(memory_figure, records)
         pictures.append(Picture("memory.png", "Scratch memory by depth.", draw))
     return Section(
@@ -272,8 +260,6 @@ def section(results: Results) -> Section:
         pictures=pictures,
         records=records,
         summary=pd.DataFrame(rows)
-        .assign(median_seconds=medians)
+        .assign(median_seconds=list(map(median_seconds, records)))
         .drop(columns="seconds", errors="ignore"),
-        config=results.config,
-        command=results.command,
     )

@@ -4,18 +4,17 @@ An interval over seeds alone holds for the given test images: 10 000 images that
 replace add half a point of their own. The bootstrap resamples both.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
 
 from experiments.harness.predictions import unpack_bits
+from experiments.harness.queries import Records
 from experiments.reports.intervals import MIN_SEEDS
 
 RESAMPLES, AT_ONCE = 2000, 100
 
-Records = Sequence[Mapping[str, Any]]
 Correct = dict[str, dict[int, np.ndarray]]
 """Which test images are classified correctly, by algorithm and seed."""
 

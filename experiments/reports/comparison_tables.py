@@ -1,6 +1,6 @@
 """Tables and figures of a comparison of algorithms, made from its records and `config.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.harness import outcomes
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import (
     bootstrap,
@@ -21,8 +22,6 @@ from experiments.reports import (
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, named, trained
 from experiments.reports.style import ALGORITHM_STYLES, new_axes, within_percent
-
-Records = Sequence[Mapping[str, Any]]
 
 SELECTION = {
     "validation": "Each run keeps the weights of the epoch with the highest validation accuracy; "
@@ -98,7 +97,7 @@ def results_table(records: Records, options: Mapping[str, Any]) -> list[list[str
     table[0].append("Trained")
     for row in summary(records).to_dict("records"):
         algorithm = str(row["algorithm"])
-        runs = [record for record in records if record["algorithm"] == algorithm]
+        runs = where(records, algorithm=algorithm)
         validation = row["validation_accuracy"]
         if options.get("selection") == "test":  # recorded by earlier versions
             validation = None
@@ -197,7 +196,7 @@ def layers_table(records: Records) -> list[list[str]]:
     for algorithm, by_seed in accuracies(records).items():
         if algorithm == "bp":
             continue
-        done = [r for r in records if r["algorithm"] == algorithm and r["seed"] in by_seed]
+        done = [r for r in where(records, algorithm=algorithm) if r["seed"] in by_seed]
         by_layer = []
         for key in ("layer_accuracies", "cumulated_accuracies"):
             recorded = all(key in record for record in done)
@@ -242,12 +241,12 @@ def learning_figure(records: Records, name: str) -> Figure:
     shown = intervals.name_of_ends(seeds)
     figure, axes = new_axes(f"{name}, mean and {shown} over seeds")
     lowest = 100.0
-    for algorithm in dict.fromkeys(record["algorithm"] for record in records):
+    for algorithm in distinct(records, "algorithm"):
         curves = 100 * np.array(
             [
                 record["history"]["validation_accuracy"]
-                for record in records
-                if record["algorithm"] == algorithm and record["test_accuracy"] is not None
+                for record in where(records, algorithm=algorithm)
+                if record["test_accuracy"] is not None
             ]
         )
         if not curves.size:
@@ -351,6 +350,4 @@ def section(results: Results) -> Section:
         images=prediction_tables.images(records, results.config),
         records=records,
         summary=rows,
-        config=results.config,
-        command=results.command,
     )

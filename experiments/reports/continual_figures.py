@@ -1,7 +1,6 @@
 """Figures of the continual-learning report, made from records alone."""
 
 import itertools
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.continual_methods import method_label
+from experiments.harness.queries import Records, distinct
 from experiments.reports import continual_tables, intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 from experiments.reports.style import ALGORITHM_STYLES
-
-Records = Sequence[Mapping[str, Any]]
 
 
 def curves_figure(records: Records, scenario: str) -> Figure:
     """Mean accuracy over the tasks seen so far, after each task; one panel per strategy."""
     records = continual_tables.of(records, scenario=scenario)
-    strategies = continual_tables.present(records, "strategy")
+    strategies = distinct(records, "strategy")
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
     # No narrower than its title.
@@ -27,7 +25,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
-        f"{intervals.name_of_ends(len({r['seed'] for r in records}))}",
+        f"{intervals.name_of_ends(len(distinct(records, 'seed')))}",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -40,7 +38,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
         axes.set_title(method_label(strategy), fontsize=10)
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for algorithm in continual_tables.present(records, "algorithm"):
+        for algorithm in distinct(records, "algorithm"):
             runs = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
             if not runs:
                 continue
@@ -65,10 +63,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
 def matrices_figure(records: Records, scenario: str) -> Figure:
     """Heat maps of the mean accuracy matrix: one row per algorithm, one column per strategy."""
     records = continual_tables.of(records, scenario=scenario)
-    strategies, algorithms = (
-        continual_tables.present(records, "strategy"),
-        continual_tables.present(records, "algorithm"),
-    )
+    strategies, algorithms = distinct(records, "strategy"), distinct(records, "algorithm")
     size = (max(6.0, 1.9 * len(strategies) + 1.2), 1.9 * len(algorithms) + 0.9)
     figure = Figure(figsize=size)
     panels = figure.subplots(len(algorithms), len(strategies), squeeze=False)

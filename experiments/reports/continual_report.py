@@ -1,24 +1,23 @@
 """The continual-learning report, made from records alone."""
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DIVERGED
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import continual_figures, continual_tables, unit_turnover
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 
 
-def notes(records: Sequence[Mapping[str, Any]]) -> str:
+def notes(records: Records) -> str:
     """Returns the notes on the methods in the records, one sentence each."""
-    methods = [METHODS[n] for n in continual_tables.present(records, "strategy") if n in METHODS]
+    methods = [METHODS[n] for n in distinct(records, "strategy") if n in METHODS]
     return "".join(f" {method.label}: {method.note}." for method in methods if method.note)
 
 
-def tuning_note(records: Sequence[Mapping[str, Any]]) -> str:
+def tuning_note(records: Records) -> str:
     """Returns a sentence about tuned numbers at the edge of what was tried, if there are any."""
     cells = dict.fromkeys(
         f"{SCENARIO_NAMES[r['scenario']]} {method_label(r['strategy'])} "
@@ -53,7 +52,7 @@ def section(results: Results) -> Section:
     if len(neurons) > 1:
         tables["Units at the end, and their turnover during later tasks"] = neurons
     pictures = []
-    for scenario in continual_tables.present(continual_tables.of(records), "scenario"):
+    for scenario in distinct(continual_tables.of(records), "scenario"):
         name = SCENARIO_NAMES[scenario]
         pictures += [
             Picture(
@@ -67,7 +66,7 @@ def section(results: Results) -> Section:
                 partial(continual_figures.matrices_figure, records, scenario),
             ),
         ]
-        runs = [run for run in trained if run["scenario"] == scenario]
+        runs = where(trained, scenario=scenario)
         for layer in range(unit_turnover.depth(runs)):
             pictures.append(
                 Picture(
@@ -97,6 +96,4 @@ def section(results: Results) -> Section:
         pictures=pictures,
         records=records,
         summary=cells,
-        config=results.config,
-        command=results.command,
     )

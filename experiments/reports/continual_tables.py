@@ -9,11 +9,10 @@ import pandas as pd
 
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, failures, marked
+from experiments.harness.queries import Records, distinct, where
 from experiments.reports import intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 from sffa_jax.continual import metrics
-
-Records = Sequence[Mapping[str, Any]]
 
 STORED = {
     "images": "Images, MB",
@@ -48,19 +47,9 @@ def ordered(records: Records) -> list[Mapping[str, Any]]:
     return sorted(once.values(), key=position)
 
 
-def present(records: Records, field: str) -> list[str]:
-    """The values of a field, each once, in order."""
-    return list(dict.fromkeys(record[field] for record in records))
-
-
-def cell_of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
-    """The runs with these field values."""
-    return [record for record in records if all(record[k] == v for k, v in fields.items())]
-
-
 def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
     """The runs with these field values that did not diverge."""
-    return [record for record in cell_of(records, **fields) if record["status"] != DIVERGED]
+    return [record for record in where(records, **fields) if record["status"] != DIVERGED]
 
 
 def by_seed(records: Records, measure: str = "average_accuracy") -> dict[str, dict[int, float]]:
@@ -72,19 +61,14 @@ def by_seed(records: Records, measure: str = "average_accuracy") -> dict[str, di
     return values
 
 
-def settings(records: Records) -> list[tuple[str, str]]:
-    """Every (scenario, strategy) that has records."""
-    return list(dict.fromkeys((r["scenario"], r["strategy"]) for r in records))
-
-
 def summary(records: Records) -> pd.DataFrame:
     """One row per cell: means over seeds, as fractions, and the final accuracy's 95 % interval."""
     rows = []
-    for scenario, strategy in settings(records):
-        for algorithm in present(records, "algorithm"):
+    for scenario, strategy in distinct(records, "scenario", "strategy"):
+        for algorithm in distinct(records, "algorithm"):
             cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
             runs = of(records, **cell)
-            diverged = len(cell_of(records, **cell)) - len(runs)
+            diverged = len(where(records, **cell)) - len(runs)
             if not runs:
                 continue
             values = [r["average_accuracy"] for r in runs]
@@ -131,15 +115,14 @@ def stored_cells(stored: Mapping[str, Any]) -> list[str]:
 
 def accuracy_table(records: Records) -> list[list[str]]:
     """Scenario and strategy by algorithm: final accuracy over all tasks."""
-    algorithms = present(records, "algorithm")
+    algorithms = distinct(records, "algorithm")
     table = [["Scenario", "Strategy", *(f"{algorithm_name(a)}, %" for a in algorithms)]]
-    for scenario, strategy in settings(records):
+    for scenario, strategy in distinct(records, "scenario", "strategy"):
         row = [SCENARIO_NAMES[scenario], method_label(strategy)]
         for algorithm in algorithms:
-            runs = of(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
-            values = [run["average_accuracy"] for run in runs]
             cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-            row.append(marked(intervals.with_bounds(values), cell_of(records, **cell)))
+            values = [run["average_accuracy"] for run in of(records, **cell)]
+            row.append(marked(intervals.with_bounds(values), where(records, **cell)))
         table.append(row)
     return table
 
@@ -148,9 +131,9 @@ def paired_tests(records: Records) -> list[tuple[str, str, intervals.PairedTest]
     """Scenario, strategy and test of each pair of algorithms; Holm's correction covers all tests of
     the grid."""
     found = []
-    for scenario, strategy in settings(records):
+    for scenario, strategy in distinct(records, "scenario", "strategy"):
         values = by_seed(of(records, scenario=scenario, strategy=strategy))
-        failed = failures(cell_of(records, scenario=scenario, strategy=strategy))
+        failed = failures(where(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time, because the correction below covers all tests of the grid.
             for test in intervals.paired_tests({name: values[name] for name in pair}, failed):

@@ -1,15 +1,13 @@
 """Accuracy against cost: epochs, seconds, updates and floating-point operations."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.harness.queries import Record, Records
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, log_axis_below
-
-Records = Sequence[Mapping[str, Any]]
 
 TARGETS = {
     "digits": (0.90, 0.95, 0.97),
@@ -22,16 +20,16 @@ OF_BEST = (0.9, 0.95, 0.99)
 """For other data sets: fractions of the best algorithm's accuracy."""
 
 
-def by_algorithm(records: Records) -> dict[str, list[Mapping[str, Any]]]:
+def by_algorithm(records: Records) -> dict[str, list[Record]]:
     """Returns the runs that have learning curves, by algorithm."""
-    runs: dict[str, list[Mapping[str, Any]]] = {}
+    runs: dict[str, list[Record]] = {}
     for record in records:
         if record["test_accuracy"] is not None and record["history"]["validation_accuracy"]:
             runs.setdefault(record["algorithm"], []).append(record)
     return runs
 
 
-def curve(record: Mapping[str, Any]) -> np.ndarray:
+def curve(record: Record) -> np.ndarray:
     """Returns the accuracy after each epoch, on the split that chooses the epoch."""
     return np.array(record["history"]["validation_accuracy"], float)
 

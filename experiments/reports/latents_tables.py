@@ -13,15 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.harness.outcomes import failures
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES
 from sffa_jax.checks import reject
-
-Record = Mapping[str, Any]
-Records = Sequence[Record]
 
 MEASURES = {
     "hoyer": "Hoyer sparsity",
@@ -58,8 +56,8 @@ def values(records: Records, algorithm: str, measure: str, layer: int) -> dict[i
     """Returns one measure of each seed; a diverged network or a silent layer has none."""
     of_seed = {
         r["seed"]: r["layers"].get(measure, {})
-        for r in records
-        if r["algorithm"] == algorithm and "layers" in r
+        for r in where(records, algorithm=algorithm)
+        if "layers" in r
     }
     return {
         seed: layers[layer]
@@ -75,7 +73,7 @@ def depth(records: Records) -> int:
 
 def measures_table(records: Records) -> list[list[str]]:
     """Makes a row for each measure and layer, with a column for each algorithm."""
-    algorithms = list(dict.fromkeys(r["algorithm"] for r in records))
+    algorithms = distinct(records, "algorithm")
     table = [["Measurement", "Layer", *(ALGORITHM_NAMES[a] for a in algorithms)]]
     for measure, name in MEASURES.items():
         for layer in range(depth(records)):
@@ -232,8 +230,8 @@ def training_figure(records: Records) -> Figure:
     names = {"hoyer": "Hoyer sparsity", "owned_share": "Units owned by one class"}
     figure, axes = panels(list(names.values()), width=4.2)
     for each, name in zip(axes, names, strict=True):
-        for algorithm in dict.fromkeys(r["algorithm"] for r in records):
-            runs = [r["history"][name] for r in records if r["algorithm"] == algorithm]
+        for algorithm in distinct(records, "algorithm"):
+            runs = [r["history"][name] for r in where(records, algorithm=algorithm)]
             curves = np.array(runs, float)[:, :, 0]
             color, marker = ALGORITHM_STYLES[algorithm]
             epochs = np.arange(1, curves.shape[1] + 1)
@@ -320,9 +318,7 @@ def section(results: Results) -> Section:
         **({"The paper's claims": claims} if len(claims) > 1 else {}),
         "Measurements": measures_table(done),
     }
-    files = {
-        a: results.path / f"pictures-{a}.npz" for a in dict.fromkeys(r["algorithm"] for r in done)
-    }
+    files = {a: results.path / f"pictures-{a}.npz" for a in distinct(done, "algorithm")}
     arrays_of = {a: load_arrays(file) for a, file in files.items() if file.exists()}
     figures = pictures(arrays_of) if arrays_of else []
     if done:
@@ -341,6 +337,4 @@ def section(results: Results) -> Section:
         pictures=figures,
         records=records,
         summary=comparison_tables.summary(records),
-        config=results.config,
-        command=results.command,
     )

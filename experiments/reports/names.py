@@ -1,9 +1,10 @@
 """Names in reports; commands import this module without the libraries that draw."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.config.by_algorithm import options_of
+from experiments.harness.queries import Records, distinct
 
 ALGORITHM_NAMES = {
     "ffa": "FFA",
@@ -25,13 +26,13 @@ def algorithm_name(algorithm: str) -> str:
     return ALGORITHM_NAMES.get(algorithm, algorithm)
 
 
-def named(records: Iterable[Mapping[str, Any]]) -> str:
+def named(records: Records) -> str:
     """Returns the algorithms of records, for titles.
 
     >>> named([{"algorithm": "ffa"}, {"algorithm": "sffa"}, {"algorithm": "bp"}])
     'FFA, SFFA and Backprop'
     """
-    *others, last = (algorithm_name(a) for a in dict.fromkeys(r["algorithm"] for r in records))
+    *others, last = map(algorithm_name, distinct(records, "algorithm"))
     return f"{', '.join(others)} and {last}" if others else last
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.config.continual_methods import method_label
 from experiments.harness import outcomes
+from experiments.harness.queries import distinct, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, continual_tables, intervals
 from experiments.reports.html_report import Picture, Section
@@ -50,8 +51,8 @@ def classification_cases(run: Results) -> list[Case]:
 def continual_cases(run: Results) -> list[Case]:
     """Returns a case for each scenario and strategy of a continual grid."""
     records, cases = continual_tables.ordered(run.records), []
-    for scenario, strategy in continual_tables.settings(records):
-        runs = continual_tables.cell_of(records, scenario=scenario, strategy=strategy)
+    for scenario, strategy in distinct(records, "scenario", "strategy"):
+        runs = where(records, scenario=scenario, strategy=strategy)
         name = f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {method_label(strategy)}"
         cases.append(Case(name, continual_tables.by_seed(runs), outcomes.failures(runs)))
     return cases

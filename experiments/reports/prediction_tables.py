@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.harness.queries import Records
 from experiments.reports import intervals
 from experiments.reports.html_report import Matrix, Picture, Thumbnail
 from experiments.reports.names import ALGORITHM_NAMES
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
-
-Records = Sequence[Mapping[str, Any]]
 
 MOST_ROWS = 30
 """Largest number of classes in a table or a matrix; of more, those with the most errors."""
@@ -46,17 +45,17 @@ def _name(names: Sequence[str], label: int) -> str:
     return names[label] if label < len(names) else str(label)
 
 
-def class_accuracies(records: Records) -> dict[str, np.ndarray]:
-    """Returns the mean accuracy of each class over seeds, by algorithm; NaN without test images."""
+def means(records: Records, field: str) -> dict[str, np.ndarray]:
+    """Returns the mean of a field's arrays over seeds, by algorithm; NaN where one has null."""
     return {
         algorithm: np.mean(np.array(runs, float), axis=0)
-        for algorithm, runs in recorded(records, "class_accuracies").items()
+        for algorithm, runs in recorded(records, field).items()
     }
 
 
 def class_table(records: Records, names: Sequence[str]) -> list[list[str]]:
     """Makes a row for each class: mean accuracy over seeds, in percent."""
-    accuracies = class_accuracies(records)
+    accuracies = means(records, "class_accuracies")
     mean = np.mean(list(accuracies.values()), axis=0)
     shown = list(range(len(mean)))
     if len(mean) > MOST_ROWS:
@@ -72,17 +71,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}" if np.isfinite(fraction) else "-"
 
 
-def confusions(records: Records) -> dict[str, np.ndarray]:
-    """Returns [true, predicted] counts, mean over seeds, by algorithm."""
-    return {
-        algorithm: np.mean(np.array(runs, float), axis=0)
-        for algorithm, runs in recorded(records, "confusion").items()
-    }
-
-
 def pairs_table(records: Records, names: Sequence[str]) -> list[list[str]]:
     """Makes a row for each of the most frequent confusions: mean number of test images."""
-    matrices = confusions(records)
+    matrices = means(records, "confusion")
     errors = np.sum(list(matrices.values()), axis=0)
     np.fill_diagonal(errors, 0)
     largest = np.argsort(-errors, axis=None, kind="stable")[:NUM_PAIRS]
@@ -97,7 +88,7 @@ def pairs_table(records: Records, names: Sequence[str]) -> list[list[str]]:
 def matrices(records: Records, config: Mapping[str, Any]) -> dict[str, Matrix]:
     """Returns each algorithm's confusion matrix in percent, unless there are too many classes."""
     shaded = {}
-    for algorithm, counts in confusions(records).items():
+    for algorithm, counts in means(records, "confusion").items():
         if len(counts) <= MOST_ROWS:
             percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             names = class_names(config, len(counts))
@@ -146,7 +137,7 @@ def reliability_figure(records: Records) -> Figure:
 
 def images(records: Records, config: Mapping[str, Any]) -> dict[str, list[Thumbnail]]:
     """Returns each algorithm's most wrong images over all seeds, each image once."""
-    accuracies = class_accuracies(records)
+    accuracies = means(records, "class_accuracies")
     names = class_names(config, len(next(iter(accuracies.values())))) if accuracies else []
     by_heading = {}
     for algorithm, runs in recorded(records, "worst").items():
@@ -178,7 +169,7 @@ def _likely(probability: float | None) -> str:
 
 def details(records: Records, config: Mapping[str, Any]) -> dict[str, list[list[str]]]:
     """Returns the tables by class, by heading; none for records without them."""
-    accuracies = class_accuracies(records)
+    accuracies = means(records, "class_accuracies")
     if not accuracies:
         return {}
     number = len(next(iter(accuracies.values())))
@@ -187,7 +178,7 @@ def details(records: Records, config: Mapping[str, Any]) -> dict[str, list[list[
     if number > MOST_ROWS:
         heading += f" (the {MOST_ROWS} lowest of {number})"
     tables = {heading: class_table(records, names)}
-    if confusions(records):
+    if means(records, "confusion"):
         tables["Most frequent confusions, samples per run"] = pairs_table(records, names)
     return {name: table for name, table in tables.items() if len(table) > 1}
 

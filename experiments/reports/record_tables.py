@@ -1,8 +1,5 @@
 """Tables of the records, made from their records and `config.json`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -10,12 +7,11 @@ from experiments.config.by_algorithm import recipe_for
 from experiments.config.recipe import Recipe
 from experiments.config.record_rows import augmentation_of, votes_of
 from experiments.harness import outcomes
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Section
 from experiments.reports.names import ALGORITHM_NAMES, trained
-
-Records = Sequence[Mapping[str, Any]]
 
 HEAD = [
     *("Row", "Algorithm", "Accuracy, %", "on", "Trained", "Augmentation", "Training images"),
@@ -23,18 +19,11 @@ HEAD = [
 ]
 
 
-def runs_by_cell(records: Records) -> dict[tuple[str, str], Records]:
-    """Returns the records of each row and algorithm, in the order they ended."""
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for record in records:
-        cells.setdefault((record["setting"], record["algorithm"]), []).append(record)
-    return dict(cells)
-
-
 def records_table(records: Records) -> list[list[str]]:
     """Makes a row for each row of the records and algorithm."""
     table = [HEAD]
-    for (setting, algorithm), runs in runs_by_cell(records).items():
+    for setting, algorithm in distinct(records, "setting", "algorithm"):
+        runs = where(records, setting=setting, algorithm=algorithm)
         recipe = recipe_for(Recipe(), runs[0]["recipe"])
         accuracies = comparison_tables.accuracies(runs).get(algorithm, {})
         layers = [run["layer_accuracies"] for run in runs if run["layer_accuracies"]]
@@ -61,9 +50,8 @@ def section(results: Results) -> Section:
     """Makes the report of records."""
     records = results.records
     tables = {"Records": records_table(records)}
-    for setting in dict.fromkeys(record["setting"] for record in records):
-        of_row = [record for record in records if record["setting"] == setting]
-        tests = comparison_tables.tests_table(of_row)
+    for setting in distinct(records, "setting"):
+        tests = comparison_tables.tests_table(where(records, setting=setting))
         if len(tests) > 1:
             tables[f"{setting}: paired tests"] = tests
     return Section(
@@ -79,6 +67,4 @@ def section(results: Results) -> Section:
         pictures=[],
         records=records,
         summary=pd.DataFrame(tables["Records"][1:], columns=HEAD),
-        config=results.config,
-        command=results.command,
     )

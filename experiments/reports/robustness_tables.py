@@ -1,6 +1,5 @@
 """Tables and figure of the robustness experiment, made from its records and `config.json`."""
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,13 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.harness.queries import Record, Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, new_axes
-
-Records = Sequence[Mapping[str, Any]]
 
 
 def accuracies(records: Records) -> np.ndarray:
@@ -24,17 +22,16 @@ def accuracies(records: Records) -> np.ndarray:
 
 def by_algorithm(records: Records) -> dict[str, Records]:
     """Returns the records of each algorithm, by its name in tables."""
-    algorithms = dict.fromkeys(record["algorithm"] for record in records)
     return {
-        ALGORITHM_NAMES[algorithm]: [r for r in records if r["algorithm"] == algorithm]
-        for algorithm in algorithms
+        ALGORITHM_NAMES[algorithm]: where(records, algorithm=algorithm)
+        for algorithm in distinct(records, "algorithm")
     }
 
 
 def by_activation(records: Records) -> dict[str, Records]:
     """Returns the records of each algorithm and activation, by name; those of each algorithm if
     there is one activation."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Record]] = {}
     for name, of_algorithm in by_algorithm(records).items():
         for record in of_algorithm:
             groups.setdefault(f"{name}, {record['changes'].get('activation')}", []).append(record)
@@ -90,8 +87,8 @@ def by_value_table(records: Records) -> list[list[str]]:
 def distribution_figure(records: Records) -> Figure:
     """Draws the accuracy of every run, from the worst to the best."""
     figure, axes = new_axes("Test accuracy of every run, from the worst to the best")
-    for algorithm in dict.fromkeys(record["algorithm"] for record in records):
-        values = 100 * accuracies([r for r in records if r["algorithm"] == algorithm])
+    for algorithm in distinct(records, "algorithm"):
+        values = 100 * accuracies(where(records, algorithm=algorithm))
         color, marker = ALGORITHM_STYLES[algorithm]
         axes.plot(
             100 * (np.arange(len(values)) + 0.5) / len(values),
@@ -135,6 +132,4 @@ def section(results: Results) -> Section:
         ],
         records=records,
         summary=pd.DataFrame(rows, columns=head),
-        config=results.config,
-        command=results.command,
     )

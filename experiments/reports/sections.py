@@ -1,6 +1,7 @@
 """The report of each experiment, and the one function that writes it."""
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from experiments.harness.results import Results
@@ -31,7 +32,7 @@ def section_of(results: Results) -> "Section":
     """
     module = importlib.import_module(f"experiments.reports.{SECTIONS[results.experiment]}")
     section: Section = module.section(results)
-    return section
+    return replace(section, config=results.config, command=results.command)
 
 
 def write_report(folder: RunFolder, command: str) -> None:

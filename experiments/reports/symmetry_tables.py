@@ -1,9 +1,8 @@
 """Tables and figures of the symmetry experiment, made from its records and `config.json`."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,13 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
 from experiments.harness import outcomes
+from experiments.harness.queries import Record, Records, distinct, where
 from experiments.harness.results import Results, restore_options
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
 from experiments.reports.names import ALGORITHM_NAMES, named
 from experiments.reports.style import ALGORITHM_STYLES, TEXT_COLOR, log_axis, new_axes
 from sffa_jax.analysis.symmetry import Landscape, landscape
-
-Records = Sequence[Mapping[str, Any]]
 
 
 def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
@@ -65,20 +63,10 @@ def geometric_mean(values: np.ndarray) -> np.ndarray:
         return np.asarray(np.exp(np.log(values).mean(axis=0)))
 
 
-def runs_of(records: Records, algorithm: str, setting: str) -> list[Mapping[str, Any]]:
-    """Returns the runs of an algorithm and a setting."""
-    return [r for r in records if (r["algorithm"], r["setting"]) == (algorithm, setting)]
-
-
-def learned(records: Records, algorithm: str, setting: str) -> list[Mapping[str, Any]]:
+def learned(records: Records, algorithm: str, setting: str) -> list[Record]:
     """Returns the runs of an algorithm and a setting that did not diverge."""
-    runs = runs_of(records, algorithm, setting)
+    runs = where(records, algorithm=algorithm, setting=setting)
     return [run for run in runs if run.get("status") != outcomes.DIVERGED]
-
-
-def algorithm_settings(records: Records) -> list[tuple[str, str]]:
-    """Returns every (algorithm, setting) that has records, in their order."""
-    return list(dict.fromkeys((record["algorithm"], record["setting"]) for record in records))
 
 
 def depth(runs: Records) -> int:
@@ -89,7 +77,7 @@ def depth(runs: Records) -> int:
 def ratio_figure(records: Records, layer: int) -> Figure:
     """Draws the ratio of gradient norms through training: geometric mean and range over seeds."""
     figure, axes = new_axes(f"Gradient from positive ÷ from negative samples, layer {layer + 1}")
-    for algorithm, setting in algorithm_settings(records):
+    for algorithm, setting in distinct(records, "algorithm", "setting"):
         if depth(learned(records, algorithm, setting)) <= layer:
             continue
         ratios = gradient_ratios(records, algorithm, setting)[..., layer]
@@ -123,8 +111,8 @@ def imbalance_table(records: Records) -> list[list[str]]:
     ratio of a layer without any gradient is undefined.
     """
     table = [["Algorithm", "Rule", "Layer", "Untrained ratio", "Imbalance in training", "At worst"]]
-    for algorithm, setting in algorithm_settings(records):
-        runs = runs_of(records, algorithm, setting)
+    for algorithm, setting in distinct(records, "algorithm", "setting"):
+        runs = where(records, algorithm=algorithm, setting=setting)
         name = outcomes.marked(ALGORITHM_NAMES[algorithm], runs)
         for layer in range(depth(runs)):
             cells = ["-"] * 3
@@ -191,7 +179,8 @@ def size_table(records: Records) -> list[list[str]]:
             sizes = geometric_mean(gradient_sizes(records, name))
             cells = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
         accuracy = intervals.with_bounds([run["probe_accuracy"] for run in runs])
-        table.append([name, *cells, outcomes.marked(accuracy, runs_of(records, "sffa", name))])
+        of_setting = where(records, algorithm="sffa", setting=name)
+        table.append([name, *cells, outcomes.marked(accuracy, of_setting)])
     return table
 
 
@@ -239,6 +228,4 @@ def section(results: Results) -> Section:
         pictures=pictures,
         records=results.records,
         summary=pd.DataFrame(rows, columns=head),
-        config=results.config,
-        command=results.command,
     )

@@ -1,20 +1,18 @@
 """Tables of a search for each algorithm's numbers: the space, the choice, and what trials buy."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from experiments.config.options import Options
 from experiments.config.search_space import search_space
+from experiments.harness.queries import Records, where
 from experiments.harness.results import Results, restore_options
 from experiments.harness.tuning import best_trial, mean_accuracies, read_trials, tuned_flags
 from experiments.reports.html_report import Section
 from experiments.reports.names import ALGORITHM_NAMES
-
-Trials = Sequence[Mapping[str, Any]]
 
 
 def expected_best(accuracies: Sequence[float], number: int) -> float:
@@ -30,21 +28,16 @@ def expected_best(accuracies: Sequence[float], number: int) -> float:
     return float(np.sum(ordered * np.diff(below)))
 
 
-def of(trials: Trials, algorithm: str) -> list[Mapping[str, Any]]:
-    """Returns the trials of an algorithm."""
-    return [trial for trial in trials if trial["algorithm"] == algorithm]
-
-
-def algorithms(trials: Trials) -> list[str]:
+def algorithms(trials: Records) -> list[str]:
     """Returns the algorithms that were tuned, in the order of reports."""
-    return [name for name in ALGORITHM_NAMES if of(trials, name)]
+    return [name for name in ALGORITHM_NAMES if where(trials, algorithm=name)]
 
 
-def choice_table(trials: Trials) -> list[list[str]]:
+def choice_table(trials: Records) -> list[list[str]]:
     """Makes a row for each algorithm: its budget, its best trial and that trial's options."""
     table = [["Algorithm", "Trials", "Runs", "Diverged", "Validation, %", "Chosen options"]]
     for algorithm in algorithms(trials):
-        runs = of(trials, algorithm)
+        runs = where(trials, algorithm=algorithm)
         numbers, accuracy = best_trial(trials, algorithm)
         diverged = sum(run["validation_accuracy"] is None for run in runs)
         counts = [str(n) for n in (len(mean_accuracies(runs)), len(runs), diverged)]
@@ -53,7 +46,7 @@ def choice_table(trials: Trials) -> list[list[str]]:
     return table
 
 
-def space_table(trials: Trials, options: Options) -> list[list[str]]:
+def space_table(trials: Records, options: Options) -> list[list[str]]:
     """Makes a row for each number of each algorithm: its range, and what was chosen of it."""
     table = [["Algorithm", "Number", "Range", "Scale", "Chosen", "Note"]]
     for algorithm in algorithms(trials):
@@ -73,14 +66,14 @@ def space_table(trials: Trials, options: Options) -> list[list[str]]:
     return table
 
 
-def expected_table(trials: Trials) -> list[list[str]]:
+def expected_table(trials: Records) -> list[list[str]]:
     """Makes a row for each algorithm: the expected best validation accuracy of n trials."""
-    made = max(len(mean_accuracies(of(trials, name))) for name in algorithms(trials))
+    made = max(len(mean_accuracies(where(trials, algorithm=name))) for name in algorithms(trials))
     numbers = [2**k for k in range(made.bit_length())]
     numbers += [made] * (made not in numbers)
     table = [["Algorithm", *(f"n = {number}" for number in numbers)]]
     for algorithm in algorithms(trials):
-        means = list(mean_accuracies(of(trials, algorithm)).values())
+        means = list(mean_accuracies(where(trials, algorithm=algorithm)).values())
         cells = [f"{100 * expected_best(means, number):.2f}" for number in numbers]
         table.append([ALGORITHM_NAMES[algorithm], *cells])
     return table
@@ -128,6 +121,4 @@ def section(results: Results) -> Section:
         tables=tables(results),
         records=trials,
         summary=pd.DataFrame(rows, columns=head),
-        config=results.config,
-        command=results.command,
     )

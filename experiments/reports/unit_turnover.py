@@ -1,18 +1,16 @@
 """Figures and a table of unit turnover across the tasks of continual-learning runs."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.continual_methods import method_label
+from experiments.harness.queries import Record, Records, distinct, where
 from experiments.reports.names import ALGORITHM_NAMES, SCENARIO_NAMES
 from sffa_jax.analysis.unit_turnover import TURNOVER
-
-Records = Sequence[Mapping[str, Any]]
 
 MEASURE_NAMES = {
     "hoyer": "Hoyer sparsity",
@@ -28,7 +26,7 @@ MEASURE_NAMES = {
 COLORS = dict(zip(TURNOVER, ("#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#999999"), strict=True))
 
 
-def shown(records: Records, layer: int) -> list[Mapping[str, Any]]:
+def shown(records: Records, layer: int) -> list[Record]:
     """The runs whose units were measured, in networks that have that layer."""
     return [r for r in records if "neurons" in r and layer < len(r["neurons"]["hoyer"][0])]
 
@@ -42,8 +40,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
     """Stacked fractions of the units by their change during each task, means over seeds: a row per
     algorithm, a column per strategy."""
     records = shown(records, layer)
-    strategies = list(dict.fromkeys(r["strategy"] for r in records))
-    algorithms = list(dict.fromkeys(r["algorithm"] for r in records))
+    strategies, algorithms = distinct(records, "strategy"), distinct(records, "algorithm")
     # The legend needs this width even for a single strategy.
     size = (max(6.0, 2.1 * len(strategies) + 1.6), 1.8 * len(algorithms) + 0.9)
     figure = Figure(figsize=size)
@@ -54,7 +51,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
         enumerate(algorithms), enumerate(strategies)
     ):
         axes = grid[row, column]
-        runs = [r for r in records if (r["algorithm"], r["strategy"]) == (algorithm, strategy)]
+        runs = where(records, algorithm=algorithm, strategy=strategy)
         if row == 0:
             axes.set_title(method_label(strategy), loc="center", fontsize=10)
         if column == 0:
@@ -80,10 +77,8 @@ def table(records: Records) -> list[list[str]]:
     """Each layer's units at the end, and their mean turnover during the tasks after the first."""
     rows = [["Scenario", "Strategy", "Algorithm", "Layer", *MEASURE_NAMES.values()]]
     rows[0] += [f"{name}, %" for name in TURNOVER[:3]]
-    settings = dict.fromkeys((r["scenario"], r["strategy"], r["algorithm"]) for r in records)
-    for scenario, strategy, algorithm in settings:
-        cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-        runs = [r for r in records if all(r[k] == v for k, v in cell.items())]
+    for scenario, strategy, algorithm in distinct(records, "scenario", "strategy", "algorithm"):
+        runs = where(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
         for layer in range(depth(runs)):
             neurons = [r["neurons"] for r in shown(runs, layer)]
             values = [_mean([n[name][-1][layer] for n in neurons], ".3f") for name in MEASURE_NAMES]
@@ -92,11 +87,7 @@ def table(records: Records) -> list[list[str]]:
                 _mean([100 * row[layer] for n in neurons for row in n["turnover"][name][1:]], ".1f")
                 for name in TURNOVER[:3]
             ]
-            names = (
-                SCENARIO_NAMES[scenario],
-                method_label(strategy),
-                ALGORITHM_NAMES[algorithm],
-            )
+            names = SCENARIO_NAMES[scenario], method_label(strategy), ALGORITHM_NAMES[algorithm]
             rows.append([*names, str(layer + 1), *values, *turnover])
     return rows
 

@@ -7,7 +7,7 @@ from run_records import trained as record
 from scipy import stats
 
 from experiments.harness.results import Results
-from experiments.reports import comparison_tables
+from experiments.reports import comparison_tables, sections
 from experiments.reports.html_report import html_report
 
 RECORDS = [record("ffa", s, a) for s, a in enumerate([0.80, 0.82, 0.84, 0.81, 0.83])] + [
@@ -20,7 +20,7 @@ P = stats.ttest_rel([0.80, 0.82, 0.84, 0.81, 0.83], [0.90, 0.91, 0.95, 0.92, 0.9
 
 def section_of(records):
     config = {"experiment": "compare", "options": {}}
-    return comparison_tables.section(Results(Path(), config, records, "python -m x"))
+    return sections.section_of(Results(Path(), config, records, "python -m x"))
 
 
 def test_layers_by_hand():

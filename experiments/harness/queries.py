@@ -1,0 +1,26 @@
+"""Queries of records by the values of their fields."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+Record = Mapping[str, Any]
+Records = Sequence[Record]
+
+
+def where(records: Iterable[Record], **fields: Any) -> list[Record]:
+    """Returns the records whose fields have these values.
+
+    >>> where([{"seed": 0}, {"seed": 1}], seed=1)
+    [{'seed': 1}]
+    """
+    return [r for r in records if all(r.get(name) == value for name, value in fields.items())]
+
+
+def distinct(records: Iterable[Record], *fields: str) -> list[Any]:
+    """Returns the values of a field, or tuples of those of several, each once, in their order.
+
+    >>> distinct([{"seed": 1}, {"seed": 0}, {"seed": 1}], "seed")
+    [1, 0]
+    """
+    return list(dict.fromkeys(map(itemgetter(*fields), records)))

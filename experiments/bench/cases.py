@@ -38,7 +38,7 @@ def measure_precision(options: Options) -> Records:
         recipe = make_recipe(options, (1400,), precision=precision)
         call, _ = compiled(*make_epoch(recipe, "sffa", samples, options.classes), samples)
         names = {"case": "precision", "algorithm": "sffa", "hidden": [1400]}
-        programs.append(Timed(names | {"precision": precision}, call, {}))
+        programs.append(Timed(names | {"precision": precision}, call))
     return timed_records(programs, options.repeats)
 
 
@@ -56,7 +56,8 @@ def measure_linear(options: Options) -> Records:
         call, _ = compiled(*make_epoch(recipe, "sffa", samples, classes), samples)
         value = {"samples": images, "classes": classes, "depth": depth}[axis]
         names = {"case": "linear", "algorithm": "sffa", "axis": axis, "value": value}
-        programs.append(Timed(names, call, {"hidden": list(hidden), "negatives": negatives}))
+        sizes = {"hidden": list(hidden), "negatives": negatives}
+        programs.append(Timed(names | sizes, call))
     return timed_records(programs, options.repeats)
 
 
@@ -83,14 +84,14 @@ def measure_sweep(options: Options, width: int, seeds: int) -> Records:
     for placement in available():
         placed = placement.place_runs(runs), placement.place_shared(samples, seeds)
         call, _ = compiled(placement.lift(epoch), *placed)
-        programs.append(Timed(names | {"parallel": placement.mode}, call, {}))
+        programs.append(Timed(names | {"parallel": placement.mode}, call))
     single_run, _ = compiled(epoch, jax.tree.map(lambda leaf: leaf[0], runs), samples)
 
     def one_by_one() -> None:
         for _ in range(seeds):
             single_run()
 
-    programs.append(Timed(names | {"parallel": "single"}, one_by_one, {}))
+    programs.append(Timed(names | {"parallel": "single"}, one_by_one))
     chosen = fastest(epoch, runs, samples).placement.mode
     return [record | {"auto": chosen} for record in timed_records(programs, options.repeats)]
 
@@ -127,8 +128,7 @@ def measure_pipeline(options: Options, devices: int) -> Records:
     }
     names = {"case": "pipeline", "algorithm": "sffa", "hidden": list(recipe.hidden)}
     programs = [
-        Timed(names | {"parallel": mode, "devices": devices}, call, {})
-        for mode, call in calls.items()
+        Timed(names | {"parallel": mode, "devices": devices}, call) for mode, call in calls.items()
     ]
     return timed_records(programs, options.repeats)
 

@@ -63,7 +63,7 @@ def measure_gradient(repeats: int) -> list[dict[str, Any]]:
         for method, function in (("XLA", by_xla), ("rows of products", by_matrix_products)):
             program = compiled(partial(updates, function, stride), x, kernel)[0]
             names = {"case": "convolution", "algorithm": f"{description}, {method}"}
-            programs.append(Timed(names, program, {}))
+            programs.append(Timed(names, program))
     return timed_records(programs, repeats)
 
 
@@ -145,7 +145,6 @@ def measure_update(
                 "batch_size": recipe.batch_size,
             },
             call,
-            {},
         )
         for name, call in calls.items()
     ]

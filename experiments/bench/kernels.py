@@ -28,7 +28,6 @@ def measure_winners(repeats: int) -> list[dict[str, Any]]:
         Timed(
             {"case": "winners", "algorithm": name, "winners": k},
             compiled(lambda h, kernel=kernel, k=k: kernel(h, k), h)[0],
-            {},
         )
         for k in (15, 100)
         for name, kernel in kernels.items()
@@ -76,7 +75,7 @@ def measure_sparse(repeats: int) -> list[dict[str, Any]]:
         "weight gradient, scattered": (scattered, values, indices, gradient),
     }
     programs = [
-        Timed({"case": "sparse", "algorithm": name}, compiled(*call)[0], {})
+        Timed({"case": "sparse", "algorithm": name}, compiled(*call)[0])
         for name, call in calls.items()
     ]
     return timed_records(programs, repeats)
@@ -118,5 +117,5 @@ def measure_labels(repeats: int) -> list[dict[str, Any]]:
         for method, logits in (("plain JAX", plain), ("this library", partial(ours, layer))):
             program = compiled(partial(updates, logits), params)[0]
             names = {"case": "labels", "algorithm": f"{width} units, {method}"}
-            programs.append(Timed(names, program, {}))
+            programs.append(Timed(names, program))
     return timed_records(programs, repeats)

@@ -47,12 +47,14 @@ def measure(
     PyTorch's programs."""
     train, test = (random_samples(options, n) for n in (options.images, options.score_images))
     programs: list[Timed] = []
+    compared_with: list[dict[str, int]] = []
     bounds: dict[tuple[Any, ...], int] = {}
     compile_records: list[dict[str, Any]] = []
 
     def add(case: str, variant: Variant, call: Call, **indices: int) -> int:
         names = {"case": case, "hidden": list(hidden), **variant._asdict()}
-        programs.append(Timed(names, call, indices))
+        programs.append(Timed(names, call))
+        compared_with.append(indices)
         return len(programs) - 1
 
     for variant in compared:
@@ -79,12 +81,12 @@ def measure(
             add(case, variant, call, **indices)
     seconds_of = seconds_in_turn(programs, options.repeats)
     records = []
-    for program, seconds in zip(programs, seconds_of, strict=True):
+    for program, seconds, indices in zip(programs, seconds_of, compared_with, strict=True):
         record = program.names | {"seconds": seconds}
-        if "floor" in program.extra:
-            record |= ratios("floor", seconds, seconds_of[program.extra["floor"]])
-        if "torch" in program.extra:
-            record |= ratios("torch", seconds_of[program.extra["torch"]], seconds)
+        if "floor" in indices:
+            record |= ratios("floor", seconds, seconds_of[indices["floor"]])
+        if "torch" in indices:
+            record |= ratios("torch", seconds_of[indices["torch"]], seconds)
         records.append(record)
     return records + compile_records
 

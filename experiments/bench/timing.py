@@ -20,12 +20,10 @@ class Timed(NamedTuple):
     Attributes:
       names: fields of its record that name it.
       call: runs it and waits for its end.
-      extra: further fields.
     """
 
     names: dict[str, Any]
     call: Callable[[], Any]
-    extra: dict[str, Any]
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[[], Any], float]:
@@ -65,4 +63,4 @@ def ratios(name: str, seconds: Sequence[float], others: Sequence[float]) -> dict
 def timed_records(programs: Sequence[Timed], repeats: int) -> list[dict[str, Any]]:
     """Times programs and returns a record for each."""
     seconds = seconds_in_turn(programs, repeats)
-    return [p.names | {"seconds": s} | p.extra for p, s in zip(programs, seconds, strict=True)]
+    return [p.names | {"seconds": s} for p, s in zip(programs, seconds, strict=True)]

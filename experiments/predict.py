@@ -43,7 +43,7 @@ class Options:
 if __name__ == "__main__":
     answer_usage(Options, "predict")
 
-import numpy as np
+from scipy import special
 
 from experiments.config.effects import scores_are_logits
 from experiments.harness.experiment import execute
@@ -97,9 +97,7 @@ def rows(saved: Saved, files: Sequence[Path], resize: bool) -> Iterator[list[Any
         if not number:
             votes = [f"layer_{layer}" for layer in range(1, len(scores) + 1)]
             yield ["file", "label", "probability", *votes]
-        summed = scores[scored].sum(axis=0)
-        exponentials = np.exp(summed - summed.max(axis=-1, keepdims=True))
-        probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        probabilities = special.softmax(scores[scored].sum(axis=0), axis=-1)
         for i, sample in enumerate(chunk.names):
             label = int(probabilities[i].argmax())
             votes = [names[int(layer[i].argmax())] for layer in scores]

@@ -155,14 +155,13 @@ def _elsewhere(
     folder: str,
     strategy: str = "",
     *,
-    reason: str = "",
     median: bool = False,
 ) -> Claim:
     fields = {"algorithm": algorithm}
     if strategy:
         fields |= {"scenario": "class", "strategy": strategy}
     best = (folder, fields)
-    return Claim(task, algorithm, number, source, None, None, best, reason, origin, median)
+    return Claim(task, algorithm, number, source, None, None, best, origin=origin, median=median)
 
 
 POLAR = "[Polar-FFA](https://arxiv.org/abs/2408.09210)"

@@ -17,9 +17,7 @@ OF_DATA = ("selection", "scaling")
 
 def recipe_for(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """Returns the recipe with an algorithm's own values; JSON has lists for tuples."""
-    changes: dict[str, Any] = dict(values)
-    for name, value in values.items():
-        changes[name] = tuple(value) if isinstance(value, list) else value
+    changes: Any = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
     return dataclasses.replace(recipe, **changes)
 
 

@@ -84,18 +84,6 @@ def _pixels(setup: Setup) -> Model:
     return continual.features.pixels()
 
 
-def _random_features(setup: Setup) -> Model:
-    return continual.features.random_features(setup.options.features)
-
-
-def _fourier(setup: Setup) -> Model:
-    return continual.features.random_fourier_features(setup.options.features)
-
-
-def _random_maps(setup: Setup) -> Model:
-    return _maps(setup, learned=False)
-
-
 def _maps(setup: Setup, learned: bool = True) -> Model:
     options = setup.options
     return continual.features.maps(
@@ -109,9 +97,9 @@ def _components(setup: Setup) -> Model:
 
 FEATURES: dict[str, Callable[[Setup], Model] | None] = {
     "images": None,
-    "random": _random_features,
-    "fourier": _fourier,
-    "random_maps": _random_maps,
+    "random": lambda s: continual.features.random_features(s.options.features),
+    "fourier": lambda s: continual.features.random_fourier_features(s.options.features),
+    "random_maps": lambda s: _maps(s, learned=False),
     "maps": _maps,
     "components": _components,
 }
@@ -174,10 +162,6 @@ def _activity_rehearsal(setup: Setup) -> Strategy:
         relabel=options.relabel,
         online=options.online,
     )
-
-
-def _randumb(setup: Setup) -> Strategy:
-    return continual.strategies.slda(ridge=None, online=setup.options.online)
 
 
 def _all(strength: float) -> dict[str, float]:
@@ -250,7 +234,11 @@ METHODS: dict[str, Method] = {
     "slda_random_maps": _closed_form("Streaming LDA, random maps", _slda, "random_maps", 1e-3),
     "slda_maps": _closed_form("Streaming LDA, learned maps", _slda, "maps", 1e-3),
     "slda_components": _closed_form("Streaming LDA, components of maps", _slda, "components", 1e-3),
-    "randumb": _closed_form("RanDumb (LDA, random Fourier features)", _randumb, "fourier"),
+    "randumb": _closed_form(
+        "RanDumb (LDA, random Fourier features)",
+        lambda s: continual.strategies.slda(ridge=None, online=s.options.online),
+        "fourier",
+    ),
     "qda": _closed_form("QDA, pixels", _qda, "images", 0.1),
     "qda_random": _closed_form("QDA, random features", _qda, "random", 0.1),
     "qda_random_maps": _closed_form("QDA, random maps", _qda, "random_maps", 0.1),

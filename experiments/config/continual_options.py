@@ -302,24 +302,13 @@ class Options(shared.Common):
 
     def recipe(self, algorithm: str, scenario: continual.Scenario) -> Recipe:
         """Returns the recipe of an algorithm's network, for resolved options."""
-        assert self.channels is not None
-        assert self.hidden is not None
-        assert self.overlay is not None
-        assert self.class_units is not None
-        assert self.kernel is not None
-        assert self.stride is not None
-        values: dict[str, Any] = {
-            "channels": self.channels,
-            "kernel": self.kernel,
-            "stride": self.stride,
+        names = ("channels", "kernel", "stride", "hidden", "winners", "overlay", "class_units")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        values |= {
             "padding": "VALID" if self.pool == "none" else "SAME",
             "pool": None if self.pool == "none" else self.pool,
-            "hidden": self.hidden,
             "activation": ACTIVATION.get((self.preset, algorithm), "relu"),
-            "winners": self.winners,
             "ffa_winners": self.winners,
-            "overlay": self.overlay,
-            "class_units": self.class_units,
             "overlay_value": OVERLAY_VALUE[scenario.kind],
             "loss": LOSS.get(algorithm, "softmax"),
         }

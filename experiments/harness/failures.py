@@ -33,7 +33,8 @@ def describe(error: BaseException) -> Failure | None:
     text = " ".join(str(error).split())
     if isinstance(error, OSError):
         return Failure(1, f"{text}. {SAVED}.")
-    if isinstance(error, MemoryError) or _is_exhausted(error):
+    exhausted = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in text
+    if isinstance(error, MemoryError) or exhausted:
         return Failure(1, f"memory is exhausted{_amount(text)}. {SMALLER} {SAVED}.")
     if isinstance(error, RuntimeError) and "can't start new thread" in text:
         return Failure(1, f"the system allows no further thread (ulimit -u, ulimit -v). {SAVED}.")
@@ -45,10 +46,6 @@ def describe(error: BaseException) -> Failure | None:
 
 
 SMALLER = "Choose a smaller --hidden, --channels or --batch-size, or raise the limit of memory."
-
-
-def _is_exhausted(error: BaseException) -> bool:
-    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _amount(text: str) -> str:

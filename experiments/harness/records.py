@@ -97,10 +97,9 @@ def read_lines(file: Path, pattern: Pattern) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error}.") from None
-    records = [_parse(file, i, line, pattern) for i, line in enumerate(lines, 1)]
     if last.strip() and _is_json(last):
-        records.append(_parse(file, len(lines) + 1, last, pattern))
-    return records
+        lines.append(last)
+    return [_parse(file, number, line, pattern) for number, line in enumerate(lines, 1)]
 
 
 def _is_json(line: bytes) -> bool:

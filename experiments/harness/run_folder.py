@@ -223,16 +223,28 @@ class RunFolder:
         work = self._has_work()
         exists = work or os.path.lexists(self.path / "config.json")
         old = read_config(self.path) if exists else {}
-        if not work:
+        if work:
+            self._check_same(old, new, free, absent)
+            config = old | {"options": merged_grid(old["options"], new["options"])}
+        else:
             same = all(old.get(part) == new[part] for part in new)
             config = (old if same else {}) | environment() | new
+        if config != old:
             self.write("config.json", json.dumps(config, indent=2) + "\n")
-            return config
-        now = new["options"]
+        return config
+
+    def _check_same(
+        self,
+        old: Mapping[str, Any],
+        new: Mapping[str, Any],
+        free: Collection[str],
+        absent: Mapping[str, Any],
+    ) -> None:
+        """Raises ValueError if the folder holds runs of another experiment, options or data."""
         # By content, because the same pixels may have several sources, and a file may move.
         before, after = ((config.get("data") or {}).get("sha256") for config in (old, new))
         free = {*free, "dataset"} if before == after is not None else free
-        differ = changed_options(_plain(absent) | old["options"], now, free)
+        differ = changed_options(_plain(absent) | old["options"], new["options"], free)
         if new["experiment"] != old["experiment"]:
             differ.insert(0, f"experiment was {old['experiment']}")
         if before != after:
@@ -242,10 +254,6 @@ class RunFolder:
                 f"--out {self.path} contains results of other options: {'; '.join(differ)}. "
                 "Choose another --out, or the same options."
             )
-        config = old | {"options": merged_grid(old["options"], now)}
-        if config != old:
-            self.write("config.json", json.dumps(config, indent=2) + "\n")
-        return config
 
     def keep(self, **entries: Any) -> None:
         """Adds entries to `config.json`."""

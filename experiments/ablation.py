@@ -9,10 +9,10 @@ presence of all others. A change without effect on an algorithm is no step of it
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Self
 
 from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
@@ -65,11 +65,10 @@ class Options(Common):
 if __name__ == "__main__":
     answer_usage(Options, "ablation")
 
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
+from experiments.harness.experiment import Plan, execute, run_experiment
 from experiments.harness.failures import describe
-from experiments.harness.grid import train_settings
-from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, data_record, load_dataset, make_splits
+from experiments.harness.grid import plan_grids
+from experiments.harness.splits import Splits, load_dataset, make_splits
 
 
 def settings_between(
@@ -140,25 +139,7 @@ def make_plan(options: Options) -> Plan:
             depths = [end.depth for end in ends[algorithm]]
             check_setting(setting, algorithm, splits_of(setting.recipe), depths)
 
-    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
-        for algorithm in options.algorithms:
-            yield from train_settings(
-                settings_of[algorithm],
-                [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
-                algorithm,
-                splits_of,
-                folder,
-                options.placement,
-                options.seeds,
-                options.checkpoint_seconds,
-            )
-
-    cells = [
-        Cell({"algorithm": algorithm, "setting": setting.name}, setting)
-        for algorithm, settings in settings_of.items()
-        for setting in settings
-    ]
-    return Plan(cells, run, data_record(dataset))
+    return plan_grids(settings_of, options, dataset, splits_of, options.seeds)
 
 
 def main(options: Options) -> None:

@@ -64,11 +64,10 @@ class Options(shared.Options):
 if __name__ == "__main__":
     answer_usage(Options, "compare")
 
-from rich.console import Console
-
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.predictions import describe
 from experiments.harness.run_folder import RunFolder
+from experiments.harness.splits import data_record
 from experiments.harness.streamed_runs import train_streamed
 from experiments.harness.streamed_splits import StreamedSplits, load_or_stream
 from experiments.harness.trainer import train_runs
@@ -108,14 +107,12 @@ def make_plan(options: Options) -> Plan:
                 options.checkpoint_seconds,
             )
             recipes = {name: recipe_for(recipe, best[name]) for name, recipe in recipes.items()}
-        console = Console()
         for cell, seeds in missing:
             algorithm = cell.names["algorithm"]
             shared: dict[str, Any] = {
                 "recipe": recipes[algorithm],
                 "algorithm": algorithm,
                 "seeds": seeds,
-                "console": console,
                 "label": ALGORITHM_NAMES[algorithm],
                 "checkpoints": folder.checkpoints(algorithm),
                 "every_seconds": options.checkpoint_seconds,
@@ -138,7 +135,7 @@ def make_plan(options: Options) -> Plan:
                 yield [{**cell.names, **record} for record in records]
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
-    return Plan(cells, run, splits.record)
+    return Plan(cells, run, data_record(splits.dataset))
 
 
 def main(options: Options) -> None:

@@ -19,7 +19,6 @@ if __name__ == "__main__":
     answer_usage(Options, "continual")
 
 import numpy as np
-from rich.console import Console
 
 from experiments.harness.continual_records import chosen_numbers, record_of
 from experiments.harness.continual_runs import check_setting, load_data, run_seeds
@@ -43,7 +42,6 @@ def make_plan(options: Options) -> Plan:
         check_setting(options, setting, loaded)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
-        console = Console()
         for number, (cell, seeds) in enumerate(missing, 1):
             setting = Setting(**cell.names)
             label = f"[{number}/{len(missing)}] {label_of(setting)}"
@@ -55,7 +53,6 @@ def make_plan(options: Options) -> Plan:
                 seeds,
                 [chosen.numbers] * len(seeds),
                 folder.checkpoints("run"),
-                console=console,
                 label=label,
                 events=folder.events((*setting, f"seed-{seed}") for seed in seeds),
             )

@@ -45,12 +45,11 @@ if __name__ == "__main__":
     answer_usage(Options, "latents")
 
 import numpy as np
-from rich.console import Console
 
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.layer_measurements import check_measured, gather, measure, watch
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
+from experiments.harness.splits import data_record, load_splits
 from experiments.harness.subsets import spread
 from experiments.harness.trainer import train_runs
 from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
@@ -89,7 +88,6 @@ def make_plan(options: Options) -> Plan:
                 seeds,
                 splits,
                 options.placement,
-                Console(),
                 ALGORITHM_NAMES[algorithm],
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
@@ -120,7 +118,7 @@ def make_plan(options: Options) -> Plan:
                 new.replace(file)
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
-    return Plan(cells, run, splits.record)
+    return Plan(cells, run, data_record(splits.dataset))
 
 
 def main(options: Options) -> None:

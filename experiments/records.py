@@ -77,8 +77,6 @@ class Options(Common):
 if __name__ == "__main__":
     answer_usage(Options, "records")
 
-from rich.console import Console
-
 from experiments.config.recipe import Recipe
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.record_runs import choose_layers, of_few_images
@@ -119,25 +117,15 @@ def make_plan(options: Options) -> Plan:
             splits.check(recipe_of(name, algorithm), algorithm)
 
     def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
-        console = Console()
         for cell, seeds in missing:
             row, name, algorithm = cell.content, cell.names["setting"], cell.names["algorithm"]
-            shared: dict[str, Any] = {
-                "console": console,
-                "every_seconds": options.checkpoint_seconds,
-            }
             label = f"{name}, {ALGORITHM_NAMES[algorithm]}"
             recipe, splits = recipe_of(name, algorithm), splits_of(name)
             if row.chooses_layers and algorithm != "bp":
                 known = folder.config.get("scored", {})
                 if label not in known:
-                    pilot = {
-                        "label": f"{label}, layers",
-                        "checkpoints": folder.checkpoints("layers"),
-                    }
-                    layers = choose_layers(
-                        recipe, algorithm, splits.dataset, options, **pilot, **shared
-                    )
+                    pilot = f"{label}, layers", folder.checkpoints("layers")
+                    layers = choose_layers(recipe, algorithm, splits.dataset, options, *pilot)
                     known = known | {label: layers}
                     folder.keep(scored=known)
                 first, last = known[label]
@@ -148,11 +136,11 @@ def make_plan(options: Options) -> Plan:
                 seeds,
                 splits,
                 options.placement,
-                label=label,
+                label,
                 checkpoints=folder.checkpoints(algorithm),
+                every_seconds=options.checkpoint_seconds,
                 events=folder.events((algorithm, name, f"seed-{seed}") for seed in seeds),
                 choose=folder.placement,
-                **shared,
             ):
                 about = {
                     "recipe": dataclasses.asdict(recipe),

@@ -12,7 +12,6 @@ are less sensitive to their settings: Terres-Escudero et al. 2024, arXiv:2408.09
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -73,9 +72,8 @@ class Options(shared.Options):
 if __name__ == "__main__":
     answer_usage(Options, "robustness")
 
-from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
-from experiments.harness.grid import train_settings
-from experiments.harness.run_folder import RunFolder
+from experiments.harness.experiment import Plan, execute, run_experiment
+from experiments.harness.grid import plan_grids
 from experiments.harness.splits import load_splits
 
 
@@ -125,25 +123,7 @@ def make_plan(options: Options) -> Plan:
             setting.recipe.check()
             splits.check(setting.recipe, algorithm)
 
-    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
-        for algorithm in options.algorithms:
-            yield from train_settings(
-                grids[algorithm],
-                [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
-                algorithm,
-                lambda _: splits,
-                folder,
-                options.placement,
-                options.at_once,
-                options.checkpoint_seconds,
-            )
-
-    cells = [
-        Cell({"algorithm": algorithm, "setting": setting.name}, setting)
-        for algorithm, settings in grids.items()
-        for setting in settings
-    ]
-    return Plan(cells, run, splits.record)
+    return plan_grids(grids, options, splits.dataset, lambda _: splits, options.at_once)
 
 
 def main(options: Options) -> None:

@@ -68,7 +68,7 @@ import numpy as np
 from experiments.harness.experiment import Cell, Missing, Plan, execute, run_experiment
 from experiments.harness.outcomes import DIVERGED, DONE
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits, load_splits
+from experiments.harness.splits import Splits, data_record, load_splits
 from experiments.harness.subsets import spread
 from sffa_jax.analysis.symmetry import gradient_norms
 from sffa_jax.scale.sweep import seed_keys, sweep
@@ -159,7 +159,7 @@ def make_plan(options: Options) -> Plan:
                 )
             yield records
 
-    return Plan(cells, run, splits.record)
+    return Plan(cells, run, data_record(splits.dataset))
 
 
 def main(options: Options) -> None:

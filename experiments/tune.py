@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import load_splits
+from experiments.harness.splits import data_record, load_splits
 from experiments.harness.tuning import Budget, tune, validation_splits
 from experiments.reports.sections import write_report
 from sffa_jax.scale.processes import is_main_process
@@ -68,7 +68,7 @@ def main(options: Options) -> None:
         options.out,
         "tune",
         options.flat(),
-        extra={"command": given.command("tune"), "data": splits.record},
+        extra={"command": given.command("tune"), "data": data_record(splits.dataset)},
         free=shared.RESUMABLE_OPTIONS,
         absent=options.absent(),
         tensorboard=options.tensorboard,
@@ -81,9 +81,8 @@ def main(options: Options) -> None:
             options.placement,
             options.checkpoint_seconds,
         )
-        grid = {option: folder.config["options"][option] for option in options.grid()}
         if is_main_process():
-            write_report(folder, given.command("tune", grid))
+            write_report(folder, given.command("tune", folder.config["options"]))
 
 
 if __name__ == "__main__":

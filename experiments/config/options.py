@@ -240,13 +240,11 @@ class Common:
         """Returns the value of each option that an earlier version's `config.json` lacks."""
         return self.usual()
 
-    def grid(self) -> tuple[str, ...]:
-        """Returns the names of the options that list what is run."""
-        return tuple(name for name in GRID_OPTIONS if name in self.flat())
-
-    def command(self, name: str, changes: Mapping[str, Any] | None = None) -> str:
-        """Returns the command that repeats the runs, with some options changed."""
-        values = self.flat() | dict(changes or {})
+    def command(self, name: str, recorded: Mapping[str, Any] | None = None) -> str:
+        """Returns the command that repeats the runs, with the grid of a folder's recorded options:
+        an earlier start may have had a larger one."""
+        grid = {n: value for n, value in (recorded or {}).items() if n in GRID_OPTIONS}
+        values = self.flat() | grid
         shown = {option: values[option] for option in values if option not in HIDDEN_OPTIONS}
         return " ".join([f"python -m experiments.{name}", *flags(shown, self.usual())])
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from experiments.config.continual_methods import METHODS
 from experiments.config.continual_options import Options, Setting
@@ -120,7 +119,6 @@ def chosen_numbers(
         load_data(options, dataset, held_out=True),
         [seed for _ in trials for seed in TUNING_SEEDS],
         [Chosen(*trial).numbers for trial in trials for _ in TUNING_SEEDS],
-        console=Console(),
         label=f"{label}, tuning",
     )
     of_runs = [

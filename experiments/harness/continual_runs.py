@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,8 +82,8 @@ def check_setting(options: Options, setting: Setting, loaded: LoadedData) -> Non
     labels, test_labels = np.asarray(loaded.train.labels), np.asarray(loaded.test.labels)
     check_range("options", "batch_size", options.batch_size, at_most=len(labels))
     stream = make_task_stream(labels, test_labels, order, scenario)
-    config_of = make_config(options, setting, scenario, TaskSchedule(1, 1, 1), loaded)
     setup = make_setup(options, setting, scenario, loaded)
+    config_of = make_config(setting.strategy, setup, TaskSchedule(1, 1, 1))
     features = options.features_for(setting.strategy, setup)
 
     def begin(key: jax.Array) -> list[jax.Array]:
@@ -102,22 +102,18 @@ def make_setup(options: Options, setting: Setting, scenario: Scenario, loaded: L
 
 
 def make_config(
-    options: Options,
-    setting: Setting,
-    scenario: Scenario,
-    schedule: TaskSchedule,
-    loaded: LoadedData,
+    name: str, setup: Setup, schedule: TaskSchedule
 ) -> Callable[[Tuned], ContinualConfig]:
-    """Returns a function from tuned numbers to the configuration of a setting's runs."""
-    setup = make_setup(options, setting, scenario, loaded)
-    model = options.model_for(setting.strategy, setup)
+    """Returns a function from tuned numbers to the configuration of a strategy's runs."""
+    options, scenario = setup.options, setup.scenario
+    model = options.model_for(name, setup)
     decays = options.lr_schedule == "cosine"
     # The released code scores all classes seen so far; backprop scores all in one pass.
-    scores_all = options.coupling == "released" or setting.algorithm == "bp"
+    scores_all = options.coupling == "released" or setup.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives
 
     def config(tuned: Tuned) -> ContinualConfig:
-        strategy = METHODS[setting.strategy].make(setup._replace(strength=tuned.strength))
+        strategy = METHODS[name].make(setup._replace(strength=tuned.strength))
         rate = tuned.learning_rate
         optimizer = getattr(optax, options.optimizer)(
             optax.cosine_decay_schedule(rate, schedule.num_steps, 0.02) if decays else rate
@@ -149,11 +145,6 @@ class RunResult(NamedTuple):
     stored: StoredBytes
     seconds: float
     task_seconds: np.ndarray
-
-    def with_features(self, size: int) -> Self:
-        """Counts the parameters of features, in bytes, among those of the network."""
-        parameters = self.stored.parameters + size
-        return self._replace(stored=self.stored._replace(parameters=parameters))
 
 
 def step_groups(num_steps: int) -> list[np.ndarray]:
@@ -260,7 +251,6 @@ def run_seeds(
     tuned: Sequence[Tuned],
     checkpoints: Checkpoints | None = None,
     *,
-    console: Console,
     label: str,
     events: Sequence[Path] | None = None,
 ) -> Iterator[list[RunResult]]:
@@ -272,7 +262,7 @@ def run_seeds(
       loaded: the data.
       seeds, tuned: one of each per run.
       checkpoints: where unfinished runs are saved; those of an earlier start are resumed.
-      console, label: console and label of the progress.
+      label: of the progress.
       events: folder of each run's TensorBoard events; None: no events.
 
     Yields:
@@ -289,9 +279,9 @@ def run_seeds(
     assert options.batch_size is not None
     # From class sizes only, so that the schedule does not depend on the group of seeds.
     schedule = make_task_schedule(streams, epochs=options.epochs, batch_size=options.batch_size)
-    config = make_config(options, setting, scenario, schedule, loaded)
-    one_config = config(Tuned(1.0, options.learning_rate))
     setup = make_setup(options, setting, scenario, loaded)
+    config = make_config(setting.strategy, setup, schedule)
+    one_config = config(Tuned(1.0, options.learning_rate))
     features = options.features_for(setting.strategy, setup)
     on_cpu, per_run = jax.default_backend() == "cpu", options.devices_per_run
     alone = jax.process_count() == per_run == 1
@@ -322,7 +312,7 @@ def run_seeds(
             )
         which = f"run {start + 1}" if size == 1 else f"runs {start + 1}-{start + size}"
         with Watcher(
-            console,
+            Console(),
             label if size == len(seeds) else f"{label}, {which}/{len(seeds)}",
             scenario.num_tasks,
             "task",
@@ -353,22 +343,23 @@ def run_seeds(
             )
         one = jax.tree.map(lambda rows, start=start: rows[start], streams)
         data = TaskData(one, loaded.train, loaded.test)
-        results = results_of(history, start, one_config.strategy, data)
-        yield [result.with_features(feature_bytes) for result in results]
+        yield results_of(history, start, one_config.strategy, data, feature_bytes)
         if checkpoints is not None:
             checkpoints.clear()
 
 
 def results_of(
-    history: RunHistory, start: int, strategy: Strategy, data: TaskData
+    history: RunHistory, start: int, strategy: Strategy, data: TaskData, feature_bytes: int
 ) -> list[RunResult]:
-    """Returns the results of finished runs; time is divided evenly among them."""
+    """Returns the results of finished runs; time is divided evenly among them, and the parameters
+    of features count among those of the network."""
     size = len(history.accuracy)
     train = history.runs.train
     state, modules = jax.eval_shape(
         lambda many: jax.tree.map(lambda x: x[0], many), (train.strategy_state, train.modules)
     )
     stored = stored_bytes(strategy, modules, state, data)
+    stored = stored._replace(parameters=stored.parameters + feature_bytes)
     weights = [
         leaf
         for leaf in jax.tree.leaves(to_host(train.modules))

@@ -167,8 +167,8 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         settings=settings,
         tensorboard=options.tensorboard,
     ) as folder:
-        grid = {option: folder.config["options"][option] for option in options.grid()}
-        chosen, command = options.chosen(plan.cells), given.command(name, grid)
+        recorded = folder.config["options"]
+        chosen, command = options.chosen(plan.cells), given.command(name, recorded)
         entries: dict[str, Any] = {"command": command}
         if options.shard is not None:
             number, of = options.part()
@@ -177,7 +177,7 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         if any(folder.config.get(key) != entry for key, entry in entries.items()):
             folder.keep(**entries)
         # The same data may lie elsewhere at a later start.
-        common = {"dataset": folder.config["options"]["dataset"]}
+        common = {"dataset": recorded["dataset"]}
         missing = []
         for cell, seeds in chosen:
             names = {**common, **cell.names}

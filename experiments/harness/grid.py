@@ -1,15 +1,53 @@
 """Trains the settings of a grid; settings that differ only in numbers share a program."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
+from experiments.config.options import Common
 from experiments.config.recipe import CONTINUOUS, Recipe, Setting, structure
+from experiments.harness.experiment import Cell, Missing, Plan
 from experiments.harness.run_folder import RunFolder
-from experiments.harness.splits import Splits
+from experiments.harness.splits import Splits, data_record
 from experiments.harness.trainer import train_runs
+from sffa_jax.data import Dataset
 from sffa_jax.scale.placement import Placement
+
+
+def plan_grids(
+    grids: Mapping[str, Sequence[Setting]],
+    options: Common,
+    dataset: Dataset,
+    splits_of: Callable[[Recipe], Splits],
+    at_once: int,
+) -> Plan:
+    """Returns the plan of an experiment with one cell for each algorithm and setting.
+
+    Args:
+      grids: the settings of each algorithm.
+      options: of the command.
+      dataset: the data.
+      splits_of, at_once: as in `train_settings`.
+    """
+
+    def run(folder: RunFolder, missing: Missing) -> Iterator[list[dict[str, Any]]]:
+        for algorithm, grid in grids.items():
+            yield from train_settings(
+                grid,
+                [(c.content, seeds) for c, seeds in missing if c.names["algorithm"] == algorithm],
+                algorithm,
+                splits_of,
+                folder,
+                options.placement,
+                at_once,
+                options.checkpoint_seconds,
+            )
+
+    cells = [
+        Cell({"algorithm": algorithm, "setting": setting.name}, setting)
+        for algorithm, grid in grids.items()
+        for setting in grid
+    ]
+    return Plan(cells, run, data_record(dataset))
 
 
 def train_settings(
@@ -39,7 +77,6 @@ def train_settings(
     Yields:
       For each group that trained together one record per run, with `setting` and `changes`.
     """
-    console = Console()
     groups: dict[Recipe, list[tuple[Setting, Sequence[int]]]] = {}
     for setting, seeds in missing:
         groups.setdefault(structure(setting.recipe), []).append((setting, seeds))
@@ -57,7 +94,6 @@ def train_settings(
                 [seed for _, seed in runs],
                 splits_of(recipe),
                 placement,
-                console,
                 f"{algorithm}, {first}" + (f" and {others} more" if others else ""),
                 {name: [getattr(setting.recipe, name) for setting, _ in runs] for name in traced},
                 checkpoints=folder.checkpoints(algorithm),

@@ -11,6 +11,7 @@ from experiments.config.search_space import FIRST_SEED
 from experiments.harness.splits import make_splits
 from experiments.harness.trainer import train_runs
 from sffa_jax.data import Dataset
+from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.training.evaluate import accuracy_of_ranges, score_samples
 
 PILOT = 4
@@ -35,7 +36,12 @@ def of_few_images(dataset: Dataset, number: int) -> Dataset:
 
 
 def choose_layers(
-    recipe: Recipe, algorithm: str, dataset: Dataset, options: Common, **shared: Any
+    recipe: Recipe,
+    algorithm: str,
+    dataset: Dataset,
+    options: Common,
+    label: str,
+    checkpoints: Checkpoints,
 ) -> list[int]:
     """Returns the first and the last layer that predict best on held-out training images, in a run
     of fewer epochs with a seed of its own."""
@@ -52,7 +58,16 @@ def choose_layers(
         scores = score_samples(splits.learner(recipe, algorithm), state, samples)
         return {"ranges": accuracy_of_ranges(scores, samples.labels)}
 
-    arguments = recipe, algorithm, [FIRST_SEED], splits, options.placement
-    [(record,)] = [list(records) for records in train_runs(*arguments, measure=measure, **shared)]
+    [(record,)] = train_runs(
+        recipe,
+        algorithm,
+        [FIRST_SEED],
+        splits,
+        options.placement,
+        label,
+        checkpoints=checkpoints,
+        every_seconds=options.checkpoint_seconds,
+        measure=measure,
+    )
     ranges = np.array(record["history"]["ranges"][-1])
     return [int(layer) for layer in np.unravel_index(np.argmax(ranges), ranges.shape)]

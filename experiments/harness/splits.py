@@ -66,11 +66,6 @@ class Splits:
         return tuple(part.astype(np.int32) for part in rows)
 
     @property
-    def record(self) -> dict[str, Any]:
-        """Source, classes and content hash of the data, for `config.json`."""
-        return data_record(self.dataset)
-
-    @property
     def described(self) -> dict[str, Any]:
         """Names of the classes and shape of an image, which saved networks hold."""
         names = list(self.dataset.class_names)
@@ -106,12 +101,14 @@ class Splits:
 
 
 def split_rows(
-    labels: np.ndarray, recipe: Recipe, validation: float
+    labels: np.ndarray, recipe: Recipe, validation: float, *, by_seed: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows of the training and of the validation split; see `make_splits`."""
+    everything = np.arange(len(labels))
     if recipe.selection != "validation":  # nothing is held out
-        return np.arange(len(labels)), np.arange(0)
-    return data.stratified_split(labels, validation, seed=0)
+        return everything, np.arange(0)
+    rows, held_out = data.stratified_split(labels, validation, seed=0)
+    return everything if by_seed else rows, held_out
 
 
 def choosing_split(recipe: Recipe, held_out: Callable[[], Split], test: Split) -> Split | None:
@@ -133,10 +130,7 @@ def make_splits(
         statistics of all training images.
     """
     images, labels = dataset.train_images, dataset.train_labels
-    by_seed = by_seed and recipe.selection == "validation"
-    rows, held_out = split_rows(labels, recipe, validation)
-    if by_seed:
-        rows = np.arange(len(labels))
+    rows, held_out = split_rows(labels, recipe, validation, by_seed=by_seed)
     mean, std = MNIST_SCALE if recipe.scaling == "mnist" else data.statistics(images[rows])
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
@@ -144,6 +138,7 @@ def make_splits(
         recipe, lambda: make_samples(images[held_out], labels[held_out], **scale), test
     )
     train = make_samples(images[rows], labels[rows], **scale)
+    by_seed = by_seed and recipe.selection == "validation"
     return Splits(dataset, train, choosing, test, validation if by_seed else None)
 
 

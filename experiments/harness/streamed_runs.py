@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 
 from experiments.config.recipe import Recipe
 from experiments.harness.group import Carry, Group
@@ -167,7 +166,6 @@ def train_streamed(
     algorithm: str,
     seeds: Sequence[int],
     splits: StreamedSplits,
-    console: Console,
     label: str,
     *,
     checkpoints: Checkpoints,
@@ -177,9 +175,7 @@ def train_streamed(
     events: Sequence[Path] | None,
 ) -> Iterator[list[dict[str, Any]]]:
     """Trains runs one after another; arguments and records are those of `train_runs`."""
-    trainer = StreamedTrainer(
-        recipe, algorithm, splits, console, label, networks, describe=describe
-    )
+    trainer = StreamedTrainer(recipe, algorithm, splits, label, networks, describe=describe)
     group = Group(seeds, {}, events)
     for i in range(len(seeds)):
         yield [trainer.train_run(group[i : i + 1], checkpoints, every_seconds)]

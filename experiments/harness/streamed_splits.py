@@ -139,10 +139,7 @@ def stream_splits(
     """
     classes, parts = len(stored.class_names), {"train": stored.train, "test": stored.test}
     labels = {name: data.to_labels(part.labels, classes) for name, part in parts.items()}
-    train, held_out = split_rows(labels["train"], recipe, validation)
-    by_seed = by_seed and recipe.selection == "validation"
-    if by_seed:
-        train = np.arange(len(stored.train))
+    train, held_out = split_rows(labels["train"], recipe, validation, by_seed=by_seed)
     everything = np.arange(len(stored.test))
     digests, total = {}, np.zeros(0)
     for name, rows in (("test", everything), ("train", train)):
@@ -169,6 +166,7 @@ def stream_splits(
     )
     held = None if streams.validation is None else streams.validation.first()
     first = (streams.train.first(), held, test.first())
+    by_seed = by_seed and recipe.selection == "validation"
     return StreamedSplits(dataset, *first, validation if by_seed else None, streams=streams)
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,6 @@ class Trainer:
       recipe: the common choices of the runs.
       algorithm: "ffa", "sffa" or "bp".
       splits: the data.
-      console: shows the progress: a bar on a terminal, lines elsewhere.
       label: name of the runs.
       networks: folder for each run's selected network; None: not saved.
       describe: fields of a record from the predictions of its run on the test split, as NumPy
@@ -62,11 +61,11 @@ class Trainer:
     recipe: Recipe
     algorithm: str
     splits: Splits
-    console: Console
     label: str
     networks: Path | None = None
     measure: Measure | None = None
     describe: Describe | None = None
+    console: Console = field(default_factory=Console)
 
     def recipe_of(self, numbers: Mapping[str, Any]) -> Recipe:
         """Returns the recipe of one run."""
@@ -297,7 +296,6 @@ def train_runs(
     seeds: Sequence[int],
     splits: Splits,
     placement: Placement | None,
-    console: Console,
     label: str,
     varied: Mapping[str, Sequence[float]] | None = None,
     *,
@@ -312,7 +310,7 @@ def train_runs(
     """Trains runs together, as many at once as fit in memory, and tests the best weights of each.
 
     Args:
-      recipe, algorithm, splits, console, label, networks, measure, describe: as in `Trainer`.
+      recipe, algorithm, splits, label, networks, measure, describe: as in `Trainer`.
       seeds: one per run.
       placement: assignment of runs to devices; None: the fastest, measured on a few updates.
       varied: numbers of the recipe that differ, one value per run; they are traced, so all runs
@@ -327,7 +325,7 @@ def train_runs(
       For each group that trained together one record per run, without the names of data set,
       algorithm and setting. The group's checkpoints are deleted when the next is requested.
     """
-    trainer = Trainer(recipe, algorithm, splits, console, label, networks, measure, describe)
+    trainer = Trainer(recipe, algorithm, splits, label, networks, measure, describe)
     remaining = Group(seeds, varied or {}, events)
     programs: dict[tuple[Placement, int], Programs] = {}
     while remaining.seeds:

@@ -29,12 +29,6 @@ from sffa_jax.checks import reject
 from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main
 
-KEPT = (
-    *("algorithm", "setting", "changes", "seed", "status", "validation_accuracy"),
-    *("selected_epoch", "epochs", "train_seconds", "parallel"),
-)
-"""Fields of a trial's record."""
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -163,7 +157,7 @@ def tune(
             budget.trials * budget.seeds,
             every_seconds,
         ):
-            trials += [{name: record[name] for name in KEPT} for record in records]
+            trials += [{name: record[name] for name in ROWS["tune"]} for record in records]
             folder.write_rows(TRIALS, trials)
         folder.clear_finished(algorithm, seeds)
         best[algorithm], accuracy = best_trial(trials, algorithm)

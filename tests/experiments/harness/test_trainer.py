@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
 from unchecked import no_shape_checks
 
 from experiments.config.recipe import Recipe
@@ -26,16 +25,7 @@ def train(seeds, varied=None, mode="map", by_seed=False, **changes):
     recipe = dataclasses.replace(RECIPE, **changes)
     splits = make_splits(DIGITS, recipe, 0.1, by_seed=by_seed)
     with no_shape_checks():
-        groups = train_runs(
-            recipe,
-            "sffa",
-            seeds,
-            splits,
-            Placement(mode),
-            Console(quiet=True),
-            "x",
-            varied,
-        )
+        groups = train_runs(recipe, "sffa", seeds, splits, Placement(mode), "x", varied)
         return [record for records in groups for record in records]
 
 
@@ -132,7 +122,7 @@ def test_seeds_may_draw_the_split():
     for rows in ((train_0, held_0), (train_1, held_1)):
         np.testing.assert_array_equal(np.sort(np.concatenate(rows)), everything)
     # Runs share the images: a group of runs holds their rows only.
-    trainer = Trainer(RECIPE, "sffa", splits, Console(quiet=True), "x")
+    trainer = Trainer(RECIPE, "sffa", splits, "x")
     group = Group([0, 1], {})
     with no_shape_checks():
         *_, rows, held_out = jax.eval_shape(lambda: trainer.start_all(group))
@@ -159,7 +149,7 @@ def test_runs_do_not_depend_on_how_many_fit_in_memory(in_a_loop, monkeypatch):
 @pytest.mark.parametrize(("weight", "finite"), [(1.0, True), (np.inf, False), (np.nan, False)])
 def test_weights_that_are_not_finite_are_found_after_the_last_update(weight, finite):
     splits = SimpleNamespace(validation=None)
-    trainer = Trainer(RECIPE, "sffa", splits, Console(quiet=True), "x")
+    trainer = Trainer(RECIPE, "sffa", splits, "x")
     state = {"weights": jnp.array([0.0, weight]), "step": jnp.int32(3)}
     assert bool(trainer.finite((SimpleNamespace(state=state), {}))) == finite
 

@@ -43,19 +43,17 @@ class Options(Common):
             check_integer("options", "epochs", self.epochs, 1, "None: those of each row.")
         known = tuple(dict.fromkeys(row.dataset for row in ROWS.values()))
         check_choice("options", "dataset", self.dataset, (*known, "all"))
-        chosen = [
-            name for name in known if self.dataset in (name, "all") and rows_of(name, self.only)
-        ]
-        if not chosen:
+        trained = {
+            name: {algorithm for row in rows.values() for algorithm in row.algorithms}
+            for name in known
+            if self.dataset in (name, "all") and (rows := rows_of(name, self.only))
+        }
+        if not trained:
             rule = f"name rows of {self.dataset}: {', '.join(rows_of(self.dataset, ()))}"
             raise reject("options", "only", rule, ", ".join(self.only))
-        trained = {
-            name: [of for row in rows_of(name, self.only).values() for of in row.algorithms]
-            for name in chosen
-        }
-        chosen = [name for name in chosen if {*trained[name]} & {*self.algorithms}]
+        chosen = [name for name in trained if trained[name] & {*self.algorithms}]
         if not chosen:
-            every = sorted({algorithm for of_data in trained.values() for algorithm in of_data})
+            every = sorted(set().union(*trained.values()))
             rule = f"include one that these rows train: {', '.join(every)}"
             raise reject("options", "algorithms", rule, ", ".join(self.algorithms))
         folder = self.out or Path("runs/records")

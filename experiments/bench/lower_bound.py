@@ -39,13 +39,16 @@ class Shapes:
     scored: int = 0
     end_to_end: bool = False
 
+    @property
+    def products(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of each layer's matrix, those of the readout included."""
+        widths = [self.features, *self.hidden, *[self.classes] * self.end_to_end]
+        return list(itertools.pairwise(widths))
+
     def flops(self, batch: int) -> int:
         """Returns the multiplications and additions in the matrix products of one update."""
-        widths = [self.features, *self.hidden]
-        if self.end_to_end:
-            widths.append(self.classes)
         total = 0
-        for i, (below, units) in enumerate(itertools.pairwise(widths)):
+        for i, (below, units) in enumerate(self.products):
             rows = batch if i == 0 or self.end_to_end else batch * self.candidates
             # Forward and weight gradient; end to end also the gradient of the layer's input. If
             # all labels are scored, that includes the candidates.
@@ -64,12 +67,8 @@ def _normal(seed: int, *shape: int) -> jax.Array:
 
 def training(shapes: Shapes, batch: int, num_steps: int) -> tuple[Program, Any]:
     """Returns a scan over updates, and its argument."""
-    widths = [shapes.features, *shapes.hidden]
-    if shapes.end_to_end:
-        widths.append(shapes.classes)
     weights: dict[str, jax.Array] = {
-        str(i): _normal(i, below, units)
-        for i, (below, units) in enumerate(itertools.pairwise(widths))
+        str(i): _normal(i, *sizes) for i, sizes in enumerate(shapes.products)
     }
     inputs = {"0": _normal(100, batch, shapes.features)}
     if not shapes.end_to_end:
@@ -117,15 +116,11 @@ def scoring(shapes: Shapes, images: int, chunk: int) -> tuple[Program, Any]:
     """Returns a loop that scores all images against all labels in chunks, and its argument."""
     chunk = min(chunk, images)
     num_chunks = -(-images // chunk)
-    widths = [shapes.features, *shapes.hidden]
-    if shapes.end_to_end:
-        widths.append(shapes.classes)
-    rows = [
-        chunk * (1 if i == 0 or shapes.end_to_end else shapes.classes)
-        for i in range(len(widths) - 1)
+    weights = [_normal(i, *sizes) for i, sizes in enumerate(shapes.products)]
+    inputs = [
+        _normal(100 + i, chunk * (1 if i == 0 or shapes.end_to_end else shapes.classes), below)
+        for i, (below, _) in enumerate(shapes.products)
     ]
-    weights = [_normal(i, *pair) for i, pair in enumerate(itertools.pairwise(widths))]
-    inputs = [_normal(100 + i, *pair) for i, pair in enumerate(zip(rows, widths, strict=False))]
     labels = _normal(200, shapes.classes, shapes.label_features)
     label_weights = _normal(201, shapes.label_features, shapes.hidden[0])
 

@@ -1,5 +1,6 @@
 """Tables and figure of the ablation, made from its records and `config.json`."""
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 
@@ -36,17 +37,16 @@ def effects_table(records: Records, algorithm: str) -> list[list[str]]:
     Holm's correction is over all rows."""
     records = where(records, algorithm=algorithm)
     path, undone = ordered_settings(records)
+    pairs = {
+        setting: {"after": setting, "before": before}
+        for before, setting in itertools.pairwise(path)
+    }
+    if path:  # a part may lack it
+        pairs |= {setting: {"end": path[-1], "without": setting} for setting in undone}
     head = ["Step", "Test accuracy, %", "Effect of the change, points", "p (paired t, Holm)"]
     rows, all_tests = [], []
     for setting in [*path, *undone]:
-        values = accuracies(records, setting, algorithm)
-        if setting in undone:
-            pair = {"end": path[-1], "without": setting} if path else {}  # a part may lack the path
-        elif setting == path[0]:
-            pair = {}
-        else:
-            before = path[path.index(setting) - 1]
-            pair = {"after": setting, "before": before}
+        values, pair = accuracies(records, setting, algorithm), pairs.get(setting, {})
         tests = intervals.paired_tests(
             {name: accuracies(records, of, algorithm) for name, of in pair.items()},
             {

@@ -27,9 +27,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "architecture": (
         *("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled", "activation"),
-        *("bias", "initializer", "precision", "winners", "ffa_winners"),
-        *("pass_winners_only", "input_skip"),
-        *("normalization", "dropout"),
+        *("bias", "initializer", "precision", "winners", "ffa_winners", "pass_winners_only"),
+        *("input_skip", "normalization", "dropout"),
     ),
     "label": (
         *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
@@ -42,15 +41,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *("epochs", "batch_size", "learning_rate", "lr_schedule", "weight_decay", "optimizer"),
-        "weight_average",
-        *("update_order", "adversarial"),
+        *("weight_average", "update_order", "adversarial"),
     ),
     "augmentation": (
-        *("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout"),
-        "mirrored",
+        *("shift", "edges", "flip", "rotation", "zoom", "cutout", "input_dropout", "mirrored"),
     ),
     "tuning": ("tune", "tune_seeds", "tune_epochs"),
-    "output": (*("out", "tensorboard", "save_networks", "checkpoint_seconds"),),
+    "output": ("out", "tensorboard", "save_networks", "checkpoint_seconds"),
     "device": (
         *("parallel", "devices_per_run", "shard", "coordinator", "num_processes", "process_id"),
     ),

@@ -174,8 +174,7 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
             number, of = options.part()
             runs = sum(len(seeds) for _, seeds in chosen)
             entries["part"] = {"number": number, "of": of, "runs": runs}
-        if any(folder.config.get(key) != entry for key, entry in entries.items()):
-            folder.keep(**entries)
+        folder.keep(**entries)
         # The same data may lie elsewhere at a later start.
         common = {"dataset": recorded["dataset"]}
         missing = []

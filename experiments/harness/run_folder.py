@@ -256,11 +256,12 @@ class RunFolder:
             )
 
     def keep(self, **entries: Any) -> None:
-        """Adds entries to `config.json`."""
-        self.config |= _plain(entries)
-        broadcast_from_main(
-            lambda: self.write("config.json", json.dumps(self.config, indent=2) + "\n")
-        )
+        """Adds entries to `config.json`, unless it has them."""
+        config = self.config | _plain(entries)
+        if config != self.config:
+            self.config = config
+            text = json.dumps(config, indent=2) + "\n"
+            broadcast_from_main(lambda: self.write("config.json", text))
 
     def placement(self, label: str, runs: int, measure: Callable[[], Placement]) -> Placement:
         """Returns the placement of runs; the first measured one is kept for later starts.
@@ -303,8 +304,7 @@ class RunFolder:
         commits = broadcast_from_main(
             lambda: joined_commits(self.config.get("git_commit"), _git_commit())
         )
-        if commits != self.config.get("git_commit"):
-            self.keep(git_commit=commits)
+        self.keep(git_commit=commits)
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         broadcast_from_main(lambda: self.write(name, text))
 

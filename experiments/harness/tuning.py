@@ -165,7 +165,5 @@ def tune(
             f"{algorithm_name(algorithm)}, best of {budget.trials} trials: "
             f"{tuned_flags(algorithm, best[algorithm])} (validation {100 * accuracy:.2f} %)"
         )
-    tuned = {**folder.config.get("tuned", {}), **best}
-    if tuned != folder.config.get("tuned"):
-        folder.keep(tuned=tuned)
+    folder.keep(tuned=folder.config.get("tuned", {}) | best)
     return best

@@ -15,11 +15,6 @@ from torch import nn
 LABEL_FEATURES = 100
 
 
-def pick_device(backend: str) -> torch.device:
-    """Returns the GPU if JAX uses one and PyTorch sees it, else the CPU."""
-    return torch.device("cuda" if backend == "gpu" and torch.cuda.is_available() else "cpu")
-
-
 def wait() -> None:
     """Waits until the device has finished."""
     if torch.cuda.is_available():
@@ -153,7 +148,8 @@ def programs(
     backend: str,
 ) -> tuple[Callable[[], None], Callable[[], None]]:
     """Returns two calls: an epoch of training on the images, and scoring all of them."""
-    device = pick_device(backend)
+    # The GPU if JAX uses one and PyTorch sees it.
+    device = torch.device("cuda" if backend == "gpu" and torch.cuda.is_available() else "cpu")
     x = torch.tensor(images, dtype=torch.float32, device=device) / 255
     y = torch.tensor(labels, dtype=torch.int64, device=device)
     features = x.shape[1]

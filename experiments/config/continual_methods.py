@@ -91,17 +91,13 @@ def _maps(setup: Setup, learned: bool = True) -> Model:
     )
 
 
-def _components(setup: Setup) -> Model:
-    return continual.features.principal_components(_maps(setup), setup.options.components)
-
-
 FEATURES: dict[str, Callable[[Setup], Model] | None] = {
     "images": None,
     "random": lambda s: continual.features.random_features(s.options.features),
     "fourier": lambda s: continual.features.random_fourier_features(s.options.features),
     "random_maps": lambda s: _maps(s, learned=False),
     "maps": _maps,
-    "components": _components,
+    "components": lambda s: continual.features.principal_components(_maps(s), s.options.components),
 }
 """What a method receives, by name: images, or features that are extracted once for a run."""
 

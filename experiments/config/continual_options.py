@@ -333,11 +333,6 @@ class Options(shared.Common):
             return model._replace(scores=core.rules.SCORES["probability"])
         return model
 
-    def model_for(self, strategy: str, setup: Setup) -> continual.Model:
-        """Returns the network of a strategy: `model`, or that of the method."""
-        method = METHODS[strategy]
-        return self.model(setup) if method.model is None else method.model(setup)
-
     def features_for(self, strategy: str, setup: Setup) -> continual.Model | None:
         """Returns the features that a strategy receives; None: images."""
         name = METHODS[strategy].features or self.inputs

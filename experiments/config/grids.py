@@ -65,11 +65,9 @@ PUBLISHED: dict[str, Any] = {
 }
 """Symmetry: the logits as published; all other fields are the preset's."""
 
-LOGIT_SCALES = (1.0, 3.0, 6.0, 12.0)
-EPSILONS = (1e-9, 1e-3, 1.0, 100.0)
-
 GRADIENT_SETTINGS: dict[str, dict[str, Any]] = {
-    f"τ = {value:g}": {"logit_scale": value} for value in LOGIT_SCALES
-} | {f"ε = {value:g}": {"eps": value} for value in EPSILONS}
+    **{f"τ = {value:g}": {"logit_scale": value} for value in (1.0, 3.0, 6.0, 12.0)},
+    **{f"ε = {value:g}": {"eps": value} for value in (1e-9, 1e-3, 1.0, 100.0)},
+}
 """Symmetry: the settings at which the size of SFFA's gradient is measured, each with the one field
 of the recipe that it changes."""

@@ -105,15 +105,15 @@ def make_config(
     name: str, setup: Setup, schedule: TaskSchedule
 ) -> Callable[[Tuned], ContinualConfig]:
     """Returns a function from tuned numbers to the configuration of a strategy's runs."""
-    options, scenario = setup.options, setup.scenario
-    model = options.model_for(name, setup)
+    options, scenario, method = setup.options, setup.scenario, METHODS[name]
+    model = (method.model or options.model)(setup)
     decays = options.lr_schedule == "cosine"
     # The released code scores all classes seen so far; backprop scores all in one pass.
     scores_all = options.coupling == "released" or setup.algorithm == "bp"
     negatives = "all" if scores_all else options.negatives
 
     def config(tuned: Tuned) -> ContinualConfig:
-        strategy = METHODS[name].make(setup._replace(strength=tuned.strength))
+        strategy = method.make(setup._replace(strength=tuned.strength))
         rate = tuned.learning_rate
         optimizer = getattr(optax, options.optimizer)(
             optax.cosine_decay_schedule(rate, schedule.num_steps, 0.02) if decays else rate

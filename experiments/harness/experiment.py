@@ -175,16 +175,14 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
             runs = sum(len(seeds) for _, seeds in chosen)
             entries["part"] = {"number": number, "of": of, "runs": runs}
         folder.keep(**entries)
-        # The same data may lie elsewhere at a later start.
-        common = {"dataset": recorded["dataset"]}
+        names = {"dataset": recorded["dataset"]}  # the data may lie elsewhere at a later start
         missing = []
         for cell, seeds in chosen:
-            names = {**common, **cell.names}
-            left = [seed for seed in seeds if not folder.is_done(**names, seed=seed)]
+            left = [s for s in seeds if not folder.is_done(**names, **cell.names, seed=s)]
             if left:
                 missing.append((cell, left))
         for records in plan.run(folder, missing):
-            folder.append(*({**common, **record} for record in records))
+            folder.append(*({**names, **record} for record in records))
         finished: dict[str, set[int]] = {}
         for cell, seeds in chosen:
             finished.setdefault(cell.names["algorithm"], set()).update(seeds)

@@ -41,10 +41,6 @@ POSSIBLE = {
 """Values of options that runs from disk support."""
 
 
-Scan = Callable[[data.Records, np.ndarray], tuple[str, np.ndarray]]
-"""See `scan`."""
-
-
 @dataclass(frozen=True)
 class ImagesOnDisk:
     """Images of a split, each read when it is indexed. Attributes: records: the split."""
@@ -126,7 +122,7 @@ def stream_splits(
     stored: data.OnDisk,
     recipe: Recipe,
     validation: float,
-    scan: Scan = scan,
+    scan: Callable[[data.Records, np.ndarray], tuple[str, np.ndarray]] = scan,
     *,
     by_seed: bool = False,
 ) -> StreamedSplits:

@@ -49,6 +49,8 @@ def main(options: Options) -> None:
         if folder.records and measured_on != now:
             rule = f"hold times of the same device, {now}"
             raise reject("options", "out", rule, measured_on, "Choose another folder.")
+        every = dataclasses.replace(options, cases=tuple(folder.config["options"]["cases"]))
+        folder.keep(command=every.command())
         measurements = {
             f"{case} {part}".strip(): measure
             for case in options.cases
@@ -64,7 +66,7 @@ def main(options: Options) -> None:
             console.print(
                 "PyTorch was not timed: pip install 'sffa_jax[torch]' adds it.", highlight=False
             )
-        write_report(folder, options.command())
+        write_report(folder)
 
 
 if __name__ == "__main__":

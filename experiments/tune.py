@@ -68,11 +68,12 @@ def main(options: Options) -> None:
         options.out,
         "tune",
         options.flat(),
-        extra={"command": given.command("tune"), "data": data_record(splits.dataset)},
+        extra={"data": data_record(splits.dataset)},
         free=shared.RESUMABLE_OPTIONS,
         absent=options.absent(),
         tensorboard=options.tensorboard,
     ) as folder:
+        folder.keep(command=given.command("tune", folder.config["options"]))
         tune(
             folder,
             recipes,
@@ -82,7 +83,7 @@ def main(options: Options) -> None:
             options.checkpoint_seconds,
         )
         if is_main_process():
-            write_report(folder, given.command("tune", folder.config["options"]))
+            write_report(folder)
 
 
 if __name__ == "__main__":

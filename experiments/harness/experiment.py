@@ -160,7 +160,7 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         options.folder,
         name,
         options.flat(),
-        extra={"command": given.command(name), "data": plan.data},
+        extra={"data": plan.data},
         # A part of another grid would have other runs.
         free=RESUMABLE_OPTIONS if options.shard is None else RUNTIME_OPTIONS,
         absent=options.absent(),
@@ -168,8 +168,8 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         tensorboard=options.tensorboard,
     ) as folder:
         recorded = folder.config["options"]
-        chosen, command = options.chosen(plan.cells), given.command(name, recorded)
-        entries: dict[str, Any] = {"command": command}
+        chosen = options.chosen(plan.cells)
+        entries: dict[str, Any] = {"command": given.command(name, recorded)}
         if options.shard is not None:
             number, of = options.part()
             runs = sum(len(seeds) for _, seeds in chosen)
@@ -191,4 +191,4 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
         if not folder.records:
             print(f"Part {options.shard} has no runs: there are fewer runs than parts.")
         elif is_main_process():
-            write_report(folder, command)
+            write_report(folder)

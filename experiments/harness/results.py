@@ -17,13 +17,11 @@ class Results:
     Attributes:
       path: their folder.
       config, records: the content of `config.json` and `results.jsonl`.
-      command: repeats the runs.
     """
 
     path: Path
     config: dict[str, Any]
     records: list[dict[str, Any]]
-    command: str = ""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -35,6 +33,11 @@ class Results:
         """The command's name."""
         return str(self.config["experiment"])
 
+    @property
+    def command(self) -> str:
+        """The command that repeats the runs; folders of earlier versions may lack it."""
+        return str(self.config.get("command", ""))
+
 
 def load_results(path: Path) -> Results:
     """Reads an output folder; it has no records before its first run has ended.
@@ -43,7 +46,7 @@ def load_results(path: Path) -> Results:
       ValueError: if the folder holds no results, damaged ones, or runs of another grid.
     """
     config = read_config(path)
-    return Results(path, config, read_records(path, config), config.get("command", ""))
+    return Results(path, config, read_records(path, config))
 
 
 def restore_options(recorded: Mapping[str, Any]) -> Options:

@@ -35,16 +35,10 @@ def section_of(results: Results) -> "Section":
     return replace(section, config=results.config, command=results.command)
 
 
-def write_report(folder: RunFolder, command: str) -> None:
-    """Writes the report of an output folder, and prints its tables and its path.
-
-    Args:
-      folder: the folder, with all its records.
-      command: repeats the runs.
-    """
+def write_report(folder: RunFolder) -> None:
+    """Writes the report of an output folder, and prints its tables and its path."""
     from experiments.reports.html_report import html_report
 
-    results = Results(folder.path, folder.config, folder.records, command)
-    section = section_of(results)
+    section = section_of(Results(folder.path, folder.config, folder.records))
     path = html_report(folder.path, [section])
     print(f"\n{section.text()}\n\nReport: {path}")

@@ -59,8 +59,10 @@ def test_the_command_measures_and_resumes(tmp_path, monkeypatch):
     headings = [text for _, text in parse(tmp_path / "report.html").headings]
     assert headings[0] == "Speed and memory"
     assert {"Training, one epoch", "Scoring all images against all labels", "Sweeps"} <= {*headings}
-    again = run_command("benchmark", *arguments)
+    again = run_command("benchmark", *arguments[:-2], "sweep")
     assert again.status == 0, again.err
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["command"].startswith("python -m experiments.benchmark --cases networks sweep --")
     assert "measuring" not in again.out
     assert read(tmp_path) == records
     # Times of two devices would stand in one table.

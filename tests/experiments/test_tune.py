@@ -184,7 +184,9 @@ def test_the_command(tmp_path, monkeypatch):
     more = ["--algorithms", "sffa", "bp", "--trials", "4", "--seeds", "3", "--out", out]
     assert run_command("tune", *more).status == 0
     assert len(read_trials(out)) == 2 * 4 * 3
-    assert json.loads((out / "config.json").read_text())["tuned"].keys() == {"sffa", "bp"}
+    config = json.loads((out / "config.json").read_text())
+    assert config["tuned"].keys() == {"sffa", "bp"}
+    assert "--algorithms sffa bp --seeds 3" in config["command"]
     assert "Backprop" in (out / "report.html").read_text()
     assert run_command("report", out, "--out", tmp_path / "report").status == 0
     refused = run_command("tune", *TUNE, "--batch-size", "9", "--out", out)

@@ -192,9 +192,9 @@ def test_committed_folders_are_continued_by_their_own_commands():
     """An option that a folder lacks means its default."""
     for file in (ROOT / "results").glob("*/*/config.json"):
         config = json.loads(file.read_text())
-        _, _, module, *arguments = shlex.split(config["command"])
         if config["experiment"] == "benchmark":
             continue
+        _, _, module, *arguments = shlex.split(config["command"])
         options = importlib.import_module(module).Options
         given = parse(options, config["experiment"], arguments).resolve()
         before = {**given.absent(), **config["options"]}

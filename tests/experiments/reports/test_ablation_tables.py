@@ -50,7 +50,7 @@ def test_a_part_of_the_grid_without_its_path():
 
 def test_the_section_has_a_table_and_a_line_for_each_algorithm(tmp_path):
     options = {"algorithms": ["sffa"], "start": "released", "end": "best", "dataset": "mnist"}
-    results = Results(tmp_path, {"experiment": "ablation", "options": options}, RECORDS, "x")
+    results = Results(tmp_path, {"experiment": "ablation", "options": options}, RECORDS)
     section = ablation_tables.section(results)
     assert section.title == "From released to best on mnist"
     assert list(section.tables) == ["SFFA: effect of each change"]

@@ -19,8 +19,8 @@ P = stats.ttest_rel([0.80, 0.82, 0.84, 0.81, 0.83], [0.90, 0.91, 0.95, 0.92, 0.9
 
 
 def section_of(records):
-    config = {"experiment": "compare", "options": {}}
-    return sections.section_of(Results(Path(), config, records, "python -m x"))
+    config = {"experiment": "compare", "options": {}, "command": "python -m x"}
+    return sections.section_of(Results(Path(), config, records))
 
 
 def test_layers_by_hand():

@@ -25,7 +25,7 @@ SECTIONS = {
 
 
 def section_of(results: Results) -> "Section":
-    """Returns the report of an experiment's results.
+    """Returns the report of an experiment's results, which hold at least one record.
 
     The libraries that draw and test (matplotlib, pandas, scipy) are imported here, so that commands
     start without them.

@@ -100,14 +100,8 @@ def command_without_tuning(results: Results) -> str:
 
 
 def section(results: Results) -> Section:
-    """Makes the report of a search.
-
-    Raises:
-      ValueError: if there is no trial.
-    """
+    """Makes the report of a search."""
     trials = read_trials(results.path)
-    if not trials:
-        raise ValueError(f"{results.path} holds no trials: tuning has not finished.")
     head, *rows = choice_table(trials)
     names = ", ".join(ALGORITHM_NAMES[name] for name in algorithms(trials))
     return Section(

@@ -89,11 +89,6 @@ def test_figures_show_every_seed():
     assert curves[1].get_ydata() == pytest.approx([50, 92])
 
 
-def test_nothing_to_report():
-    with pytest.raises(ValueError, match="`records` must hold at least one run"):
-        section_of([])
-
-
 def test_the_conclusion_names_the_best_and_every_difference():
     sffa = "SFFA has the highest mean test accuracy on digits, 92.00 %: 10.00 points above FFA"
     assert section_of(RECORDS).conclusion == f"{sffa} (p = {P:.2g})."

@@ -98,7 +98,7 @@ def lower_bound_updates(x: list[jax.Array], kernels: list[jax.Array]) -> list[ja
 
 
 def updates_of(
-    recipe: Recipe, algorithm: str, shape: tuple[int, ...] = SHAPE
+    recipe: Recipe, algorithm: str, shape: tuple[int, ...]
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """Returns a loop of whole updates of a recipe, augmentation included, and its arguments."""
     learner = recipe.learner(algorithm, shape, CLASSES, 60_000)

@@ -52,12 +52,12 @@ def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
     return [record for record in where(records, **fields) if record["status"] != DIVERGED]
 
 
-def by_seed(records: Records, measure: str = "average_accuracy") -> dict[str, dict[int, float]]:
-    """A measure by algorithm and seed, the input of paired tests."""
+def by_seed(records: Records) -> dict[str, dict[int, float]]:
+    """The final accuracy by algorithm and seed, the input of paired tests."""
     values: dict[str, dict[int, float]] = {}
     for record in records:
-        if record[measure] is not None:
-            values.setdefault(record["algorithm"], {})[record["seed"]] = record[measure]
+        if (accuracy := record["average_accuracy"]) is not None:
+            values.setdefault(record["algorithm"], {})[record["seed"]] = accuracy
     return values
 
 

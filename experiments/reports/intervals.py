@@ -57,10 +57,11 @@ class Interval:
             return self.least, self.greatest
         return self.low, self.high
 
-    def errors(self, scale: float = 100.0) -> list[list[float]]:
-        """Returns the distances of `ends` below and above the mean, as matplotlib's `yerr`."""
+    def errors(self) -> list[list[float]]:
+        """Returns the distances of `ends` below and above the mean in percent, as matplotlib's
+        `yerr`."""
         low, high = self.ends
-        return [[scale * (self.mean - low)], [scale * (high - self.mean)]]
+        return [[100 * (self.mean - low)], [100 * (high - self.mean)]]
 
     def plus_minus(self, spec: str = ".2f", scale: float = 100.0) -> str:
         """Formats as `mean ± half-width`; an interval with unequal halves as `with_bounds`.

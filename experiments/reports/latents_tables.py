@@ -132,9 +132,9 @@ def _verdict(test: intervals.PairedTest, direction: int) -> str:
     return "confirmed" if direction * test.difference.mean > 0 else "refuted"
 
 
-def panels(titles: Sequence[str], height: float = 3.2, width: float = 3.4) -> tuple[Figure, Any]:
+def panels(titles: Sequence[str], width: float = 3.4) -> tuple[Figure, Any]:
     """Makes a figure with one panel for each title, side by side."""
-    figure = Figure(figsize=(width * len(titles), height))
+    figure = Figure(figsize=(width * len(titles), 3.2))
     axes = figure.subplots(1, len(titles), squeeze=False)[0]
     for each, title in zip(axes, titles, strict=True):
         each.set_title(title)

@@ -45,20 +45,6 @@ class Shapes:
         widths = [self.features, *self.hidden, *[self.classes] * self.end_to_end]
         return list(itertools.pairwise(widths))
 
-    def flops(self, batch: int) -> int:
-        """Returns the multiplications and additions in the matrix products of one update."""
-        total = 0
-        for i, (below, units) in enumerate(self.products):
-            rows = batch if i == 0 or self.end_to_end else batch * self.candidates
-            # Forward and weight gradient; end to end also the gradient of the layer's input. If
-            # all labels are scored, that includes the candidates.
-            forward = batch * self.scored if i and self.scored else rows
-            backward = 2 if self.end_to_end and i else 1
-            total += 2 * (forward + backward * rows) * below * units
-            if not (self.end_to_end or i):
-                total += 2 * 2 * self.classes * self.label_features * units
-        return total
-
 
 def _normal(seed: int, *shape: int) -> jax.Array:
     drawn = np.random.default_rng(seed).standard_normal(shape, np.float32)

@@ -48,16 +48,13 @@ class Picture:
 
 
 class Matrix(NamedTuple):
-    """A square table of percentages, shaded by their size.
+    """A confusion matrix, shaded by the size of its percentages.
 
     Attributes:
-      rows, columns: what they stand for.
-      names: one for each row and column.
-      percent: [rows][columns].
+      names: of the classes.
+      percent: [true class][predicted class].
     """
 
-    rows: str
-    columns: str
     names: Sequence[str]
     percent: Sequence[Sequence[float]]
 
@@ -212,24 +209,8 @@ def html_report(
             pictures.append((base64.b64encode(png).decode(), picture.caption))
         if keep_parts and section.summary is not None:
             section.summary.to_csv(folder / "summary.csv", index=False, errors="backslashreplace")
-        runs = records_table(section.records) if section.records else None
-        rendered.append(
-            {
-                "section": section,
-                "facts": run_facts(section.config),
-                "tables": [
-                    (name, table, numeric_columns(table))
-                    for name, table in {**section.tables, **section.details}.items()
-                ],
-                "pictures": pictures,
-                "runs": runs,
-                "runs_numeric": runs and numeric_columns(runs),
-                "download": runs and packed_records(section.records),
-                "config": json.dumps(section.config, indent=2, ensure_ascii=False)
-                if section.config
-                else None,
-            }
-        )
+        config = json.dumps(section.config, indent=2, ensure_ascii=False)
+        rendered.append({"section": section, "pictures": pictures, "config": config})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("experiments.reports", "."),
         autoescape=True,
@@ -237,6 +218,8 @@ def html_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    used = (numeric_columns, run_facts, records_table, packed_records)
+    environment.globals |= {function.__name__: function for function in used}
     html = environment.get_template("html_report.html.j2").render(
         title=title or sections[0].title,
         lead=lead,

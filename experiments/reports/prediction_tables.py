@@ -93,7 +93,7 @@ def matrices(records: Records, config: Mapping[str, Any]) -> dict[str, Matrix]:
             percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             names = class_names(config, len(counts))
             heading = f"{ALGORITHM_NAMES[algorithm]}: predictions for each class, % (mean of seeds)"
-            shaded[heading] = Matrix("Class", "predicted", names, percent.tolist())
+            shaded[heading] = Matrix(names, percent.tolist())
     return shaded
 
 

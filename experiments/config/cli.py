@@ -31,8 +31,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("input_skip", "normalization", "dropout"),
     ),
     "label": (
-        *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "label"),
-        *("wave", "places", "polarity_rate", "negatives", "synthetic_negatives"),
+        *("overlay", "overlay_size", "overlay_density", "overlay_value", "class_units", "wave"),
+        *("places", "polarity_rate", "negatives", "synthetic_negatives"),
     ),
     "rule": (
         *("logit_scale", "eps", "measure", "ffa_threshold", "ffa_logit_scale", "ffa_measure"),

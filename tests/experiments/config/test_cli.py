@@ -48,6 +48,11 @@ def test_options_stand_in_groups():
     assert set().union(*groups.values()) == {*options().flat()} - {"by_algorithm"}
 
 
+def test_groups_name_options_of_commands():
+    known = {field.name for name in COMMANDS for field in option_fields(options_of(name))}
+    assert {option for names in GROUPS.values() for option in names} <= known
+
+
 @pytest.mark.parametrize("words", [["--hidden", "8", "6"], ["--hidden=8", "6"], ["--flip"]])
 def test_known_options_are_accepted(words):
     assert parse(options_of("compare"), "compare", words).recipe.hidden in ((8, 6), (400,))

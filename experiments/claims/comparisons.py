@@ -7,10 +7,10 @@ import numpy as np
 
 from experiments.claims import machine_time
 from experiments.config import options as shared
-from experiments.harness.outcomes import failures
+from experiments.harness.outcomes import failures, finished
 from experiments.harness.queries import where
 from experiments.harness.results import Results
-from experiments.reports import comparison_tables, continual_tables, cost_tables, intervals
+from experiments.reports import comparison_tables, cost_tables, intervals
 from experiments.reports.names import ALGORITHM_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
             name = f"{network_of(run)}, two new classes at a time, {run.options['memory']} stored"
             options = [f"--{name} {run.options[name]}" for name in ("dataset", "preset", "seeds")]
             options += ["--scenarios class", "--strategies replay"]
-            records = continual_tables.of(run.records, scenario="class", strategy="replay")
+            records = finished(run.records, scenario="class", strategy="replay")
             values = [
                 [r["average_accuracy"] for r in where(records, algorithm=algorithm)]
                 for algorithm in algorithms

@@ -22,7 +22,7 @@ from experiments.claims.published import FIGURE, STRATEGIES
 from experiments.config import options as shared
 from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
-from experiments.harness.outcomes import marked
+from experiments.harness.outcomes import finished, marked
 from experiments.harness.queries import distinct, where
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
@@ -92,7 +92,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             cells = []
             for algorithm in algorithms:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-                accuracy = [r["average_accuracy"] for r in continual_tables.of(records, **cell)]
+                accuracy = [r["average_accuracy"] for r in finished(records, **cell)]
                 cells.append(marked(intervals.plus_minus(accuracy), where(records, **cell)))
             table.append(
                 [
@@ -127,7 +127,7 @@ def strategies(runs: Sequence[Results]) -> list[list[str]]:
 def continual_cost(runs: Sequence[Results]) -> list[list[str]]:
     """Returns forgetting, storage and time of the class scenario, in the order of storage."""
     records = continual_tables.ordered(pool(runs).records)
-    cells = continual_tables.summary(continual_tables.of(records, scenario="class"))
+    cells = continual_tables.summary(finished(records, scenario="class"))
     table = continual_tables.measures_table(cells)
     return [[*row[1:6], *row[8:]] for row in table]
 
@@ -137,7 +137,7 @@ def remembering(runs: Sequence[Results]) -> list[list[str]]:
     table = [["Data", "Strategy", "Algorithm", "Accuracy", "First task when learned, at the end"]]
     table[0] += ["Earlier tasks, newest task", *continual_tables.STORED.values(), "Seconds"]
     for run in runs:
-        records = continual_tables.of(continual_tables.ordered(run.records), scenario="class")
+        records = finished(continual_tables.ordered(run.records), scenario="class")
         records.sort(key=lambda record: sum(record["stored_bytes"].values()))
         for strategy, algorithm in distinct(records, "strategy", "algorithm"):
             runs_of_method = where(records, strategy=strategy, algorithm=algorithm)

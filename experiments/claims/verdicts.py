@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.claims.published import CLAIMS, Claim, Selection
 from experiments.config.continual_methods import METHODS
-from experiments.harness.outcomes import DIVERGED
+from experiments.harness.outcomes import finished
 from experiments.harness.queries import where
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
@@ -38,7 +38,7 @@ def accuracies(
     if claim.median:  # a setting that diverged counts as 0
         values = [record["test_accuracy"] or 0.0 for record in records]
         return [float(np.median(values))] if values else []
-    done = [record for record in records if record["status"] != DIVERGED]
+    done = finished(records)
     return [record.get("average_accuracy", record["test_accuracy"]) for record in done]
 
 

@@ -69,6 +69,11 @@ def judged(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
+def finished(records: Records, **fields: Any) -> list[Record]:
+    """Returns the records of runs that did not diverge, with these values of fields."""
+    return [record for record in where(records, **fields) if record.get("status") != DIVERGED]
+
+
 def failures(records: Records) -> dict[str, str]:
     """Returns why algorithms cannot be tested, by name: the number of seeds that failed.
 

@@ -8,15 +8,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.continual_methods import method_label
+from experiments.harness.outcomes import finished
 from experiments.harness.queries import Records, distinct
-from experiments.reports import continual_tables, intervals
+from experiments.reports import intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 from experiments.reports.style import ALGORITHM_STYLES
 
 
 def curves_figure(records: Records, scenario: str) -> Figure:
     """Mean accuracy over the tasks seen so far, after each task; one panel per strategy."""
-    records = continual_tables.of(records, scenario=scenario)
+    records = finished(records, scenario=scenario)
     strategies = distinct(records, "strategy")
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
@@ -39,7 +40,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for algorithm in distinct(records, "algorithm"):
-            runs = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+            runs = finished(records, strategy=strategy, algorithm=algorithm)
             if not runs:
                 continue
             curves = 100 * np.array([run["learning_curve"] for run in runs])
@@ -62,7 +63,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
 
 def matrices_figure(records: Records, scenario: str) -> Figure:
     """Heat maps of the mean accuracy matrix: one row per algorithm, one column per strategy."""
-    records = continual_tables.of(records, scenario=scenario)
+    records = finished(records, scenario=scenario)
     strategies, algorithms = distinct(records, "strategy"), distinct(records, "algorithm")
     size = (max(6.0, 1.9 * len(strategies) + 1.2), 1.9 * len(algorithms) + 0.9)
     figure = Figure(figsize=size)
@@ -82,7 +83,7 @@ def matrices_figure(records: Records, scenario: str) -> Figure:
     shades = None
     cells = itertools.product(algorithms, strategies)
     for axes, (algorithm, strategy) in zip(panels.flat, cells, strict=True):
-        runs = continual_tables.of(records, strategy=strategy, algorithm=algorithm)
+        runs = finished(records, strategy=strategy, algorithm=algorithm)
         axes.set_xticks([])
         axes.set_yticks([])
         if not runs:

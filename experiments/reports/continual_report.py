@@ -3,7 +3,7 @@
 from functools import partial
 
 from experiments.config.continual_methods import METHODS, method_label
-from experiments.harness.outcomes import DIVERGED
+from experiments.harness.outcomes import DIVERGED, finished
 from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports import continual_figures, continual_tables, unit_turnover
@@ -41,12 +41,12 @@ def section(results: Results) -> Section:
         tables["Paired tests"] = tests
     if len(cells):
         tables["Forgetting, transfer and cost"] = continual_tables.measures_table(cells)
-    trained = [r for r in continual_tables.of(records) if r["algorithm"] != "readout"]
+    trained = [r for r in finished(records) if r["algorithm"] != "readout"]
     neurons = unit_turnover.table(trained)
     if len(neurons) > 1:
         tables["Units at the end, and their turnover during later tasks"] = neurons
     pictures = []
-    for scenario in distinct(continual_tables.of(records), "scenario"):
+    for scenario in distinct(finished(records), "scenario"):
         name = SCENARIO_NAMES[scenario]
         pictures += [
             Picture(

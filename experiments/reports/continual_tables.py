@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.config.continual_methods import METHODS, method_label
-from experiments.harness.outcomes import DID_NOT_LEARN, DIVERGED, failures, marked
+from experiments.harness.outcomes import DID_NOT_LEARN, failures, finished, marked
 from experiments.harness.queries import Records, distinct, where
 from experiments.reports import intervals
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
@@ -47,11 +47,6 @@ def ordered(records: Records) -> list[Mapping[str, Any]]:
     return sorted(once.values(), key=position)
 
 
-def of(records: Records, **fields: str) -> list[Mapping[str, Any]]:
-    """The runs with these field values that did not diverge."""
-    return [record for record in where(records, **fields) if record["status"] != DIVERGED]
-
-
 def by_seed(records: Records) -> dict[str, dict[int, float]]:
     """The final accuracy by algorithm and seed, the input of paired tests."""
     values: dict[str, dict[int, float]] = {}
@@ -67,7 +62,7 @@ def summary(records: Records) -> pd.DataFrame:
     for scenario, strategy in distinct(records, "scenario", "strategy"):
         for algorithm in distinct(records, "algorithm"):
             cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-            runs = of(records, **cell)
+            runs = finished(records, **cell)
             diverged = len(where(records, **cell)) - len(runs)
             if not runs:
                 continue
@@ -121,7 +116,7 @@ def accuracy_table(records: Records) -> list[list[str]]:
         row = [SCENARIO_NAMES[scenario], method_label(strategy)]
         for algorithm in algorithms:
             cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-            values = [run["average_accuracy"] for run in of(records, **cell)]
+            values = [run["average_accuracy"] for run in finished(records, **cell)]
             row.append(marked(intervals.with_bounds(values), where(records, **cell)))
         table.append(row)
     return table
@@ -132,7 +127,7 @@ def paired_tests(records: Records) -> list[tuple[str, str, intervals.PairedTest]
     the grid."""
     found = []
     for scenario, strategy in distinct(records, "scenario", "strategy"):
-        values = by_seed(of(records, scenario=scenario, strategy=strategy))
+        values = by_seed(finished(records, scenario=scenario, strategy=strategy))
         failed = failures(where(records, scenario=scenario, strategy=strategy))
         for pair in itertools.combinations(values, 2):
             # One pair at a time, because the correction below covers all tests of the grid.
@@ -188,7 +183,7 @@ def controls_table(
             for name, record in records
             if name == dataset and record["scenario"] == "class"
         ]
-        values, failed = by_seed(of(chosen)), failures(chosen)
+        values, failed = by_seed(finished(chosen)), failures(chosen)
         for name in values:
             if name != strategy:
                 pair = {key: values[key] for key in (strategy, name)}

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.config.grids import GRADIENT_SETTINGS, PUBLISHED
-from experiments.harness import outcomes
-from experiments.harness.queries import Record, Records, distinct, where
+from experiments.harness.outcomes import finished, marked
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results, restore_options
 from experiments.reports import intervals
 from experiments.reports.html_report import Picture, Section
@@ -52,7 +52,8 @@ def landscape_figure(landscapes: Mapping[str, Landscape]) -> Figure:
 def gradient_ratios(records: Records, algorithm: str, setting: str) -> np.ndarray:
     """Returns the norm from positive samples over that from negative samples,
     [seeds, epochs + 1, layers], of the runs that did not diverge; NaN where both are 0."""
-    norms = np.array([r["gradient_norms"] for r in learned(records, algorithm, setting)], float)
+    runs = finished(records, algorithm=algorithm, setting=setting)
+    norms = np.array([run["gradient_norms"] for run in runs], float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return norms[..., 0] / norms[..., 1]
 
@@ -61,12 +62,6 @@ def geometric_mean(values: np.ndarray) -> np.ndarray:
     """Returns the geometric mean over the first axis, the runs; 0 if a run has 0."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.exp(np.log(values).mean(axis=0)))
-
-
-def learned(records: Records, algorithm: str, setting: str) -> list[Record]:
-    """Returns the runs of an algorithm and a setting that did not diverge."""
-    runs = where(records, algorithm=algorithm, setting=setting)
-    return [run for run in runs if run.get("status") != outcomes.DIVERGED]
 
 
 def depth(runs: Records) -> int:
@@ -78,7 +73,7 @@ def ratio_figure(records: Records, layer: int) -> Figure:
     """Draws the ratio of gradient norms through training: geometric mean and range over seeds."""
     figure, axes = new_axes(f"Gradient from positive ÷ from negative samples, layer {layer + 1}")
     for algorithm, setting in distinct(records, "algorithm", "setting"):
-        if depth(learned(records, algorithm, setting)) <= layer:
+        if depth(finished(records, algorithm=algorithm, setting=setting)) <= layer:
             continue
         ratios = gradient_ratios(records, algorithm, setting)[..., layer]
         color, marker = ALGORITHM_STYLES[algorithm]
@@ -113,10 +108,10 @@ def imbalance_table(records: Records) -> list[list[str]]:
     table = [["Algorithm", "Rule", "Layer", "Untrained ratio", "Imbalance in training", "At worst"]]
     for algorithm, setting in distinct(records, "algorithm", "setting"):
         runs = where(records, algorithm=algorithm, setting=setting)
-        name = outcomes.marked(ALGORITHM_NAMES[algorithm], runs)
+        name = marked(ALGORITHM_NAMES[algorithm], runs)
         for layer in range(depth(runs)):
             cells = ["-"] * 3
-            if learned(records, algorithm, setting):
+            if finished(records, algorithm=algorithm, setting=setting):
                 cells = _imbalances(gradient_ratios(records, algorithm, setting)[..., layer])
             table.append([name, setting, str(layer + 1), *cells])
     return table
@@ -137,7 +132,8 @@ def _imbalances(ratio: np.ndarray) -> list[str]:
 def gradient_sizes(records: Records, setting: str) -> np.ndarray:
     """Returns the norm of the first layer's gradient from both kinds of sample together,
     [seeds, epochs + 1]."""
-    norms = [r["gradient_norms"] for r in learned(records, "sffa", setting)]
+    runs = finished(records, algorithm="sffa", setting=setting)
+    norms = [run["gradient_norms"] for run in runs]
     return np.linalg.norm(np.array(norms, float)[:, :, 0], axis=-1) if norms else np.empty((0, 0))
 
 
@@ -173,14 +169,14 @@ def size_table(records: Records) -> list[list[str]]:
     table = [["SFFA with", "Gradient, untrained", "after the first epoch", "after the last"]]
     table[0].append("Accuracy on the probe images, %")
     for name in GRADIENT_SETTINGS:
-        runs = learned(records, "sffa", name)
+        runs = finished(records, algorithm="sffa", setting=name)
         cells = ["-"] * 3
         if runs:
             sizes = geometric_mean(gradient_sizes(records, name))
             cells = [f"{size:.2g}" for size in (sizes[0], sizes[1], sizes[-1])]
         accuracy = intervals.with_bounds([run["probe_accuracy"] for run in runs])
         of_setting = where(records, algorithm="sffa", setting=name)
-        table.append([name, *cells, outcomes.marked(accuracy, of_setting)])
+        table.append([name, *cells, marked(accuracy, of_setting)])
     return table
 
 

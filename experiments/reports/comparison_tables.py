@@ -39,13 +39,12 @@ def assessed(options: Mapping[str, Any]) -> str:
     return "Test accuracy" if options.get("selection") == "test" else "Validation accuracy"
 
 
-def accuracies(records: Records) -> dict[str, dict[int, float]]:
-    """Returns the test accuracy of each run that did not diverge, by algorithm and seed."""
+def accuracies(records: Records, field: str = "test_accuracy") -> dict[str, dict[int, float]]:
+    """Returns the accuracy of each run that did not diverge, by algorithm and seed."""
     by_algorithm: dict[str, dict[int, float]] = {}
     for record in records:
-        if record["test_accuracy"] is not None:
-            by_seed = by_algorithm.setdefault(record["algorithm"], {})
-            by_seed[record["seed"]] = record["test_accuracy"]
+        if record[field] is not None:
+            by_algorithm.setdefault(record["algorithm"], {})[record["seed"]] = record[field]
     return by_algorithm
 
 

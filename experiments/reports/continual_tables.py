@@ -11,6 +11,7 @@ from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DID_NOT_LEARN, failures, finished, marked
 from experiments.harness.queries import Records, distinct, where
 from experiments.reports import intervals
+from experiments.reports.comparison_tables import accuracies
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
 from sffa_jax.continual import metrics
 
@@ -45,15 +46,6 @@ def ordered(records: Records) -> list[Mapping[str, Any]]:
         return (*known, record["seed"])
 
     return sorted(once.values(), key=position)
-
-
-def by_seed(records: Records) -> dict[str, dict[int, float]]:
-    """The final accuracy by algorithm and seed, the input of paired tests."""
-    values: dict[str, dict[int, float]] = {}
-    for record in records:
-        if (accuracy := record["average_accuracy"]) is not None:
-            values.setdefault(record["algorithm"], {})[record["seed"]] = accuracy
-    return values
 
 
 def summary(records: Records) -> pd.DataFrame:
@@ -127,8 +119,8 @@ def paired_tests(records: Records) -> list[tuple[str, str, intervals.PairedTest]
     the grid."""
     found = []
     for scenario, strategy in distinct(records, "scenario", "strategy"):
-        values = by_seed(finished(records, scenario=scenario, strategy=strategy))
-        failed = failures(where(records, scenario=scenario, strategy=strategy))
+        runs = where(records, scenario=scenario, strategy=strategy)
+        values, failed = accuracies(runs, "average_accuracy"), failures(runs)
         for pair in itertools.combinations(values, 2):
             # One pair at a time, because the correction below covers all tests of the grid.
             for test in intervals.paired_tests({name: values[name] for name in pair}, failed):
@@ -177,13 +169,13 @@ def controls_table(
     table = [["Data", "Difference", "Points [95 % interval]", "p (paired t, Holm)"]]
     tests = []
     for dataset in dict.fromkeys(name for name, _ in records):
-        # `failures` and `by_seed` compare what "algorithm" names.
+        # `failures` and `accuracies` compare what "algorithm" names.
         chosen = [
             {**record, "algorithm": record["strategy"]}
             for name, record in records
             if name == dataset and record["scenario"] == "class"
         ]
-        values, failed = by_seed(finished(chosen)), failures(chosen)
+        values, failed = accuracies(chosen, "average_accuracy"), failures(chosen)
         for name in values:
             if name != strategy:
                 pair = {key: values[key] for key in (strategy, name)}

@@ -54,7 +54,8 @@ def continual_cases(run: Results) -> list[Case]:
     for scenario, strategy in distinct(records, "scenario", "strategy"):
         runs = where(records, scenario=scenario, strategy=strategy)
         name = f"{run_name(run)}, {SCENARIO_NAMES[scenario]}, {method_label(strategy)}"
-        cases.append(Case(name, continual_tables.by_seed(runs), outcomes.failures(runs)))
+        values = comparison_tables.accuracies(runs, "average_accuracy")
+        cases.append(Case(name, values, outcomes.failures(runs)))
     return cases
 
 

@@ -171,16 +171,13 @@ COMMON_OPTIONS = {
     "epochs?": POSITIVE,
     "by_algorithm?": {"ffa?": OBJECT, "sffa?": OBJECT, "bp?": OBJECT, "head?": OBJECT},
 }
-WIDTHS = {"hidden": (COUNT,), "channels?": (COUNT,)}
+RECIPE_OPTIONS = COMMON_OPTIONS | {"preset": TEXT, "hidden": (COUNT,), "channels?": (COUNT,)}
 OPTIONS: dict[str, Pattern] = {
-    "compare": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
-    "latents": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
+    **dict.fromkeys(("compare", "latents", "symmetry", "tune"), RECIPE_OPTIONS),
+    "robustness": RECIPE_OPTIONS | {"failed_below": NUMBER},
     "ablation": COMMON_OPTIONS | {"start": TEXT, "end": TEXT},
     "records": COMMON_OPTIONS | {"only": (TEXT,), "epochs?": Maybe(POSITIVE)},
-    "robustness": COMMON_OPTIONS | WIDTHS | {"preset": TEXT, "failed_below": NUMBER},
-    "symmetry": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "continual": COMMON_OPTIONS | {"scenarios": [one_of(*SCENARIOS)], "strategies": [TEXT]},
-    "tune": COMMON_OPTIONS | WIDTHS | {"preset": TEXT},
     "benchmark": {},
 }
 """The options that reports and the gate read, by experiment."""

@@ -123,7 +123,8 @@ def own_values(
     for algorithm, words in own_words.items():
         check_flags(words, fields, f"{algorithm}.")
         values = read_words(options, name, fields, common, words)
-        new = {option: values[option] for option in typed_options(words)}
+        typed_here = typed_options(words)
+        new = {option: v for option, v in values.items() if option in typed_here}
         own[algorithm] = own.get(algorithm, {}) | new
     differing = {
         algorithm: {option: v for option, v in values.items() if v != common[option]}

@@ -137,6 +137,15 @@ def test_values_of_one_algorithm(words, by_algorithm):
     assert (again.recipe, again.by_algorithm) == (options.recipe, options.by_algorithm)
 
 
+def test_values_of_one_algorithm_have_the_order_of_help():
+    """The same options make the same command, however they are typed."""
+    names = ["bias", "batch_size", "learning_rate", "weight_decay", "shift", "zoom", "flip"]
+    words = ["--bp.zoom=0.1", "--bp.flip", "--bp.batch-size=9", "--bp.shift=1", "--bp.bias"]
+    words += ["--bp.weight-decay=1", "--bp.learning-rate=1"]
+    own = parse(options_of("compare"), "compare", words).by_algorithm["bp"]
+    assert list(own) == names
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -11,6 +11,7 @@ differences to FFA, paired by seed.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,7 +56,7 @@ from experiments.harness.trainer import train_runs
 from sffa_jax.analysis.latents import View, backprop_view, forward_only_view
 from sffa_jax.scale.processes import is_main_process
 from sffa_jax.training.learner import State
-from sffa_jax.training.saved import load
+from sffa_jax.training.saved import load, write_file
 
 
 def make_plan(options: Options) -> Plan:
@@ -113,9 +114,7 @@ def make_plan(options: Options) -> Plan:
             if (networks / f"{algorithm}-{seed}.npz").exists() and not file.exists():
                 state = saved_state(networks, algorithm, seed)
                 arrays: dict[str, Any] = gather(view, state, splits, test, options.embedded)
-                new = file.with_name(f".{file.name}")
-                np.savez_compressed(new, **arrays)
-                new.replace(file)
+                write_file(file, partial(np.savez_compressed, **arrays))
 
     cells = [Cell({"algorithm": algorithm}) for algorithm in options.algorithms]
     return Plan(cells, run, data_record(splits.dataset))

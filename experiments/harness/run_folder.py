@@ -35,6 +35,7 @@ from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.limits import usable_cores
 from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main, is_main_process
+from sffa_jax.training.saved import write_file
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
@@ -284,14 +285,8 @@ class RunFolder:
 
         Only the main process writes; the others return at once.
         """
-        if not is_main_process():
-            return
-        temporary = self.path / f".{name}.new"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / name)
+        if is_main_process():
+            write_file(self.path / name, lambda file: file.write(text.encode()))
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Adds finished runs to `results.jsonl`, all or none; on disk when this returns."""

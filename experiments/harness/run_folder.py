@@ -34,7 +34,7 @@ from experiments.harness.schema import VERSION
 from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.limits import usable_cores
 from sffa_jax.scale.placement import Placement
-from sffa_jax.scale.processes import broadcast_from_main, is_main_process
+from sffa_jax.scale.processes import broadcast_from_main
 from sffa_jax.training.saved import write_file
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
@@ -231,7 +231,7 @@ class RunFolder:
             same = all(old.get(part) == new[part] for part in new)
             config = (old if same else {}) | environment() | new
         if config != old:
-            self.write("config.json", json.dumps(config, indent=2) + "\n")
+            self._write("config.json", json.dumps(config, indent=2) + "\n")
         return config
 
     def _check_same(
@@ -262,7 +262,7 @@ class RunFolder:
         if config != self.config:
             self.config = config
             text = json.dumps(config, indent=2) + "\n"
-            broadcast_from_main(lambda: self.write("config.json", text))
+            broadcast_from_main(lambda: self._write("config.json", text))
 
     def placement(self, label: str, runs: int, measure: Callable[[], Placement]) -> Placement:
         """Returns the placement of runs; the first measured one is kept for later starts.
@@ -280,13 +280,9 @@ class RunFolder:
             self.keep(placements=kept | {f"{label}, {device}": placement.mode})
         return placement
 
-    def write(self, name: str, text: str) -> None:
-        """Writes a file atomically; it is on disk when this returns.
-
-        Only the main process writes; the others return at once.
-        """
-        if is_main_process():
-            write_file(self.path / name, lambda file: file.write(text.encode()))
+    def _write(self, name: str, text: str) -> None:
+        """Writes a file of the main process atomically; it is on disk when this returns."""
+        write_file(self.path / name, lambda file: file.write(text.encode()))
 
     def append(self, *records: Mapping[str, Any]) -> None:
         """Adds finished runs to `results.jsonl`, all or none; on disk when this returns."""
@@ -294,14 +290,14 @@ class RunFolder:
         self.write_rows("results.jsonl", self.records)
 
     def write_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes rows as JSON, one a line, as `write` does; `config.json` names all commits of the
+        """Writes rows as JSON, one a line, as `_write` does; `config.json` names all commits of the
         code that made them."""
         commits = broadcast_from_main(
             lambda: joined_commits(self.config.get("git_commit"), _git_commit())
         )
         self.keep(git_commit=commits)
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        broadcast_from_main(lambda: self.write(name, text))
+        broadcast_from_main(lambda: self._write(name, text))
 
     def checkpoints(self, name: str) -> Checkpoints:
         """The checkpoints of unfinished runs; deleted once their records are written."""

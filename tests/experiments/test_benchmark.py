@@ -7,10 +7,8 @@ from commands import read, run_command
 from html_pages import parse
 from unchecked import no_shape_checks
 
-from experiments import benchmark
 from experiments.bench import cases, kernels
 from experiments.bench.options import Options
-from experiments.harness.experiment import execute
 from experiments.harness.run_folder import RunFolder
 from sffa_jax.scale import sweep
 from sffa_jax.scale.placement import Placement
@@ -113,8 +111,8 @@ def test_updates_with_all_labels_are_timed_in_turn(monkeypatch):
         (["--batch-size", "66"], "`batch_size` must be a multiple of 4 in the case memory"),
     ],
 )
-def test_bad_options(arguments, message, tmp_path, capsys):
-    arguments = [*arguments, "--out", str(tmp_path / "out")]
-    assert execute(benchmark.main, benchmark.Options, "benchmark", arguments) == 2
-    assert message in capsys.readouterr().err
+def test_bad_options(arguments, message, tmp_path):
+    run = run_command("benchmark", *arguments, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert message in run.err
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,6 @@ import pytest
 from commands import read, run_command
 
 from experiments import latents
-from experiments.harness.experiment import execute
 from experiments.harness.layer_measurements import check_measured
 from experiments.reports import latents_tables
 from experiments.reports.intervals import plus_minus
@@ -108,9 +107,10 @@ def test_an_interval_of_a_share_holds_no_negative_number():
     assert rows["Silhouette (no label)", "1"] == "0.003 ± 0.006"
 
 
-def test_bad_arguments(capsys):
-    assert execute(latents.main, latents.Options, "latents", ["--probes", "3"]) == 2
-    assert "`probes` must be at least 50, got 3" in capsys.readouterr().err
+def test_bad_arguments():
+    run = run_command("latents", "--probes", "3")
+    assert run.status == 2
+    assert "`probes` must be at least 50, got 3" in run.err
 
 
 def test_a_sorted_table_and_networks_of_unequal_depth(tmp_path):

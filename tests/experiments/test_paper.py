@@ -3,10 +3,11 @@
 import importlib
 
 import pytest
+from commands import run_command
 
 from experiments import paper
 from experiments.claims.published import CLAIMS
-from experiments.harness.experiment import execute, parse
+from experiments.harness.experiment import parse
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -46,15 +47,15 @@ def test_steps_run_in_order_and_the_pages_are_written(tmp_path, monkeypatch):
     assert "| MNIST, FFA | [Polar-FFA]" in page
 
 
-def test_a_step_that_fails_ends_the_command(tmp_path, monkeypatch, capsys):
+def test_a_step_that_fails_ends_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "run_python", lambda *_: 2)
-    arguments = ["--steps", "symmetry/mnist", "--out", str(tmp_path)]
-    assert execute(paper.main, paper.Options, "paper", arguments) == 2
-    assert "`symmetry/mnist` must end with status 0, got 2" in capsys.readouterr().err
+    run = run_command("paper", "--steps", "symmetry/mnist", "--out", tmp_path)
+    assert run.status == 2
+    assert "`symmetry/mnist` must end with status 0, got 2" in run.err
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_steps(tmp_path, capsys):
-    arguments = ["--steps", "x", "--out", str(tmp_path)]
-    assert execute(paper.main, paper.Options, "paper", arguments) == 2
-    assert "`steps` must be one of compare/best_fashion_mnist" in capsys.readouterr().err
+def test_bad_steps(tmp_path):
+    run = run_command("paper", "--steps", "x", "--out", tmp_path)
+    assert run.status == 2
+    assert "`steps` must be one of compare/best_fashion_mnist" in run.err

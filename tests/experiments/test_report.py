@@ -1,20 +1,14 @@
 """Several runs on one page."""
 
 import pytest
+from commands import run_command
 from html_pages import parse
 
-from experiments import report as combined
 from experiments.claims.doc_tables import ROOT
-from experiments.harness.experiment import execute
 from experiments.harness.results import load_results
 from experiments.reports.sections import section_of
 
 RESULTS = ROOT / "results"
-
-
-def run(capsys, *arguments):
-    status = execute(combined.main, combined.Options, "report", list(map(str, arguments)))
-    return status, capsys.readouterr()
 
 
 FOLDERS = (
@@ -37,11 +31,11 @@ def test_every_experiment_has_a_section_made_from_its_files(folder):
     assert figure is None or figure.axes
 
 
-def test_runs_stand_side_by_side(tmp_path, capsys):
+def test_runs_stand_side_by_side(tmp_path):
     names = ("compare/digits", "continual/mnist_shift")
     folders = [RESULTS / name for name in names]
-    status, output = run(capsys, *folders, "--out", tmp_path / "out")
-    assert status == 0, output.err
+    run = run_command("report", *folders, "--out", tmp_path / "out")
+    assert run.status == 0, run.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
     page = parse(tmp_path / "out" / "report.html")
     assert page.sections == ["section-1", "section-2", "section-3"]
@@ -51,7 +45,7 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
     assert titles[2].endswith("(mnist_shift)")
     settings = [row[0] for row in page.tables[0][1:]]
     assert "mnist_shift: mnist, class-incremental, Replay" in settings
-    assert all(setting in output.out for setting in settings)
+    assert all(setting in run.out for setting in settings)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +57,11 @@ def test_runs_stand_side_by_side(tmp_path, capsys):
         ('{"experiment": "benchmark", "options": {}}', "must contain finished runs"),
     ],
 )
-def test_what_is_no_folder_of_results_is_refused(tmp_path, capsys, content, expected):
+def test_what_is_no_folder_of_results_is_refused(tmp_path, content, expected):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
-    status, output = run(capsys, tmp_path, "--out", tmp_path / "out")
-    assert status == 2
-    assert expected in output.err
-    assert output.err.count("\n") == 1
+    run = run_command("report", tmp_path, "--out", tmp_path / "out")
+    assert run.status == 2
+    assert expected in run.err
+    assert run.err.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from rich.console import Console
 from tensorboard_events import curves
 
-from experiments import symmetry
 from experiments.compare import Options
 from experiments.harness import progress
-from experiments.harness.experiment import execute, parse
+from experiments.harness.experiment import parse
 from experiments.harness.progress import Watcher, scalars, status
 from experiments.harness.run_folder import RunFolder, file_name
 
@@ -204,10 +204,9 @@ def test_the_option():
     assert options.command("compare") == "python -m experiments.compare"
 
 
-def test_where_nothing_is_seen_under_way_it_is_refused(tmp_path, capsys):
-    arguments = ["--tensorboard", "--hidden", "8", "--out", str(tmp_path / "out")]
-    assert execute(symmetry.main, symmetry.Options, "symmetry", arguments) == 2
-    error = capsys.readouterr().err
-    assert "symmetry: `tensorboard` must be left out" in error
-    assert error.count("\n") == 1
+def test_where_nothing_is_seen_under_way_it_is_refused(tmp_path):
+    run = run_command("symmetry", "--tensorboard", "--hidden", "8", "--out", tmp_path / "out")
+    assert run.status == 2
+    assert "symmetry: `tensorboard` must be left out" in run.err
+    assert run.err.count("\n") == 1
     assert not (tmp_path / "out").exists()

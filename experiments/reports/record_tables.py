@@ -64,7 +64,6 @@ def section(results: Results) -> Section:
             "Rows of few images are trained on some training images and tested on others."
         ),
         tables=tables,
-        pictures=[],
         records=records,
         summary=pd.DataFrame(tables["Records"][1:], columns=HEAD),
     )

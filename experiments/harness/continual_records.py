@@ -11,12 +11,14 @@ from experiments.config.continual_options import Options, Setting
 from experiments.config.search_space import FIRST_SEED
 from experiments.harness.continual_runs import RunResult, load_data, run_seeds
 from experiments.harness.continual_stages import Tuned
+from experiments.harness.queries import where
 from experiments.harness.records import TRIALS, read_lines
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.schema import NUMBER, TEXT, Maybe
 from sffa_jax import data
 from sffa_jax.analysis import unit_turnover
 from sffa_jax.continual import metrics
+from sffa_jax.scale.processes import broadcast_from_main
 
 TUNING_RANGE = 100.0
 """`--tune` tries strengths up to so many times smaller and larger than the default."""
@@ -109,10 +111,10 @@ def chosen_numbers(
     trials = list(itertools.product(strengths, rates or [options.learning_rate]))
     if len(trials) == 1:
         return Chosen(*trials[0])
-    lines = read_lines(folder.path / TRIALS, TUNED)
-    for line in lines:
-        if all(line[name] == value for name, value in setting._asdict().items()):
-            return _chosen(line)
+    # The folder may lie on the main process's disk only.
+    lines = broadcast_from_main(lambda: read_lines(folder.path / TRIALS, TUNED))
+    if found := where(lines, **setting._asdict()):
+        return _chosen(found[0])
     groups = run_seeds(
         options,
         setting,

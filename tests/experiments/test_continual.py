@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -202,6 +203,10 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--strategies", "gem", "--online"], "`strategies` must be of class_subspaces, ncm, slda"),
         (["--optimizer", "sgd"], "`optimizer` must be one of adagrad, adam"),
         (["--seeds", "0"], "`seeds` must be at least 1, got 0"),
+        (
+            ["--preset", "convolution", "--overlay", "appended_gaussian"],
+            "`overlay` must be image_wave or none with convolutions",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, message):
@@ -270,6 +275,16 @@ def test_the_strength_is_the_given_one_or_the_presets(monkeypatch):
         assert chosen(Options(tune_rates=(1e-3, 1e-2)), closed_form) is None
     assert chosen(Options(), "ewc") == 7
     assert chosen(Options(preset="protocol"), "ewc") == METHODS["ewc"].strengths["sffa"]
+
+
+def test_every_process_takes_the_numbers_that_the_main_one_has_read(monkeypatch, tmp_path):
+    setting = Setting("class", "ewc", "sffa")
+    line = setting._asdict() | {"strength": 3.0, "strengths": [1.0, 3.0, 9.0]}
+    line |= {"learning_rate": 1e-3, "learning_rates": [1e-3] * 3}
+    monkeypatch.setattr(continual_records, "broadcast_from_main", lambda _: [line])
+    folder = SimpleNamespace(path=tmp_path)  # on another disk
+    chosen = continual_records.chosen_numbers(Options(tune=3), setting, None, folder, "")
+    assert chosen == (3.0, 1e-3, ())
 
 
 def test_a_tuned_strength_at_the_edge_is_named():
@@ -382,10 +397,3 @@ def test_the_best_convolutions_see_small_pieces_and_halve_their_maps():
     logits, hidden = jax.eval_shape(answers)
     assert logits.shape == (3, 2, 10)
     assert [h.shape for h in hidden] == [(2, 196 * 32), (2, 49 * 64), (2, 9 * 128)]
-
-
-def test_a_label_code_cannot_be_appended_to_an_image(capsys):
-    arguments = ["--preset", "convolution", "--overlay", "appended_gaussian"]
-    assert execute(continual.main, Options, "continual", arguments) == 2
-    message = "`overlay` must be image_wave or none with convolutions"
-    assert message in capsys.readouterr().err

@@ -76,7 +76,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
 def table(records: Records) -> list[list[str]]:
     """Each layer's units at the end, and their mean turnover during the tasks after the first."""
     rows = [["Scenario", "Strategy", "Algorithm", "Layer", *MEASURE_NAMES.values()]]
-    rows[0] += [f"{name}, %" for name in TURNOVER[:3]]
+    rows[0] += [f"{name.capitalize()}, %" for name in TURNOVER[:3]]
     for scenario, strategy, algorithm in distinct(records, "scenario", "strategy", "algorithm"):
         runs = where(records, scenario=scenario, strategy=strategy, algorithm=algorithm)
         for layer in range(depth(runs)):

@@ -27,9 +27,9 @@ def test_the_figure_stacks_shares_to_one_and_the_table_leaves_out_the_first_task
     assert tops == pytest.approx([1, 1])
     head, first, _ = unit_turnover.table(records[:2])
     shown = dict(zip(head, first, strict=True))
-    assert shown["kept, %"] == "50.0"
-    assert shown["reused, %"] == "0.0"
-    assert shown["lost, %"] == "25.0"
+    assert shown["Kept, %"] == "50.0"
+    assert shown["Reused, %"] == "0.0"
+    assert shown["Lost, %"] == "25.0"
     assert unit_turnover.depth(records[2:]) == 0
 
 
@@ -46,4 +46,4 @@ def test_a_silent_layer_and_a_single_task_have_dashes():
     head, row = unit_turnover.table([run])
     shown = dict(zip(head, row, strict=True))
     assert (shown["Hoyer sparsity"], shown["Class selectivity"]) == ("-", "0.500")
-    assert [shown[f"{name}, %"] for name in ("kept", "reused", "lost")] == ["-"] * 3
+    assert [shown[f"{name}, %"] for name in ("Kept", "Reused", "Lost")] == ["-"] * 3

@@ -4,12 +4,15 @@ Every message reads ``<function>: `<argument>` must <rule>, got <value>. <What t
 that a user sees the error and the remedy without reading a traceback.
 """
 
+import contextlib
 import difflib
 import inspect
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeVar
+
+import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -95,11 +98,11 @@ def choose(
 def check_integer(where: str, argument: str, value: Any, minimum: int, advice: str = "") -> None:
     """Raises TypeError unless `value` is a whole number, ValueError if it is below `minimum` or
     above `LARGEST`."""
-    try:
-        number = operator.index(value)
-    except TypeError:  # traced values also raise it, because their number is unknown
-        number = None
-    if number is None or isinstance(value, bool):
+    number = None
+    if not isinstance(value, bool | np.bool):  # NumPy before 2.3 takes its own for an index
+        with contextlib.suppress(TypeError):  # of traced values, too: their number is unknown
+            number = operator.index(value)
+    if number is None:
         raise reject_type(where, argument, "be a whole number", repr(value), advice)
     if number < minimum:
         raise reject(where, argument, f"be at least {minimum}", value, advice)

@@ -11,7 +11,6 @@ import pytest
 from scipy.special import softmax
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
-from sklearn.externals._numpydoc.docscrape import NumpyDocString
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -277,9 +276,11 @@ def test_the_temperature_fits_probabilities_and_survives_few_samples():
 
 @BOTH
 def test_jupyter_shows_what_parameters_and_attributes_mean(kind, iris):
+    # scikit-learn before 1.8 shows no descriptions.
+    docscrape = pytest.importorskip("sklearn.externals._numpydoc.docscrape")
     model = small(kind, max_iter=1).fit(*iris)
     shown = model._repr_html_()
-    documented = NumpyDocString(inspect.getdoc(kind))
+    documented = docscrape.NumpyDocString(inspect.getdoc(kind))
     names = {part: {x.name for x in documented[part]} for part in ("Parameters", "Attributes")}
     assert names["Parameters"] == set(model.get_params())
     fitted = {name for name in vars(model) if name.endswith("_")}

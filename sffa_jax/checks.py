@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
-import numpy as np
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST = 2**31 - 1
@@ -99,7 +97,7 @@ def check_integer(where: str, argument: str, value: Any, minimum: int, advice: s
     """Raises TypeError unless `value` is a whole number, ValueError if it is below `minimum` or
     above `LARGEST`."""
     number = None
-    if not isinstance(value, bool | np.bool):  # NumPy before 2.3 takes its own for an index
+    if type(value).__name__ != "bool":  # NumPy's is an index, too, before 2.3
         with contextlib.suppress(TypeError):  # of traced values, too: their number is unknown
             number = operator.index(value)
     if number is None:

@@ -2,8 +2,8 @@
 
 Reading order: `core` defines the algorithms, `training` the learners, `fit`, `evaluate` and saving,
 `scale` many runs, devices and processes, `continual` learning task by task, `analysis` measurements
-of trained networks, `data` the data sets, `sklearn` the estimators. The docstrings of `core`,
-`training`, `continual` and `analysis` list their modules in reading order.
+of trained networks, `data` the data sets, `sklearn` the estimators. The docstrings of the first
+five list their modules in reading order.
 """
 
 from typing import TYPE_CHECKING

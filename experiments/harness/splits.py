@@ -1,8 +1,9 @@
 """Splits of a data set on the device, as configured by a recipe."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -15,6 +16,8 @@ from sffa_jax.scale.processes import main_process_first
 from sffa_jax.training.fit import Schedule
 from sffa_jax.training.learner import Learner
 from sffa_jax.training.samples import Samples, make_samples
+
+Split = TypeVar("Split")
 
 MNIST_SCALE = (0.1307, 0.3081)
 """MNIST's mean and standard deviation as constants, as in the released code."""
@@ -108,6 +111,11 @@ def split_rows(
     return everything if by_seed else rows, held_out
 
 
+def choosing_split(recipe: Recipe, held_out: Callable[[], Split], test: Split) -> Split | None:
+    """Returns the split on which the epoch is chosen; None if the last epoch is used."""
+    return {"validation": held_out, "last": lambda: None, "test": lambda: test}[recipe.selection]()
+
+
 def make_splits(
     dataset: data.Dataset, recipe: Recipe, validation: float, *, by_seed: bool = False
 ) -> Splits:
@@ -127,9 +135,9 @@ def make_splits(
     scale: dict[str, Any] = {"mean": mean, "std": std, "num_classes": dataset.num_classes}
     test = make_samples(dataset.test_images, dataset.test_labels, **scale)
     train = make_samples(images[rows], labels[rows], **scale)
-    choosing = test if recipe.selection == "test" else None
-    if len(held_out):
-        choosing = make_samples(images[held_out], labels[held_out], **scale)
+    choosing = choosing_split(
+        recipe, lambda: make_samples(images[held_out], labels[held_out], **scale), test
+    )
     by_seed = by_seed and recipe.selection == "validation"
     return Splits(dataset, train, choosing, test, validation if by_seed else None)
 

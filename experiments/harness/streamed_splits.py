@@ -15,6 +15,7 @@ from experiments.config.sizes import check_images, check_size, fits
 from experiments.harness.splits import (
     MNIST_SCALE,
     Splits,
+    choosing_split,
     conversion_of,
     load_splits,
     open_large,
@@ -147,9 +148,7 @@ def stream_splits(
         mean, std = map(np.asarray, MNIST_SCALE)
     scaled = partial(make_streamed_samples, num_classes=classes, mean=mean, std=std)
     test = scaled(stored.test, everything)
-    choosing = test if recipe.selection == "test" else None
-    if len(held_out):
-        choosing = scaled(stored.train, held_out)
+    choosing = choosing_split(recipe, lambda: scaled(stored.train, held_out), test)
     streams = Streams(scaled(stored.train, train), choosing, test)
     dataset = DatasetOnDisk(
         stored.name,

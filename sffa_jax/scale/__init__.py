@@ -1,4 +1,9 @@
-"""Many runs, devices and processes; a program for one run needs none of it."""
+"""Many runs, devices and processes; a program for one run needs none of it.
+
+Reading order: `mesh` (devices), `processes`, `limits` (cores and memory), `placement` (runs on
+devices) and `sweep`; `checkpoints` and `resumable` (runs that can be interrupted); `streaming`
+(images on disk); `pipeline` (layers on devices).
+"""
 
 from typing import TYPE_CHECKING
 

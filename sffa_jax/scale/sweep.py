@@ -260,8 +260,8 @@ def sweep(
                 "Repeat the values along the first axis.",
             )
     runs, number = (keys, hyperparameters), len(keys)
-    # To debug `run`, which then sees values.
-    if jax.config.jax_disable_jit:  # type: ignore[attr-defined, unused-ignore]
+    config: Any = jax.config  # JAX 0.10 declares no types for its values
+    if config.jax_disable_jit:  # to debug `run`, which then sees values
         results = [run(*jax.tree.map(lambda x, i=i: x[i], runs)) for i in range(number)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
     if parallel == "auto":

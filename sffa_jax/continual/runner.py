@@ -22,7 +22,6 @@ from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream
 from sffa_jax.continual.strategy import State, Strategy
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.training.evaluate import chunk_size
-from sffa_jax.training.samples import Samples
 from sffa_jax.training.sharding import split_batch
 
 
@@ -169,60 +168,6 @@ def train_step(
     return TrainState(updated, opt_states, strategy_state), losses
 
 
-def evaluate_tasks(
-    problem: Problem,
-    modules: Modules,
-    test: Samples,
-    task: Int[Array, ""],
-    strategy: Strategy | None = None,
-    strategy_state: State = (),
-) -> Float[Array, "scorers tasks"]:
-    """Accuracy on every task's test samples, by the network and by each module alone.
-
-    In the class scenario, later tasks than `task` are not scored and count 0. A strategy with
-    `scores` replaces the model's scores.
-    """
-    stream, scenario, model = problem.stream, problem.scenario, problem.model
-    capacity = stream.test.shape[1]
-    chunk = chunk_size(capacity, scenario.num_candidates)
-    num_chunks = -(-capacity // chunk)
-
-    def correct(indices: Array) -> Array:
-        batch = Batch(
-            test.scaled(split_batch(test.images[indices])),
-            stream.test_class_index[indices],
-            jnp.ones(indices.shape),
-            task,
-        )
-        if strategy is None or strategy.scores is None:
-            scores = model.scores(problem.logits(modules, batch))
-        else:
-            scores = strategy.scores(problem, strategy_state, modules, batch)
-        total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
-        scores = jnp.concatenate([total, scores])
-        # argmax treats NaN as the maximum; a diverged network must not predict the first class.
-        finite = jnp.all(jnp.isfinite(scores), axis=-1)
-        targets, allowed = problem.targets_and_allowed(batch)
-        best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
-        hit = jnp.take_along_axis(targets[None], best[..., None], axis=-1)[..., 0]
-        return hit & finite
-
-    def of_task(number: Array) -> Array:
-        positions = jnp.arange(num_chunks * chunk)
-        indices = stream.test[number, positions % capacity].reshape(num_chunks, chunk)
-        hits = jnp.moveaxis(jax.lax.map(correct, indices), 1, 0).reshape(-1, num_chunks * chunk)
-        counted = positions < stream.num_test[number]
-        return jnp.sum(hits & counted[None], axis=-1) / stream.num_test[number]
-
-    def scored(number: Array) -> Array:
-        if scenario.kind != "class":
-            return of_task(number)
-        return jax.lax.cond(number <= task, of_task, lambda _: zeros, number)
-
-    zeros = jnp.zeros(1 + len(modules))
-    return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
-
-
 def _problem(config: ContinualConfig, overlay: Overlay | None, data: TaskData) -> Problem:
     return Problem(
         config.scenario, config.model, overlay, data.train, data.stream, config.negatives
@@ -331,11 +276,52 @@ def end_task(
 def evaluate_run(
     config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
 ) -> Float[Array, "scorers tasks"]:
-    """`evaluate_tasks` of a run after task `task`; -1: before the first."""
-    problem, state = _problem(config, run.overlay, data), run.train
-    return evaluate_tasks(
-        problem, state.modules, data.test, task, config.strategy, state.strategy_state
-    )
+    """Accuracy on every task's test samples, by the network and by each module alone.
+
+    In the class scenario, tasks after `task`, the last one learned (-1: none), are not scored and
+    count 0. A strategy with `scores` replaces the model's scores.
+    """
+    problem, strategy, test = _problem(config, run.overlay, data), config.strategy, data.test
+    modules, strategy_state = run.train.modules, run.train.strategy_state
+    stream, scenario, model = problem.stream, problem.scenario, problem.model
+    capacity = stream.test.shape[1]
+    chunk = chunk_size(capacity, scenario.num_candidates)
+    num_chunks = -(-capacity // chunk)
+
+    def correct(indices: Array) -> Array:
+        batch = Batch(
+            test.scaled(split_batch(test.images[indices])),
+            stream.test_class_index[indices],
+            jnp.ones(indices.shape),
+            task,
+        )
+        if strategy.scores is None:
+            scores = model.scores(problem.logits(modules, batch))
+        else:
+            scores = strategy.scores(problem, strategy_state, modules, batch)
+        total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
+        scores = jnp.concatenate([total, scores])
+        # argmax treats NaN as the maximum; a diverged network must not predict the first class.
+        finite = jnp.all(jnp.isfinite(scores), axis=-1)
+        targets, allowed = problem.targets_and_allowed(batch)
+        best = jnp.argmax(jnp.where(allowed[None], scores, -jnp.inf), axis=-1)
+        hit = jnp.take_along_axis(targets[None], best[..., None], axis=-1)[..., 0]
+        return hit & finite
+
+    def of_task(number: Array) -> Array:
+        positions = jnp.arange(num_chunks * chunk)
+        indices = stream.test[number, positions % capacity].reshape(num_chunks, chunk)
+        hits = jnp.moveaxis(jax.lax.map(correct, indices), 1, 0).reshape(-1, num_chunks * chunk)
+        counted = positions < stream.num_test[number]
+        return jnp.sum(hits & counted[None], axis=-1) / stream.num_test[number]
+
+    def scored(number: Array) -> Array:
+        if scenario.kind != "class":
+            return of_task(number)
+        return jax.lax.cond(number <= task, of_task, lambda _: zeros, number)
+
+    zeros = jnp.zeros(1 + len(modules))
+    return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
 
 
 def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> ContinualResult:

@@ -158,9 +158,9 @@ def class_order(num_classes: int, num_tasks: int, seed: int) -> tuple[int, ...]:
         raise reject(
             "class_order",
             "num_tasks",
-            f"share out {num_classes} classes evenly, at least 2 a task",
+            f"divide the {num_classes} classes evenly, at least 2 a task",
             num_tasks,
-            "Choose another number of tasks, or give an order of fewer classes.",
+            "Choose another number of tasks, or an order of fewer classes.",
         )
     return tuple(int(c) for c in np.random.default_rng(seed).permutation(num_classes))
 
@@ -177,7 +177,7 @@ def make_scenario(kind: str, order: Sequence[int], num_tasks: int) -> Scenario:
         raise reject(
             "make_scenario",
             "order",
-            f"share out evenly over {num_tasks} tasks",
+            f"be divisible by {num_tasks} tasks",
             f"{len(order)} classes",
             "Name as many classes for each task.",
         )

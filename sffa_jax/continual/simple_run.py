@@ -67,6 +67,11 @@ class ContinualRuns:
         """[seeds] drop from a task's best accuracy to its last; NaN for a single task."""
         return self._of_seeds(metrics.forgetting)
 
+    @property
+    def diverged(self) -> np.ndarray:
+        """[seeds] whether a loss of the run was not finite; its accuracies then mean nothing."""
+        return ~np.isfinite(self.losses).all(axis=(1, 2, 3))
+
     def _of_seeds(self, measure: Callable[[np.ndarray], float | None]) -> np.ndarray:
         return np.array([measure(matrix) for matrix in self.matrix], float)
 
@@ -82,7 +87,11 @@ class ContinualRuns:
             measures += [("earlier tasks", self.earlier_tasks), ("newest task", self.newest_task)]
             measures += [("forgetting", self.forgetting)]
         shown = ", ".join(f"{name} {100 * values.mean():.2f}" for name, values in measures)
-        return "\n".join([*lines, f"{shown} (%, mean over seeds: {len(self.seeds)})"])
+        lines.append(f"{shown} (%, mean over seeds: {len(self.seeds)})")
+        if self.diverged.any():
+            diverged = [str(s) for s, d in zip(self.seeds, self.diverged, strict=True) if d]
+            lines.append(f"diverged (a loss was not finite): seeds {', '.join(diverged)}")
+        return "\n".join(lines)
 
 
 def run(
@@ -93,6 +102,7 @@ def run(
     *,
     kind: str = "class",
     num_tasks: int = 5,
+    order: Sequence[int] | None = None,
     epochs: float = 1.0,
     batch_size: int = 64,
     optimizer: optax.GradientTransformation | None = None,
@@ -110,11 +120,12 @@ def run(
       train, test: the splits.
       kind: "class", "domain" or "task".
       num_tasks: number of tasks; it must divide the number of classes.
+      order: classes in order of arrival, for all seeds; None: each seed draws an order.
       epochs: passes over the samples of a task.
       batch_size: new samples per update.
       optimizer: each module has a separate state of it; None: Adam at 0.001.
       negatives: wrong labels that an update tries for each sample, see `Problem`.
-      seeds: a run's seed draws its class order, weights and batches.
+      seeds: a run's seed draws its class order (without `order`), weights and batches.
 
     Raises:
       TypeError: for a network, strategy or optimizer of another type.
@@ -136,7 +147,8 @@ def run(
     seeds = check_integers("run", "seeds", seeds, 0)
     if not seeds:
         raise reject("run", "seeds", "contain at least one seed", "none")
-    divided = [split_tasks(train, test, kind=kind, num_tasks=num_tasks, seed=s) for s in seeds]
+    divide = partial(split_tasks, train, test, kind=kind, num_tasks=num_tasks, order=order)
+    divided = [divide(seed=seed) for seed in seeds]
     scenario = divided[0][0]
     if isinstance(network, Network) and network.num_classes != scenario.num_labels:
         raise reject(

@@ -57,6 +57,22 @@ def test_a_run_is_that_of_the_pure_function():
     np.testing.assert_allclose(runs.losses[0], expected.losses, rtol=1e-4)
 
 
+def test_an_order_of_classes_gives_the_tasks_and_a_diverged_run_is_named():
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=2)
+    order, settings = (7, 0, 3, 4), {"kind": "domain", "num_tasks": 2, "batch_size": 64}
+    tasks = continual.split_tasks(train, test, kind="domain", num_tasks=2, order=order)[1]
+    first = set(np.asarray(train.labels)[tasks.stream.train[0, : tasks.stream.num_train[0]]])
+    assert first == {7, 0}
+    settings |= {"order": order, "seeds": (0, 5)}
+    none, rates = continual.strategies.none(), {0: 1e-3, 2: 1e30}
+    for number, rate in rates.items():
+        runs = continual.run(model, none, train, test, optimizer=optax.sgd(rate), **settings)
+        assert runs.diverged.sum() == number
+        ending = "diverged (a loss was not finite): seeds 0, 5"
+        assert str(runs).endswith(ending) == bool(number)
+
+
 def test_a_network_of_other_labels_and_no_seed_are_refused():
     train, test = samples_from(data.load("digits"))
     network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)

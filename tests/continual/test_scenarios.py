@@ -96,9 +96,9 @@ def test_an_order_by_hand_may_leave_classes_out():
     [
         (lambda: Scenario("classes", 2, 2), "`kind` must be one of class, domain, task"),
         (lambda: Scenario("class", 2, 1), "`classes_per_task` must be at least 2"),
-        (lambda: class_order(10, 3, 0), "share out 10 classes evenly, at least 2 a task, got 3"),
+        (lambda: class_order(10, 3, 0), "divide the 10 classes evenly, at least 2 a task, got 3"),
         (lambda: class_order(10, 10, 0), "at least 2 a task, got 10"),
-        (lambda: make_scenario("class", (1, 2, 3), 2), "share out evenly over 2 tasks"),
+        (lambda: make_scenario("class", (1, 2, 3), 2), "be divisible by 2 tasks"),
         (lambda: stream_of((0, 0, 1, 2)), "name 4 different classes"),
         (lambda: stream_of((0, 1, 2, 7)), r"classes that have samples, got \[7\]"),
     ],

@@ -44,7 +44,8 @@ def result():
 
 def trained_with(**changes):
     """One update by a rule or negatives of the user's own."""
-    rule = sf.make_rule(changes.pop("logit", lambda h: h.sum(axis=-1)))
+    logit = changes.pop("logit", lambda h: h.sum(axis=-1))
+    rule = sf.make_rule(logit, loss=changes.pop("loss", "bce"))
     return fit(sf.local_learner(network(rule=rule), ADAM, **changes))
 
 
@@ -62,6 +63,14 @@ def trained_with(**changes):
         (lambda: network([200]), "`layers` must be a sequence of layers, got int. `dense_layers"),
         (lambda: network((nn.Dense(4),)), "`layers` must be a sequence of layers, got Dense"),
         (lambda: sf.make_rule(0.3), r"`logit` must be a function of \(activity\), got float"),
+        (
+            lambda: sf.make_rule(jnp.sum, loss=lambda logits, targets: logits),
+            r"`loss` must be a function of \(logits, targets, allowed\), got <lambda>",
+        ),
+        (
+            lambda: trained_with(negatives=lambda key, labels, classes: labels),
+            r"`negatives` must be a function of \(key, labels, num_classes, scores\), got <lambda>",
+        ),
         (
             lambda: sf.with_class_units(sf.sffa, sf.class_units.groups()),
             "with_class_units: `rule` must be a `LocalRule`, got function",
@@ -115,6 +124,10 @@ def test_a_thing_of_another_kind(call, message):
         (
             lambda: trained_with(logit=lambda h: h),
             r"`logit` must map activity \[..., units\] to \[...\], got \(4, 2, 4\) to \(4, 2, 4\)",
+        ),
+        (
+            lambda: trained_with(loss=lambda logits, targets, allowed=None: logits.mean()),
+            r"`loss` must return one value for each sample, got shape \(\). Expected shape \(4,\)",
         ),
         (
             lambda: trained_with(negatives=lambda key, labels, classes, scores: labels),

@@ -122,7 +122,7 @@ def by_module(loss: Callable[..., Array]) -> Callable[[Array, Array, Array], Arr
         targets: Bool[Array, "batch candidates"],
         allowed: Bool[Array, "batch candidates"],
     ) -> Float[Array, "modules batch"]:
-        return jax.vmap(lambda module: loss(module, targets, allowed=allowed))(logits)
+        return jax.vmap(lambda module: losses.sample_losses(loss, module, targets, allowed))(logits)
 
     return losses_of
 

@@ -18,6 +18,28 @@ Loss = Callable[..., Array]
 """(logits [batch, candidates], targets [batch, candidates], allowed=None) -> loss [batch]."""
 
 
+def sample_losses(
+    loss: Loss,
+    logits: Float[Array, "batch candidates"],
+    targets: Bool[Array, "batch candidates"],
+    allowed: Bool[Array, "batch candidates"] | None = None,
+) -> Float[Array, " batch"]:
+    """The loss of each sample.
+
+    Raises:
+      ValueError: for another shape, e.g. a mean over the batch, whose samples have no weights.
+
+    >>> sample_losses(binary_cross_entropy, jnp.zeros((3, 2)), jnp.array([[True, False]] * 3)).shape
+    (3,)
+    """
+    values = loss(logits, targets, allowed)
+    if values.shape != logits.shape[:1]:
+        rule, got = "return one value for each sample", f"shape {values.shape}"
+        advice = f"Expected shape {logits.shape[:1]}, from logits of shape {logits.shape}."
+        raise reject("sample_losses", "loss", rule, got, advice)
+    return values
+
+
 def _check_targets(where: str, logits: Array, targets: Array) -> None:
     if logits.shape != targets.shape:
         raise reject(where, "targets", f"have the shape of `logits` {logits.shape}", targets.shape)

@@ -153,7 +153,7 @@ def make_rule(
         1e-4); None: no clipping.
 
     Raises:
-      TypeError: for a logit that is no function of the activity.
+      TypeError: for a logit or a loss of another signature.
       ValueError: for an unknown name or a number out of range.
 
     >>> rule = make_rule(lambda h: jnp.mean(h, axis=-1) - 1.0, loss="symba")
@@ -161,6 +161,8 @@ def make_rule(
     Array([ 1., -1.], dtype=float32)
     """
     check_function("make_rule", "logit", logit, "activity")
+    loss = choose("make_rule", "loss", loss, LOSSES)
+    check_function("make_rule", "loss", loss, "logits, targets, allowed")
     if clip is not None:
         check_range("make_rule", "clip", clip, above=0, at_most=0.4, advice="None: no clipping.")
         logit = partial(_clipped, logit, math.log(1 / clip - 1))
@@ -170,7 +172,7 @@ def make_rule(
         normalize = "halves" if polar else "whole"
     return LocalRule(
         logit=logit,
-        loss=choose("make_rule", "loss", loss, LOSSES),
+        loss=loss,
         score=choose("make_rule", "score", score, SCORES),
         normalize=choose("make_rule", "normalize", normalize, NORMALIZE),
         polar=polar,

@@ -10,9 +10,10 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sffa_jax.checks import check_range, check_type, choose, reject
+from sffa_jax.checks import check_function, check_range, check_type, choose, reject
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import activity, passed_on, training_activity
+from sffa_jax.core.losses import sample_losses
 from sffa_jax.core.negatives import NEGATIVES, Negatives, check_candidates, targets
 from sffa_jax.core.network import (
     SECOND_TERM,
@@ -123,7 +124,7 @@ def layer_loss(
     else:
         h = activity(layer, params, inputs, candidates, body_state)
     logits = candidate_logits(network, params, h, candidates)
-    loss = rule.loss(logits, is_target)
+    loss = sample_losses(rule.loss, logits, is_target)
     if rule.activity_factor is not None:
         loss = loss * rule.activity_factor(h, is_target)
     second = None
@@ -221,7 +222,7 @@ def local_learner(
     activity of that same pass. `scores` uses running statistics and all units.
 
     Raises:
-      TypeError: for a network or an optimizer that is none.
+      TypeError: for a network or an optimizer that is none, or negatives of another signature.
       ValueError: for an unknown name, a distance that is not positive, or a wrong number of
         optimizers.
 
@@ -238,6 +239,8 @@ def local_learner(
     advice = "`backprop_learner` takes layers."
     check_type("local_learner", "network", network, Network, "be a `Network`", advice)
     choose_negatives = choose("local_learner", "negatives", negatives, NEGATIVES)
+    takes = "key, labels, num_classes, scores"
+    check_function("local_learner", "negatives", choose_negatives, takes)
     order = update_order
     if not isinstance(order, UpdateOrder):
         order = UpdateOrder(choose("local_learner", "update_order", order, UPDATE_ORDERS))

@@ -32,9 +32,8 @@ class Dataset:
       DataError: if a split is empty, shapes, types or counts differ, or a label is out of range.
 
     >>> images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
-    >>> dataset = Dataset("blank", images, labels, images[:2], labels[:2], ("a", "b"), "an example")
-    >>> dataset.num_classes
-    2
+    >>> Dataset("blank", images, labels, images[:2], labels[:2], ("a", "b"), "an example")
+    Dataset('blank', train_images (4, 8, 8), test_images (2, 8, 8), 2 classes)
     """
 
     name: str
@@ -68,6 +67,10 @@ class Dataset:
                 f"Dataset {self.name}: test images must have the training images' type "
                 f"{self.train_images.dtype}, got {self.test_images.dtype}. Convert both alike."
             )
+
+    def __repr__(self) -> str:
+        shapes = f"train_images {self.train_images.shape}, test_images {self.test_images.shape}"
+        return f"Dataset({self.name!r}, {shapes}, {self.num_classes} classes)"
 
     @property
     def num_classes(self) -> int:

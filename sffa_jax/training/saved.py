@@ -171,7 +171,7 @@ def save(
       state: its state, e.g. `FitResult.state`.
       samples: the training samples, whose scale of pixels is saved; `samples.first()` of streamed
         ones.
-      info: JSON to save with it.
+      info: JSON to save with it; `load` reads the names of the classes from `class_names` in it.
 
     Raises:
       TypeError: for anything but a learner, `Samples` and JSON.

@@ -28,6 +28,9 @@ from sffa_jax.scale.processes import all_reduce_max, to_host
 
 PyTree = Any
 
+LONG_CALL = 0.5
+"""Seconds of a call that is timed once: memory that its first call allocates then counts little."""
+
 
 def memory_budget() -> int:
     """Bytes that a program may use on each device.
@@ -141,8 +144,9 @@ def fastest(
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
-    Compilation does not count. Each placement runs at least four times, the first as a warm-up. The
-    results are dropped, so pass a short piece of the real work. Placements that do not fit in
+    Compilation does not count. Each placement runs at least four times, the first as a warm-up; if
+    all take `LONG_CALL` or more, once. The results are dropped, so pass a short piece of the real
+    work. Placements that do not fit in
     memory are skipped; if none fits, "map" is returned, which needs the least memory. The trial
     ends early if the work takes less time than it takes to compile one more placement.
 
@@ -180,11 +184,12 @@ def fastest(
             break
     if len(programs) < 2:
         return Choice(next(iter(programs), Placement("map")), {})
-    for program, placed in programs.values():
-        _seconds(program, placed)  # the first call allocates memory and does not count
-    seconds = dict.fromkeys(programs, float("inf"))
+    seconds = {placement: _seconds(*program) for placement, program in programs.items()}
+    short = min(seconds.values()) < LONG_CALL
+    if short:
+        seconds = dict.fromkeys(programs, float("inf"))  # the first call allocated memory
     began, rounds = time.perf_counter(), 0
-    while rounds < 3 or time.perf_counter() - began < min_seconds:
+    while short and (rounds < 3 or time.perf_counter() - began < min_seconds):
         for placement, (program, placed) in programs.items():
             seconds[placement] = min(seconds[placement], _seconds(program, placed))
         rounds += 1
@@ -212,9 +217,9 @@ def sweep(
       run: any pure function; its result is any pytree of arrays.
       keys: one per run, from `jax.random.split` or `seed_keys`.
       hyperparameters: a pytree whose arrays have a leading axis of runs, or None.
-      parallel: a placement or its mode; "auto": the fastest mode, measured on `run` itself, at the
-        cost of several additional runs. If these take long, pass `fastest(...).placement` of a
-        shorter run.
+      parallel: a placement or its mode; "auto": the fastest mode, measured on `run` itself: all
+        runs are computed at least once more in each mode. If this takes long, pass
+        `fastest(...).placement` of a shorter run.
       budget: bytes of memory per device; None: `memory_budget()`. Runs that do not fit together
         are computed in equal chunks by one program; their results go to the host.
 

@@ -78,6 +78,17 @@ def test_a_trial_ends_where_compiling_takes_longer_than_the_work():
     assert choice == (available()[0], {})
 
 
+@pytest.mark.parametrize(("long", "calls"), [(0.5, 8), (0, 2)], ids=["short", "long"])
+def test_long_work_is_timed_once(long, calls, monkeypatch):
+    timed, seconds = [], sweep._seconds
+    monkeypatch.setattr(sweep, "LONG_CALL", long)
+    monkeypatch.setattr(sweep, "_seconds", lambda *of: timed.append(of) or seconds(*of))
+    modes = [Placement("map"), Placement("vmap")]
+    choice = sweep.fastest(jnp.sin, jnp.arange(3.0), placements=modes, min_seconds=0)
+    assert choice.seconds.keys() == {"map", "vmap"}
+    assert len(timed) == calls
+
+
 def test_fastest_measures_nothing_where_there_is_no_choice():
     one_run = sweep.fastest(abs, jnp.ones(1))
     one_placement = sweep.fastest(abs, jnp.ones(3), placements=[Placement("map")])

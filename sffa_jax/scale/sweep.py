@@ -28,8 +28,8 @@ from sffa_jax.scale.processes import all_reduce_max, to_host
 
 PyTree = Any
 
-LONG_CALL = 0.5
-"""Seconds of a call that is timed once: memory that its first call allocates then counts little."""
+LONG_CALL = 2.0
+"""Seconds of a call that is timed once; the memory that a first call allocates takes less time."""
 
 
 def memory_budget() -> int:
@@ -145,10 +145,10 @@ def fastest(
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
     Compilation does not count. Each placement runs at least four times, the first as a warm-up; if
-    all take `LONG_CALL` or more, once. The results are dropped, so pass a short piece of the real
-    work. Placements that do not fit in
-    memory are skipped; if none fits, "map" is returned, which needs the least memory. The trial
-    ends early if the work takes less time than it takes to compile one more placement.
+    all take two seconds or more, once. The results are dropped, so pass a short piece of the real
+    work. Placements that do not fit in memory are skipped; if none fits, "map" is returned, which
+    needs the least memory. The trial ends early if the work takes less time than it takes to
+    compile one more placement.
 
     Args:
       function, runs, shared: as in `compile_within_memory`.

@@ -26,6 +26,7 @@ from rich.console import Console
 
 from experiments.bench.cases import CASES
 from experiments.harness.experiment import execute
+from experiments.harness.queries import where
 from experiments.harness.run_folder import RunFolder, environment
 from experiments.reports.sections import write_report
 
@@ -41,6 +42,15 @@ EMPTY_RECORD: dict[str, Any] = dict.fromkeys(
 def main(options: Options) -> None:
     """Makes the measurements that the output folder lacks and writes its report."""
     options.check()
+    measurements = {
+        f"{case} {part}".strip(): measure
+        for case in options.cases
+        for part, measure in CASES[case](options).items()
+    }
+    if not measurements:
+        advice = "The case pipeline needs an even number of devices; networks and sweep need sizes."
+        got = f"none in {', '.join(options.cases)}"
+        raise reject("benchmark", "cases", "hold a measurement", got, advice)
     console = Console()
     recorded = dataclasses.asdict(options)
     changeable = ("out", "cases")
@@ -51,13 +61,8 @@ def main(options: Options) -> None:
             raise reject("options", "out", rule, measured_on, "Choose another folder.")
         every = dataclasses.replace(options, cases=tuple(folder.config["options"]["cases"]))
         folder.keep(command=every.command())
-        measurements = {
-            f"{case} {part}".strip(): measure
-            for case in options.cases
-            for part, measure in CASES[case](options).items()
-        }
         for group, measure in measurements.items():
-            if folder.is_done(group=group):
+            if where(folder.records, group=group):
                 continue
             console.print(f"measuring: {group}", highlight=False)
             # All at once: the programs of a group are timed in turn.

@@ -109,6 +109,7 @@ def test_updates_with_all_labels_are_timed_in_turn(monkeypatch):
         (["--memory-width", "7"], "`memory_width` must be even, for SFFA's two halves, got 7"),
         (["--sweep-widths", "8", "9"], "`sweep_widths` must be even"),
         (["--batch-size", "66"], "`batch_size` must be a multiple of 4 in the case memory"),
+        (["--cases", "sweep", "--sweep-widths"], "`cases` must hold a measurement, got none in sw"),
     ],
 )
 def test_bad_options(arguments, message, tmp_path):

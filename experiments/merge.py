@@ -34,7 +34,7 @@ if __name__ == "__main__":
     answer_usage(Options, "merge")
 
 from experiments.harness.experiment import execute
-from experiments.harness.records import IDENTITY, run_of
+from experiments.harness.records import run_of
 from experiments.harness.results import Results, load_results
 from experiments.harness.run_folder import RunFolder, joined_commits
 
@@ -133,11 +133,8 @@ def main(options: Options) -> None:
         options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
     ) as folder:
         # In the order of an undivided grid: by cell, then by seed.
-        new = [
-            record
-            for run, record in records.items()
-            if not folder.is_done(**dict(zip(IDENTITY, run, strict=True)))
-        ]
+        merged = set(map(run_of, folder.records))
+        new = [record for run, record in records.items() if run not in merged]
         for part in parts:
             networks = part.path / "networks"
             if networks.is_dir():

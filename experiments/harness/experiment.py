@@ -19,6 +19,7 @@ from experiments.config.cli import Options, parse
 from experiments.config.options import RESUMABLE_OPTIONS, RUNTIME_OPTIONS, Common
 from experiments.harness.compilation import Clock, use_cache
 from experiments.harness.failures import describe, end_on_thread_failure
+from experiments.harness.records import run_of
 from experiments.harness.run_folder import RunFolder
 from experiments.harness.signals import SAVED, ignore_signals
 from experiments.reports.sections import write_report
@@ -176,9 +177,10 @@ def run_experiment(name: str, options: Chosen, make_plan: Callable[[Chosen], Pla
             entries["part"] = {"number": number, "of": of, "runs": runs}
         folder.keep(**entries)
         names = {"dataset": recorded["dataset"]}  # the data may lie elsewhere at a later start
+        done = set(map(run_of, folder.records))
         missing = []
         for cell, seeds in chosen:
-            left = [s for s in seeds if not folder.is_done(**names, **cell.names, seed=s)]
+            left = [s for s in seeds if run_of({**names, **cell.names, "seed": s}) not in done]
             if left:
                 missing.append((cell, left))
         for records in plan.run(folder, missing):

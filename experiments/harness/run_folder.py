@@ -21,7 +21,6 @@ import filelock
 import jax
 
 from experiments.harness.outcomes import judged
-from experiments.harness.queries import where
 from experiments.harness.records import (
     TRIALS,
     changed_options,
@@ -316,7 +315,3 @@ class RunFolder:
         saved = checkpoints.info()  # the main process's answer, in every process
         if saved is not None and {*saved.get("seeds", [None])} <= {*seeds}:
             checkpoints.clear()
-
-    def is_done(self, **fields: Any) -> bool:
-        """Whether there is a record with these values."""
-        return bool(where(self.records, **fields))

@@ -280,7 +280,13 @@ class RunFolder:
         return placement
 
     def _write(self, name: str, text: str) -> None:
-        """Writes a file of the main process atomically; it is on disk when this returns."""
+        """Writes a file of the main process atomically; it is on disk when this returns.
+
+        Raises:
+          OSError: if the folder was deleted or moved, or cannot be written.
+        """
+        if name != "config.json":
+            (self.path / "config.json").stat()  # without it, the other files could not be read
         write_file(self.path / name, lambda file: file.write(text.encode()))
 
     def append(self, *records: Mapping[str, Any]) -> None:

@@ -126,6 +126,16 @@ def test_an_error_before_any_work_leaves_no_folder(tmp_path):
     assert (tmp_path / "new" / "results.jsonl").exists()
 
 
+def test_no_records_are_written_without_their_options(tmp_path):
+    """A folder that was moved is made again, by a checkpoint, without config.json."""
+    with open_folder(tmp_path / "out") as folder:
+        (tmp_path / "out").rename(tmp_path / "moved")
+        (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+        with pytest.raises(FileNotFoundError, match=r"config\.json"):
+            folder.append(RUN)
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
 def test_two_starts_in_one_second_have_two_folders(tmp_path, monkeypatch):
     class Clock:
         now = staticmethod(lambda: real_datetime(2026, 1, 2, 3, 4, 5))

@@ -56,6 +56,7 @@ class Trainer:
         arrays; None: no such fields.
       measure: further measurements after each epoch, (state, samples) -> arrays by name, on the
         validation split (the training split if there is none); part of the records' history.
+      console: shows the progress: a bar on a terminal, lines elsewhere.
     """
 
     recipe: Recipe

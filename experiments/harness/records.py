@@ -60,7 +60,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{folder} has no config.json: it holds no results.") from None
+        raise ValueError(
+            f"{folder} has no config.json, which names the options of its runs. Restore the file, "
+            "or choose another folder."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, f"{type(error).__name__}: {error}") from None
     difference = mismatch(config, CONFIG, "config.json")

@@ -169,7 +169,7 @@ def file_for_checkpoints(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without_config, "has no config.json"),
+        (without_config, "has no config.json, which names the options of its runs. Restore"),
         (folder_for_config, "config.json is a folder, not a file"),
         (folder_for_results, "results.jsonl is a folder, not a file"),
         (lambda f: (f / "accuracy.png").mkdir(), "accuracy.png is a folder, not a file"),

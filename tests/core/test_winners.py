@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,18 @@ def test_rows_of_other_values_are_refused():
 
 def test_nan_stays():
     assert np.isnan(keep_winners(np.full((1, 6), np.nan, np.float32), 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (winners.keep_largest, [4, 0, 0, 0]),
+        (partial(winners.keep_winners, simple=False), [4, 0, 0, 2]),
+    ],
+)
+def test_nan_in_one_row_leaves_the_others(keep, expected):
+    rows = jnp.array([[np.nan, 1, 2, 3], [4, 3, 1, 2]])
+    np.testing.assert_array_equal(jax.jit(keep, static_argnums=1)(rows, 1)[1], expected)
 
 
 @given(hnp.arrays(np.float32, 12, elements=st.floats(0, 9, width=32)), st.integers(1, 6))

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from sffa_jax import data
-from sffa_jax.checks import check_integer, reject
+from sffa_jax.checks import check_integer, check_type, reject
 from sffa_jax.data.batches import in_order
 from sffa_jax.training.evaluate import Accuracy, chunk_size, evaluate
 from sffa_jax.training.fit import (
@@ -25,6 +25,7 @@ from sffa_jax.training.fit import (
     FitResult,
     Progress,
     Schedule,
+    check_run,
     close_epoch,
     keep_best,
     plan_epoch,
@@ -353,10 +354,16 @@ def fit_streamed(
       callback: as in `fit`; an exception ends the run. Each process calls it.
 
     Raises:
+      TypeError: for a learner, a schedule, a key or splits of another type.
       ValueError: as `fit`, or if the devices cannot share the validation split evenly.
       DataError: if a record is damaged.
     """
+    check_run("fit_streamed", learner, schedule, key)
     select = selection("fit_streamed", select, validated=validation is not None)
+    rule, advice = "be `StreamedSamples`", "`make_streamed_samples` makes them."
+    for samples in (training,) if validation is None else (training, validation):
+        check_type("fit_streamed", "samples", samples, StreamedSamples, rule, advice)
+        check_samples("fit_streamed", samples.first(), learner.num_classes)
     if validation is not None:
         check_shared("fit_streamed", "validation", validation)
     progress, history = start_streamed(learner, key, training, state), []

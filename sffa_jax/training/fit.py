@@ -293,7 +293,7 @@ def fit(
         "last"; None: "best" with a validation split and "last" without.
 
     Raises:
-      TypeError: for a learner, a schedule, a key or samples that are none.
+      TypeError: for a learner, a schedule, a key or samples of another type.
       ValueError: if a batch is larger than the training split, numbers of classes differ, labels
         are out of range (unseen under `jax.jit`: `make_samples` checks them), `state` is that of
         another learner, `select` is unknown, or it is "best" without a validation split.
@@ -310,10 +310,7 @@ def fit(
     >>> result.history.loss.shape  # epochs, layers
     (2, 1)
     """
-    check_learner("fit", learner)
-    advice = "`Schedule(epochs=20, batch_size=64)` is one."
-    check_type("fit", "schedule", schedule, Schedule, "be a `Schedule`", advice)
-    _check_key(key)
+    check_run("fit", learner, schedule, key)
     select = selection("fit", select, validated=validation is not None)
     check_samples("fit", train, learner.num_classes)
     if validation is not None:
@@ -336,15 +333,18 @@ def fit(
     return FitResult(progress.best if select == "best" else progress.state, history, progress)
 
 
-def _check_key(key: Any) -> None:
-    """Raises TypeError unless this is one random key, of either kind of JAX's."""
+def check_run(where: str, learner: Any, schedule: Any, key: Any) -> None:
+    """Raises TypeError unless these are a learner, a schedule and a key of either kind of JAX's."""
+    check_learner(where, learner)
+    advice = "`Schedule(epochs=20, batch_size=64)` is one."
+    check_type(where, "schedule", schedule, Schedule, "be a `Schedule`", advice)
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     is_key = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     is_raw = dtype == jnp.uint32 and len(shape or ()) == 1
     if not is_key and not is_raw:
         got = type(key).__name__ if dtype is None else f"{dtype} of shape {shape}"
         advice = "`jax.random.key(0)` is one; for several, use `jax.vmap`."
-        raise reject_type("fit", "key", "be a random key", got, advice)
+        raise reject_type(where, "key", "be a random key", got, advice)
 
 
 def _check_state(state: State, init: Callable[[], State]) -> None:

@@ -14,6 +14,7 @@ from chex import assert_trees_all_equal
 from commands import end, open_together
 from jax.sharding import Mesh
 from published_files import Server, idx_files
+from unchecked import no_shape_checks
 
 from sffa_jax import Schedule, backprop_learner, data, dense_layers, fit, make_samples, sffa
 from sffa_jax.core.network import Network
@@ -237,3 +238,18 @@ def test_learner_and_samples_have_the_same_classes(kept):
     learner = backprop_learner(dense_layers([8]), 11, optax.adam(1e-2))
     with pytest.raises(ValueError, match="`samples` must have the learner's 11 classes, got 10"):
         streaming.start_streamed(learner, jax.random.key(0), kept)
+
+
+def test_a_fit_checks_what_it_is_given_before_it_trains(records, kept, monkeypatch):
+    learner, key = LEARNERS["bp"], jax.random.key(0)
+    monkeypatch.delattr(streaming, "start_streamed")
+    other = streaming.make_streamed_samples(records, HELD, **(SCALE | {"num_classes": 11}))
+    for arguments, message in [
+        ((learner, SCHEDULE, 0, kept), "`key` must be a random key, got int"),
+        ((learner, None, key, kept), "`schedule` must be a `Schedule`, got NoneType"),
+        ((None, SCHEDULE, key, kept), "`learner` must be"),
+        ((learner, SCHEDULE, key, in_memory(KEPT)), "`samples` must be `StreamedSamples`, got Sam"),
+        ((learner, SCHEDULE, key, kept, other), "must have the learner's 10 classes, got 11"),
+    ]:
+        with no_shape_checks(), pytest.raises((TypeError, ValueError), match=message):
+            streaming.fit_streamed(*arguments)

@@ -165,6 +165,7 @@ EXEMPT = {
     "training.learner.check_state": "a check",
     "training.samples.check_samples": "a check",
     "training.backprop.with_readout": "part of backprop_learner and end_to_end, which check",
+    "training.fit.check_run": "a check",
     "training.fit.selection": "a check",
     "training.fit.plan_epoch": "the number of samples is that of an array",
     "training.learner.Learner": "made by the learners' functions",

@@ -35,7 +35,7 @@ class Network:
         below (the released code's residual connections).
 
     Raises:
-      TypeError: for layers, a rule or an overlay that are none.
+      TypeError: for layers, a rule or an overlay of another type.
       ValueError: for no layer, fewer than 2 classes, or a first scored layer that does not exist.
         The widths of layers are checked by `init_network`.
 
@@ -96,7 +96,7 @@ class Network:
         modules, and the loss is local to the block.
 
         Raises:
-          TypeError, ValueError: for a shape that is none, or a layer that does not fit.
+          TypeError, ValueError: for what is no shape, or a layer that does not fit.
 
         >>> from sffa_jax.core import architectures, overlays, rules
         >>> layers = architectures.dense_layers([8, 6])

@@ -258,7 +258,7 @@ def with_class_units(rule: LocalRule, class_units: MakeClassUnits) -> LocalRule:
       class_units: `class_units.groups()` or `class_units.learned()`.
 
     Raises:
-      TypeError: for a rule or class units that are none.
+      TypeError: for a rule or class units of another type.
       ValueError: for a rule that has class units already, or an activity factor, which weighs the
         activity under one label.
 

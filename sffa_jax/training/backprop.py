@@ -149,7 +149,7 @@ def backprop_learner(
     Layers use the statistics of the batch and drop units in an update, and only there.
 
     Raises:
-      TypeError: for layers or an optimizer that are none.
+      TypeError: for layers or an optimizer of another type.
       ValueError: for fewer than 2 classes, a fraction outside [0, 1], or a distance that is not
         positive.
 

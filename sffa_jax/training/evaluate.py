@@ -199,7 +199,7 @@ def predict(learner: Learner, state: State, images: Any) -> Int[Array, " samples
         `train.scaled_images(raw)` scales raw images like the training images.
 
     Raises:
-      TypeError: for images that are not scaled, or a learner or a state that is none.
+      TypeError: for images that are not scaled, or a learner or a state of another type.
       ValueError: for images of another size or scale, or NaN among them.
 
     >>> import optax

@@ -50,13 +50,13 @@ class Learner(NamedTuple):
 
 
 def check_learner(where: str, learner: Any) -> None:
-    """Raises TypeError for a learner that is none."""
+    """Raises TypeError for a learner of another type."""
     advice = "`local_learner(network, optimizer)` returns one."
     check_type(where, "learner", learner, Learner, "be a learner", advice)
 
 
 def check_optimizer(where: str, optimizer: Any) -> None:
-    """Raises TypeError for an optimizer that is none."""
+    """Raises TypeError for an optimizer of another type."""
     advice = "`optax.adam(1e-3)` is one."
     if hasattr(optimizer, "gradient_transformation"):
         advice = "Of `optax.MultiSteps`, pass its `gradient_transformation()`."
@@ -65,7 +65,7 @@ def check_optimizer(where: str, optimizer: Any) -> None:
 
 
 def check_state(where: str, state: Any, kind: type) -> None:
-    """Raises TypeError for a state that is none, e.g. the whole result of `fit`."""
+    """Raises TypeError for a state of another type, e.g. the whole result of `fit`."""
     advice = "`fit(...).state` is one."
     check_type(where, "state", state, kind, "be a state of this learner", advice)
 

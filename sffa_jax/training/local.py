@@ -222,7 +222,7 @@ def local_learner(
     activity of that same pass. `scores` uses running statistics and all units.
 
     Raises:
-      TypeError: for a network or an optimizer that is none, or negatives of another signature.
+      TypeError: for a network or an optimizer of another type, or negatives of another signature.
       ValueError: for an unknown name, a distance that is not positive, or a wrong number of
         optimizers.
 

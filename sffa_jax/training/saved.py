@@ -249,7 +249,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
         state, so that training can continue; None builds the learner from the file.
 
     Raises:
-      TypeError: for a learner that is none.
+      TypeError: for a learner of another type.
       ValueError: if there is no such file, the folder has none or several, the file is damaged or
         of another version, it uses custom functions and no learner is passed, or the learner
         differs from the saved one.

@@ -218,8 +218,9 @@ def sweep(
       keys: one per run, from `jax.random.split` or `seed_keys`.
       hyperparameters: a pytree whose arrays have a leading axis of runs, or None.
       parallel: a placement or its mode; "auto": the fastest mode, measured on `run` itself: all
-        runs are computed at least once more in each mode. If this takes long, pass
-        `fastest(...).placement` of a shorter run.
+        runs are computed at least once more in each mode. If this takes long, pass the placement
+        that is fastest for a short run:
+        `fastest(lambda one: short(*one), (keys, hyperparameters)).placement`.
       budget: bytes of memory per device; None: `memory_budget()`. Runs that do not fit together
         are computed in equal chunks by one program; their results go to the host.
 

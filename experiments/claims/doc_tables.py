@@ -29,6 +29,7 @@ from experiments.reports import (
     ablation_tables,
     benchmark_tables,
     continual_tables,
+    estimator_tables,
     intervals,
     latents_tables,
     record_tables,
@@ -238,6 +239,10 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
         [(run.options["dataset"], record) for run in runs for record in run.records],
         "activity_rehearsal",
     ),
+    "folds": lambda runs: estimator_tables.folds_table(
+        [record for run in runs for record in run.records]
+    ),
+    "classes": of_one(estimator_tables.classes_table),
     "claims": claims,
     "measures": of_one(latents_tables.measures_table),
     "neurons": of_one(lambda records: unit_turnover.table(continual_tables.ordered(records))),

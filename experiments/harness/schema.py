@@ -146,6 +146,12 @@ ROWS: dict[str, Pattern] = {
         **{"status": one_of(DONE, DIVERGED), "validation_accuracy": Maybe(FRACTION)},
         **{"selected_epoch": COUNT, "epochs": POSITIVE, "train_seconds": TIME, "parallel": TEXT},
     },
+    "estimators": {
+        **{"dataset": TEXT, "algorithm": TEXT, "setting": TEXT, "seed": COUNT},
+        **{"test_accuracy": FRACTION, "fold_accuracies?": [FRACTION]},
+        **{"log_loss?": TIME, "fold_log_losses?": [TIME], "train_seconds?": TIME},
+        **{"stored?": COUNT, "stored_bytes?": COUNT},
+    },
     "benchmark": {
         "group": TEXT,
         "case": TEXT,
@@ -178,6 +184,7 @@ OPTIONS: dict[str, Pattern] = {
     "ablation": COMMON_OPTIONS | {"start": TEXT, "end": TEXT},
     "records": COMMON_OPTIONS | {"only": (TEXT,), "epochs?": Maybe(POSITIVE)},
     "continual": COMMON_OPTIONS | {"scenarios": [one_of(*SCENARIOS)], "strategies": [TEXT]},
+    "estimators": {"dataset": TEXT, "algorithms": [TEXT], "seeds": COUNT},
     "benchmark": {},
 }
 """The options that reports and the gate read, by experiment."""

@@ -18,6 +18,7 @@ SECTIONS = {
     "records": "record_tables",
     "robustness": "robustness_tables",
     "continual": "continual_report",
+    "estimators": "estimator_tables",
     "benchmark": "benchmark_tables",
     "tune": "tuning_tables",
 }

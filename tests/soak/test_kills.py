@@ -42,6 +42,10 @@ COMMANDS = {
         *("--score-images", "150", "--batch-size", "64", "--features", "12", "--repeats", "1"),
         *("--winners", "3", "--negatives", "uniform"),
     ],
+    "estimators": [
+        *("estimators", "--seeds", "2", "--max-iter", "5", "--dataset", "breast_cancer"),
+        *("--algorithms", "sffa", "logistic"),
+    ],
     "report": ["report", "{root}/compare"],
     "merge": ["merge", "--parts", "{root}/parts"],
     "predict": ["predict", "{root}/compare", "{root}/pictures"],

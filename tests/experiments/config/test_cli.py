@@ -12,7 +12,17 @@ from experiments.config.cli import GROUPS, description_of, make_form, option_fie
 from experiments.harness.records import changed_options, merged_grid
 
 COMMANDS = (
-    *("ablation", "benchmark", "compare", "continual", "latents", "merge", "paper", "report"),
+    *(
+        "ablation",
+        "benchmark",
+        "compare",
+        "continual",
+        "estimators",
+        "latents",
+        "merge",
+        "paper",
+        "report",
+    ),
     *("records", "robustness", "symmetry", "tune"),
 )
 

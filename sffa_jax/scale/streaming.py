@@ -358,8 +358,8 @@ def fit_streamed(
       ValueError: as `fit`, or if the devices cannot share the validation split evenly.
       DataError: if a record is damaged.
     """
-    check_run("fit_streamed", learner, schedule, key)
     select = selection("fit_streamed", select, validated=validation is not None)
+    check_run("fit_streamed", learner, schedule, key)
     rule, advice = "be `StreamedSamples`", "`make_streamed_samples` makes them."
     for samples in (training,) if validation is None else (training, validation):
         check_type("fit_streamed", "samples", samples, StreamedSamples, rule, advice)

@@ -77,6 +77,7 @@ def test_the_clock_counts_what_is_compiled_within_it():
 
 PROGRAM = """
     import sys
+    sys.stderr = sys.stdout
     from experiments import compare
     from experiments.harness.experiment import execute
     sys.exit(execute(compare.main, compare.Options, "compare"))

@@ -1,5 +1,6 @@
 """Edited folders are refused in one sentence, by the commands and by their report."""
 
+import dataclasses
 import importlib
 import json
 import re
@@ -12,7 +13,7 @@ from run_records import write_results
 
 from experiments.claims.doc_tables import ROOT
 from experiments.config.cli import parse
-from experiments.config.options import GRID_OPTIONS, RESUMABLE_OPTIONS
+from experiments.config.options import GRID_OPTIONS, RESUMABLE_OPTIONS, Common
 from experiments.harness.records import changed_options, read_config, read_records
 from experiments.harness.results import load_results
 
@@ -196,9 +197,14 @@ def test_committed_folders_are_continued_by_their_own_commands():
             continue
         _, _, module, *arguments = shlex.split(config["command"])
         options = importlib.import_module(module).Options
-        given = parse(options, config["experiment"], arguments).resolve()
-        before = {**given.absent(), **config["options"]}
-        before, now = (json.loads(json.dumps(x, default=str)) for x in (before, given.flat()))
+        given = parse(options, config["experiment"], arguments)
+        if issubclass(options, Common):
+            given = given.resolve()
+            before, now = {**given.absent(), **config["options"]}, given.flat()
+        else:
+            before, now = map(dataclasses.asdict, (options(), given))
+            before |= config["options"]
+        before, now = (json.loads(json.dumps(x, default=str)) for x in (before, now))
         assert changed_options(before, now, RESUMABLE_OPTIONS) == [], file
         # The command lists the whole grid.
         grid = {name: now[name] for name in GRID_OPTIONS if name in now}

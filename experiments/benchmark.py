@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments.bench.options import Options
 from experiments.config.cli import answer_usage
+from experiments.config.options import command_of
 from sffa_jax.checks import reject
 
 if __name__ == "__main__":
@@ -59,8 +60,7 @@ def main(options: Options) -> None:
         if folder.records and measured_on != now:
             rule = f"hold times of the same device, {now}"
             raise reject("options", "out", rule, measured_on, "Choose another folder.")
-        every = dataclasses.replace(options, cases=tuple(folder.config["options"]["cases"]))
-        folder.keep(command=every.command())
+        folder.keep(command=command_of("benchmark", options, folder.config["options"]))
         for group, measure in measurements.items():
             if where(folder.records, group=group):
                 continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config.cli import answer_usage
-from experiments.config.options import check_names, flags
+from experiments.config.options import check_names, command_of
 from experiments.config.sizes import MOST_SEEDS
 from sffa_jax.checks import check_choice, check_integer, check_range
 
@@ -37,12 +37,6 @@ class Options:
     """Passes of SFFA and FFA over their training samples; a fifth of it for each two classes."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder resumes it."""
-
-    def command(self) -> str:
-        """Returns the command that repeats the runs."""
-        defaults = dataclasses.asdict(type(self)())
-        options = {n: v for n, v in dataclasses.asdict(self).items() if n != "out"}
-        return " ".join(["python -m experiments.estimators", *flags(options, defaults)])
 
     def check(self) -> None:
         """Checks every option.
@@ -79,10 +73,7 @@ def main(options: Options) -> None:
     recorded = dataclasses.asdict(options)
     free = ("out", "algorithms", "seeds")
     with RunFolder(options.out, "estimators", recorded, free=free) as folder:
-        known = folder.config["options"]
-        algorithms, seeds = tuple(known["algorithms"]), known["seeds"]
-        every = dataclasses.replace(options, algorithms=algorithms, seeds=seeds)
-        folder.keep(command=every.command())
+        folder.keep(command=command_of("estimators", options, folder.config["options"]))
         done = set(map(run_of, folder.records))
         for algorithm, setting in grid:
             print(f"{algorithm}, {setting.name}", flush=True)

@@ -1,11 +1,10 @@
 """The benchmark's options."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import sffa_jax
-from experiments.config.options import check_names, flags
+from experiments.config.options import check_names
 from experiments.config.sizes import MOST_LAYERS
 from sffa_jax.checks import check_integer, check_range, reject
 
@@ -52,12 +51,6 @@ class Options:
     """Minimum number of rounds; short rounds are repeated more often. Reports show medians."""
     out: Path | None = None
     """Folder for the results; a second start with the same folder resumes it."""
-
-    def command(self) -> str:
-        """Returns the command that repeats the run."""
-        defaults = dataclasses.asdict(type(self)())
-        options = {n: v for n, v in dataclasses.asdict(self).items() if n != "out"}
-        return " ".join(["python -m experiments.benchmark", *flags(options, defaults)])
 
     def check(self) -> None:
         """Checks every option.

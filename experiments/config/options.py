@@ -88,6 +88,21 @@ def flag_of(option: str, value: Any, prefix: str = "") -> str:
     return f"--{prefix}{flag} {shlex.join(map(str, shown))}".rstrip()
 
 
+def command_of(name: str, options: Any, recorded: Mapping[str, Any]) -> str:
+    """Returns the command that repeats the runs of a command without a recipe.
+
+    Args:
+      name: of the command.
+      options: its dataclass.
+      recorded: the folder's options, whose grid may be larger after an earlier start.
+    """
+    grid = {n: value for n, value in recorded.items() if n in GRID_OPTIONS}
+    shown = dataclasses.asdict(options) | grid
+    del shown["out"]
+    defaults = dataclasses.asdict(type(options)())
+    return " ".join([f"python -m experiments.{name}", *flags(shown, defaults)])
+
+
 @dataclass(frozen=True)
 class Common:
     """Options that every experiment has."""

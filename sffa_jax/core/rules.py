@@ -162,7 +162,8 @@ def make_rule(
     """
     check_function("make_rule", "logit", logit, "activity")
     loss = choose("make_rule", "loss", loss, LOSSES)
-    check_function("make_rule", "loss", loss, "logits, targets, allowed")
+    advice = "Give it `allowed=None`: continual learning passes the labels that count."
+    check_function("make_rule", "loss", loss, "logits, targets, allowed", advice)
     if clip is not None:
         check_range("make_rule", "clip", clip, above=0, at_most=0.4, advice="None: no clipping.")
         logit = partial(_clipped, logit, math.log(1 / clip - 1))

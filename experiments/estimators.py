@@ -54,7 +54,7 @@ class Options:
 if __name__ == "__main__":
     answer_usage(Options, "estimators")
 
-from experiments.harness.estimator_runs import measure, settings_of
+from experiments.harness.estimator_runs import load_table, measure, settings_of
 from experiments.harness.experiment import execute
 from experiments.harness.records import run_of
 from experiments.harness.run_folder import RunFolder
@@ -70,6 +70,7 @@ def main(options: Options) -> None:
         for algorithm in options.algorithms
         for setting in settings_of(options.dataset, algorithm)
     ]
+    table = load_table(options.dataset)
     recorded = dataclasses.asdict(options)
     free = ("out", "algorithms", "seeds")
     with RunFolder(options.out, "estimators", recorded, free=free) as folder:
@@ -81,7 +82,7 @@ def main(options: Options) -> None:
                 run: dict[str, Any] = {"dataset": options.dataset, "algorithm": algorithm}
                 run |= {"setting": setting.name, "seed": seed}
                 if run_of(run) not in done:
-                    fields = measure(options.dataset, algorithm, setting, seed, options.max_iter)
+                    fields = measure(table, algorithm, setting, seed, options.max_iter)
                     folder.append(run | fields)
         write_report(folder)
 

@@ -116,7 +116,7 @@ def beside(runs: Sequence[Results]) -> list[list[str]]:
 
 
 def pool(runs: Sequence[Results]) -> Results:
-    """Joins runs of one data set that differ in algorithms, e.g. because rates do."""
+    """Joins the records of runs, e.g. of one data set, whose algorithms have different rates."""
     return replace(runs[0], records=[record for run in runs for record in run.records])
 
 
@@ -239,9 +239,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
         [(run.options["dataset"], record) for run in runs for record in run.records],
         "activity_rehearsal",
     ),
-    "folds": lambda runs: estimator_tables.folds_table(
-        [record for run in runs for record in run.records]
-    ),
+    "folds": lambda runs: estimator_tables.folds_table(pool(runs).records),
     "classes": of_one(estimator_tables.classes_table),
     "claims": claims,
     "measures": of_one(latents_tables.measures_table),

@@ -91,13 +91,17 @@ def cross_validated(classifier: Any, x: np.ndarray, y: np.ndarray, seed: int) ->
 
 
 def measure(
-    dataset: str, algorithm: str, setting: Setting, seed: int, max_iter: int
+    table: tuple[np.ndarray, np.ndarray],
+    algorithm: str,
+    setting: Setting,
+    seed: int,
+    max_iter: int,
 ) -> dict[str, Any]:
-    """Returns the fields of one run.
+    """Returns the fields of one run on a table from `load_table`.
 
     Without folds, the last fifth of the table is the test split: in digits, other people wrote it.
     """
-    x, y = load_table(dataset)
+    x, y = table
     classifier = make_classifier(algorithm, setting, seed, max_iter)
     if setting.way == FOLDS:
         return cross_validated(classifier, x, y, seed)

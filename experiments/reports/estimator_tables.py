@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from experiments.harness.estimator_runs import CLASS_BY_CLASS, FOLDS, TOGETHER, Setting
 from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
 from experiments.reports.html_report import Section
@@ -19,14 +20,14 @@ def folds_table(records: Records) -> list[list[str]]:
     table = [["Data", "Five folds", *(NAMES[algorithm] for algorithm in algorithms)]]
     for dataset in distinct(records, "dataset"):
         for label, setting, field in (
-            ("accuracy, %", "five folds", "test_accuracy"),
-            ("log loss, nats", "five folds", "log_loss"),
-            ("log loss, not calibrated", "five folds, not calibrated", "log_loss"),
-            ("seconds of a fit", "five folds", "train_seconds"),
+            ("accuracy, %", Setting(FOLDS), "test_accuracy"),
+            ("log loss, nats", Setting(FOLDS), "log_loss"),
+            ("log loss, not calibrated", Setting(FOLDS, calibrated=False), "log_loss"),
+            ("seconds of a fit", Setting(FOLDS), "train_seconds"),
         ):
             cells = []
             for algorithm in algorithms:
-                runs = where(records, dataset=dataset, setting=setting, algorithm=algorithm)
+                runs = where(records, dataset=dataset, setting=setting.name, algorithm=algorithm)
                 cells.append(_cell([run[field] for run in runs], field))
             if {*cells} != {"-"}:
                 table.append([dataset, label, *cells])
@@ -45,21 +46,23 @@ def classes_table(records: Records) -> list[list[str]]:
     """Makes a row for each number of stored samples: accuracy on all classes after they came two at
     a time, and the accuracy of classes that came together."""
     runs = [record for record in records if "fold_accuracies" not in record]
-    columns = [
-        (algorithm, note)
-        for note in ("", ", not calibrated")
-        for algorithm in distinct(runs, "algorithm")
-    ]
-    table = [["Samples stored", "Bytes", *(f"{NAMES[name]}{note}, %" for name, note in columns)]]
-    for setting in distinct(runs, "setting"):
-        if setting.endswith(", not calibrated"):
-            continue
-        first = where(runs, setting=setting)[0]
-        shown = [setting, "-"]
-        if "stored" in first:
-            shown = [f"{first['stored']:,}", f"{first['stored_bytes']:,}"]
-        cells = [where(runs, algorithm=name, setting=setting + note) for name, note in columns]
-        table.append([*shown, *(plus_minus([run["test_accuracy"] for run in c]) for c in cells)])
+    algorithms = distinct(runs, "algorithm")
+    columns = [(name, calibrated) for calibrated in (True, False) for name in algorithms]
+    notes = {True: "", False: ", not calibrated"}
+    table = [["Samples stored", "Bytes", *(f"{NAMES[name]}{notes[c]}, %" for name, c in columns)]]
+    sizes: dict[Setting, int] = {}
+    for run in runs:
+        way = Setting(CLASS_BY_CLASS, run["stored"]) if "stored" in run else Setting(TOGETHER)
+        sizes.setdefault(way, run.get("stored_bytes", 0))
+    for setting, size in sizes.items():
+        shown = [setting.name, "-"]
+        if setting.stored is not None:
+            shown = [f"{setting.stored:,}", f"{size:,}"]
+        for algorithm, calibrated in columns:
+            name = setting._replace(calibrated=calibrated).name
+            cell = where(runs, algorithm=algorithm, setting=name)
+            shown.append(plus_minus([run["test_accuracy"] for run in cell]))
+        table.append(shown)
     return table
 
 

@@ -88,7 +88,6 @@ def run_resumable(
     *,
     info: Mapping[str, Any] | None = None,
     every_seconds: float = 60.0,
-    every_steps: int | None = None,
     like: PyTree | None = None,
 ) -> Carry:
     """Calls `step` for each number from 0 to `num_steps` - 1; resumes from the last checkpoint.
@@ -101,8 +100,7 @@ def run_resumable(
       num_steps: number of steps.
       checkpoints: where to save; None: nowhere.
       info: JSON that identifies the run. Checkpoints with another `info` are deleted.
-      every_seconds: minimum time between two checkpoints.
-      every_steps: also save after each multiple of this number of steps; None: only time decides.
+      every_seconds: minimum time between two checkpoints; 0: one after each step.
       like: structure of the carry, see `Checkpoints.latest`; None: that of `init`.
 
     Returns:
@@ -113,8 +111,8 @@ def run_resumable(
       Interrupted: after a signal, see `graceful_interrupts`; the carry is saved.
       TypeError: for a folder in place of `Checkpoints`, or a first carry of other arrays, which
         would not come back as they are.
-      ValueError: for a negative number of steps, a negative interval, an interval of zero steps, or
-        a checkpoint with another structure or more steps.
+      ValueError: for a negative number of steps, a negative interval, or a checkpoint with another
+        structure or more steps.
 
     >>> import jax.numpy as jnp
     >>> run_resumable(lambda: jnp.float32(1), lambda number, carry: 2 * carry, 5).tolist()
@@ -122,8 +120,6 @@ def run_resumable(
     """
     check_integer("run_resumable", "num_steps", num_steps, 0)
     check_range("run_resumable", "every_seconds", every_seconds, at_least=0)
-    if every_steps is not None:
-        check_integer("run_resumable", "every_steps", every_steps, 1)
     number, carry = 0, None
     if checkpoints is not None:
         if not isinstance(checkpoints, Checkpoints):
@@ -151,8 +147,7 @@ def run_resumable(
             # A signal to one process interrupts all, and all save after the same step.
             overdue = time.monotonic() - last_saved >= every_seconds
             interrupt, due = all_reduce_max(_Pending.signal or 0, int(overdue))
-            due = due or interrupt or (every_steps is not None and number % every_steps == 0)
-            if checkpoints is not None and due and number < num_steps:
+            if checkpoints is not None and (due or interrupt) and number < num_steps:
                 checkpoints.save(number, carry, info)
                 last_saved = time.monotonic()
             if interrupt and number < num_steps:

@@ -50,11 +50,7 @@ CASES = [
     ),
     Case(
         resumable.run_resumable,
-        {
-            "num_steps": whole(0),
-            "every_seconds": number(at_least=0),
-            "every_steps": whole(1, none=True),
-        },
+        {"num_steps": whole(0), "every_seconds": number(at_least=0)},
         lambda: {"init": int, "step": lambda number, carry: carry, "num_steps": 0},
     ),
     Case(mesh.make_mesh, {"runs": whole(1), "devices_per_run": whole(1)}, lambda: {"runs": 1}),

@@ -177,8 +177,8 @@ def test_no_file_is_a_pickle(checkpoints):
         (lambda c: Checkpoints(c.folder, keep=0), "`keep` must be at least 1, got 0"),
         (lambda c: c.save(-1, tree()), "`step` must be at least 0, got -1"),
         (
-            lambda _: run_resumable(tree, max, 1, every_steps=0),
-            "`every_steps` must be at least 1, got 0",
+            lambda _: run_resumable(tree, max, 1, every_seconds=-1),
+            "`every_seconds` must be a number at least 0, got -1",
         ),
     ],
 )
@@ -215,15 +215,16 @@ def test_a_driven_run_goes_on_where_it_was_stopped(checkpoints):
         return advance(number, carry)
 
     with pytest.raises(RuntimeError, match="killed"):
-        run_resumable(begin, until_the_fourth, 7, checkpoints, every_steps=3)
-    assert checkpoints.steps() == [3]
+        run_resumable(begin, until_the_fourth, 7, checkpoints, every_seconds=0)
+    assert checkpoints.steps() == [3, 4]
+    shutil.rmtree(checkpoints.folder / "4")  # as if the step after the third had not been saved
     again = []
 
     def noted(number, carry):
         again.append(number)
         return advance(number, carry)
 
-    same(run_resumable(begin, noted, 7, checkpoints, every_steps=3), expected)
+    same(run_resumable(begin, noted, 7, checkpoints), expected)
     assert again == [3, 4, 5, 6]
 
 
@@ -322,7 +323,7 @@ KILLED = """
         return jnp.sin(x * 3) + jax.random.normal(jax.random.fold_in(key, number), x.shape), key
 
     print("begun", flush=True)
-    x, _ = run_resumable(begin, advance, 60, Checkpoints(sys.argv[1]), every_steps=1)
+    x, _ = run_resumable(begin, advance, 60, Checkpoints(sys.argv[1]), every_seconds=0)
     print(float(x.sum()).hex())
 """
 

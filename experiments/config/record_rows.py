@@ -43,6 +43,7 @@ class Row:
         return recipe_for(self.recipe, self.own.get(algorithm, {}))
 
 
+ALL = ("sffa", "ffa", "head", "bp")
 SLOWER = {name: {"learning_rate": 1e-3} for name in ("head", "bp")}
 JITTER: dict[str, Any] = {"shift": 2, "rotation": 10.0, "zoom": 0.1}
 CROP: dict[str, Any] = {"shift": 4, "edges": "reflect", "flip": True}
@@ -101,22 +102,16 @@ TWO_CORES = dataclasses.replace(
 )
 """What two cores train in two hours: an epoch takes one core two to six minutes."""
 
-FEW = dataclasses.replace(
-    DEEP_CONVOLUTION,
-    channels=(32, 64),
-    pooled=(),
-    places=4096,
-    weight_average=None,
-    first_scored=1,
-    logit_scale=24.0,
-    precision="float32",
-    learning_rate=4e-3,
-    epochs=8,
-    batch_size=128,
-    shift=2,
-    cutout=0,
+SHORT: dict[str, Any] = {
+    **{"epochs": 8, "batch_size": 128, "weight_average": None},
+    **{"shift": 2, "cutout": 0, "mirrored": False},
+}
+SMALL = dataclasses.replace(
+    TWO_CORES, channels=(32, 64, 128, 128), pooled=(0, 1), first_scored=2, **SHORT
 )
-"""The network of the ablation, which predicts by its last layer."""
+"""The network of the ablation, for images of 16 x 16 pixels; its last two layers predict."""
+
+SMALL_DENSE = dataclasses.replace(CIFAR_DENSE, hidden=(1000, 1000, 1000), **SHORT)
 
 
 def _with(second_term: str, dataset: str, recipe: Recipe, *others: str) -> Row:
@@ -124,10 +119,9 @@ def _with(second_term: str, dataset: str, recipe: Recipe, *others: str) -> Row:
     return Row(dataset, recipe, algorithms=("sffa", *others))
 
 
-def _few(*algorithms: str, **changes: Any) -> Row:
-    recipe = dataclasses.replace(FEW, **changes)
-    own = {"bp": SLOWER["bp"]}  # on held-out images the head is best at 4e-3, too
-    return Row("cifar10", recipe, own, algorithms or ("sffa",), images=4000)
+def _small(*algorithms: str, recipe: Recipe = SMALL, **changes: Any) -> Row:
+    recipe = dataclasses.replace(recipe, **changes)
+    return Row("cifar10", recipe, algorithms=algorithms or ("sffa",), images=10_000)
 
 
 ROWS: dict[str, Row] = {
@@ -152,24 +146,30 @@ ROWS: dict[str, Row] = {
     "cifar10_dense": Row("cifar10", CIFAR_DENSE, SLOWER),
     "cifar10_dense_similarity": _with("similarity", "cifar10", CIFAR_DENSE),
     "cifar10_dense_similarity_head": _with("similarity_head", "cifar10", CIFAR_DENSE),
-    "few_images": _few("sffa", "ffa", "head", "bp"),
-    "few_rate_1": _few(polarity_rate=1.0),
-    "few_without_normalization": _few("sffa", "head", normalization=None),
-    "few_group_normalization": _few(normalization="group"),
-    "few_all_places": _few(places=None),
-    "few_512_places": _few(places=512),
-    "few_scale_6": _few(logit_scale=6.0),
-    "few_scale_12": _few(logit_scale=12.0),
-    "few_scale_80": _few(logit_scale=80.0),
-    "few_contrast": _few("sffa", "head", second_term="contrast"),
-    "few_similarity": _few(second_term="similarity"),
-    "few_similarity_head": _few(second_term="similarity_head"),
-    "few_pairs": _few(second_term="pairs"),
-    "few_without_augmentation": _few(shift=0, flip=False),
-    "few_twice_as_wide": _few(channels=(64, 128)),
-    "few_one_more_layer": _few(channels=(32, 64, 128), first_scored=2),
+    "small": _small(*ALL),
+    "small_learning_rate_2e-3": _small(*ALL, learning_rate=2e-3),
+    "small_learning_rate_8e-3": _small(*ALL, learning_rate=8e-3),
+    "small_polarity_rate_1": _small(polarity_rate=1.0),
+    "small_polarity_rate_16": _small(polarity_rate=16.0),
+    "small_without_normalization": _small("sffa", "head", normalization=None),
+    "small_group_normalization": _small(normalization="group"),
+    "small_512_places": _small(places=512),
+    "small_128_places": _small(places=128),
+    "small_logit_scale_6": _small(logit_scale=6.0),
+    "small_logit_scale_12": _small(logit_scale=12.0),
+    "small_logit_scale_60": _small(logit_scale=60.0),
+    "small_contrast": _small("sffa", "head", second_term="contrast"),
+    "small_similarity": _small(second_term="similarity"),
+    "small_similarity_head": _small(second_term="similarity_head"),
+    "small_pairs": _small(second_term="pairs"),
+    "small_dropout": _small(dropout=0.2),
+    "small_without_augmentation": _small(shift=0, flip=False),
+    "small_twice_as_wide": _small(channels=(64, 128, 256, 256)),
+    "small_dense": _small(*ALL, recipe=SMALL_DENSE),
+    "small_dense_learning_rate_1e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=1e-3),
+    "small_dense_learning_rate_4e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=4e-3),
 }
-"""Rows by name; those of few images are an ablation."""
+"""Rows by name; those of small networks are an ablation."""
 
 
 def rows_of(dataset: str, only: tuple[str, ...]) -> dict[str, Row]:

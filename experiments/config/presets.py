@@ -133,7 +133,7 @@ BEST_CONVOLUTION = dataclasses.replace(
 # Six convolutions, each trained by itself: the network that others call vgg8b (Nokland and Eidnes
 # 2019, arXiv:1901.06656). Learned polarity over squares that are averaged to few places, sharp
 # logits. Found on CIFAR-10 in probes of 30 epochs, for SFFA; 200 epochs and cutout are theirs. Fast
-# polarities, and no dropout, in probes on small networks (docs/record_probes.md).
+# polarities, and no dropout, in small networks (docs/record_settings.md).
 DEEP_CONVOLUTION = dataclasses.replace(
     BEST_CONVOLUTION,
     channels=(128, 256, 256, 512, 512, 512),

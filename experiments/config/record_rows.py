@@ -149,6 +149,7 @@ ROWS: dict[str, Row] = {
     "small": _small(*ALL),
     "small_learning_rate_2e-3": _small(*ALL, learning_rate=2e-3),
     "small_learning_rate_8e-3": _small(*ALL, learning_rate=8e-3),
+    "small_learning_rate_1.6e-2": _small(*ALL, learning_rate=1.6e-2),
     "small_polarity_rate_1": _small(polarity_rate=1.0),
     "small_polarity_rate_16": _small(polarity_rate=16.0),
     "small_without_normalization": _small("sffa", "head", normalization=None),

@@ -167,6 +167,7 @@ ROWS: dict[str, Row] = {
     "small_without_augmentation": _small(shift=0, flip=False),
     "small_twice_as_wide": _small(channels=(64, 128, 256, 256)),
     "small_dense": _small(*ALL, recipe=SMALL_DENSE),
+    "small_dense_learning_rate_5e-4": _small(*ALL, recipe=SMALL_DENSE, learning_rate=5e-4),
     "small_dense_learning_rate_1e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=1e-3),
     "small_dense_learning_rate_4e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=4e-3),
 }

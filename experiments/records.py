@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from experiments.config.cli import answer_usage
 from experiments.config.options import Common
-from experiments.config.record_rows import ROWS, rows_of
+from experiments.config.record_rows import COMPARED, ROWS, rows_of
 from sffa_jax.checks import check_choice, check_integer, reject
 
 
@@ -27,7 +27,7 @@ class Options(Common):
 
     dataset: str = "all"
     """Rows of this data set: mnist, fashion_mnist, cifar10, or all, each in its own folder."""
-    algorithms: tuple[str, ...] = ("sffa", "ffa", "head", "bp")
+    algorithms: tuple[str, ...] = COMPARED
     """Algorithms, of those that a row names: sffa, ffa, bp; and a control, head (a local linear
     classifier)."""
     seeds: int = 3

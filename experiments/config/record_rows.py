@@ -1,7 +1,6 @@
 """The rows of `experiments.records`: a data set, a recipe and the algorithms that train by it.
 
-No setting was chosen on a test set. Convolutions share one learning rate: that of SFFA was also the
-best of three for backprop, on small networks and held-out images (docs/record_probes.md).
+No setting was chosen on a test set; docs/record_settings.md shows what each one gains.
 """
 
 import dataclasses
@@ -14,6 +13,9 @@ from experiments.config.effects import is_used
 from experiments.config.presets import BEST, DEEP_CONVOLUTION
 from experiments.config.recipe import Recipe
 from sffa_jax.checks import reject
+
+COMPARED = ("sffa", "ffa", "head", "bp")
+"""The algorithms that a row compares, in the order of the tables."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Row:
     dataset: str
     recipe: Recipe
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    algorithms: tuple[str, ...] = ("sffa", "ffa", "head", "bp")
+    algorithms: tuple[str, ...] = COMPARED
     images: int | None = None
     chooses_layers: bool = False
 
@@ -43,7 +45,6 @@ class Row:
         return recipe_for(self.recipe, self.own.get(algorithm, {}))
 
 
-ALL = ("sffa", "ffa", "head", "bp")
 SLOWER = {name: {"learning_rate": 1e-3} for name in ("head", "bp")}
 JITTER: dict[str, Any] = {"shift": 2, "rotation": 10.0, "zoom": 0.1}
 CROP: dict[str, Any] = {"shift": 4, "edges": "reflect", "flip": True}
@@ -146,10 +147,11 @@ ROWS: dict[str, Row] = {
     "cifar10_dense": Row("cifar10", CIFAR_DENSE, SLOWER),
     "cifar10_dense_similarity": _with("similarity", "cifar10", CIFAR_DENSE),
     "cifar10_dense_similarity_head": _with("similarity_head", "cifar10", CIFAR_DENSE),
-    "small": _small(*ALL),
-    "small_learning_rate_2e-3": _small(*ALL, learning_rate=2e-3),
-    "small_learning_rate_8e-3": _small(*ALL, learning_rate=8e-3),
-    "small_learning_rate_1.6e-2": _small(*ALL, learning_rate=1.6e-2),
+    "small": _small(*COMPARED),
+    **{
+        f"small_learning_rate_{rate}": _small(*COMPARED, learning_rate=float(rate))
+        for rate in ("2e-3", "8e-3", "1.6e-2")
+    },
     "small_polarity_rate_1": _small(polarity_rate=1.0),
     "small_polarity_rate_16": _small(polarity_rate=16.0),
     "small_without_normalization": _small("sffa", "head", normalization=None),
@@ -161,15 +163,17 @@ ROWS: dict[str, Row] = {
     "small_logit_scale_60": _small(logit_scale=60.0),
     "small_contrast": _small("sffa", "head", second_term="contrast"),
     "small_similarity": _small(second_term="similarity"),
-    "small_similarity_head": _small(second_term="similarity_head"),
     "small_pairs": _small(second_term="pairs"),
     "small_dropout": _small(dropout=0.2),
     "small_without_augmentation": _small(shift=0, flip=False),
     "small_twice_as_wide": _small(channels=(64, 128, 256, 256)),
-    "small_dense": _small(*ALL, recipe=SMALL_DENSE),
-    "small_dense_learning_rate_5e-4": _small(*ALL, recipe=SMALL_DENSE, learning_rate=5e-4),
-    "small_dense_learning_rate_1e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=1e-3),
-    "small_dense_learning_rate_4e-3": _small(*ALL, recipe=SMALL_DENSE, learning_rate=4e-3),
+    "small_dense": _small(*COMPARED, recipe=SMALL_DENSE),
+    **{
+        f"small_dense_learning_rate_{rate}": _small(
+            *COMPARED, recipe=SMALL_DENSE, learning_rate=float(rate)
+        )
+        for rate in ("5e-4", "1e-3", "4e-3")
+    },
 }
 """Rows by name; those of small networks are an ablation."""
 

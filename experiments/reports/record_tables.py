@@ -5,7 +5,7 @@ import pandas as pd
 
 from experiments.config.by_algorithm import recipe_for
 from experiments.config.recipe import Recipe
-from experiments.config.record_rows import augmentation_of, votes_of
+from experiments.config.record_rows import COMPARED, ROWS, augmentation_of, votes_of
 from experiments.harness import outcomes
 from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
@@ -20,9 +20,14 @@ HEAD = [
 
 
 def records_table(records: Records) -> list[list[str]]:
-    """Makes a row for each row of the records and algorithm."""
+    """Makes a row for each row of the records and algorithm, in the order of `ROWS`."""
+    place = {name: number for number, name in enumerate(ROWS)}
+    cells = sorted(
+        distinct(records, "setting", "algorithm"),
+        key=lambda cell: (place.get(cell[0], -1), COMPARED.index(cell[1])),
+    )
     table = [HEAD]
-    for setting, algorithm in distinct(records, "setting", "algorithm"):
+    for setting, algorithm in cells:
         runs = where(records, setting=setting, algorithm=algorithm)
         recipe = recipe_for(Recipe(), runs[0]["recipe"])
         accuracies = comparison_tables.accuracies(runs).get(algorithm, {})
@@ -61,7 +66,7 @@ def section(results: Results) -> Section:
             "no other parameters. With a local head: the loss has a trained function of its own. "
             "The layers that predict are those of the recipe, or were chosen on held-out training "
             "images in a shorter run. "
-            "Rows of few images are trained on some training images and tested on others."
+            "Rows of small networks are trained on some training images and tested on others."
         ),
         tables=tables,
         records=records,

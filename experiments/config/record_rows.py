@@ -69,7 +69,7 @@ DENSE = dataclasses.replace(
     weight_average=0.999,
 )
 """Dense layers with batch normalization; the input contains no label. The logits of all layers are
-summed: in probes, upper layers alone were less accurate."""
+summed: in short runs, upper layers alone were less accurate (docs/record_settings.md)."""
 
 MNIST_DENSE = dataclasses.replace(DENSE, **JITTER)
 FASHION_DENSE = dataclasses.replace(DENSE, shift=2, flip=True, mirrored=True)

@@ -104,8 +104,12 @@ TWO_CORES = dataclasses.replace(
 """What two cores train in two hours: an epoch takes one core two to six minutes."""
 
 SHORT: dict[str, Any] = {
-    **{"epochs": 8, "batch_size": 128, "weight_average": None},
-    **{"shift": 2, "cutout": 0, "mirrored": False},
+    "epochs": 8,
+    "batch_size": 128,
+    "weight_average": None,
+    "shift": 2,
+    "cutout": 0,
+    "mirrored": False,
 }
 SMALL = dataclasses.replace(
     TWO_CORES, channels=(32, 64, 128, 128), pooled=(0, 1), first_scored=2, **SHORT
@@ -123,6 +127,13 @@ def _with(second_term: str, dataset: str, recipe: Recipe, *others: str) -> Row:
 def _small(*algorithms: str, recipe: Recipe = SMALL, **changes: Any) -> Row:
     recipe = dataclasses.replace(recipe, **changes)
     return Row("cifar10", recipe, algorithms=algorithms or ("sffa",), images=10_000)
+
+
+def _small_rates(name: str, recipe: Recipe, *rates: str) -> dict[str, Row]:
+    return {
+        f"{name}_learning_rate_{rate}": _small(*COMPARED, recipe=recipe, learning_rate=float(rate))
+        for rate in rates
+    }
 
 
 ROWS: dict[str, Row] = {
@@ -148,10 +159,7 @@ ROWS: dict[str, Row] = {
     "cifar10_dense_similarity": _with("similarity", "cifar10", CIFAR_DENSE),
     "cifar10_dense_similarity_head": _with("similarity_head", "cifar10", CIFAR_DENSE),
     "small": _small(*COMPARED),
-    **{
-        f"small_learning_rate_{rate}": _small(*COMPARED, learning_rate=float(rate))
-        for rate in ("2e-3", "8e-3", "1.6e-2")
-    },
+    **_small_rates("small", SMALL, "2e-3", "8e-3", "1.6e-2"),
     "small_polarity_rate_1": _small(polarity_rate=1.0),
     "small_polarity_rate_16": _small(polarity_rate=16.0),
     "small_without_normalization": _small("sffa", "head", normalization=None),
@@ -168,12 +176,7 @@ ROWS: dict[str, Row] = {
     "small_without_augmentation": _small(shift=0, flip=False),
     "small_twice_as_wide": _small(channels=(64, 128, 256, 256)),
     "small_dense": _small(*COMPARED, recipe=SMALL_DENSE),
-    **{
-        f"small_dense_learning_rate_{rate}": _small(
-            *COMPARED, recipe=SMALL_DENSE, learning_rate=float(rate)
-        )
-        for rate in ("5e-4", "1e-3", "4e-3")
-    },
+    **_small_rates("small_dense", SMALL_DENSE, "5e-4", "1e-3", "4e-3"),
 }
 """Rows by name; those of small networks are an ablation."""
 

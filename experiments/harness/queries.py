@@ -24,3 +24,17 @@ def distinct(records: Iterable[Record], *fields: str) -> list[Any]:
     [1, 0]
     """
     return list(dict.fromkeys(map(itemgetter(*fields), records)))
+
+
+def in_order(records: Iterable[Record], order: Mapping[str, Sequence[str]]) -> list[Record]:
+    """Sorts records by fields whose values have an order; other values come last, by name.
+
+    >>> in_order([{"size": "huge"}, {"size": "big"}, {"size": "small"}], {"size": ["small", "big"]})
+    [{'size': 'small'}, {'size': 'big'}, {'size': 'huge'}]
+    """
+
+    def position(record: Record) -> list[tuple[int, str]]:
+        fields = [(names, record[field]) for field, names in order.items()]
+        return [(names.index(x) if x in names else len(names), x) for names, x in fields]
+
+    return sorted(records, key=position)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from experiments.config.continual_methods import METHODS, method_label
 from experiments.harness.outcomes import DID_NOT_LEARN, failures, finished, marked
-from experiments.harness.queries import Records, distinct, where
+from experiments.harness.queries import Records, distinct, in_order, where
 from experiments.reports import intervals
 from experiments.reports.comparison_tables import accuracies
 from experiments.reports.names import SCENARIO_NAMES, algorithm_name
@@ -39,13 +40,7 @@ def ordered(records: Records) -> list[Mapping[str, Any]]:
         if record["strategy"] in METHODS and METHODS[record["strategy"]].readout:
             record = {**record, "algorithm": "readout"}  # records may repeat it for each algorithm
         once.setdefault((*(record[field] for field in ORDER), record["seed"]), record)
-
-    def position(record: Mapping[str, Any]) -> tuple[Any, ...]:
-        fields = [(names, record[field]) for field, names in ORDER.items()]
-        known = [(names.index(x) if x in names else len(names), x) for names, x in fields]
-        return (*known, record["seed"])
-
-    return sorted(once.values(), key=position)
+    return in_order(sorted(once.values(), key=itemgetter("seed")), ORDER)
 
 
 def summary(records: Records) -> pd.DataFrame:

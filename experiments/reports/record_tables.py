@@ -7,7 +7,7 @@ from experiments.config.by_algorithm import recipe_for
 from experiments.config.recipe import Recipe
 from experiments.config.record_rows import COMPARED, ROWS, augmentation_of, votes_of
 from experiments.harness import outcomes
-from experiments.harness.queries import Records, distinct, where
+from experiments.harness.queries import Records, distinct, in_order, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, intervals
 from experiments.reports.html_report import Section
@@ -21,13 +21,9 @@ HEAD = [
 
 def records_table(records: Records) -> list[list[str]]:
     """Makes a row for each row of the records and algorithm, in the order of `ROWS`."""
-    place = {name: number for number, name in enumerate(ROWS)}
-    cells = sorted(
-        distinct(records, "setting", "algorithm"),
-        key=lambda cell: (place.get(cell[0], -1), COMPARED.index(cell[1])),
-    )
+    records = in_order(records, {"setting": [*ROWS], "algorithm": COMPARED})
     table = [HEAD]
-    for setting, algorithm in cells:
+    for setting, algorithm in distinct(records, "setting", "algorithm"):
         runs = where(records, setting=setting, algorithm=algorithm)
         recipe = recipe_for(Recipe(), runs[0]["recipe"])
         accuracies = comparison_tables.accuracies(runs).get(algorithm, {})

@@ -36,7 +36,7 @@ def label_of(setting: Setting) -> str:
 def make_plan(options: Options) -> Plan:
     """One cell for each scenario, strategy and algorithm."""
     dataset = load_dataset(options)
-    loaded = load_data(options, dataset, held_out=False)
+    loaded = load_data(options, dataset, held_out=options.held_out)
     settings = options.settings()
     for setting in settings:
         check_setting(options, setting, loaded)

@@ -23,7 +23,7 @@ from sffa_jax.checks import reject
 GROUPS: dict[str, tuple[str, ...]] = {
     "data": (
         *("dataset", "data_dir", "image_size", "color", "test_fraction", "validation"),
-        *("selection", "scaling", "split"),
+        *("held_out", "selection", "scaling", "split"),
     ),
     "architecture": (
         *("hidden", "channels", "kernel", "stride", "padding", "pool", "pooled", "activation"),

@@ -154,8 +154,10 @@ class Options(shared.Common):
     tune_rates: tuple[float, ...] = ()
     """Learning rates to try: each scenario, strategy and algorithm takes the best on held-out
     training images, together with its strength (--tune); none: --learning-rate."""
+    held_out: bool = False
+    """Test on held-out training images instead of the test set, e.g. to choose settings."""
     validation: float = 1 / 12
-    """Fraction of the training images that --tune and --tune-rates hold out."""
+    """Fraction of the training images that --held-out, --tune and --tune-rates hold out."""
     parallel: str = "auto"
     """Placement of seeds: vmap, map, devices, or auto (devices on a CPU, else vmap)."""
 
@@ -182,6 +184,11 @@ class Options(shared.Common):
             check_integer("options", name, getattr(self, name), 0)
         if self.tune == 1:
             raise reject("options", "tune", "be 0 or at least 2", 1, "One strength is no choice.")
+        if self.held_out and (self.tune or self.tune_rates):
+            advice = "The search chooses by the images that --held-out tests on."
+            raise reject(
+                "options", "held_out", "be False with --tune or --tune-rates", True, advice
+            )
         if self.rank is not None:
             check_integer("options", "rank", self.rank, 1)
         check_range("options", "learning_rate", self.learning_rate, above=0)

@@ -135,7 +135,10 @@ CONTINUAL_NEEDS: dict[str, Need] = {
     ),
     "components": _inputs("--inputs components, or a strategy of components", "components"),
     "mirrored": _inputs("--inputs of maps, or a strategy of maps", *_MAPS),
-    "validation": Need("--tune or --tune-rates", lambda v: v["tune"] or v["tune_rates"]),
+    "validation": Need(
+        "--held-out, --tune or --tune-rates",
+        lambda v: v["held_out"] or v["tune"] or v["tune_rates"],
+    ),
 }
 """The same of continual learning; its strategies and algorithms are known ones."""
 

@@ -63,7 +63,7 @@ class LoadedData(NamedTuple):
 
 
 def load_data(options: Options, dataset: data.Dataset, *, held_out: bool) -> LoadedData:
-    """Returns the published splits or, for tuning, two parts of the training split."""
+    """Returns the published splits or, if images are held out, two parts of the training split."""
     recipe = Recipe(selection="validation" if held_out else "last")
     splits = make_splits(dataset, recipe, options.validation)
     test = splits.test if splits.validation is None else splits.validation

@@ -73,13 +73,16 @@ def section(results: Results) -> Section:
             )
     diverged = sum(record["status"] == DIVERGED for record in records)
     dataset = records[0]["dataset"]
+    held_out = results.options.get("held_out")
+    tested = "held-out training images, not on test images" if held_out else "test images"
     return Section(
         title=f"Continual learning on {dataset}",
         lead=(
             f"{len(records)} runs on {dataset}"
             + (f", of which {diverged} diverged and are excluded" if diverged else "")
             + ". Each learns the classes a few at a time and is tested on all tasks after each. "
-            "Accuracy is the mean of the tasks' test accuracies after the last task. Forgetting is "
+            f"Accuracy is the mean of the tasks' accuracies after the last task, on {tested}. "
+            "Forgetting is "
             "the drop of a task from its best accuracy to its last. Backward transfer is the "
             "effect of later tasks on earlier ones, forward transfer that of earlier tasks on "
             "later ones (points); their table is in the order of what a method stores: "

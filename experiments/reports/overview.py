@@ -35,9 +35,11 @@ class Case(NamedTuple):
 
 
 def run_name(run: Results) -> str:
-    """Returns a run's folder and data set, once if they are equal."""
+    """Returns a run's folder and data set, once if they are equal, and what it is tested on if
+    that is not the test set."""
     folder, dataset = run.path.resolve().name, run.options["dataset"]
-    return folder if folder == dataset else f"{folder}: {dataset}"
+    name = folder if folder == dataset else f"{folder}: {dataset}"
+    return f"{name} (held-out training images)" if run.options.get("held_out") else name
 
 
 def classification_cases(run: Results) -> list[Case]:

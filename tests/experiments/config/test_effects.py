@@ -74,7 +74,7 @@ def read(line):
             "compare --overlay image_wave --overlay-value 2",
             "an appended --overlay or corner, got 2",
         ),
-        ("continual --validation 0.2", "it has no effect without --tune or --tune-rates"),
+        ("continual --validation 0.2", "it has no effect without --held-out, --tune or"),
         ("continual --strategies ncm --tune-rates 1 2", "it has no effect without a strategy that"),
         ("continual --strategies none --memory 9", "a strategy of replay, derpp, agem, gdumb,"),
         ("continual --strategies none --patterns 9", "without the strategy gem, got 9"),

@@ -19,6 +19,7 @@ import numpy as np
 from experiments.claims import comparisons, machine_time, verdicts
 from experiments.claims.comparisons import ROOT, name_of
 from experiments.claims.published import FIGURE, STRATEGIES
+from experiments.config import continual_options
 from experiments.config import options as shared
 from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
@@ -113,6 +114,39 @@ def beside(runs: Sequence[Results]) -> list[list[str]]:
     cells = [tuple(row[1:3]) for row in rows]
     shared = [cell for cell in dict.fromkeys(cells) if cells.count(cell) == len(runs)]
     return [header, *(row for cell in shared for row in rows if tuple(row[1:3]) == cell)]
+
+
+def changed(runs: Sequence[Results]) -> list[list[str]]:
+    """Makes a row for each continual run, named by the options that differ from the first run's:
+    accuracy in every setting that several runs have."""
+    ordered = [continual_tables.ordered(run.records) for run in runs]
+    fields = tuple(continual_tables.ORDER)
+    found = [cell for records in ordered for cell in distinct(records, *fields)]
+    cells = [cell for cell in dict.fromkeys(found) if found.count(cell) > 1]
+    names = (
+        {**SCENARIO_NAMES},
+        {name: method_label(name) for _, name, _ in cells},
+        ALGORITHM_NAMES,
+    )
+    varied = [i for i in range(len(fields)) if len({cell[i] for cell in cells} - {"readout"}) > 1]
+    header = [", ".join(names[i][cell[i]] for i in varied) for cell in cells]
+    table = [["Changed options", *header]]
+    options = [
+        {
+            **continual_options.Options(preset=run.options["preset"]).absent(),
+            **{k: v for k, v in run.options.items() if k not in shared.RESUMABLE_OPTIONS},
+        }
+        for run in runs
+    ]
+    for run, records, own in zip(runs, ordered, options, strict=True):
+        flags = comparisons.code(shared.flags(own, options[0])) if run is not runs[0] else "none"
+        row = [f"{flags} ([raw](results/{name_of(run)}))"]
+        for cell in cells:
+            runs_of_cell = where(records, **dict(zip(fields, cell, strict=True)))
+            accuracy = [r["average_accuracy"] for r in finished(runs_of_cell)]
+            row.append(marked(intervals.plus_minus(accuracy), runs_of_cell))
+        table.append(row)
+    return table
 
 
 def pool(runs: Sequence[Results]) -> Results:
@@ -230,6 +264,7 @@ KINDS: dict[str, Callable[[Sequence[Results]], list[list[str]]]] = {
     "imbalance": imbalance,
     "continual": continual,
     "beside": beside,
+    "changed": changed,
     "strategies": strategies,
     "continual_cost": continual_cost,
     "continual_tests": lambda runs: continual_tables.tests_table(pool(runs).records),

@@ -19,9 +19,14 @@ HEAD = [
 ]
 
 
+def ordered(records: Records) -> Records:
+    """Sorts records in the order of `ROWS`, SFFA first."""
+    return in_order(records, {"setting": [*ROWS], "algorithm": COMPARED})
+
+
 def records_table(records: Records) -> list[list[str]]:
-    """Makes a row for each row of the records and algorithm, in the order of `ROWS`."""
-    records = in_order(records, {"setting": [*ROWS], "algorithm": COMPARED})
+    """Makes a row for each row of the records and algorithm, in order."""
+    records = ordered(records)
     table = [HEAD]
     for setting, algorithm in distinct(records, "setting", "algorithm"):
         runs = where(records, setting=setting, algorithm=algorithm)
@@ -49,7 +54,7 @@ def records_table(records: Records) -> list[list[str]]:
 
 def section(results: Results) -> Section:
     """Makes the report of records."""
-    records = results.records
+    records = ordered(results.records)
     tables = {"Records": records_table(records)}
     for setting in distinct(records, "setting"):
         tests = comparison_tables.tests_table(where(records, setting=setting))

@@ -129,7 +129,7 @@ def changed(runs: Sequence[Results]) -> list[list[str]]:
         ALGORITHM_NAMES,
     )
     varied = [i for i in range(len(fields)) if len({cell[i] for cell in cells} - {"readout"}) > 1]
-    header = [", ".join(names[i][cell[i]] for i in varied) for cell in cells]
+    header = [", ".join(names[i][cell[i]] for i in varied) or "Accuracy, %" for cell in cells]
     table = [["Changed options", *header]]
     options = [
         {

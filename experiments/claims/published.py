@@ -198,7 +198,7 @@ ELSEWHERE = (
     ),
     _elsewhere(
         "CIFAR-10 (ours: JPEG copy, local heads), convolutions",
-        BEST_KNOWN,
+        "HCL-FF, CVPR 2026",
         "sffa",
         91.68,
         "S",

@@ -123,11 +123,8 @@ def changed(runs: Sequence[Results]) -> list[list[str]]:
     fields = tuple(continual_tables.ORDER)
     found = [cell for records in ordered for cell in distinct(records, *fields)]
     cells = [cell for cell in dict.fromkeys(found) if found.count(cell) > 1]
-    names = (
-        {**SCENARIO_NAMES},
-        {name: method_label(name) for _, name, _ in cells},
-        ALGORITHM_NAMES,
-    )
+    methods = {name: method_label(name) for _, name, _ in cells}
+    names = (SCENARIO_NAMES, methods, ALGORITHM_NAMES)
     varied = [i for i in range(len(fields)) if len({cell[i] for cell in cells} - {"readout"}) > 1]
     header = [", ".join(names[i][cell[i]] for i in varied) or "Accuracy, %" for cell in cells]
     table = [["Changed options", *header]]

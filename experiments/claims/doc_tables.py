@@ -24,7 +24,7 @@ from experiments.config import options as shared
 from experiments.config.continual_methods import method_label
 from experiments.harness import tuning
 from experiments.harness.outcomes import finished, marked
-from experiments.harness.queries import distinct, where
+from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results, load_results
 from experiments.reports import (
     ablation_tables,
@@ -51,6 +51,8 @@ def load(name: str) -> Results:
     options = results.options
     if results.experiment in ("compare", "latents", "robustness", "symmetry"):
         options = shared.Options(preset=options["preset"]).absent() | options
+    elif results.experiment == "continual":
+        options = continual_options.Options(preset=options["preset"]).absent() | options
     return replace(results, config=results.config | {"options": options})
 
 
@@ -82,6 +84,12 @@ def in_figure(dataset: str, scenario: str, strategy: str) -> str:
     return " / ".join(f"{number:.2f}" for number in pair)
 
 
+def final_accuracy(records: Records, **cell: str) -> str:
+    """Returns the accuracy over all tasks, at the end, of a setting; names runs that failed."""
+    accuracy = [record["average_accuracy"] for record in finished(records, **cell)]
+    return marked(intervals.plus_minus(accuracy), where(records, **cell))
+
+
 def continual(runs: Sequence[Results]) -> list[list[str]]:
     """Makes a row for each run, scenario and strategy: final accuracy over all tasks."""
     ordered = [continual_tables.ordered(run.records) for run in runs]
@@ -94,8 +102,7 @@ def continual(runs: Sequence[Results]) -> list[list[str]]:
             cells = []
             for algorithm in algorithms:
                 cell = {"scenario": scenario, "strategy": strategy, "algorithm": algorithm}
-                accuracy = [r["average_accuracy"] for r in finished(records, **cell)]
-                cells.append(marked(intervals.plus_minus(accuracy), where(records, **cell)))
+                cells.append(final_accuracy(records, **cell))
             table.append(
                 [
                     f"[{name_of(run).removeprefix('continual/')}](results/{name_of(run)})",
@@ -128,21 +135,12 @@ def changed(runs: Sequence[Results]) -> list[list[str]]:
     varied = [i for i in range(len(fields)) if len({cell[i] for cell in cells} - {"readout"}) > 1]
     header = [", ".join(names[i][cell[i]] for i in varied) or "Accuracy, %" for cell in cells]
     table = [["Changed options", *header]]
-    options = [
-        {
-            **continual_options.Options(preset=run.options["preset"]).absent(),
-            **{k: v for k, v in run.options.items() if k not in shared.RESUMABLE_OPTIONS},
-        }
-        for run in runs
-    ]
-    for run, records, own in zip(runs, ordered, options, strict=True):
-        flags = comparisons.code(shared.flags(own, options[0])) if run is not runs[0] else "none"
-        row = [f"{flags} ([raw](results/{name_of(run)}))"]
-        for cell in cells:
-            runs_of_cell = where(records, **dict(zip(fields, cell, strict=True)))
-            accuracy = [r["average_accuracy"] for r in finished(runs_of_cell)]
-            row.append(marked(intervals.plus_minus(accuracy), runs_of_cell))
-        table.append(row)
+    for run, records in zip(runs, ordered, strict=True):
+        own = {k: v for k, v in run.options.items() if k not in shared.RESUMABLE_OPTIONS}
+        flags = shared.flags(own, runs[0].options)
+        name = comparisons.code(flags) if flags else "none"
+        accuracies = [final_accuracy(records, **dict(zip(fields, c, strict=True))) for c in cells]
+        table.append([f"{name} ([raw](results/{name_of(run)}))", *accuracies])
     return table
 
 

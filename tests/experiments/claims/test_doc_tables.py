@@ -23,6 +23,7 @@ def test_a_table_of_changed_options_has_the_settings_that_runs_share():
         records = [
             RUN | {"seed": 0, "status": "done", "strategy": strategy} for strategy in strategies
         ]
+        options.setdefault("reset_optimizer", False)
         options |= {"preset": "quick", "algorithms": ["sffa"], "strategies": [*strategies]}
         return Results(ROOT / "results" / name, {"options": options}, records)
 

@@ -9,7 +9,7 @@ presence of all others. A change without effect on an algorithm is no step of it
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Self
@@ -17,7 +17,7 @@ from typing import Self
 from experiments.config.by_algorithm import recipe_for
 from experiments.config.cli import answer_usage
 from experiments.config.effects import is_used
-from experiments.config.grids import DEEP_ONLY, START, STEPS, WITHOUT
+from experiments.config.grids import START, STEPS, WITHOUT
 from experiments.config.options import Common
 from experiments.config.presets import OWN_VALUES, PRESETS
 from experiments.config.recipe import Recipe, Setting
@@ -50,6 +50,14 @@ class Options(Common):
         for name in ("start", "end"):
             check_choice("options", name, getattr(self, name), PRESETS)
         return super().resolve()
+
+    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
+        """Raises ValueError for a typed option that has no effect."""
+        del own  # no option is one algorithm's
+        selections = {PRESETS[n].selection for n in (self.start, self.end) if n in PRESETS}
+        if "validation" in typed and "validation" not in selections:
+            rule = "be left out, because neither preset holds out training images"
+            raise reject("options", "validation", rule, self.validation)
 
     def ends(self, algorithm: str) -> tuple[Recipe, Recipe]:
         """Returns an algorithm's recipes at both ends of the path."""
@@ -86,10 +94,8 @@ def settings_between(
     for name, fields in STEPS.items():
         changes = {field: getattr(end, field) for field in fields}
         changes = {f: value for f, value in changes.items() if value != getattr(recipe, f)}
-        shallow = len(start.hidden) == len(end.hidden) == 1
         recipe = dataclasses.replace(recipe, **changes)
-        used = any(is_used(recipe, algorithm, field) for field in changes)
-        if used and not (shallow and name in DEEP_ONLY):
+        if any(is_used(r, algorithm, field) for r in (recipe, end) for field in changes):
             along.append(Setting(name, recipe, changes))
     if recipe != end:
         left = [f for f, v in dataclasses.asdict(end).items() if v != getattr(recipe, f)]

@@ -128,7 +128,10 @@ def make_plan(options: Options) -> Plan:
                 train_streamed(splits=splits, **shared)
                 if isinstance(splits, StreamedSplits)
                 else train_runs(
-                    splits=splits, placement=options.placement, choose=folder.placement, **shared
+                    splits=splits,
+                    placement=options.placement,
+                    choose=partial(folder.placement, ALGORITHM_NAMES[algorithm]),
+                    **shared,
                 )
             )
             for records in trained:

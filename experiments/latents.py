@@ -94,7 +94,7 @@ def make_plan(options: Options) -> Plan:
                 every_seconds=options.checkpoint_seconds,
                 networks=networks,
                 events=folder.events((algorithm, f"seed-{seed}") for seed in seeds),
-                choose=folder.placement,
+                choose=partial(folder.placement, ALGORITHM_NAMES[algorithm]),
                 measure=watch(views[algorithm], classes),
             ):
                 for record in records:

@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ if __name__ == "__main__":
 from experiments.harness.experiment import execute
 from experiments.harness.records import run_of
 from experiments.harness.results import Results, load_results
-from experiments.harness.run_folder import RunFolder, joined_commits
+from experiments.harness.run_folder import RunFolder, joined_commits, joined_facts
 
 
 def find_parts(folder: Path) -> list[Path]:
@@ -126,9 +127,15 @@ def main(options: Options) -> None:
             records[run] = record
     check_cells(records)
     given = {k: v for k, v in first["options"].items() if k not in RUNTIME_OPTIONS}
-    kept = ("data", "command", "device", "versions", "started")
+    kept = ("data", "command", "started")
     extra = {name: first[name] for name in kept if name in first}
-    commits = joined_commits(*(part.config.get("git_commit") for part in parts if part.records))
+    made = [part.config for part in parts if part.records]
+    commits = joined_commits(*(config.get("git_commit") for config in made))
+    facts = {
+        name: reduce(joined_facts, [config.get(name, {}) for config in made])
+        for name in ("versions", "device")
+        if name in first
+    }
     with RunFolder(
         options.out, first["experiment"], given, extra=extra, free=RUNTIME_OPTIONS
     ) as folder:
@@ -140,7 +147,8 @@ def main(options: Options) -> None:
             if networks.is_dir():
                 shutil.copytree(networks, options.out / "networks", dirs_exist_ok=True)
         folder.append(*new)
-        folder.keep(git_commit=commits)  # of the code that made the runs, not of this one
+        # Of the code and the devices that made the runs, not of this start.
+        folder.keep(git_commit=commits, **facts)
     print(f"{len(parts)} parts, {len(records)} runs: {options.out / 'results.jsonl'}")
     command = first.get("command", f"python -m experiments.{first['experiment']}")
     print(f"The report: {command} --out {shlex.quote(str(options.out))}")

@@ -76,6 +76,9 @@ def main(options: Options) -> None:
     for step in options.steps:
         check_choice("options", "steps", step, STEPS)
     steps = [step for step in options.steps if not options.quick or STEPS[step].quick is not None]
+    if not steps:
+        rule = "name a step that --quick does not skip" if options.steps else "name a step"
+        raise reject("options", "steps", rule, " ".join(options.steps) or "none")
     console = Console()
     for number, step in enumerate(steps, 1):
         console.rule(f"{number}/{len(steps)} {step}")

@@ -9,9 +9,9 @@ minutes.
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +36,15 @@ class Options(Common):
     """Rows to train, by name; none given: all."""
     epochs: int | None = None
     """Passes over the training images in all rows; None: those of each row."""
+
+    def check_typed(self, typed: Collection[str], own: Mapping[str, Collection[str]]) -> None:
+        """Raises ValueError for a typed option that has no effect."""
+        del own  # no option is one algorithm's
+        rows = [ROWS[name] for name in self.only or ROWS if name in ROWS]
+        of_data = [row for row in rows if self.dataset in (row.dataset, "all")]
+        if "validation" in typed and of_data and not any(row.chooses_layers for row in of_data):
+            rule = "be left out, because these rows hold out no training images"
+            raise reject("options", "validation", rule, self.validation)
 
     def parts(self) -> list[Self]:
         """Returns the options of each data set."""
@@ -138,7 +147,7 @@ def make_plan(options: Options) -> Plan:
                 checkpoints=folder.checkpoints(algorithm),
                 every_seconds=options.checkpoint_seconds,
                 events=folder.events((algorithm, name, f"seed-{seed}") for seed in seeds),
-                choose=folder.placement,
+                choose=partial(folder.placement, label),
             ):
                 about = {
                     "recipe": dataclasses.asdict(recipe),

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from experiments.config import options as shared
 from experiments.config.cli import answer_usage
+from experiments.config.effects import is_used
 from experiments.config.grids import OWN_AXES
 from experiments.config.recipe import Recipe, Setting
 from sffa_jax.checks import check_choice, check_integer, check_range, reject
@@ -64,9 +65,18 @@ class Options(shared.Options):
         return super().resolve()
 
     def replaced(self, algorithm: str) -> dict[str, str]:
-        own = {"ffa": ("ffa_winners", "ffa_threshold"), "sffa": ("winners", self.sffa_axis)}
-        names = ("learning_rate", "overlay", "overlay_density", "activation")
-        return dict.fromkeys((*names, *own.get(algorithm, ())), "the grid sets it")
+        winners = "winners" if algorithm == "sffa" else "ffa_winners"
+        names = ("learning_rate", "overlay", "overlay_density", "activation", winners)
+        by_grid = dict.fromkeys((*names, self.own_axis(algorithm)), "the grid sets it")
+        # With more layers, --hidden still sets their number.
+        return by_grid | ({"hidden": "--widths sets it"} if len(self.recipe.hidden) == 1 else {})
+
+    def own_axis(self, algorithm: str) -> str:
+        """Returns the number that the grid varies for this algorithm only."""
+        if algorithm == "sffa":
+            return self.sffa_axis
+        threshold = is_used(self.recipe_of("ffa"), "ffa", "ffa_threshold")
+        return "ffa_threshold" if threshold else "ffa_logit_scale"
 
 
 if __name__ == "__main__":
@@ -84,9 +94,7 @@ def grid(options: Options, algorithm: str) -> list[Setting]:
       ValueError: if two combinations are the same.
     """
     base = options.recipe_of(algorithm)
-    # A softmax over the labels cancels the threshold, which is the same for all of them.
-    of_ffa = "ffa_logit_scale" if base.loss == "softmax" else "ffa_threshold"
-    field = options.sffa_axis if algorithm == "sffa" else of_ffa
+    field = options.own_axis(algorithm)
     settings: dict[Recipe, Setting] = {}
     for width, activation, fraction, rate, density, value in itertools.product(
         options.widths,

@@ -71,6 +71,7 @@ from experiments.harness.run_folder import RunFolder
 from experiments.harness.splits import Splits, data_record, load_splits
 from experiments.harness.subsets import spread
 from sffa_jax.analysis.symmetry import gradient_norms
+from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.sweep import seed_keys, sweep
 from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.fit import Progress, start, train_epoch
@@ -91,7 +92,11 @@ def recipes_of(options: Options) -> dict[tuple[str, str], Recipe]:
 
 
 def train_and_measure(
-    recipe: Recipe, algorithm: str, splits: Splits, seeds: Sequence[int], parallel: str
+    recipe: Recipe,
+    algorithm: str,
+    splits: Splits,
+    seeds: Sequence[int],
+    placement: Placement | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trains every seed and measures its gradients on images that do not train.
 
@@ -124,8 +129,7 @@ def train_and_measure(
         norms = jnp.concatenate([measure(progress.state)[None], after])
         return norms, evaluate(learner, trained.state, probes).network
 
-    mode = "map" if parallel == "auto" else parallel
-    norms, accuracy = sweep(run, seed_keys(seeds), parallel=mode)
+    norms, accuracy = sweep(run, seed_keys(seeds), parallel=placement or Placement("map"))
     return np.asarray(norms), np.asarray(accuracy)
 
 
@@ -143,7 +147,7 @@ def make_plan(options: Options) -> Plan:
             algorithm, setting = cell.names.values()
             print(f"{ALGORITHM_NAMES[algorithm]}, {setting}: {len(seeds)} seeds", flush=True)
             norms, accuracy = train_and_measure(
-                cell.content, algorithm, splits, seeds, options.parallel
+                cell.content, algorithm, splits, seeds, options.placement
             )
             records = []
             for seed, of_seed, correct in zip(seeds, norms, accuracy, strict=True):

@@ -7,8 +7,8 @@ import numpy as np
 
 from experiments.claims import machine_time
 from experiments.config import options as shared
-from experiments.harness.outcomes import failures, finished
-from experiments.harness.queries import where
+from experiments.harness.outcomes import failures, finished, marked
+from experiments.harness.queries import Records, where
 from experiments.harness.results import Results
 from experiments.reports import comparison_tables, cost_tables, intervals
 from experiments.reports.names import ALGORITHM_NAMES
@@ -58,14 +58,13 @@ def comparison(runs: Sequence[Results]) -> list[list[str]]:
     for run in runs:
         algorithms = ("ffa", "sffa", "bp")
         results = [accuracies(run, algorithm) for algorithm in algorithms]
-        failed = failures(run.records)
         options = f"{code(flags_of(run))} ([raw](results/{name_of(run)}))"
         table.append(
             [
                 network_of(run),
                 str(max(map(len, results))),
                 *(
-                    " ".join([intervals.plus_minus(values), failed.get(name, "")]).strip()
+                    marked(intervals.plus_minus(values), where(run.records, algorithm=name))
                     for name, values in zip(algorithms, results, strict=True)
                 ),
                 options,
@@ -81,6 +80,7 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
     for run in runs:
         algorithms = ("ffa", "sffa", "bp")
         about = "" if machine_time.is_measured(run) else "≈ "
+        records: Records = run.records
         if run.experiment == "compare":
             name, options = network_of(run), flags_of(run)
             values = [accuracies(run, algorithm) for algorithm in algorithms]
@@ -91,9 +91,9 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
             name = f"{network_of(run)}, two new classes at a time, {run.options['memory']} stored"
             options = [f"--{name} {run.options[name]}" for name in ("dataset", "preset", "seeds")]
             options += ["--scenarios class", "--strategies replay"]
-            records = finished(run.records, scenario="class", strategy="replay")
+            records = where(run.records, scenario="class", strategy="replay")
             values = [
-                [r["average_accuracy"] for r in where(records, algorithm=algorithm)]
+                [r["average_accuracy"] for r in finished(records, algorithm=algorithm)]
                 for algorithm in algorithms
             ]
             minutes = sum(r["train_seconds"] for r in records) / 60
@@ -101,7 +101,10 @@ def overview(runs: Sequence[Results]) -> list[list[str]]:
             [
                 f"[{name}](results/{name_of(run)})",
                 str(max(map(len, values))),
-                *map(intervals.plus_minus, values),
+                *(
+                    marked(intervals.plus_minus(of), where(records, algorithm=algorithm))
+                    for of, algorithm in zip(values, algorithms, strict=True)
+                ),
                 "-" if minutes is None else about + duration(minutes),
                 code([f"python -m experiments.{run.experiment}", *options]),
             ]

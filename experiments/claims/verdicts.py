@@ -8,7 +8,6 @@ import numpy as np
 
 from experiments.claims.published import CLAIMS, Claim, Selection
 from experiments.config.continual_methods import METHODS
-from experiments.harness.outcomes import finished
 from experiments.harness.queries import where
 from experiments.harness.results import Results, load_results
 from experiments.reports import intervals
@@ -20,7 +19,8 @@ Reader = Callable[[Path], Results]
 def accuracies(
     root: Path, claim: Claim, selection: Selection | None, reader: Reader = load_results
 ) -> list[float]:
-    """Returns the accuracy of each seed as a fraction, or the median over settings.
+    """Returns the accuracy of each seed as a fraction, or the median over settings; a run that
+    diverged counts as 0.
 
     Args:
       root: holds the folders of results.
@@ -35,11 +35,8 @@ def accuracies(
         return []
     folder, fields = selection
     records = where(reader(root / folder).records, **fields)
-    if claim.median:  # a setting that diverged counts as 0
-        values = [record["test_accuracy"] or 0.0 for record in records]
-        return [float(np.median(values))] if values else []
-    done = finished(records)
-    return [record.get("average_accuracy", record["test_accuracy"]) for record in done]
+    values = [record.get("average_accuracy", record["test_accuracy"]) or 0.0 for record in records]
+    return [float(np.median(values))] if claim.median and values else values
 
 
 def our_number(claim: Claim, values: Sequence[float]) -> str:

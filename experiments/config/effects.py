@@ -50,6 +50,7 @@ class Need(NamedTuple):
 
 
 _CHANNELS = Need("--channels", lambda v: v["channels"])
+_DEEP = Need("two layers or more", lambda v: len(v["channels"]) + len(v["hidden"]) > 1)
 _TUNE = Need("--tune", lambda v: v["tune"])
 _APPENDED = Need("an appended --overlay", lambda v: v["overlay"].startswith("appended"))
 _HELD_OUT = Need(
@@ -64,6 +65,9 @@ NEEDS: dict[str, Need] = {
         "--winners or --ffa-winners",
         lambda v: v["ffa_winners" if v["algorithm"] == "ffa" else "winners"],
     ),
+    # What a layer passes on, when it trains, and how layers vote.
+    **dict.fromkeys(("input_skip", "normalize", "update_order", "score"), _DEEP),
+    **dict.fromkeys(("first_scored", "last_scored"), _DEEP),
     "overlay_size": _APPENDED,
     "overlay_density": Need(
         "--overlay appended_pattern", lambda v: v["overlay"] == "appended_pattern"
@@ -77,6 +81,8 @@ NEEDS: dict[str, Need] = {
         "--class-units learned",
         lambda v: v["class_units"] == "learned" or v["algorithm"] in CONTROLS,
     ),
+    # Other losses compare logits, from which a threshold cancels.
+    "ffa_threshold": Need("--loss bce", lambda v: v["loss"] == "bce"),
     "polarity_rate": Need("--class-units learned", lambda v: v["class_units"] == "learned"),
     "second_weight": Need("--second-term", lambda v: v["second_term"]),
     "label_smoothing": Need(

@@ -42,12 +42,6 @@ STEPS: dict[str, tuple[str, ...]] = {
 }
 """The ablation's changes in order, each with the fields of the recipe that it sets."""
 
-DEEP_ONLY = (
-    *("input skip", "normalization", "what layers add up", "update order"),
-    "first layer not scored",
-)
-"""Changes without effect on a network of one layer."""
-
 WITHOUT = "without: "
 """Prefix of the ablation's settings that undo one change."""
 

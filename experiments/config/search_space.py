@@ -66,7 +66,7 @@ def own_ranges(recipe: Recipe, algorithm: str) -> dict[str, Range]:
     if algorithm == "ffa":
         units = 1 if recipe.ffa_measure == "mean_square" else 300  # a sum over hundreds of units
         scale = {"ffa_logit_scale": Range(1 / units, 100 / units)}
-        if recipe.loss == "softmax":  # a threshold shifts all labels alike
+        if not is_used(recipe, "ffa", "ffa_threshold"):
             return scale
         return scale | {"ffa_threshold": Range(0.03 * units, 3.0 * units)}
     return {}

@@ -8,7 +8,7 @@ from experiments.config.recipe import Recipe
 from sffa_jax import scale
 from sffa_jax.checks import check_range, reject
 
-MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 10_000, 100_000, 300
+MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 1000, 100_000, 300
 """Largest numbers: more seeds do not narrow an interval, more layers compile for hours."""
 
 FROM_DISK = (

@@ -1,6 +1,7 @@
 """Trains the settings of a grid; settings that differ only in numbers share a program."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from experiments.config.options import Common
@@ -82,8 +83,10 @@ def train_settings(
         groups.setdefault(structure(setting.recipe), []).append((setting, seeds))
     for shared, group in groups.items():
         recipe = group[0][0].recipe
-        alike = [setting.recipe for setting in grid if structure(setting.recipe) == shared]
-        traced = [name for name in CONTINUOUS if len({getattr(r, name) for r in alike}) > 1]
+        alike = [setting for setting in grid if structure(setting.recipe) == shared]
+        traced = [n for n in CONTINUOUS if len({getattr(s.recipe, n) for s in alike}) > 1]
+        # Named by the whole grid, so that a resumed start does not measure the placement again.
+        choose = partial(folder.placement, f"{algorithm}, {alike[0].name} and alike")
         all_runs = [(setting, seed) for setting, seeds in group for seed in seeds]
         for runs in (all_runs[i : i + at_once] for i in range(0, len(all_runs), at_once)):
             first, others = runs[0][0].name, len({setting.name for setting, _ in runs}) - 1
@@ -101,7 +104,7 @@ def train_settings(
                 events=folder.events(
                     (algorithm, setting.name, f"seed-{seed}") for setting, seed in runs
                 ),
-                choose=folder.placement,
+                choose=choose,
             ):
                 for record in records:
                     # Learning curves would make the results of a grid large.

@@ -13,8 +13,8 @@ from sffa_jax.scale.checkpoints import Checkpoints
 from sffa_jax.scale.placement import MODES, Placement
 from sffa_jax.scale.sweep import seed_keys
 
-Choose = Callable[[str, int, Callable[[], Placement]], Placement]
-"""(label, number of runs, measurement) -> the placement of these runs."""
+Choose = Callable[[int, Callable[[], Placement]], Placement]
+"""(number of runs, measurement) -> the placement of these runs."""
 
 
 @dataclass(frozen=True)

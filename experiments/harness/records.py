@@ -223,9 +223,12 @@ def merged_grid(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     {'seeds': 5, 'algorithms': ['ffa', 'bp']}
     """
     merged = dict(before)
-    if now.get("by_algorithm"):
-        own = {k: v for k, v in now["by_algorithm"].items() if k not in before["algorithms"]}
-        merged["by_algorithm"] = before.get("by_algorithm", {}) | own
+    if before.get("by_algorithm") or now.get("by_algorithm"):
+        # A preset may have values of algorithms that the start did not train.
+        known = before["algorithms"]
+        ran = {k: v for k, v in before.get("by_algorithm", {}).items() if k in known}
+        new = {k: v for k, v in now.get("by_algorithm", {}).items() if k not in known}
+        merged["by_algorithm"] = ran | new
     for name in (option for option in GRID_OPTIONS if option in before):
         if name == "seeds":
             merged[name] = max(before[name], now[name])

@@ -36,6 +36,9 @@ from sffa_jax.scale.placement import Placement
 from sffa_jax.scale.processes import broadcast_from_main
 from sffa_jax.training.saved import write_file
 
+_FACTS = ("versions", "device")
+"""Entries of `config.json` that the starts of a folder may differ in."""
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")
 
 
@@ -92,6 +95,24 @@ def joined_commits(*commits: str | None) -> str | None:
         return None
     names = [name for commit in commits for name in (commit or "unknown").split(", ")]
     return ", ".join(dict.fromkeys(names))
+
+
+def joined_facts(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the device or the versions of two starts as `config.json` records them: different
+    words are joined, different numbers become None.
+
+    >>> joined_facts({"kind": "cpu", "host_cores": 2}, {"kind": "H100", "host_cores": 16})
+    {'kind': 'cpu, H100', 'host_cores': None}
+    """
+    joined: dict[str, Any] = {}
+    for name in {**first, **second}:
+        values = [facts[name] for facts in (first, second) if name in facts]
+        if all(isinstance(value, str) for value in values):
+            words = [word for value in values for word in value.split(", ")]
+            joined[name] = ", ".join(dict.fromkeys(words))
+        else:
+            joined[name] = values[0] if values[0] == values[-1] else None
+    return joined
 
 
 def environment() -> dict[str, Any]:
@@ -295,12 +316,16 @@ class RunFolder:
         self.write_rows("results.jsonl", self.records)
 
     def write_rows(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes rows as JSON, one a line, as `_write` does; `config.json` names all commits of the
-        code that made them."""
-        commits = broadcast_from_main(
-            lambda: joined_commits(self.config.get("git_commit"), _git_commit())
-        )
-        self.keep(git_commit=commits)
+        """Writes rows as JSON, one a line, as `_write` does; `config.json` names all commits,
+        versions and devices that made them."""
+
+        def made_by() -> dict[str, Any]:
+            now = environment()
+            commits = joined_commits(self.config.get("git_commit"), now["git_commit"])
+            facts = {f: joined_facts(self.config.get(f, now[f]), now[f]) for f in _FACTS}
+            return {"git_commit": commits, **facts}
+
+        self.keep(**broadcast_from_main(made_by))
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         broadcast_from_main(lambda: self._write(name, text))
 

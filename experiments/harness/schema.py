@@ -199,7 +199,7 @@ CONFIG = {
         "class_names?": [TEXT],
         "training_images?": [COUNT],
     },
-    "device?": {"platform": TEXT, "kind": TEXT, "count": COUNT, "host_cores": Maybe(COUNT)},
+    "device?": {"platform": TEXT, "kind": TEXT, "count": Maybe(COUNT), "host_cores": Maybe(COUNT)},
     "versions?": {ANY: TEXT},
     "git_commit?": Maybe(TEXT),
     "started?": TEXT,

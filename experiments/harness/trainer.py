@@ -338,7 +338,7 @@ def train_runs(
             size, budget = len(remaining.seeds), None
             if placement is None:
                 measure_modes = partial(trainer.fastest, remaining)
-                placement = choose(label, size, measure_modes) if choose else measure_modes()
+                placement = choose(size, measure_modes) if choose else measure_modes()
             chosen = placement
         if (chosen, size) not in programs:
             compiled = trainer.compile(remaining[:size], chosen, budget)

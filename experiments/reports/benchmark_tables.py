@@ -192,7 +192,7 @@ def linear_figure(records: Records) -> Figure:
         axes.set_xlabel(title)
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
-    figure.axes[0].set_ylabel("Seconds per epoch")
+        axes.set_ylabel("Seconds per epoch")
     title = "SFFA's time for one epoch, and the straight line nearest to it"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure

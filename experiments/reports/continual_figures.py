@@ -1,6 +1,7 @@
 """Figures of the continual-learning report, made from records alone."""
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     """Mean accuracy over the tasks seen so far, after each task; one panel per strategy."""
     records = finished(records, scenario=scenario)
     strategies = distinct(records, "strategy")
+    seeds = Counter((record["strategy"], record["algorithm"]) for record in records)
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
     # No narrower than its title.
@@ -26,7 +28,7 @@ def curves_figure(records: Records, scenario: str) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     figure.suptitle(
         f"{SCENARIO_NAMES[scenario].capitalize()}: accuracy on the tasks seen so far, mean and "
-        f"{intervals.name_of_ends(len(distinct(records, 'seed')))}",
+        f"{intervals.name_of_ends(seeds.values())}",
         x=0.01,
         ha="left",
         fontsize=11,

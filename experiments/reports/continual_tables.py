@@ -1,6 +1,5 @@
 """Tables of the continual-learning report, made from records alone."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -116,10 +115,9 @@ def paired_tests(records: Records) -> list[tuple[str, str, intervals.PairedTest]
     for scenario, strategy in distinct(records, "scenario", "strategy"):
         runs = where(records, scenario=scenario, strategy=strategy)
         values, failed = accuracies(runs, "average_accuracy"), failures(runs)
-        for pair in itertools.combinations(values, 2):
-            # One pair at a time, because the correction below covers all tests of the grid.
-            for test in intervals.paired_tests({name: values[name] for name in pair}, failed):
-                found.append((scenario, strategy, test))
+        # The correction below covers all tests of the grid.
+        tests = intervals.paired_tests(values, failed, corrected=False)
+        found += [(scenario, strategy, test) for test in tests]
     corrected = intervals.holm_corrected([test for *_, test in found])
     return [(*found[i][:2], test) for i, test in enumerate(corrected)]
 

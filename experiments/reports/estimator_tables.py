@@ -7,6 +7,7 @@ import pandas as pd
 from experiments.harness.estimator_runs import CLASS_BY_CLASS, FOLDS, TOGETHER, Setting
 from experiments.harness.queries import Records, distinct, where
 from experiments.harness.results import Results
+from experiments.reports import intervals
 from experiments.reports.html_report import Section
 from experiments.reports.intervals import plus_minus
 from experiments.reports.names import ALGORITHM_NAMES
@@ -76,7 +77,7 @@ def section(results: Results) -> Section:
     return Section(
         title=f"Estimators on {results.options['dataset']}",
         lead=(
-            "Mean over seeds ± half of the 95 % interval; a seed draws the folds and the weights. "
+            f"Mean with the {intervals.ENDS}; a seed draws the folds and the weights. "
             "Not calibrated: all samples train (validation_fraction=0). Class by class: accuracy "
             "on the last fifth of the table, after all classes have come two at a time."
         ),

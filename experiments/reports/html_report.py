@@ -110,6 +110,19 @@ def as_text(table: Table) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def device_fact(device: Mapping[str, Any]) -> str:
+    """Returns the device of a run; the kinds alone if its starts had several.
+
+    >>> device_fact({"kind": "cpu, H100", "count": 1, "host_cores": None})
+    'several: cpu, H100'
+    """
+    if not device:
+        return ""
+    if None in device.values():
+        return f"several: {device['kind']}"
+    return f"{device['count']} x {device['kind']}, {device['host_cores']} cores of the host"
+
+
 def run_facts(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns the main options, the device and the versions of a run, without empty entries."""
     options, device = config.get("options", {}), config.get("device", {})
@@ -124,12 +137,10 @@ def run_facts(config: Mapping[str, Any]) -> dict[str, str]:
         "Data": option("dataset"),
         "Preset": option("preset"),
         "Algorithms": option("algorithms"),
-        "Hidden layers": option("hidden"),
+        "Hidden layers": "" if "widths" in options else option("hidden"),  # a grid of widths
         "Seeds": option("seeds"),
         "Started": str(config.get("started", ""))[:16].replace("T", " "),
-        "Device": f"{device['count']} x {device['kind']}, {device['host_cores']} cores of the host"
-        if device
-        else "",
+        "Device": device_fact(device),
         "Versions": ", ".join(f"{name} {versions[name]}" for name in versions),
         "Code": config.get("git_commit") or "",
     }

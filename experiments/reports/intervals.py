@@ -1,7 +1,7 @@
 """Means over seeds with 95 % intervals, paired tests, and their formatting."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,13 +151,16 @@ def band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def name_of_ends(seeds: int) -> str:
-    """Returns what a bar or a band over so many seeds shows.
+def name_of_ends(seeds: Collection[int]) -> str:
+    """Returns what the bars or bands of a figure show, each over its own number of seeds.
 
-    >>> name_of_ends(10), name_of_ends(2)
-    ('95 % interval', 'range')
+    >>> name_of_ends([10, 5]), name_of_ends([2]), name_of_ends([10, 2])
+    ('95 % interval', 'range', '95 % interval (range of fewer than 5 seeds)')
     """
-    return "95 % interval" if seeds >= MIN_SEEDS else "range"
+    few = [number < MIN_SEEDS for number in seeds]
+    if all(few):
+        return "range"
+    return "95 % interval" + (f" (range of fewer than {MIN_SEEDS} seeds)" if any(few) else "")
 
 
 def plus_minus(

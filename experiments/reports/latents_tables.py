@@ -227,7 +227,7 @@ def goodness_figure(arrays_of: Gathered, layer: int) -> Figure:
 
 def training_figure(records: Records) -> Figure:
     """Draws the first layer's sparsity and ownership by epoch: mean and range over seeds."""
-    names = {"hoyer": "Hoyer sparsity", "owned_share": "Units owned by one class"}
+    names = {"hoyer": "Hoyer sparsity", "owned_share": "Fraction of units owned by one class"}
     figure, axes = panels(list(names.values()), width=4.2)
     for each, name in zip(axes, names, strict=True):
         for algorithm in distinct(records, "algorithm"):
@@ -310,7 +310,7 @@ def load_arrays(file: Path) -> dict[str, np.ndarray]:
 
 def section(results: Results) -> Section:
     """Makes the report of a latents experiment."""
-    records = results.records
+    records, selection = results.records, results.options["selection"]
     done = [r for r in records if "layers" in r]
     claims = claims_table(records)
     tables = {
@@ -322,17 +322,16 @@ def section(results: Results) -> Section:
     arrays_of = {a: load_arrays(file) for a, file in files.items() if file.exists()}
     figures = pictures(arrays_of) if arrays_of else []
     if done:
-        held_out = any(record["history"]["validation_accuracy"] for record in done)
-        caption = f"First layer through training, on {'validation' if held_out else 'training'} "
-        caption += "images; band: range over seeds."
+        watched = {"validation": "validation", "last": "training", "test": "test"}[selection]
+        caption = f"First layer through training, on {watched} images; band: range over seeds."
         figures.append(Picture("training.png", caption, partial(training_figure, done)))
     return Section(
         title=f"Latents of {named(records)} on {results.options['dataset']}",
-        lead="Every layer of every trained network is measured on test images. Sparsity and "
-        "specialization are measured with the predicted label; class separation is measured "
-        "without a label, so that the label cannot reveal the class. Values are means with the "
-        f"{intervals.ENDS}; differences are paired by seed. A claim is confirmed or refuted where "
-        "its corrected p-value is at most 0.05.",
+        lead=f"{comparison_tables.SELECTION[selection]} Every layer of every trained network is "
+        "measured on test images. Sparsity and specialization are measured with the predicted "
+        "label; class separation is measured without a label, so that the label cannot reveal the "
+        f"class. Values are means with the {intervals.ENDS}; differences are paired by seed. A "
+        "claim is confirmed or refuted where its corrected p-value is at most 0.05.",
         tables=tables,
         pictures=figures,
         records=records,

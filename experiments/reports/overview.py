@@ -35,11 +35,14 @@ class Case(NamedTuple):
 
 
 def run_name(run: Results) -> str:
-    """Returns a run's folder and data set, once if they are equal, and what it is tested on if
-    that is not the test set."""
+    """Returns a run's folder and data set, once if they are equal, what it is tested on if that is
+    not the test set, and whether the test set chose the epoch."""
     folder, dataset = run.path.resolve().name, run.options["dataset"]
     name = folder if folder == dataset else f"{folder}: {dataset}"
-    return f"{name} (held-out training images)" if run.options.get("held_out") else name
+    if run.options.get("held_out"):
+        return f"{name} (held-out training images)"
+    leaks = run.options.get("selection") == "test"
+    return f"{name} (epoch chosen on the test set)" if leaks else name
 
 
 def classification_cases(run: Results) -> list[Case]:

@@ -94,7 +94,10 @@ def tables(results: Results) -> dict[str, list[list[str]]]:
 
 def command_without_tuning(results: Results) -> str:
     """Returns the command that repeats the runs of a comparison without their search."""
-    command = re.sub(r" --tune(-seeds|-epochs)? \S+", "", results.command)
+    of_search = ["tune", "tune-seeds", "tune-epochs"]
+    if results.options["selection"] != "validation":  # only the search held images out
+        of_search += ["validation", "split"]
+    command = re.sub(rf" --({'|'.join(of_search)}) \S+", "", results.command)
     tuned = results.config["tuned"]
     return " ".join([command, *(tuned_flags(name, tuned[name]) for name in tuned)])
 

@@ -55,7 +55,7 @@ def turnover_figure(records: Records, layer: int) -> Figure:
         if row == 0:
             axes.set_title(method_label(strategy), loc="center", fontsize=10)
         if column == 0:
-            axes.set_ylabel(ALGORITHM_NAMES[algorithm])
+            axes.set_ylabel(f"{ALGORITHM_NAMES[algorithm]}\nFraction of units")
         if row == len(algorithms) - 1:
             axes.set_xlabel("Task")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

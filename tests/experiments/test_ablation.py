@@ -37,6 +37,14 @@ def test_a_path_has_the_presets_own_values_of_an_algorithm():
     assert (ffa.activation, ffa.learning_rate) == ("relu", 1e-4)
 
 
+@pytest.mark.parametrize(("hidden", "expected"), [((), False), ((8,), True)])
+def test_a_step_of_deep_networks_counts_convolutions(hidden, expected):
+    """One convolution has no layer to skip to; with a dense layer above it, it has."""
+    start = dataclasses.replace(PRESETS["best_convolution"], channels=(8,), hidden=hidden)
+    end = dataclasses.replace(start, input_skip=True)
+    assert ("input skip" in [s.name for s in settings_between(start, end, "sffa")]) == expected
+
+
 def test_backprop_skips_changes_that_have_no_effect_on_it():
     best = PRESETS["best"]
     start = dataclasses.replace(PRESETS["default"], epochs=best.epochs)

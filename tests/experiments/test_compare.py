@@ -115,7 +115,7 @@ def test_the_users_data_may_move_between_two_starts(tmp_path):
         (["--validation", "nan"], "`validation` must be a number above 0"),
         (["--dataset", "mnist", "--data-dir", "nowhere"], "which does not exist"),
         (["--seeds", "many"], "--seeds"),
-        (["--seeds", "100000000"], "`seeds` must be a number at most 10000"),
+        (["--seeds", "100000000"], "`seeds` must be a number at most 1000"),
         (["--epochs", "100000000"], "`epochs` must be a number at most 100000"),
         (["--hidden", "100000000"], "got weights of 72 GiB"),
         (["--hidden", *["8"] * 3000], "must hold at most 300 widths, got 3000 layers"),

@@ -145,14 +145,16 @@ def test_parts_that_chose_other_numbers_are_refused():
         check_cells(rows)
 
 
-def test_the_commits_of_all_parts_are_named(copied, tmp_path):
+def test_the_commits_and_devices_of_all_parts_are_named(copied, tmp_path):
     for number, commit in enumerate("abba", 1):
         file = copied / f"shard-{number}-of-4" / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"git_commit": commit}))
+        config = json.loads(file.read_text()) | {"git_commit": commit}
+        config["device"]["kind"] = commit.upper()
+        file.write_text(json.dumps(config))
     for _ in range(2):
         assert join(copied, tmp_path / "joined").status == 0
         config = json.loads((tmp_path / "joined" / "config.json").read_text())
-        assert config["git_commit"] == "a, b"
+        assert (config["git_commit"], config["device"]["kind"]) == ("a, b", "A, B")
 
 
 def test_the_result_is_none_of_the_parts(copied):

@@ -59,3 +59,7 @@ def test_bad_steps(tmp_path):
     run = run_command("paper", "--steps", "x", "--out", tmp_path)
     assert run.status == 2
     assert "`steps` must be one of compare/best_fashion_mnist" in run.err
+    skipped = next(step for step in paper.STEPS if paper.STEPS[step].quick is None)
+    run = run_command("paper", "--quick", "--steps", skipped, "--out", tmp_path)
+    assert run.status == 2
+    assert f"`steps` must name a step that --quick does not skip, got {skipped}" in run.err

@@ -69,9 +69,10 @@ def test_bad_grids_are_refused_before_any_work(tmp_path, arguments, message):
     assert not out.exists()
 
 
-def test_a_softmax_cancels_ffas_threshold():
+@pytest.mark.parametrize("loss", ["softmax", "symba"])
+def test_a_loss_of_differences_cancels_ffas_threshold(loss):
     options = robustness.Options(
-        recipe=Recipe(loss="softmax"), widths=(100,), activations=("relu",), shares=(1.0,)
+        recipe=Recipe(loss=loss), widths=(100,), activations=("relu",), shares=(1.0,)
     )
     settings = robustness.grid(options, "ffa")
     scales = {setting.recipe.ffa_logit_scale for setting in settings}

@@ -40,6 +40,15 @@ def test_why_a_number_is_not_reached_is_given_once():
     assert both == "level; its settings: not reached (it is so)"
 
 
+def test_a_run_that_diverged_counts_as_0(tmp_path):
+    lost = {"status": "diverged", "layer_accuracies": None, "cumulated_accuracies": None}
+    runs = [trained("sffa", 0, 0.95), trained("sffa", 1, 0.95), trained("sffa", 2, None, **lost)]
+    write_results(tmp_path / "compare/x", runs)
+    values = verdicts.accuracies(tmp_path, claim(90.0), WHERE)
+    assert values == [0.95, 0.95, 0.0]
+    assert verdicts.verdict(claim(90.0), values) == "undecided"
+
+
 def test_rows_are_made_from_files(tmp_path, monkeypatch):
     accuracies = (("sffa", 0, 0.9), ("sffa", 1, 0.92), ("ffa", 0, 0.1))
     write_results(tmp_path / "compare/x", [trained(*each) for each in accuracies])

@@ -186,3 +186,6 @@ def test_a_new_algorithm_brings_its_own_values():
     assert len(refused) == 1
     assert "by_algorithm" in refused[0]
     assert merged_grid(merged, now | {"by_algorithm": slower}) == now
+    # A preset's values of an algorithm that the first start did not train are not kept.
+    unused, later = before | {"by_algorithm": rate}, {"algorithms": ["bp"], "seeds": 3}
+    assert merged_grid(unused, later | {"by_algorithm": {}})["by_algorithm"] == {}

@@ -7,6 +7,7 @@ from run_records import OPTIONS, trained
 
 from experiments.harness import run_folder
 from experiments.harness.run_folder import RunFolder
+from experiments.reports.html_report import run_facts
 from sffa_jax.scale.placement import Placement
 
 GIVEN = OPTIONS | {"algorithms": ["ffa"], "seeds": 2, "epochs": 2}
@@ -96,6 +97,23 @@ def test_the_commits_that_made_runs_are_named_in_order(tmp_path, monkeypatch):
     assert start("d", 1) == "b, d"
     assert start("b", 2) == "b, d"
     assert start(None, 3) == "b, d, unknown"
+
+
+def test_the_devices_and_versions_that_made_runs_are_named(tmp_path, monkeypatch):
+    there = {"platform": "gpu", "kind": "H100", "count": 1, "host_cores": 16}
+    with open_folder(tmp_path, seeds=2) as folder:
+        folder.append(RUN)
+        here = folder.config["device"]
+        now = run_folder.environment()
+        elsewhere = {"device": there, "versions": now["versions"] | {"jax": "9"}}
+        monkeypatch.setattr(run_folder, "environment", lambda: now | elsewhere)
+        folder.append(RUN | {"seed": 1})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["device"]["kind"] == f"{here['kind']}, H100"
+    assert config["device"]["host_cores"] is None
+    assert config["versions"] == now["versions"] | {"jax": f"{now['versions']['jax']}, 9"}
+    with open_folder(tmp_path, seeds=2) as folder:  # the report's facts and the schema accept it
+        assert run_facts(folder.config)["Device"] == f"several: {here['kind']}, H100"
 
 
 def test_data_may_move(tmp_path):

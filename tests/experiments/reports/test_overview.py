@@ -1,5 +1,6 @@
 import pytest
 
+from experiments.harness.results import Results
 from experiments.reports import overview
 
 
@@ -22,6 +23,15 @@ def test_differences_are_paired_and_corrected_together():
     assert first[3] == first[6] == "-"
     axes = overview.differences_figure(cases).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_a_choice_on_the_test_set_is_named(tmp_path):
+    def name(**options):
+        run = Results(tmp_path / "a", {"options": {"dataset": "mnist", **options}}, [])
+        return overview.run_name(run)
+
+    assert name(selection="last") == "a: mnist"
+    assert name(selection="test") == "a: mnist (epoch chosen on the test set)"
 
 
 def test_a_case_without_sffa_has_no_difference():

@@ -212,11 +212,12 @@ def make_task_stream(
     train_labels = to_labels(train_labels, where="make_task_stream")
     test_labels = to_labels(test_labels, where="make_task_stream")
     num_classes = int(max(train_labels.max(), test_labels.max())) + 1
-    missing = [c for c in order if not (np.any(train_labels == c) and np.any(test_labels == c))]
-    if missing:
-        raise reject(
-            "make_task_stream", "order", "name classes that have samples", f"{missing} among them"
-        )
+    for split, labels in (("training", train_labels), ("test", test_labels)):
+        missing = sorted({*order} - {*labels.tolist()})
+        if missing:
+            rule = f"name classes that have {split} samples"
+            advice = "Pass an `order` of other classes."
+            raise reject("make_task_stream", "order", rule, f"{missing} among them", advice)
     index_of = np.full(num_classes, -1, np.int32)
     index_of[list(order)] = np.arange(wanted)
 

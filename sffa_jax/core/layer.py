@@ -18,7 +18,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_integer, check_range, choose, reject, reject_type
+from sffa_jax.checks import check_function, check_integer, check_range, choose, reject, reject_type
 from sffa_jax.core.bodies import Body, BodyState, Params, apply_body, as_body, init_body
 from sffa_jax.core.image_layout import POOLS, Grid, Pool, flatten_maps
 from sffa_jax.core.overlays import Part
@@ -46,6 +46,7 @@ class Layer:
         the layer's own loss receives all units.
 
     Raises:
+      TypeError: for an activation that is no function.
       ValueError: for no winner, an unknown name, pooling without a grid, a normalization of a body
         that is not affine, or a fraction outside [0, 0.99].
 
@@ -64,6 +65,7 @@ class Layer:
     def __post_init__(self) -> None:
         if self.winners is not None:
             check_integer("Layer", "winners", self.winners, 1, "None keeps all units.")
+        check_function("Layer", "activation", self.activation, "h", "`jax.nn.relu` is one.")
         if self.pool is not None:
             choose("Layer", "pool", self.pool, POOLS)
             if self.grid is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sffa_jax.checks import check_integer, reject
@@ -84,6 +85,32 @@ def check_candidates(where: str, candidates: Array | None, num_samples: int) -> 
     if not whole or candidates.ndim != 2 or candidates.shape[0] != num_samples:
         rule = f"return integers of shape ({num_samples}, candidates), the true label first"
         raise reject(where, "negatives", rule, f"{candidates.dtype} of shape {candidates.shape}")
+
+
+def try_negatives(where: str, negatives: Negatives, num_classes: int) -> None:
+    """Raises ValueError if a function returns wrong candidates for some labels.
+
+    An update does not see their values: a label that does not exist, or the true label in place of
+    a wrong one, would train the layers on nonsense.
+    """
+    with jax.ensure_compile_time_eval():  # also inside of a sweep's program
+        labels = jnp.arange(2 * num_classes, dtype=jnp.int32) % num_classes
+        scores = jnp.zeros((len(labels), num_classes))
+        candidates = negatives(jax.random.key(0), labels, num_classes, lambda: scores)
+    check_candidates(where, candidates, len(labels))
+    if candidates is None or isinstance(candidates, jax.core.Tracer):
+        return
+    rows = np.asarray(candidates)
+    wrong = rows[(rows < 0) | (rows >= num_classes)]
+    if wrong.size:
+        raise reject(where, "negatives", f"return labels from 0 to {num_classes - 1}", wrong[0])
+    is_true = rows == np.asarray(labels)[:, None]
+    is_true[:, :1] = ~is_true[:, :1]
+    if is_true.any():
+        row = int(np.flatnonzero(is_true.any(axis=1))[0])
+        rule = "return the true label first, and only there"
+        got = f"{rows[row].tolist()} for label {row % num_classes}"
+        raise reject(where, "negatives", rule, got)
 
 
 def targets(

@@ -288,6 +288,7 @@ def with_second_term(rule: LocalRule, second_term: SecondTerm) -> LocalRule:
       second_term: e.g. `second_terms.supervised_contrast()`.
 
     Raises:
+      TypeError: for a second term of another type.
       ValueError: for a rule without class units, whose input contains the label, or with a second
         term.
 
@@ -296,6 +297,10 @@ def with_second_term(rule: LocalRule, second_term: SecondTerm) -> LocalRule:
     >>> with_second_term(rule, second_terms.similarity_matching(weight=5.0)).second_term.weight
     5.0
     """
+    advice = "`second_terms.supervised_contrast()` returns one."
+    check_type(
+        "with_second_term", "second_term", second_term, SecondTerm, "be a `SecondTerm`", advice
+    )
     if rule.class_units is None:
         advice = "Use `with_class_units`: a label in the input would give the classes away."
         raise reject("with_second_term", "rule", "have class units", "a rule without", advice)

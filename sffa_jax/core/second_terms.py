@@ -32,7 +32,7 @@ class SecondTerm(NamedTuple):
 
     Attributes:
       init: (key, shape of the activity of one sample: units, or maps [h, w, c]) -> parameters of
-        the local head, trained with those of the layer; None: strictly local.
+        the local head, trained with those of the layer, or None: strictly local.
       loss: (parameters, activity [batch, *units], labels [batch], number of classes) -> loss
         [batch], in units of its own.
       weight: factor of the loss beside the rule's.

@@ -67,9 +67,16 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
     """
     check_range("averaged", "decay", decay, above=0, at_most=1)
 
-    def init(key: Array, x: Array) -> AveragedState:
-        state = learner.init(key, x)
+    def start(state: State) -> AveragedState:
         return AveragedState(state, jax.tree.map(_wide, _evaluated(state)), jnp.int32(0))
+
+    def init(key: Array, x: Array) -> AveragedState:
+        return start(learner.init(key, x))
+
+    def restart(state: AveragedState) -> AveragedState:
+        check_state("averaged", state, AveragedState)
+        assert learner.restart is not None
+        return start(learner.restart(state.state))
 
     def step(state: AveragedState, key: Array, x: Array, labels: Array) -> tuple[Any, Array]:
         new, losses = learner.step(state.state, key, x, labels)
@@ -102,6 +109,7 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
         scores=scores,
         build=None if learner.build is None else partial(_build, learner.build, decay),
         latents=None if learner.latents is None else latents,
+        restart=None if learner.restart is None else restart,
     )
 
 

@@ -200,6 +200,10 @@ def backprop_learner(
         check_state("backprop_learner", state, BackpropState)
         return logits(layers, state.params, x, state.body_states)[None]
 
+    def restart(state: BackpropState) -> BackpropState:
+        check_state("backprop_learner", state, BackpropState)
+        return state.replace(opt_state=optimizer.init(state.params))
+
     build = partial(
         backprop_learner,
         hidden_layers,
@@ -211,4 +215,4 @@ def backprop_learner(
     def latents(state: BackpropState, x: Array) -> list[Array]:
         return hidden_activities(hidden_layers, state.params, x, state.body_states)
 
-    return Learner(init, step, scores, num_classes, build=build, latents=latents)
+    return Learner(init, step, scores, num_classes, build=build, latents=latents, restart=restart)

@@ -5,6 +5,7 @@ A description contains no code, and `build` accepts only the names that are list
 
 import dataclasses
 import importlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -80,8 +81,25 @@ def _names() -> dict[int, str]:
     }
 
 
-def describe(value: Any) -> Any:
-    """Returns JSON for a value that consists of allowed functions, records and plain values."""
+UNKNOWN = {"unknown": True}
+"""Stands for a value that cannot be described."""
+
+
+def _refuse(value: Any) -> Any:
+    raise Undescribed(repr(value))
+
+
+def describe(value: Any, unknown: Callable[[Any], Any] = _refuse) -> Any:
+    """Returns JSON for a value that consists of allowed functions, records and plain values.
+
+    Args:
+      value: the value.
+      unknown: returns what stands for a part that cannot be described.
+
+    Raises:
+      Undescribed: for such a part, by default.
+    """
+    of = partial(describe, unknown=unknown)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array) and value.shape == ():
@@ -90,23 +108,26 @@ def describe(value: Any) -> Any:
     if name is not None:
         return {"function": name}
     if isinstance(value, partial):
-        arguments = [describe(argument) for argument in value.args]
-        keywords = {key: describe(of_key) for key, of_key in value.keywords.items()}
-        return {"partial": describe(value.func), "arguments": arguments, "keywords": keywords}
+        keywords = {key: of(of_key) for key, of_key in value.keywords.items()}
+        return {
+            "partial": of(value.func),
+            "arguments": [*map(of, value.args)],
+            "keywords": keywords,
+        }
     if type(value) in _RECORDS.values():
         names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
-        fields = {field: describe(getattr(value, field)) for field in names}
+        fields = {field: of(getattr(value, field)) for field in names}
         return {"record": type(value).__name__, "fields": fields}
     if type(value) in _BODIES.values():
         fields = {
-            field.name: describe(getattr(value, field.name))
+            field.name: of(getattr(value, field.name))
             for field in dataclasses.fields(value)
             if field.name not in _NO_DATA and getattr(value, field.name) != field.default
         }
         return {"body": type(value).__name__, "fields": fields}
     if isinstance(value, tuple | list):
-        return [describe(item) for item in value]
-    raise Undescribed(repr(value))
+        return [*map(of, value)]
+    return unknown(value)
 
 
 def build(description: Any) -> Any:

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from sffa_jax.checks import check_choice, check_integer, check_type, reject, reject_type
+from sffa_jax.checks import (
+    check_choice,
+    check_function,
+    check_integer,
+    check_type,
+    reject,
+    reject_type,
+)
 from sffa_jax.training.augment import Augmentation
 from sffa_jax.training.evaluate import evaluate
 from sffa_jax.training.learner import Learner, State, check_learner
@@ -80,6 +87,7 @@ class Schedule:
       augment: random change of each training batch, see `augment`; None: no change.
 
     Raises:
+      TypeError: for an `augment` that is no function (key, x [batch, features]) -> x.
       ValueError: for zero epochs or an empty batch.
     """
 
@@ -90,6 +98,9 @@ class Schedule:
     def __post_init__(self) -> None:
         check_integer("Schedule", "epochs", self.epochs, 1)
         check_integer("Schedule", "batch_size", self.batch_size, 1)
+        if self.augment is not None:
+            advice = "`augment.shift((28, 28), 2)` is one."
+            check_function("Schedule", "augment", self.augment, "key, x", advice)
 
     def steps_per_epoch(self, num_samples: int) -> int:
         """Number of updates per epoch.
@@ -285,8 +296,8 @@ def fit(
       train: the training split.
       validation: its accuracy is measured after each epoch; None: no measurement. Never pass the
         test split.
-      state: from which training continues, with its optimizers' states, e.g. `saved.state` or
-        `result.state`; None: the key draws new weights.
+      state: from which training continues, with its optimizers' states, e.g. `result.state`, or
+        `learner.restart(state)` for another optimizer or schedule; None: the key draws new weights.
       callback: called on the host after each epoch with the number of completed epochs and the
         epoch's `EpochInfo`; under `jax.vmap`, once per run.
       select: the state to return: "best" (highest validation accuracy, the earliest of equals) or
@@ -351,7 +362,8 @@ def _check_state(state: State, init: Callable[[], State]) -> None:
     """Checks that a state has the structure, shapes and dtypes of the states that `init` draws."""
     if _described(lambda: state) != _described(init):
         rule = "have the structure, shapes and dtypes of this learner's states"
-        advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`."
+        advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`; after a "
+        advice += "change of the optimizer, `learner.restart(state)`."
         raise reject("fit", "state", rule, "the state of another network or optimizer", advice)
 
 

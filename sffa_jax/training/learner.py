@@ -30,6 +30,8 @@ class Learner(NamedTuple):
         None: the top layer.
       build: (optimizer=...) -> this learner with another optimizer, described in saved files. None:
         a saved state can be loaded only by passing the learner to `saved.load`.
+      restart: (trained state) -> a state with the same weights and new states of the optimizers,
+        also if `state` is that of another optimizer. None: not defined.
       latents: (state, x [batch, *input]) -> activity of each hidden layer, [batch, units]; the
         input of a forward-only network contains the label that it predicts. None: not defined.
     """
@@ -42,6 +44,7 @@ class Learner(NamedTuple):
     build: Callable[..., "Learner"] | None = None
     latents: Callable[[State, Array], list[Array]] | None = None
     last_scored: int | None = None
+    restart: Callable[[State], State] | None = None
 
     @property
     def scored(self) -> slice:

@@ -14,7 +14,13 @@ from sffa_jax.checks import check_function, check_range, check_type, choose, rej
 from sffa_jax.core.bodies import BodyState, Params
 from sffa_jax.core.layer import activity, passed_on, training_activity
 from sffa_jax.core.losses import sample_losses
-from sffa_jax.core.negatives import NEGATIVES, Negatives, check_candidates, targets
+from sffa_jax.core.negatives import (
+    NEGATIVES,
+    Negatives,
+    check_candidates,
+    targets,
+    try_negatives,
+)
 from sffa_jax.core.network import (
     SECOND_TERM,
     Network,
@@ -223,8 +229,8 @@ def local_learner(
 
     Raises:
       TypeError: for a network or an optimizer of another type, or negatives of another signature.
-      ValueError: for an unknown name, a distance that is not positive, or a wrong number of
-        optimizers.
+      ValueError: for an unknown name, a distance that is not positive, a wrong number of
+        optimizers, or negatives that are no labels or the true one (tried on some labels).
 
     >>> from sffa_jax.core import architectures, overlays, rules
     >>> layers = architectures.dense_layers([8, 8])
@@ -241,6 +247,8 @@ def local_learner(
     choose_negatives = choose("local_learner", "negatives", negatives, NEGATIVES)
     takes = "key, labels, num_classes, scores"
     check_function("local_learner", "negatives", choose_negatives, takes)
+    if choose_negatives not in NEGATIVES.values():
+        try_negatives("local_learner", choose_negatives, network.num_classes)
     order = update_order
     if not isinstance(order, UpdateOrder):
         order = UpdateOrder(choose("local_learner", "update_order", order, UPDATE_ORDERS))
@@ -293,6 +301,14 @@ def local_learner(
         started = order.has_started(state.step, len(network.layers))
         return jnp.where(started[:, None, None], all_scores, 0.0)
 
+    def restart(state: LocalState) -> LocalState:
+        _check_state(network, state)
+        layers = tuple(
+            layer.replace(opt_state=optimizer.init(layer.params))
+            for optimizer, layer in zip(optimizers, state.layers, strict=True)
+        )
+        return LocalState(layers, state.overlay, jnp.int32(0))
+
     build = partial(
         local_learner,
         network=network,
@@ -315,6 +331,7 @@ def local_learner(
         build=build,
         latents=latents,
         last_scored=network.last_scored,
+        restart=restart,
     )
 
 

@@ -89,7 +89,8 @@ def check_samples(where: str, samples: Any, num_classes: int) -> None:
             "samples",
             f"have the learner's {num_classes} classes",
             samples.num_classes,
-            "Build the network and the samples for the same number of classes.",
+            "Build the network and the samples for the same number of classes: "
+            "`make_samples(..., num_classes=...)`.",
         )
     check_label_array(where, labels, images.shape[0], num_classes)
 

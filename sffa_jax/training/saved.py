@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import next_power_of_two, to_images
-from sffa_jax.training.descriptions import Undescribed, build, describe
+from sffa_jax.training.descriptions import UNKNOWN, Undescribed, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State, check_learner
 from sffa_jax.training.samples import Samples, check_samples
@@ -35,8 +35,8 @@ class Saved(NamedTuple):
     """A trained network, ready to predict.
 
     Attributes:
-      learner: the trained learner. Without a learner passed to `load`, its optimizer is
-        `optax.identity()`, which predicts but does not learn.
+      learner: the trained learner. Without a learner passed to `load`, it has no optimizer: it
+        predicts, and training raises an error.
       state: the learner's state; optimizer states only if a learner was passed to `load`.
       mean, std: scale of the images, as in `Samples`.
       pixels: whether the network was trained on uint8 pixels, not on floats.
@@ -257,7 +257,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
     >>> load("nothing")
     Traceback (most recent call last):
     ...
-    ValueError: load: `path` must be a file that `save` wrote, got 'nothing'.
+    ValueError: load: `path` must be a file that `save` wrote, got 'nothing', which does not exist.
     """
     if learner is not None:
         check_learner("load", learner)
@@ -269,7 +269,8 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
         header = json.loads(arrays.pop("header").tobytes())
         version, mean, std = header["version"], arrays.pop("mean"), arrays.pop("std")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise reject("load", "path", "be a file that `save` wrote", repr(str(path))) from error
+        got = f"{str(path)!r}, which does not exist" if not path.exists() else repr(str(path))
+        raise reject("load", "path", "be a file that `save` wrote", got) from error
     if version != VERSION:
         raise reject("load", "path", f"have version {VERSION}", version)
     if learner is None:
@@ -278,7 +279,7 @@ def load(path: Path | str, *, learner: Learner | None = None) -> Saved:
                 "load", "learner", f"be given, since {header['undescribed']} is not described", None
             )
         try:
-            learner = build(header["learner"])(optimizer=optax.identity())
+            learner = build(header["learner"])(optimizer=_NO_OPTIMIZER)
         except (AttributeError, KeyError, TypeError) as error:
             rule = "contain an undamaged description of the network"
             raise reject("load", "path", rule, repr(str(path))) from error
@@ -333,14 +334,33 @@ def _plain(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
+def _no_update(*_: Any, **__: Any) -> Any:
+    rule = "be passed to continue training"
+    advice = "Pass a learner built like the saved one: its optimizer is not in the file."
+    raise reject("load", "learner", rule, None, advice)
+
+
+_NO_OPTIMIZER = optax.GradientTransformation(lambda _: optax.EmptyState(), _no_update)
+
+
 def _may_be(learner: Learner, description: Any) -> bool:
     """Whether a learner may be the described one: false if it is certainly another one."""
     if description is None or learner.build is None:
         return True
-    try:
-        return json.loads(json.dumps(describe(learner.build))) == description
-    except Undescribed:
+    given = describe(learner.build, unknown=lambda _: UNKNOWN)
+    return _agree(json.loads(json.dumps(given)), description)
+
+
+def _agree(given: Any, described: Any) -> bool:
+    """Whether two descriptions are equal wherever the given one is known."""
+    if given == UNKNOWN:
         return True
+    if isinstance(given, dict) and isinstance(described, dict):
+        same = given.keys() == described.keys()
+        return same and all(_agree(given[key], described[key]) for key in given)
+    if isinstance(given, list) and isinstance(described, list):
+        return len(given) == len(described) and all(map(_agree, given, described))
+    return bool(given == described)
 
 
 def _drawn(

@@ -100,7 +100,7 @@ def test_an_order_by_hand_may_leave_classes_out():
         (lambda: class_order(10, 10, 0), "at least 2 a task, got 10"),
         (lambda: make_scenario("class", (1, 2, 3), 2), "be divisible by 2 tasks"),
         (lambda: stream_of((0, 0, 1, 2)), "name 4 different classes"),
-        (lambda: stream_of((0, 1, 2, 7)), r"classes that have samples, got \[7\]"),
+        (lambda: stream_of((0, 1, 2, 7)), r"classes that have training samples, got \[7\]"),
     ],
 )
 def test_what_cannot_be_shared_out_is_named(call, message):

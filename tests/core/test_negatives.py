@@ -1,3 +1,6 @@
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,3 +48,39 @@ def test_labels_of_few_bits():
         assert drawn.dtype == jnp.int32
         assert drawn[:, 1].min() > 0
         assert drawn[:, 1].max() > 255
+
+
+@pytest.mark.parametrize(
+    ("shifts", "message"),
+    [
+        ([0, 3], "`negatives` must return labels from 0 to 2, got 3"),
+        ([0, 0], "the true label first, and only there, got [0, 0] for label 0"),
+        ([1, 0], "the true label first, and only there, got [1, 0] for label 0"),
+        ([1, 2], "the true label first, and only there, got [1, 2] for label 0"),
+        ([0, 1, 1], None),  # a wrong label may be tried twice
+    ],
+)
+def test_values_of_an_own_function_are_tried(shifts, message):
+    def own(key, labels, num_classes, scores):
+        candidates = labels[:, None] + jnp.array([shifts])
+        return candidates if max(shifts) == num_classes else candidates % num_classes
+
+    check = functools.partial(negatives.try_negatives, "f", own, 3)
+    for run in (check, jax.jit(check)):  # a sweep builds learners in its program
+        if message is None:
+            run()
+            continue
+        with pytest.raises(ValueError, match=re.escape(message)):
+            run()
+
+
+def test_an_own_function_of_traced_numbers_is_not_tried():
+    @jax.jit
+    def build(shift):
+        def own(key, labels, num_classes, scores):
+            return jnp.stack([labels, (labels + shift) % num_classes], axis=-1)
+
+        negatives.try_negatives("f", own, 3)
+        return own(None, jnp.arange(3), 3, None)
+
+    assert build(1).shape == (3, 2)

@@ -22,6 +22,7 @@ from sffa_jax.core.network import Network
 from sffa_jax.core.overlays import corner_one_hot
 from sffa_jax.scale.sweep import seed_keys
 from sffa_jax.training import saved
+from sffa_jax.training.averages import averaged
 from sffa_jax.training.evaluate import accuracy_of, accuracy_of_ranges, evaluate, score_samples
 from sffa_jax.training.fit import start, train_epoch
 from sffa_jax.training.learner import Learner
@@ -289,3 +290,37 @@ def test_a_sweep_over_a_rate_leaks_no_trace():
 
     with jax.checking_leaks():
         assert jax.jit(run)(1e-2).shape == ()
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_restart_keeps_the_weights_for_another_optimizer(name, average):
+    learner, schedule = LEARNERS[name], Schedule(2, 20)
+    wrap = partial(averaged, decay=0.9) if average else lambda learner: learner
+    first = fit(wrap(learner), schedule, jax.random.key(3), SAMPLES).state
+    decaying = optax.sgd(optax.cosine_decay_schedule(0.1, schedule.epochs * 3))
+    other = wrap(learner.build(optimizer=decaying))
+    with pytest.raises(ValueError, match=r"of the optimizer, `learner.restart\(state\)`"):
+        fit(other, schedule, jax.random.key(4), SAMPLES, state=first)
+    state = other.restart(first)
+    inner = (lambda s: s.state) if average else (lambda s: s)
+    chex.assert_trees_all_equal(inner(state).params, inner(first).params)
+    once = fit(other, schedule, jax.random.key(4), SAMPLES, state=state).state
+    # A schedule that has ended changes nothing more, until it starts again.
+    ended = fit(other, schedule, jax.random.key(5), SAMPLES, state=once).state
+    chex.assert_trees_all_equal(inner(ended).params, inner(once).params)
+    again = fit(other, schedule, jax.random.key(5), SAMPLES, state=other.restart(once)).state
+    with pytest.raises(AssertionError, match="not equal"):
+        chex.assert_trees_all_equal(inner(again).params, inner(once).params)
+
+
+def test_one_layer_trains_further():
+    network = Network(dense_layers([8, 6]), sffa(), corner_one_hot(), 3)
+    schedule = Schedule(2, 20)
+    first = fit(local_learner(network, optax.adam(1e-2)), schedule, jax.random.key(0), SAMPLES)
+    last = local_learner(network, [optax.set_to_zero(), optax.sgd(0.1)])
+    state = last.restart(first.state)
+    after = fit(last, schedule, jax.random.key(1), SAMPLES, state=state).state
+    chex.assert_trees_all_equal(after.layers[0].params, first.state.layers[0].params)
+    with pytest.raises(AssertionError, match="not equal"):
+        chex.assert_trees_all_equal(after.layers[1].params, first.state.layers[1].params)

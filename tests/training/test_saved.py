@@ -166,6 +166,21 @@ def test_another_learner_of_the_same_shapes_is_refused(tmp_path):
     assert load(tmp_path / "network", learner=learner).predict(IMAGES).shape == (12,)
     with pytest.raises(ValueError, match="`learner` must be built like the saved one, got another"):
         load(tmp_path / "network", learner=dense(ffa(), overlays.corner_one_hot()))
+    # A function of one's own cannot be compared, but all other parts are.
+    own = {"negatives": lambda key, labels, num_classes, scores: None}
+    load(tmp_path / "network", learner=dense(sffa(), overlays.corner_one_hot(), **own))
+    with pytest.raises(ValueError, match="`learner` must be built like the saved one, got another"):
+        load(tmp_path / "network", learner=dense(ffa(), overlays.corner_one_hot(), **own))
+
+
+def test_a_network_without_its_optimizer_does_not_train(tmp_path):
+    learner = dense(sffa(), overlays.corner_one_hot())
+    save(tmp_path / "network", learner, trained(learner), SAMPLES)
+    saved, schedule = load(tmp_path / "network"), Schedule(epochs=1, batch_size=4)
+    with pytest.raises(ValueError, match="`learner` must be passed to continue training, got None"):
+        fit(saved.learner, schedule, jax.random.key(0), SAMPLES, state=saved.state)
+    result = fit(learner, schedule, jax.random.key(0), SAMPLES, state=learner.restart(saved.state))
+    assert np.isfinite(result.history.loss).all()
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ def insert(
     """Inserts samples and returns the buffer, balanced over its classes.
 
     With s classes in it, a class may fill slots // s slots, the first slots % s classes one more.
-    A class's samples are ordered by priority.
+    Slots that a small class cannot fill stay empty, and with more classes than slots the last ones
+    have none. A class's samples are ordered by priority.
 
     Args:
       buffer: the buffer so far.

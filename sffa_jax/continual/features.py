@@ -160,8 +160,10 @@ def extract(features: Model, key: Array, data: TaskData) -> tuple[TaskData, Para
     key_init, key_draw, key_fit = jax.random.split(key, 3)
     modules, _ = features.init(key_init, train.scaled(train.images[:1]))
     if features.fit is not None:
-        number = min(FIT_IMAGES, data.stream.train.shape[1])
-        position = jax.random.randint(key_draw, (number,), 0, data.stream.num_train[0])
+        number, count = min(FIT_IMAGES, data.stream.train.shape[1]), data.stream.num_train[0]
+        drawn = jax.random.randint(key_draw, (number,), 0, count)
+        # All images of a small task; draws would leave out a third of them.
+        position = jnp.where(count <= number, jnp.arange(number) % count, drawn)
         images = train.images[data.stream.train[0, position]]
         modules = features.fit(key_fit, modules, train.scaled(images))
 

@@ -82,7 +82,8 @@ def forward_transfer(matrix: Matrix, untrained: Matrix) -> float | None:
     """Mean over the later tasks of R[j - 1, j] - untrained[j]; None for one task.
 
     It measures how much earlier tasks help on a later task before it is learned, relative to an
-    untrained network.
+    untrained network. In the class scenario it means nothing: a run records 0 for a task whose
+    classes have not been seen.
 
     Reference: Lopez-Paz & Ranzato 2017 (FWT).
     """

@@ -14,7 +14,8 @@ class StoredBytes(NamedTuple):
     """Bytes that a method keeps.
 
     Attributes:
-      images: stored training images, in the type of the data set (uint8: one byte a pixel).
+      images: capacity for training images, also if not filled, in the type of the data set (uint8:
+        one byte a pixel).
       statistics: everything else that the strategy keeps, e.g. class means, covariances, copies of
         parameters, or outputs at storage time.
       parameters: the network's parameters.

@@ -1,7 +1,7 @@
-"""Synthetic negatives: images of no class, synthesized from the images of one class.
+"""Synthetic negatives: images of no class, synthesized from a batch of images.
 
-With one class present there are no real negatives. Each maker is a pure function (key, images
-[batch, pixels], shape of an image) -> as many images.
+They stand for negatives of earlier classes, whose images are not stored. Each maker is a pure
+function (key, images [batch, pixels], shape of an image) -> as many images.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def _blurred(mask: Array) -> Array:
 
 
 def hybrid(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
-    """Combines two images of the batch by a smooth random mask.
+    """Combines two images of the batch by a smooth random mask; they may be of different classes.
 
     Raises:
       ValueError: for images of another shape.
@@ -77,10 +77,13 @@ def shuffled(key: Key[Array, ""], x: Images, shape: Sequence[int]) -> Images:
     """Replaces about half of the image's patches by random patches of the same image.
 
     Raises:
-      ValueError: for images of another shape.
+      ValueError: for images of another shape, or with no side that 2, 3 or 4 divides.
     """
     height, width, channels = _sized("shuffled", x, shape)
     rows, columns = _parts(height), _parts(width)
+    if rows * columns == 1:
+        rule, advice = "have a side that 2, 3 or 4 divides", "Use other negatives."
+        raise reject("shuffled", "shape", rule, f"{height} x {width}", advice)
     sides = (rows, height // rows, columns, width // columns, channels)
     patches = x.reshape(-1, *sides).swapaxes(2, 3)
     flat = patches.reshape(len(x), rows * columns, -1)

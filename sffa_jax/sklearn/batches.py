@@ -1,6 +1,7 @@
 """The rows that an estimator trains on: weights, batches, and the replay buffer of `partial_fit`.
 
-`continual.buffer` keeps classes balanced by the same rule. It is a compiled program for indices
+`continual.buffer` keeps classes balanced, too, but leaves slots that a small class cannot fill
+empty. It is a compiled program for indices
 into a data set that stays on the device; here rows of any dtype come and go between calls, and one
 sort in NumPy selects among thousands.
 """

@@ -84,3 +84,20 @@ def test_the_record_says_what_became_of_them():
         "gained": [0.25, 0.25],
         "free": [0.25, 0.0],
     }
+
+
+def test_units_are_measured_on_all_classes_of_a_sorted_set():
+    """200 images of each class: the first hundred of a task are all of one class."""
+    labels = np.repeat(np.arange(4), 200)
+    scenario = make_scenario("class", (0, 1, 2, 3), 2)
+    stream = make_task_stream(labels, labels, (0, 1, 2, 3), scenario)
+    samples = make_samples(
+        labels[:, None, None].astype(np.uint8), labels, mean=0.0, std=1 / 255, num_classes=4
+    )
+    model = Model(*[lambda *_: None] * 4, hidden=hidden)
+    config = ContinualConfig(
+        model, scenario, strategies.none(), optax.sgd(1.0), TaskSchedule(1, 1, 1)
+    )
+    run = RunState(TrainState((jnp.float32(1.0),), (), ()), None, jax.random.key(0))
+    found = jax.jit(lambda: measure_units(config, run, TaskData(stream, samples, samples)))()
+    np.testing.assert_array_equal(found["owners"][0], [0, 1, 2, 3, -1])

@@ -169,3 +169,41 @@ def test_features_are_extracted_once_from_the_first_task():
     )
     np.testing.assert_allclose(found.test.images, expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(found.test.scaled(found.test.images), found.test.images)
+
+
+def test_features_of_a_small_task_are_learned_from_all_its_images():
+    given = []
+
+    def fit(key, params, x):
+        given.append(x)
+        return params
+
+    model = features.feature_model(lambda key, x: {}, lambda params, x: x, fit)
+    data = TaskData(make_problem(model).stream, SAMPLES, SAMPLES)
+    features.extract(model, KEY, data)
+    expected = SAMPLES.scaled(SAMPLES.images[data.stream.train[0, :30]])
+    assert sorted(np.asarray(given[0]).tolist()) == sorted(np.asarray(expected).tolist())
+
+
+@pytest.mark.parametrize(("activation", "signed"), [("relu", False), ("tanh", True)])
+def test_draws_of_an_activity_have_its_signs(activation, signed):
+    seen = []
+    rule = with_class_units(sffa(loss="softmax"), class_units.learned())
+    layers = dense_layers((24, 12), activation=activation)
+    model = forward_only(Network(layers, rule, overlays.none(), 6))
+    problem, modules = make_problem(model), start(model)
+
+    def logits(modules, inputs):
+        seen.append(inputs[1])
+        return model.layers.logits(modules, inputs)
+
+    watched = model._replace(layers=model.layers._replace(logits=logits))
+    strategy = strategies.activity_rehearsal(components=1, draws=24)
+    batch = problem.batch(problem.stream.train[0, :10], jnp.int32(0))
+    state = strategy.after_task(
+        problem, strategy.init(problem, modules), KEY, modules, jnp.int32(0)
+    )
+    strategy.loss(problem._replace(model=watched), state, KEY, modules, batch)
+    drawn = np.asarray(seen[0][10:])
+    assert (drawn < 0).any() == signed
+    assert (drawn > 0).any()

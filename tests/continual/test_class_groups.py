@@ -280,6 +280,23 @@ def test_units_that_cannot_be_shared_out_are_refused():
 
 def test_a_group_needs_something_to_be_told_from():
     with pytest.raises(ValueError, match="`negatives` must name at least one kind of negative"):
-        groups(negatives=())
+        groups(negatives=(), slots=12)
     with pytest.raises(ValueError, match="`negatives` must be one of hybrid, noise, other"):
         groups(negatives=("rotated",))
+
+
+def test_an_empty_buffer_is_no_kind_of_negative():
+    """In the first task, a group learns as it does without a buffer."""
+    grouped = model(hidden=(24,))
+    scenario = Scenario("class", 3, 2)
+    stream = make_task_stream(LABELS, LABELS, range(6), scenario)
+    problem = Problem(scenario, grouped, None, SAMPLES, stream)
+    modules, _ = jax.jit(grouped.init)(KEY, SAMPLES.scaled(SAMPLES.images[:1]))
+    batch = problem.batch(stream.train[0, :10], jnp.int32(0))
+
+    def first_loss(strategy):
+        state = strategy.init(problem, modules)
+        return jax.jit(lambda: strategy.loss(problem, state, KEY, modules, batch)[0])()
+
+    losses = [float(first_loss(groups(slots=slots))) for slots in (0, 12)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)

@@ -55,3 +55,8 @@ def test_shuffling_moves_whole_patches():
 def test_images_of_another_shape_are_refused(make):
     with pytest.raises(ValueError, match=r"`x` must have 30 pixels per row, got shape \(200, 64\)"):
         make(KEY, X, (5, 6))
+
+
+def test_an_image_of_one_patch_cannot_be_shuffled():
+    with pytest.raises(ValueError, match="have a side that 2, 3 or 4 divides, got 7 x 7"):
+        shuffled(KEY, jnp.zeros((2, 49)), (7, 7))

@@ -65,17 +65,18 @@ def activity_rehearsal(
     """Trains every layer by its local loss on new images and on draws of earlier classes.
 
     Each layer keeps a mixture of Gaussians of its own input for each class: the components' means,
-    and one covariance around them. They are sums over the class's images after its task. Draws of a
-    class weigh as much as the images of a class in the batch. The model must be forward-only with
-    class units, and each layer's input must be a row of numbers; its first layer works best on
-    `features.principal_components`.
+    and one covariance around them. They are sums over the class's images after its task. A class's
+    draws and images together weigh as much as the batch's most frequent class. The model must be
+    forward-only with class units, and each layer's input must be a row of numbers; its first layer
+    works best on `features.principal_components`.
 
     Args:
       components: Gaussians of each class; their centers come from k-means on images of the task.
       draws: draws for each update and layer, divided evenly among the classes seen so far; a
         multiple of the number of classes is used.
       rank: leading axes of each class's covariance; the rest becomes a diagonal. None: all axes.
-      shared: weight of the covariance of all classes relative to the class's own.
+      shared: weight of the mean covariance of the task's classes (online: of all classes so far)
+        relative to the class's own.
       relabel: whether the label of a draw is not its Gaussian's class but drawn from the softmax of
         the layer's logits before the task: that layer has learned the boundaries between classes
         from images. This keeps a copy of the parameters.
@@ -195,8 +196,8 @@ def activity_rehearsal(
         inputs = []
         for k, z in enumerate(layers.inputs(modules, batch.x)):
             drawn = draw(state.gaussians[k], keys[k], classes, size)
-            # The activity of a rectified layer is never negative.
-            drawn = drawn if k == 0 else jax.nn.relu(drawn)
+            if k > 0:  # the activity of a rectified layer is never negative
+                drawn = jnp.where(jnp.any(z < 0), drawn, jax.nn.relu(drawn))
             inputs.append(jax.lax.stop_gradient(jnp.concatenate([z, drawn])))
         targets, allowed = problem.targets_and_allowed(joined)
         if state.totals is not None and scenario.kind == "class":

@@ -33,7 +33,7 @@ def class_groups(
 
     Args:
       shape: shape of an image.
-      negatives: noise, hybrid and shuffled are synthesized from a class's images (see
+      negatives: noise, hybrid and shuffled are synthesized from images of the task (see
         `synthetic_negatives`); other: images of the task's other classes.
       slots: buffered samples of earlier tasks, used as negatives of later classes; 0: no buffer.
 
@@ -44,7 +44,7 @@ def class_groups(
         check_choice("class_groups", "negatives", name, NEGATIVES)
     check_image_shape("class_groups", shape)
     check_integer("class_groups", "slots", slots, 0, "0: no buffer.")
-    if not negatives and not slots:
+    if not negatives:
         raise reject("class_groups", "negatives", "name at least one kind of negative", "none")
     makers = [SYNTHETIC_NEGATIVES[name] for name in negatives if name in SYNTHETIC_NEGATIVES]
 
@@ -88,7 +88,9 @@ def class_groups(
             )
         if old_weights is not None:
             terms.append(jnp.mean(negative[:, -1], axis=-1) @ (weights * old_weights))
-        by_module = positive + sum(terms) / len(terms)
+        # An empty buffer, in the first task, is no kind of negative.
+        empty = 0 if old_weights is None else 1 - jnp.any(old_weights > 0)
+        by_module = positive + sum(terms) / (len(terms) - empty)
         return jnp.sum(by_module), by_module
 
     def current_groups_only(
@@ -105,8 +107,7 @@ def class_groups(
         del modules
         if buffer is None:
             return None
-        _, key_buffer = jax.random.split(key)
-        return insert_task(problem, buffer, key_buffer, task)
+        return insert_task(problem, buffer, key, task)
 
     def scores(problem: Problem, buffer: Buffer | None, modules: Modules, batch: Batch) -> Array:
         del buffer

@@ -32,7 +32,9 @@ def derpp(*, slots: int = 500, alpha: float | Array = 0.1, beta: float | Array =
       ValueError: for a number out of range.
 
     Reference: Buzzega et al. 2020, arXiv:2004.07211 (DER++). Differs from it: the buffer is
-    balanced over classes and filled when a task ends, with the logits of that moment.
+    balanced over classes and filled when a task ends, with the logits of that moment; the losses
+    of new and buffered samples are averaged with weights 1 and beta, not added; a label that did
+    not compete at the end of the sample's task counts as unchanged.
     """
     check_range("derpp", "alpha", alpha, at_least=0)
     check_range("derpp", "beta", beta, above=0)

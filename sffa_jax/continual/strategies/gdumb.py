@@ -20,7 +20,7 @@ def gdumb(*, slots: int = 500) -> Strategy:
       ValueError: for no slot.
 
     Reference: Prabhu, Torr & Dokania 2020, GDumb, ECCV. Differs from it: as many steps as the other
-    strategies, no cutmix.
+    strategies, no cutmix; slots that a small class cannot fill stay empty (see `buffer.insert`).
     """
     check_integer("gdumb", "slots", slots, 1)
 

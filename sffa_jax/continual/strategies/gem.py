@@ -58,7 +58,7 @@ def gem(*, patterns: int = 20, strength: float | Array = 0.5) -> Strategy:
     The gradients of modules that share one loss are projected as one.
 
     Args:
-      patterns: samples stored of each task.
+      patterns: samples stored of each task, drawn with replacement.
       strength: lower bound of an earlier task's weight in a projected step.
 
     Raises:

@@ -46,7 +46,7 @@ def mas(
       ValueError: for a number out of range.
 
     Reference: Aljundi et al. 2018, arXiv:1711.09601; keep as in Avalanche, which the released SFFA
-    code uses. For forward-only networks, only logits of labels that compete count.
+    code uses. Only logits of labels that compete count.
     """
     check_range("mas", "strength", strength, at_least=0)
     check_range("mas", "keep", keep, at_least=0, at_most=1)

@@ -26,7 +26,7 @@ def replay(
     Args:
       slots: capacity of the buffer, samples; it is filled after each task.
       weight: weight of a buffered sample relative to a new one; None: the number of earlier tasks,
-        so that all tasks seen so far have the same weight, as in joint training.
+        so that all tasks seen so far have the same weight.
       balance: what has equal shares of the buffer: "class" or "task".
       augment: (key, images) -> images, applied to buffered images at each draw.
 

@@ -24,8 +24,8 @@ class Path(struct.PyTreeNode):
 def si(*, strength: float | Array = 1.0, damping: float | Array = 0.1) -> Strategy:
     """Adds strength * sum of Omega (theta - theta*)^2.
 
-    Omega grows after each task by gain / (moved^2 + damping): the path integral of -gradient times
-    step, over the squared distance that the parameter moved.
+    Omega grows after each task by max(gain, 0) / (moved^2 + damping): the path integral of
+    -gradient times step, over the squared distance that the parameter moved.
 
     Args:
       strength: c. At 1 and without damping, the penalty for a full return to the earlier values
@@ -35,7 +35,8 @@ def si(*, strength: float | Array = 1.0, damping: float | Array = 0.1) -> Strate
     Raises:
       ValueError: for a number out of range.
 
-    Reference: Zenke, Poole & Ganguli 2017, arXiv:1703.04200.
+    Reference: Zenke, Poole & Ganguli 2017, arXiv:1703.04200. Differs from it: a negative gain
+    counts as 0.
     """
     check_range("si", "strength", strength, at_least=0)
     check_range("si", "damping", damping, above=0)

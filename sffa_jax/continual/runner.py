@@ -115,12 +115,12 @@ class ContinualResult(NamedTuple):
         correct, before the first task and after each; by the whole network, then by each module
         alone. In the class scenario a task counts 0 before its classes are seen.
       losses: [tasks, steps, losses] each module's mean loss, nats.
-      state: at the end.
+      run: at the end.
     """
 
     accuracy: Float[Array, "rows scorers tasks"]
     losses: Float[Array, "tasks steps losses"]
-    state: TrainState
+    run: RunState
 
 
 def train_step(
@@ -273,6 +273,38 @@ def end_task(
     return run.replace(train=state.replace(strategy_state=strategy_state))
 
 
+def _scores(
+    config: ContinualConfig, problem: Problem, state: TrainState, batch: Batch
+) -> Float[Array, "modules batch candidates"]:
+    if config.strategy.scores is None:
+        return config.model.scores(problem.logits(state.modules, batch))
+    return config.strategy.scores(problem, state.strategy_state, state.modules, batch)
+
+
+def predict_run(
+    config: ContinualConfig,
+    run: RunState,
+    task: Int[Array, ""],
+    data: TaskData,
+    x: Float[Array, "batch *input"],
+) -> Int[Array, " batch"]:
+    """Predicts the label of each scaled image, one of the scenario's labels.
+
+    `task` is the last one learned (class and domain scenario), or the task of the images (task
+    scenario). The other arguments are those of `evaluate_run`.
+    """
+    problem = _problem(config, run.overlay, data)
+    first = jnp.broadcast_to(task * config.scenario.classes_per_task, (len(x),))
+    batch = Batch(x, first, jnp.ones(len(x)), task)
+    total = jnp.sum(_scores(config, problem, run.train, batch)[config.model.first_scored :], axis=0)
+    _, allowed = problem.targets_and_allowed(batch)
+    best = jnp.argmax(jnp.where(allowed, total, -jnp.inf), axis=-1)
+    candidates = problem.candidates(batch)
+    if candidates is None:
+        return best
+    return jnp.take_along_axis(candidates, best[:, None], axis=-1)[:, 0]
+
+
 def evaluate_run(
     config: ContinualConfig, run: RunState, task: Int[Array, ""], data: TaskData
 ) -> Float[Array, "scorers tasks"]:
@@ -281,8 +313,7 @@ def evaluate_run(
     In the class scenario, tasks after `task`, the last one learned (-1: none), are not scored and
     count 0. A strategy with `scores` replaces the model's scores.
     """
-    problem, strategy, test = _problem(config, run.overlay, data), config.strategy, data.test
-    modules, strategy_state = run.train.modules, run.train.strategy_state
+    problem, test = _problem(config, run.overlay, data), data.test
     stream, scenario, model = problem.stream, problem.scenario, problem.model
     capacity = stream.test.shape[1]
     chunk = chunk_size(capacity, scenario.num_candidates)
@@ -295,10 +326,7 @@ def evaluate_run(
             jnp.ones(indices.shape),
             task,
         )
-        if strategy.scores is None:
-            scores = model.scores(problem.logits(modules, batch))
-        else:
-            scores = strategy.scores(problem, strategy_state, modules, batch)
+        scores = _scores(config, problem, run.train, batch)
         total = jnp.sum(scores[model.first_scored :], axis=0, keepdims=True)
         scores = jnp.concatenate([total, scores])
         # argmax treats NaN as the maximum; a diverged network must not predict the first class.
@@ -320,7 +348,7 @@ def evaluate_run(
             return of_task(number)
         return jax.lax.cond(number <= task, of_task, lambda _: zeros, number)
 
-    zeros = jnp.zeros(1 + len(modules))
+    zeros = jnp.zeros(1 + len(run.train.modules))
     return jax.lax.map(scored, jnp.arange(scenario.num_tasks)).T
 
 
@@ -335,7 +363,7 @@ def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> C
       data: the samples, and which of them make up each task.
 
     Returns:
-      Accuracies, losses and final state.
+      Accuracies, losses and the run's final state.
 
     Raises:
       ValueError: as `start_run` and the strategy.
@@ -350,4 +378,4 @@ def run_tasks(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> C
     run = start_run(config, key, data)
     untrained = evaluate_run(config, run, jnp.int32(-1), data)
     run, (accuracy, losses) = jax.lax.scan(learn, run, jnp.arange(config.scenario.num_tasks))
-    return ContinualResult(jnp.concatenate([untrained[None], accuracy]), losses, run.train)
+    return ContinualResult(jnp.concatenate([untrained[None], accuracy]), losses, run)

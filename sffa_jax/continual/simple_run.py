@@ -3,22 +3,33 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Int
 
-from sffa_jax.checks import check_choice, check_integers, check_type, reject
+from sffa_jax.checks import check_choice, check_integers, check_range, check_type, reject
 from sffa_jax.continual import metrics
 from sffa_jax.continual.model import Model, forward_only
 from sffa_jax.continual.problem import NEGATIVES
-from sffa_jax.continual.runner import ContinualConfig, TrainState, make_task_schedule, run_tasks
-from sffa_jax.continual.scenarios import Scenario, TaskData, split_tasks
+from sffa_jax.continual.runner import (
+    ContinualConfig,
+    RunState,
+    make_task_schedule,
+    predict_run,
+    run_tasks,
+)
+from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream, split_tasks
 from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.network import Network
-from sffa_jax.training.learner import check_optimizer
+from sffa_jax.data.arrays import next_power_of_two
+from sffa_jax.training.evaluate import EVALUATION_CHUNK
+from sffa_jax.training.learner import Learner, check_optimizer
+from sffa_jax.training.local import LocalState
 from sffa_jax.training.samples import Samples
 
 
@@ -29,18 +40,93 @@ class ContinualRuns:
     Attributes:
       seeds: one for each run.
       scenario: tasks and labels.
+      orders: the classes in order of arrival, of each run.
       accuracy: [seeds, tasks + 1, 1 + modules, tasks] as in `ContinualResult`.
       losses: [seeds, tasks, steps, losses] each module's mean loss, nats.
-      states: parameters and strategy state of each run at the end.
+      runs: parameters and strategy state of each run at the end.
       stored: what the method keeps, in bytes.
+      config, data: what `run_tasks` got, the data for each run.
+      network: the network, or the model.
     """
 
     seeds: tuple[int, ...]
     scenario: Scenario
+    orders: tuple[tuple[int, ...], ...]
     accuracy: np.ndarray
     losses: np.ndarray
-    states: tuple[TrainState, ...]
+    runs: tuple[RunState, ...]
     stored: StoredBytes
+    config: ContinualConfig
+    data: tuple[TaskData, ...]
+    network: Network | Model
+
+    def predict(
+        self, images: Any, *, run: int = 0, task: int | None = None
+    ) -> Int[np.ndarray, " samples"]:
+        """Predicts raw images by the network of one run, after its last task.
+
+        Args:
+          images: see `Samples.scaled_images`.
+          run: number of the run, from 0; its seed is `seeds[run]`.
+          task: the task that the images are of, from 0; in the task scenario only.
+
+        Returns:
+          The class of each image, by its number in the data set; in the domain scenario the label
+          within the task.
+
+        Raises:
+          TypeError, ValueError: for images that do not fit; for a task in other scenarios than
+            "task", or none there; for numbers out of range.
+        """
+        check_range("predict", "run", run, at_least=0, at_most=len(self.runs) - 1)
+        tasks, known = self.scenario.num_tasks, self.scenario.kind == "task"
+        if known != (task is not None):
+            rule = "be given in the task scenario" if known else "be left out unless it is known"
+            raise reject("predict", "task", rule, task, f"The scenario is {self.scenario.kind!r}.")
+        task = tasks - 1 if task is None else task
+        check_range("predict", "task", task, at_least=0, at_most=tasks - 1)
+        data = self.data[run]
+        x = data.train.scaled_images(images)
+        predict = jax.jit(partial(predict_run, self.config))
+        size = min(EVALUATION_CHUNK, next_power_of_two(len(x)))
+        parts = [
+            # The last part is filled up, so that all have one shape and one program.
+            predict(
+                self.runs[run],
+                jnp.int32(task),
+                data,
+                jnp.resize(x[i : i + size], (size, *x.shape[1:])),
+            )
+            for i in range(0, len(x), size)
+        ]
+        found = np.concatenate(parts)[: len(x)]
+        return found if self.scenario.kind == "domain" else np.array(self.orders[run])[found]
+
+    def state(self, learner: Learner, *, run: int = 0) -> LocalState:
+        """Returns a run's network as a state of a learner, e.g. for `save` or further training.
+
+        Label k of this state is the class `orders[run][k]` (domain scenario: the k-th of a task).
+
+        Args:
+          learner: a `local_learner` of the same network; its optimizers start anew.
+          run: number of the run, from 0.
+
+        Raises:
+          ValueError: unless a `Network` was trained by a strategy that predicts by its scores.
+        """
+        check_range("state", "run", run, at_least=0, at_most=len(self.runs) - 1)
+        if not isinstance(self.network, Network) or self.config.strategy.scores is not None:
+            rule = "predict by the scores of a `Network`"
+            raise reject("state", "run", rule, "another model or strategy", "Use `predict`.")
+        train = self.data[run].train
+        drawn = learner.init(jax.random.key(0), train.scaled(train.images[:1]))
+        modules, overlay = self.runs[run].train.modules, self.runs[run].overlay
+        layers = tuple(
+            layer.replace(params=params)
+            for layer, params in zip(drawn.layers, modules, strict=True)
+        )
+        assert learner.restart is not None
+        return learner.restart(drawn.replace(layers=layers, overlay=overlay))
 
     @property
     def matrix(self) -> np.ndarray:
@@ -168,15 +254,25 @@ def run(
         program(jax.random.key(seed), TaskData(stream, train, test))
         for seed, stream in zip(seeds, streams, strict=True)
     ]
-    states = tuple(result.state for result in results)
+    runs = tuple(result.run for result in results)
     return ContinualRuns(
         tuple(seeds),
         scenario,
+        tuple(_order_of(scenario, stream, train.labels) for stream in streams),
         np.stack([np.asarray(result.accuracy, float) for result in results]),
         np.stack([np.asarray(result.losses) for result in results]),
-        states,
-        stored_bytes(strategy, states[0].modules, states[0].strategy_state, divided[0][1]),
+        runs,
+        stored_bytes(strategy, runs[0].train.modules, runs[0].train.strategy_state, divided[0][1]),
+        config,
+        tuple(data for _, data in divided),
+        network,
     )
+
+
+def _order_of(scenario: Scenario, stream: TaskStream, labels: Array) -> tuple[int, ...]:
+    """The classes in order of arrival."""
+    index, of_samples = np.asarray(stream.train_class_index), np.asarray(labels)
+    return tuple(int(of_samples[np.argmax(index == k)]) for k in range(scenario.num_classes))
 
 
 def _check_types(network: object, strategy: object, optimizer: object) -> None:

@@ -221,7 +221,7 @@ def test_weights_and_accuracies_are_avalanches(strategy):
     tasks = CASES[strategy][1]
     start, result, samples, stream = ours(strategy, tasks)
     accuracies, weights = theirs(strategy, start, samples, stream)
-    for mine, other in zip(arrays(result.state.modules), weights, strict=True):
+    for mine, other in zip(arrays(result.run.train.modules), weights, strict=True):
         np.testing.assert_allclose(mine, other, atol=2e-3)
     np.testing.assert_allclose(result.accuracy[1:, 0], accuracies, atol=0.02)
 
@@ -232,7 +232,7 @@ def test_each_strategy_changes_the_weights():
         if strategy == "none":
             continue
         tasks = CASES[strategy][1]
-        plain, held = (ours(name, tasks)[1].state.modules for name in ("none", strategy))
+        plain, held = (ours(name, tasks)[1].run.train.modules for name in ("none", strategy))
         moved = max(
             float(jnp.abs(a - b).max())
             for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(held), strict=True)

@@ -9,7 +9,16 @@ import optax
 import pytest
 from unchecked import no_shape_checks
 
-from sffa_jax import Network, continual, data, dense_layers, samples_from, sffa
+from sffa_jax import (
+    Network,
+    continual,
+    data,
+    dense_layers,
+    local_learner,
+    predict,
+    samples_from,
+    sffa,
+)
 from sffa_jax.core import class_units, overlays
 from sffa_jax.core.rules import with_class_units
 
@@ -141,3 +150,43 @@ def test_closed_forms_take_features_of_class_units():
     network = Network(dense_layers([40]), rule, overlays.none(), num_classes=10)
     runs = continual.run(network, continual.strategies.slda(), train, test)
     assert (runs.average_accuracy > 0.7).all()
+
+
+@pytest.mark.parametrize("kind", ["class", "domain", "task"])
+def test_a_trained_network_predicts(kind):
+    """As accurate on each task as the run's last row says; so is its state of a learner."""
+    digits = data.load("digits")
+    train, test = samples_from(digits)
+    labels = 2 if kind == "domain" else 10
+    network = Network(dense_layers([30]), sffa(), overlays.appended_gaussian(), num_classes=labels)
+    strategy = continual.strategies.replay(slots=50)
+    runs = continual.run(network, strategy, train, test, kind=kind, epochs=4, seeds=[2, 3])
+    order, learner = np.array(runs.orders[1]), local_learner(network, optax.adam(1e-3))
+    state = runs.state(learner, run=1)
+    for task, expected in enumerate(runs.matrix[1, -1]):
+        classes = order[2 * task : 2 * task + 2]
+        chosen = np.isin(digits.test_labels, classes)
+        images, truth = digits.test_images[chosen], digits.test_labels[chosen]
+        known = {"task": task} if kind == "task" else {}
+        found = runs.predict(images, run=1, **known)
+        if kind == "domain":
+            truth = (truth == classes[1]).astype(int)
+        assert (found == truth).mean() == pytest.approx(expected, abs=1e-6)
+        if kind != "task":
+            again = predict(learner, state, train.scaled_images(images))
+            np.testing.assert_array_equal(again if kind == "domain" else order[again], found)
+
+
+def test_what_cannot_be_predicted_is_refused():
+    train, test = samples_from(data.load("digits"))
+    model = continual.features.pixels()
+    runs = continual.run(model, continual.strategies.ncm(), train, test)
+    assert runs.predict(data.load("digits").test_images[:3]).shape == (3,)
+    images = np.zeros((1, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match="`task` must be left out unless it is known, got 0. The"):
+        runs.predict(images, task=0)
+    with pytest.raises(ValueError, match="`run` must be a number at least 0 and at most 0, got 1"):
+        runs.predict(images, run=1)
+    network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    with pytest.raises(ValueError, match="`run` must predict by the scores of a `Network`, got"):
+        runs.state(local_learner(network, optax.adam(1e-3)))

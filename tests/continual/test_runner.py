@@ -147,7 +147,7 @@ def compiled(algorithm, kind, strategy, *hidden):
             accuracies.append(accuracy(run, task, data))
         assert len(traces) == 1, "one program serves every task and order"
         losses = np.concatenate(losses).reshape(2, -1, len(run.train.modules))
-        return ContinualResult(np.stack(accuracies), losses, run.train)
+        return ContinualResult(np.stack(accuracies), losses, run)
 
     return result
 
@@ -198,22 +198,25 @@ def test_a_run_stage_by_stage_is_the_run_at_once(strategy, mode):
     runs = jax.jit(Placement(mode).lift(run))
     at_once, again = runs((keys, both)), runs((keys, both))
     chex.assert_trees_all_equal(at_once.losses, again.losses)
-    chex.assert_trees_all_equal(at_once.state.modules, again.state.modules)
+    chex.assert_trees_all_equal(at_once.run.train, again.run.train)
     for order, key in enumerate(keys):
         alone = compiled("sffa", kind, strategy)(key, order=order)
         together = jax.tree.map(
-            lambda leaf, i=order: np.asarray(leaf)[i], at_once._replace(state=at_once.state.modules)
+            lambda leaf, i=order: np.asarray(leaf)[i],
+            at_once._replace(run=at_once.run.train.modules),
         )
         np.testing.assert_allclose(alone.losses, together.losses, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(alone.accuracy, together.accuracy, atol=0.01)
-        chex.assert_trees_all_close(alone.state.modules, together.state, rtol=1e-3, atol=1e-4)
+        chex.assert_trees_all_close(alone.run.train.modules, together.run, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("strategy", ["gem", "ewc"])
 def test_a_layer_learns_the_same_whatever_is_on_top_of_it(strategy):
     """Locality through a whole run with a projection or a penalty in play."""
     alone, below = (
-        compiled("sffa", CASE_OF[strategy], strategy, *hidden)(jax.random.key(0)).state.modules[0]
+        compiled("sffa", CASE_OF[strategy], strategy, *hidden)(jax.random.key(0)).run.train.modules[
+            0
+        ]
         for hidden in ([(24,)], [])
     )
     np.testing.assert_allclose(

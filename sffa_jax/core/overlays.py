@@ -50,7 +50,7 @@ class Overlay(struct.PyTreeNode):
 
     keep: Bool[Array, "*input"] | None = None
     pattern: Float[Array, "classes *input"] | None = None
-    appended: Float[Array, "classes d_label"] | None = None
+    appended: Float[Array, "*runs classes d_label"] | None = None
 
     @property
     def marks_label(self) -> bool:

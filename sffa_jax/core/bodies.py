@@ -107,7 +107,7 @@ def function_body(
 def nnx_body(make: Callable[[Any], Any]) -> Body:
     """A Flax NNX module as a body; its state is every variable but `nnx.Param`.
 
-    Dropout draws from the module's own streams, which are part of the state.
+    Dropout draws from the module's streams, which start from the key of each update.
 
     Args:
       make: (`nnx.Rngs`) -> module.
@@ -133,10 +133,17 @@ def nnx_body(make: Callable[[Any], Any]) -> Body:
     def apply(
         params: Params, state: BodyState, x: Array, key: Array | None, train: bool
     ) -> tuple[Any, BodyState]:
-        del key
         module = nnx.merge(graph, params, state, copy=True)
         (module.train if train else module.eval)()
+        streams = [node for _, node in nnx.iter_graph(module) if isinstance(node, nnx.RngStream)]
+        own = [stream.key[...] for stream in streams]
+        if key is not None:  # the same pass draws the same numbers, whatever was drawn before
+            for i, stream in enumerate(streams):
+                stream.key[...] = jax.random.fold_in(key, i)
+                stream.count[...] = jnp.zeros_like(stream.count[...])
         out = module(x)
+        for stream, first in zip(streams, own, strict=True):
+            stream.key[...] = first
         parts: Any = nnx.split(module, nnx.Param, ...)
         return out, parts[2]
 
@@ -188,8 +195,8 @@ def equinox_body(make: Callable[[Array], Any]) -> Body:
         constants, of_module = jax.tree.map(lambda leaf: leaf, state)
         module = eqx.nn.inference_mode(eqx.combine(params, constants, static), not train)
         keys = None
-        if key is not None and takes_key:  # the layer's own dropout folds 1
-            keys = jax.random.split(jax.random.fold_in(key, 0), len(x))
+        if key is not None and takes_key:
+            keys = jax.random.split(key, len(x))
 
         def one(x: Array, key: Array | None) -> tuple[Any, Any]:
             keyword = {} if key is None else {"key": key}

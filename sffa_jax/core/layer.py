@@ -324,13 +324,19 @@ def _pre_activation(
     """The body's output, normalized if the layer has a normalization, and the new state."""
     inputs = _body_inputs(layer, inputs)
     if not is_affine(layer.body):
-        x = join(inputs, candidates)
+        x, key = join(inputs, candidates), _own(layer.body, key)
         return apply_body(as_body(layer.body), params["body"], state, x, key, train)
     pre = _sum_of_products(layer, params, inputs, candidates)
     if layer.normalization is None:
         return pre, state
-    body = as_body(layer.normalization)
+    body, key = as_body(layer.normalization), _own(layer.normalization, key)
     return apply_body(body, params["normalization"], state, pre, key, train)
+
+
+def _own(body: nn.Module | Body, key: Key[Array, ""] | None) -> Key[Array, ""] | None:
+    """A body's key: a function may split it, and the layer's own dropout folds 1 into `key`, which
+    is a part of that split. Linen's modules do not split it."""
+    return jax.random.fold_in(key, 0) if key is not None and isinstance(body, Body) else key
 
 
 def _sum_of_products(

@@ -69,7 +69,10 @@ def unit_length(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:
     """
     # Epsilon is inside the root because the gradient of a norm at zero is undefined.
     axes = tuple(range(-unit_axes, 0))
-    return h / jnp.sqrt(jnp.mean(jnp.square(h), axis=axes, keepdims=True) + 1e-8)
+    # In float16, epsilon would be 0, and squares would overflow.
+    wide = h.astype(jnp.float32) if h.dtype == jnp.float16 else h
+    scaled = wide / jnp.sqrt(jnp.mean(jnp.square(wide), axis=axes, keepdims=True) + 1e-8)
+    return scaled.astype(h.dtype)
 
 
 def unit_length_halves(h: Float[Array, "*samples units"], unit_axes: int = 1) -> Array:

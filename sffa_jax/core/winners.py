@@ -20,6 +20,10 @@ FEW = 32
 """On CPU, up to this many winners are selected one by one; more are selected by bisection."""
 
 
+LONGEST = 64
+"""Largest group in which `kth_by_groups` finds two candidates: more would compile for seconds."""
+
+
 def _max(h: Array) -> Array:
     return jnp.max(h, axis=-1, keepdims=True)
 
@@ -32,13 +36,13 @@ def _count(condition: Array) -> Array:
 def kth_by_groups(h: Float[Array, "*samples units"], k: int) -> Float[Array, "*samples 1"]:
     """Finds a lower bound from a short list of candidates, then raises the bound to the result.
 
-    Units are divided into about 7 k groups. The two largest of each group include the k winners of
-    nearly every row, so the k-th largest *different* value among them is a lower bound and usually
-    the result. It is the result if fewer than k units are above it; otherwise the bound is raised
-    to the next value of the row until that holds.
+    Units are divided into about 7 k groups, more in very long rows. The two largest of each group
+    include the k winners of nearly every row, so the k-th largest *different* value among them is a
+    lower bound and usually the result. It is the result if fewer than k units are above it;
+    otherwise the bound is raised to the next value of the row until that holds.
     """
     units = h.shape[-1]
-    size = max(1, round(units / (7 * k)))
+    size = min(max(1, round(units / (7 * k))), LONGEST)  # a loop of so many steps is unrolled
     padded = jnp.pad(
         h, [(0, 0)] * (h.ndim - 1) + [(0, -units % size)], constant_values=-jnp.inf
     ).reshape(*h.shape[:-1], size, -1)

@@ -138,10 +138,13 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         signed = {"digest": _digest(manifest), "manifest": manifest}
         (new / MANIFEST).write_text(json.dumps(signed, indent=1), encoding="utf-8")
         _flush(new)
+        old = path.with_name(f".{path.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)  # at once: to delete a large folder takes time
         os.replace(new, path)
         _flush(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
     broadcast_from_main(prepare)
     with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
@@ -272,7 +275,7 @@ class Checkpoints:
         write_folder(self.folder / str(step), tree, info or {})
 
         def delete_old() -> None:
-            for leftover in self.folder.glob(".*.new"):
+            for leftover in (*self.folder.glob(".*.new"), *self.folder.glob(".*.old")):
                 shutil.rmtree(leftover)
             for old in self.steps()[: -self.keep]:
                 shutil.rmtree(self.folder / str(old))

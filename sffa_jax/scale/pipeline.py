@@ -31,7 +31,7 @@ from sffa_jax.training.fit import (
     training_inputs,
 )
 from sffa_jax.training.local import LayerState, layer_step
-from sffa_jax.training.samples import Samples
+from sffa_jax.training.samples import Samples, check_samples
 
 LAYERS = "layers"
 
@@ -95,6 +95,7 @@ def pipelined_epoch(
     choose = NEGATIVES[negatives]
 
     def epoch(progress: Progress, samples: Samples) -> tuple[Progress, Array]:
+        check_samples("pipelined_epoch", samples, network.num_classes)
         plan = plan_epoch(schedule, progress, samples.images.shape[0])
         num_steps = plan.indices.shape[0]
         overlay = progress.state.overlay

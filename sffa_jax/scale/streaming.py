@@ -34,7 +34,7 @@ from sffa_jax.training.fit import (
     update,
 )
 from sffa_jax.training.learner import Learner, State
-from sffa_jax.training.samples import Samples, check_samples, pixel_scale
+from sffa_jax.training.samples import Samples, check_pixel_units, check_samples, pixel_scale
 
 DEVICE_BUFFER = 2
 """Number of batches that are placed on the device in advance."""
@@ -136,7 +136,11 @@ class StreamedSamples:
             return tree
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         # Unlike `device_put`, this also reaches the devices of other processes.
-        return jax.jit(lambda tree: tree, out_shardings=everywhere)(tree)
+        return jax.jit(_same, out_shardings=everywhere)(tree)
+
+
+def _same(tree: State) -> State:
+    return tree
 
 
 def _rows(images: np.ndarray) -> np.ndarray:
@@ -165,13 +169,15 @@ def make_streamed_samples(
       reading: number of threads and batches read in advance by grain.
 
     Raises:
-      TypeError, ValueError: for no number of classes, an empty split, or a label out of range.
+      TypeError, ValueError: for no number of classes, an empty split, a label out of range, or
+        `mean` and `std` of other units than pixel / 255.
     """
     if not len(indices):
         raise reject("make_streamed_samples", "indices", "name at least one sample", "none")
     check_integer("make_streamed_samples", "num_classes", num_classes, 1)
     data.to_labels(records.labels[indices], num_classes, where="make_streamed_samples")
     scale = pixel_scale(mean, std, records.image_shape)
+    check_pixel_units("make_streamed_samples", *scale)
     return StreamedSamples(records, indices, *scale, num_classes, mesh, reading)
 
 

@@ -141,6 +141,7 @@ def fastest(
     placements: Sequence[Placement] | None = None,
     min_seconds: float = 0.5,
     calls: float | None = None,
+    budget: int | None = None,
 ) -> Choice:
     """Times `function` over `runs` under each placement, interleaved, and returns the fastest.
 
@@ -151,7 +152,7 @@ def fastest(
     compile one more placement.
 
     Args:
-      function, runs, shared: as in `compile_within_memory`.
+      function, runs, shared, budget: as in `compile_within_memory`.
       placements: candidates; None: `available()`.
       min_seconds: minimum duration of the trial; short timings vary more.
       calls: length of the real work, in calls of `function`; None: endless.
@@ -174,7 +175,7 @@ def fastest(
     programs = {}
     for placement in placements:
         began = time.perf_counter()
-        program, size = compile_within_memory(function, placement, runs, *shared)
+        program, size = compile_within_memory(function, placement, runs, *shared, budget=budget)
         compiling = time.perf_counter() - began
         if size < number:
             continue
@@ -270,7 +271,7 @@ def sweep(
         results = [run(*jax.tree.map(lambda x, i=i: x[i], runs)) for i in range(number)]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
     if parallel == "auto":
-        placement = fastest(lambda one: run(*one), runs).placement
+        placement = fastest(lambda one: run(*one), runs, budget=budget).placement
     else:
         placement = parallel if isinstance(parallel, Placement) else Placement(parallel)
     program, size = compile_within_memory(lambda one: run(*one), placement, runs, budget=budget)

@@ -177,7 +177,7 @@ def flip(shape: Sequence[int]) -> Augmentation:
     height, width, channels = check_image_shape("flip", shape)
 
     def mirror(key: Key[Array, ""], x: Float[Array, "batch features"]) -> Array:
-        images = x.reshape(-1, height, width, channels)
+        images = x.reshape(len(x), height, width, channels)
         mirrored = jax.random.bernoulli(key, 0.5, (len(x), 1, 1, 1))
         return jnp.where(mirrored, images[:, :, ::-1], images).reshape(x.shape)
 
@@ -222,7 +222,8 @@ def mirrored(learner: Learner, shape: Sequence[int]) -> Learner:
     height, width, channels = check_image_shape("mirrored", shape)
 
     def scores(state: State, x: Array) -> Array:
-        mirror = x.reshape(-1, height, width, channels)[:, :, ::-1].reshape(x.shape)
+        images = x.reshape(len(x), height, width, channels)
+        mirror = images[:, :, ::-1].reshape(x.shape)
         return (learner.scores(state, x) + learner.scores(state, mirror)) / 2
 
     build = None if learner.build is None else partial(_build_mirrored, learner.build, shape)

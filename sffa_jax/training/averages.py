@@ -94,7 +94,7 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
     def averages(state: AveragedState) -> State:
         check_state("averaged", state, AveragedState)
         weights = _evaluated(state.state)
-        return jax.tree.map(lambda mean, now: mean.astype(now.dtype), state.average, weights)
+        return jax.tree.map(_of_dtype, state.average, weights)
 
     def scores(state: AveragedState, x: Array) -> Array:
         return learner.scores(averages(state), x)
@@ -121,6 +121,10 @@ def _wide(leaf: Array) -> Array:
     """A float of 16 bits as float32: it would lose the small steps of an average."""
     short = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
     return leaf.astype(jnp.float32) if short else leaf
+
+
+def _of_dtype(mean: Array, now: Array) -> Array:
+    return mean if mean.dtype == now.dtype else mean.astype(now.dtype)  # random keys have no cast
 
 
 def _evaluated(state: State) -> State:

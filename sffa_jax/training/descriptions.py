@@ -130,6 +130,18 @@ def describe(value: Any, unknown: Callable[[Any], Any] = _refuse) -> Any:
     return unknown(value)
 
 
+def agree(given: Any, described: Any) -> bool:
+    """Whether two descriptions are equal wherever the given one is known."""
+    if given == UNKNOWN:
+        return True
+    if isinstance(given, dict) and isinstance(described, dict):
+        same = given.keys() == described.keys()
+        return same and all(agree(given[key], described[key]) for key in given)
+    if isinstance(given, list) and isinstance(described, list):
+        return len(given) == len(described) and all(map(agree, given, described))
+    return bool(given == described)
+
+
 def build(description: Any) -> Any:
     """Rebuilds a value from its description; looks up allowed names only."""
     if isinstance(description, list):

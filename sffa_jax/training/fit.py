@@ -1,6 +1,6 @@
 """Training of any `Learner`: an epoch is one scan, a fit is a pure function of a key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from sffa_jax.checks import (
 )
 from sffa_jax.training.augment import Augmentation
 from sffa_jax.training.evaluate import evaluate
-from sffa_jax.training.learner import Learner, State, check_learner
+from sffa_jax.training.learner import Learner, State, check_learner, check_same_state
 from sffa_jax.training.samples import Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
@@ -131,7 +131,8 @@ def start(
       state: from which training continues; None: the key draws new weights.
 
     Raises:
-      ValueError: for a state of another learner.
+      TypeError: for anything but `Samples`.
+      ValueError: for a state of another learner, or samples of another number of classes.
 
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
@@ -144,12 +145,13 @@ def start(
     >>> int(progress.epoch)
     0
     """
+    check_samples("start", samples, learner.num_classes)
     key_init, key_fit = jax.random.split(key)
     x = samples.scaled(samples.images[:1])
     if state is None:
         state = learner.init(key_init, x)
     else:
-        _check_state(state, partial(learner.init, key_init, x))
+        check_same_state("fit", state, partial(learner.init, key_init, x))
     return Progress(
         state=state,
         epoch=jnp.int32(0),
@@ -211,6 +213,10 @@ def train_epoch(
       rows: numbers of the samples that are the training split; None: all. Runs of several splits
         can share the samples.
 
+    Raises:
+      TypeError: for anything but `Samples`.
+      ValueError: for samples of another number of classes.
+
     >>> import optax
     >>> from sffa_jax.core.architectures import dense_layers
     >>> from sffa_jax.training.backprop import backprop_learner
@@ -222,6 +228,7 @@ def train_epoch(
     >>> train_epoch(learner, Schedule(epochs=1, batch_size=4), progress, train)[1].shape
     (1,)
     """
+    check_samples("train_epoch", samples, learner.num_classes)
 
     def step(state: State, planned: EpochPlan) -> tuple[State, Array]:
         indices = planned.indices if rows is None else rows[planned.indices]
@@ -326,6 +333,25 @@ def fit(
     check_samples("fit", train, learner.num_classes)
     if validation is not None:
         check_samples("fit", validation, learner.num_classes)
+    arrays = (key, train, validation, state)
+    # Within a program, the learner may contain traced numbers, which the cache must not keep.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
+    cached = not traced and all(isinstance(f, Hashable) for f in (callback, schedule.augment))
+    run = _compiled_fit if cached else _fit
+    return run(learner, schedule, callback, select, *arrays)
+
+
+def _fit(
+    learner: Learner,
+    schedule: Schedule,
+    callback: Callable[[Array, EpochInfo], None] | None,
+    select: str,
+    key: Key[Array, ""],
+    train: Samples,
+    validation: Samples | None,
+    state: State | None,
+) -> FitResult:
+    """`fit`, without checks."""
 
     def epoch(progress: Progress, _: None) -> tuple[Progress, EpochInfo]:
         progress, loss = train_epoch(learner, schedule, progress, train)
@@ -338,10 +364,13 @@ def fit(
             jax.debug.callback(callback, progress.epoch, info)
         return progress, info
 
-    # Also outside of `jit`, one program draws the weights; one for each operation takes seconds.
-    first = jax.jit(partial(start, learner), inline=True)(key, train, state)
+    first = start(learner, key, train, state)
     progress, history = jax.lax.scan(epoch, first, None, length=schedule.epochs)
     return FitResult(progress.best if select == "best" else progress.state, history, progress)
+
+
+# Compiled once for a learner and a schedule, also where the caller compiles nothing.
+_compiled_fit = jax.jit(_fit, static_argnums=(0, 1, 2, 3))
 
 
 def check_run(where: str, learner: Any, schedule: Any, key: Any) -> None:
@@ -356,25 +385,3 @@ def check_run(where: str, learner: Any, schedule: Any, key: Any) -> None:
         got = type(key).__name__ if dtype is None else f"{dtype} of shape {shape}"
         advice = "`jax.random.key(0)` is one; for several, use `jax.vmap`."
         raise reject_type(where, "key", "be a random key", got, advice)
-
-
-def _check_state(state: State, init: Callable[[], State]) -> None:
-    """Checks that a state has the structure, shapes and dtypes of the states that `init` draws."""
-    if _described(lambda: state) != _described(init):
-        rule = "have the structure, shapes and dtypes of this learner's states"
-        advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`; after a "
-        advice += "change of the optimizer, `learner.restart(state)`."
-        raise reject("fit", "state", rule, "the state of another network or optimizer", advice)
-
-
-def _described(make: Callable[[], State]) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
-    """Returns the structure, the shapes and the dtypes of a state; nothing is computed."""
-    structures = []
-
-    def leaves() -> list[Array]:
-        arrays, structure = jax.tree.flatten(make())
-        structures.append(structure)
-        return arrays
-
-    shapes = jax.eval_shape(leaves)
-    return structures[0], [(leaf.shape, leaf.dtype) for leaf in shapes]

@@ -73,6 +73,29 @@ def check_state(where: str, state: Any, kind: type) -> None:
     check_type(where, "state", state, kind, "be a state of this learner", advice)
 
 
+def check_same_state(where: str, state: State, init: Callable[[], State]) -> None:
+    """Raises ValueError unless a state has the structure, shapes and dtypes of those that `init`
+    draws."""
+    if _described(lambda: state) != _described(init):
+        rule = "have the structure, shapes and dtypes of this learner's states"
+        advice = "Pass `result.state` of `fit`, or `load(path, learner=learner).state`; after a "
+        advice += "change of the optimizer, `learner.restart(state)`."
+        raise reject(where, "state", rule, "the state of another network or optimizer", advice)
+
+
+def _described(make: Callable[[], State]) -> tuple[object, list[tuple[tuple[int, ...], object]]]:
+    """Returns the structure, the shapes and the dtypes of a state; nothing is computed."""
+    structures = []
+
+    def leaves() -> list[Array]:
+        arrays, structure = jax.tree.flatten(make())
+        structures.append(structure)
+        return arrays
+
+    shapes = jax.eval_shape(leaves)
+    return structures[0], [(leaf.shape, leaf.dtype) for leaf in shapes]
+
+
 def check_batch(where: str, x: Array, labels: Array, num_classes: int) -> None:
     """Raises unless a batch holds scaled images and one label each; a learner's `step` calls it.
 

@@ -1,5 +1,6 @@
 """Layer-local learning: the gradient of each layer's loss updates that layer only."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -252,6 +253,8 @@ def local_learner(
     order = update_order
     if not isinstance(order, UpdateOrder):
         order = UpdateOrder(choose("local_learner", "update_order", order, UPDATE_ORDERS))
+        takes = "updates, states, step"
+        check_function("local_learner", "update_order", order.update, takes)
     optimizers = by_layer(network, optimizer)
     if adversarial is not None:
         check_range("local_learner", "adversarial", adversarial, above=0, advice="None: no step.")
@@ -277,11 +280,14 @@ def local_learner(
         check_candidates("local_learner", candidates, len(labels))
         is_target = targets(candidates, labels, network.num_classes)
         if adversarial is not None:
+            # The factor is a mean over the batch: a sample's step must not depend on others.
+            rule = network.rule._replace(activity_factor=None)
+            alone = dataclasses.replace(network, rule=rule)
 
             def first_loss(x: Array) -> Array:
                 inputs, first = parts(state.overlay, x), state.layers[0]
                 batch = inputs, candidates, is_target, first.body_state
-                return layer_loss(network, 0, first.params, *batch).loss
+                return layer_loss(alone, 0, first.params, *batch).loss
 
             x = perturb(first_loss, x, adversarial)
 

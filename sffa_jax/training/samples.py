@@ -176,13 +176,18 @@ def make_samples(
     )
 
 
+def check_pixel_units(where: str, mean: np.ndarray, std: np.ndarray) -> None:
+    """Raises ValueError if `mean` and `std` cannot be in units of pixel / 255."""
+    for name, number in (("mean", mean.max()), ("std", std.min())):
+        if number > 1:
+            rule, advice = "be in units of pixel / 255 for uint8 images", "Divide by 255."
+            raise reject(where, name, rule, f"{number:g}", advice)
+
+
 def _check_units(where: str, rows: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
     """Raises ValueError if `mean` and `std` cannot be in the images' units."""
     if rows.dtype == np.uint8:
-        for name, number in (("mean", mean.max()), ("std", std.min())):
-            if number > 1:
-                rule, advice = "be in units of pixel / 255 for uint8 images", "Divide by 255."
-                raise reject(where, name, rule, f"{number:g}", advice)
+        check_pixel_units(where, mean, std)
         return
     some = rows[spread_rows(len(rows), 1000)]  # a scale of another unit shows in a thousand images
     with np.errstate(over="ignore"):

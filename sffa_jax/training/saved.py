@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import next_power_of_two, to_images
-from sffa_jax.training.descriptions import UNKNOWN, Undescribed, build, describe
+from sffa_jax.training.descriptions import UNKNOWN, Undescribed, agree, build, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
 from sffa_jax.training.learner import Learner, State, check_learner
 from sffa_jax.training.samples import Samples, check_samples
@@ -146,8 +146,11 @@ class Saved(NamedTuple):
         """
         array = to_images(images, where="scaled_images")
         number = len(array)
-        if 0 < number < EVALUATION_CHUNK:
-            array = array[np.arange(next_power_of_two(number)) % number]
+        if number:
+            chunks = -(-number // EVALUATION_CHUNK)
+            few = number < EVALUATION_CHUNK
+            padded = next_power_of_two(number) if few else chunks * EVALUATION_CHUNK
+            array = array[np.arange(padded) % number] if padded != number else array
         return score_images(self.learner, self.state, self.scaled_images(array)), number
 
     def _summed(self, images: Any) -> tuple[Float[Array, "padded classes"], int]:
@@ -348,19 +351,7 @@ def _may_be(learner: Learner, description: Any) -> bool:
     if description is None or learner.build is None:
         return True
     given = describe(learner.build, unknown=lambda _: UNKNOWN)
-    return _agree(json.loads(json.dumps(given)), description)
-
-
-def _agree(given: Any, described: Any) -> bool:
-    """Whether two descriptions are equal wherever the given one is known."""
-    if given == UNKNOWN:
-        return True
-    if isinstance(given, dict) and isinstance(described, dict):
-        same = given.keys() == described.keys()
-        return same and all(_agree(given[key], described[key]) for key in given)
-    if isinstance(given, list) and isinstance(described, list):
-        return len(given) == len(described) and all(map(_agree, given, described))
-    return bool(given == described)
+    return agree(json.loads(json.dumps(given)), description)
 
 
 def _drawn(

@@ -122,7 +122,7 @@ def greedy(steps_per_layer: int) -> UpdateOrder:
 
     Reference: Hinton 2022, arXiv:2212.13345, section 2 ("greedy multi-layer learning").
 
-    >>> greedy(10).has_started(jnp.int32(10), 3)
+    >>> greedy(10).has_started(jnp.int32(11), 3)
     Array([ True,  True, False], dtype=bool)
     """
     check_integer("greedy", "steps_per_layer", steps_per_layer, 1)
@@ -137,7 +137,8 @@ def _learning_layer(steps_per_layer: int, step: Int[Array, ""], depth: int) -> I
 
 
 def _started(steps_per_layer: int, step: Int[Array, ""], depth: int) -> Bool[Array, " layers"]:
-    return jnp.arange(depth) <= _learning_layer(steps_per_layer, step, depth)
+    last = jnp.maximum(step - 1, 0)  # the layer that the next update trains first has not started
+    return jnp.arange(depth) <= _learning_layer(steps_per_layer, last, depth)
 
 
 def _update_greedily(

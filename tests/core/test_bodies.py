@@ -290,3 +290,31 @@ def test_a_body_that_splits_its_key_draws_other_numbers_than_class_units():
     drawn, units = (np.ravel(x) for x in jax.tree.leaves(params))
     assert drawn.shape == units.shape
     assert abs(np.corrcoef(drawn, units)[0, 1]) < 0.9
+
+
+def test_a_pass_of_an_nnx_module_draws_by_its_key_alone():
+    """Whatever its streams drew before: an update order may repeat a pass."""
+    body = nnx_body(lambda rngs: nnx.Dropout(0.5, rngs=rngs))
+    x = jnp.ones((1, 200))
+    params, state = body.init(jax.random.key(0), x)
+    keys = jax.random.split(jax.random.key(1))
+    first, used = body.apply(params, state, x, keys[0], True)
+    again, _ = body.apply(params, used, x, keys[0], True)
+    other, _ = body.apply(params, state, x, keys[1], True)
+    np.testing.assert_array_equal(first, again)
+    assert 0.3 < np.mean(np.asarray(first) != np.asarray(other)) < 0.7
+
+
+def test_a_body_that_splits_its_key_does_not_draw_the_layers_dropout():
+    seen = []
+
+    def apply(params, state, x, key, train):
+        seen.append(key)
+        return x, state
+
+    layer = Layer(Body(lambda key, x: ((), ()), apply, has_modes=True), identity, dropout=0.5)
+    key = layer.key(jax.random.key(0), 0)
+    training_activity(layer, {"body": ()}, (), INPUTS, None, key)
+    parts = jax.random.key_data(jax.random.split(seen[-1], 4))
+    own = jax.random.key_data(jax.random.fold_in(key, 1))
+    assert not any(np.array_equal(part, own) for part in parts)

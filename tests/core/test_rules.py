@@ -119,3 +119,10 @@ def test_a_rule_of_ones_own():
     assert rule.loss is expected.loss
     polar = rules.make_rule(logit, polar=True)
     np.testing.assert_array_equal(polar.normalize(h), rules.sffa().normalize(h))
+
+
+def test_unit_length_in_float16():
+    rows = jnp.array([[0.0, 0.0], [300.0, 300.0], [3e-4, -3e-4]], jnp.float16)
+    scaled = rules.unit_length(rows)
+    assert scaled.dtype == jnp.float16
+    np.testing.assert_allclose(scaled, [[0, 0], [1, 1], [0.949, -0.949]], rtol=1e-2)

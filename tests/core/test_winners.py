@@ -139,3 +139,12 @@ def test_no_winner_falls_below_its_own_threshold():
     largest = np.sort(np.float64(normalized(x)), axis=-1)[:, -6:]
     measure = jax.jit(lambda x: winners.measure_of_winners("sum_square", 6)(normalized(x)))
     np.testing.assert_allclose(measure(x), np.square(largest).sum(axis=-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_long_rows(k):
+    """Their groups are at most `LONGEST` long, so that they compile in time."""
+    rows = np.random.default_rng(2).normal(size=(3, 7001)).astype(np.float32)
+    check_kth(winners.kth_by_groups, rows, k)
+    jaxpr = jax.make_jaxpr(partial(winners.kth_by_groups, k=k))(rows)
+    assert len(jaxpr.eqns) < 6 * winners.LONGEST

@@ -150,10 +150,7 @@ def test_tuning_uses_training_images_only_and_is_kept(tmp_path):
         (["--tasks", "3"], "divide the 10 classes evenly, at least 2 a task, got 3"),
         (["--class-order", "1", "1", "2", "3"], "`order` must be divisible by 5 tasks"),
         (["--class-order", "1", "1", "2", "3", "--tasks", "2"], "name 4 different classes"),
-        (
-            ["--class-order", "1", "2", "3", "12", "--tasks", "2"],
-            "classes that have training samples",
-        ),
+        (["--class-order", "1", "2", "3", "12", "--tasks", "2"], "that have training samples"),
         (["--memory", "0"], "`memory` must be at least 1, got 0"),
         (["--coupling", "loose"], "`coupling` must be one of local, released"),
         (["--buffer", "small"], "`buffer` must be one of equal_tasks, released"),

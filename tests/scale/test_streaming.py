@@ -253,3 +253,8 @@ def test_a_fit_checks_what_it_is_given_before_it_trains(records, kept, monkeypat
     ]:
         with no_shape_checks(), pytest.raises((TypeError, ValueError), match=message):
             streaming.fit_streamed(*arguments)
+
+
+def test_statistics_of_other_units_are_refused(records):
+    with pytest.raises(ValueError, match="`mean` must be in units of pixel / 255 for uint8 images"):
+        streaming.make_streamed_samples(records, KEPT, num_classes=10, mean=33.3, std=78.6)

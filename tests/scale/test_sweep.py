@@ -182,3 +182,17 @@ def test_seeds_do_not_depend_on_their_companions_under_another_generator():
                 sweep.sweep(draw, foreign, parallel=parallel)
         sweep.sweep(draw, foreign, parallel="map")
     assert alone == expected.tolist()
+
+
+def test_a_trial_keeps_to_the_budget(monkeypatch):
+    budgets = []
+    compile_within = sweep.compile_within_memory
+
+    def watched(*arguments, budget=None, **options):
+        budgets.append(budget)
+        return compile_within(*arguments, budget=budget, **options)
+
+    monkeypatch.setattr(sweep, "compile_within_memory", watched)
+    sweep.sweep(outer, sweep.seed_keys([0, 1]), parallel="auto", budget=2**40)
+    assert len(budgets) > 2
+    assert {*budgets} == {2**40}

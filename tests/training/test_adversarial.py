@@ -1,14 +1,18 @@
+from unittest import mock
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from unchecked import no_shape_checks
 
 from sffa_jax import sffa
 from sffa_jax.core import overlays
 from sffa_jax.core.architectures import dense_layers
 from sffa_jax.core.network import Network
+from sffa_jax.training import local
 from sffa_jax.training.adversarial import perturb
 from sffa_jax.training.backprop import backprop_learner
 from sffa_jax.training.local import local_learner
@@ -82,3 +86,27 @@ def test_the_length_is_that_of_a_whole_image():
     moved = perturb(lambda x: jnp.sum(x**2, axis=(1, 2, 3)), x, 1.0)
     lengths = jnp.linalg.norm((moved - x).reshape(2, -1), axis=-1)
     np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
+
+
+def test_a_sample_moves_by_its_own_loss_alone():
+    """Also if the rule's activity factor is a mean over the batch: SGD on one sample's loss moves
+    as much, whatever the other samples are."""
+    rule = sffa(logit_scale=3.0, activity_rate=10.0)
+    moves = []
+    net = Network(dense_layers((8,)), rule, overlays.corner_one_hot(), 3)
+    learner = local_learner(net, optax.sgd(0.1), adversarial=0.5)
+    state = learner.init(jax.random.key(1), X)
+
+    def watched(overlay, x):
+        moves.append(x)
+        return overlays.parts(overlay, x)
+
+    def moved(x):
+        with mock.patch.object(local, "parts", watched):
+            learner.step(state, jax.random.key(2), x, LABELS)
+        return np.asarray(moves[-1])
+
+    with no_shape_checks():
+        here, there = moved(X), moved(X.at[1:].multiply(3.0))
+    np.testing.assert_allclose(here[0], there[0], rtol=1e-5)
+    assert not np.allclose(here[0], X[0])

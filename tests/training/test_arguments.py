@@ -163,6 +163,8 @@ EXEMPT = {
     "training.learner.check_learner": "a check",
     "training.learner.check_optimizer": "a check",
     "training.learner.check_state": "a check",
+    "training.learner.check_same_state": "a check",
+    "training.samples.check_pixel_units": "a check",
     "training.samples.check_samples": "a check",
     "training.backprop.with_readout": "part of backprop_learner and end_to_end, which check",
     "training.fit.check_run": "a check",

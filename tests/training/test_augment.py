@@ -158,3 +158,12 @@ def test_augmentation_and_layers_draw_different_numbers():
 def test_bad_augmentations(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_images_of_other_channels_are_not_mirrored():
+    """Three channels read as three images would be scrambled."""
+    scored = augment.mirrored(backprop_learner(dense_layers([4]), 3, optax.adam(1e-1)), (4, 4))
+    with pytest.raises(TypeError, match="reshape"):
+        scored.scores(None, jnp.zeros((1, 48)))
+    with pytest.raises(TypeError, match="reshape"):
+        augment.flip((4, 4))(KEY, jnp.zeros((1, 48)))

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from unchecked import no_shape_checks
 
-from sffa_jax import Network, backprop_learner, dense_layers, local_learner, overlays, sffa
+from sffa_jax import Layer, Network, backprop_learner, dense_layers, local_learner, overlays, sffa
+from sffa_jax.core.bodies import nnx_body
 from sffa_jax.training.averages import averaged
 from sffa_jax.training.learner import Learner
 
@@ -77,3 +79,11 @@ def test_averages_of_bfloat16_keep_small_steps():
     np.testing.assert_allclose(
         after_many(jnp.bfloat16).astype(jnp.float32), after_many(jnp.float32), rtol=0.01
     )
+
+
+def test_averages_beside_random_keys_need_no_program():
+    """A key of an NNX module's streams has no other dtype."""
+    body = nnx_body(lambda rngs: nnx.Dropout(0.5, rngs=rngs))
+    learner = averaged(backprop_learner((Layer(body),), 3, optax.adam(1e-1)), 0.9)
+    state = jax.jit(learner.init)(jax.random.key(0), X)
+    assert learner.scores(state, X).shape == (1, len(X), 3)

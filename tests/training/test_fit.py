@@ -324,3 +324,29 @@ def test_one_layer_trains_further():
     chex.assert_trees_all_equal(after.layers[0].params, first.state.layers[0].params)
     with pytest.raises(AssertionError, match="not equal"):
         chex.assert_trees_all_equal(after.layers[1].params, first.state.layers[1].params)
+
+
+def test_a_second_fit_compiles_nothing():
+    traces = []
+
+    def step(*arguments):
+        traces.append(1)
+        return LEARNERS["bp"].step(*arguments)
+
+    learner = LEARNERS["bp"]._replace(step=step)
+    results = [fit(learner, Schedule(2, 20), jax.random.key(0), SAMPLES) for _ in range(2)]
+    chex.assert_trees_all_equal(*(result.state for result in results))
+    assert len(traces) == 1
+
+
+def test_a_learner_of_other_classes_is_refused_by_own_loops():
+    learner = backprop_learner(dense_layers([8]), 2, optax.adam(1e-2))
+    with pytest.raises(
+        ValueError, match="start: `samples` must have the learner's 2 classes, got 3"
+    ):
+        start(learner, jax.random.key(0), SAMPLES)
+    progress = start(LEARNERS["bp"], jax.random.key(0), SAMPLES)
+    with pytest.raises(
+        ValueError, match="train_epoch: `samples` must have the learner's 2 classes"
+    ):
+        train_epoch(learner, Schedule(1, 20), progress, SAMPLES)

@@ -60,7 +60,8 @@ def test_the_first_layer_learns_as_if_it_were_alone():
 def test_layers_that_have_not_begun_are_silent():
     learner = greedy_learner(build((8, 6)), optax.adam(1e-2), 3)
     states, _ = run(learner, 4)
-    for state, heard in [(states[2], [True, False]), (states[3], [True, True])]:
+    # The second layer's first update is the fourth.
+    for state, heard in [(states[3], [True, False]), (states[4], [True, True])]:
         scores = learner.scores(state, X)
         assert [bool(jnp.any(layer != 0)) for layer in scores] == heard
 
@@ -68,3 +69,11 @@ def test_layers_that_have_not_begun_are_silent():
 def test_a_turn_lasts_at_least_one_step():
     with pytest.raises(ValueError, match=r"`steps_per_layer` must be at least 1, got 0"):
         greedy_learner(build((8,)), optax.adam(1e-2), 0)
+
+
+def test_an_order_is_a_function_of_updates():
+    network = build((8, 6))
+    with pytest.raises(
+        TypeError, match=r"`update_order` must be a function of \(updates, states, s"
+    ):
+        local_learner(network, optax.adam(1e-2), update_order=greedy)

@@ -131,7 +131,7 @@ def test_a_thing_of_another_kind(call, message):
         ),
         (
             lambda: trained_with(negatives=lambda key, labels, classes, scores: labels),
-            r"`negatives` must return integers of shape \(4, candidates\), .* got int32 of shape",
+            r"`negatives` must return integers of shape \(6, candidates\), .* got int32 of shape",
         ),
         (lambda: sf.predict(LEARNER, None, IMAGES / 255), r"scaled rows, got shape \(8, 2, 2\)"),
         (

@@ -19,7 +19,7 @@ from sffa_jax.checks import check_integer, check_range, reject
 from sffa_jax.continual.model import Model, Modules
 from sffa_jax.continual.problem import Batch, Problem
 from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream
-from sffa_jax.continual.strategy import State, Strategy
+from sffa_jax.continual.strategy import State, Strategy, check_hooks
 from sffa_jax.core.overlays import Overlay
 from sffa_jax.training.evaluate import chunk_size
 from sffa_jax.training.sharding import split_batch
@@ -47,11 +47,16 @@ def make_task_schedule(stream: TaskStream, *, epochs: float, batch_size: int) ->
     large ones. `stream` is one stream or several, stacked.
 
     Raises:
-      ValueError: for no epochs or an empty batch.
+      ValueError: for no epochs, an empty batch, or one that is larger than a task.
     """
     check_range("make_task_schedule", "epochs", epochs, above=0)
     check_integer("make_task_schedule", "batch_size", batch_size, 1)
     counts = np.asarray(stream.num_train)
+    if batch_size > counts.min():
+        rule = f"be at most the {counts.min()} samples of the smallest task"
+        raise reject(
+            "make_task_schedule", "batch_size", rule, batch_size, "Choose a smaller batch."
+        )
     num_steps = max(1, round(epochs * counts.mean() / batch_size))
     return TaskSchedule(num_steps, batch_size, -(-num_steps * batch_size // int(counts.min())))
 
@@ -192,8 +197,10 @@ def start_run(config: ContinualConfig, key: Key[Array, ""], data: TaskData) -> R
     """Returns a run before its first task.
 
     Raises:
+      TypeError: for a hook of the strategy that takes other arguments.
       ValueError: for a model without one output per label, unless the strategy computes the scores.
     """
+    check_hooks("start_run", config.strategy)
     key_init, key_tasks = jax.random.split(key)
     train = data.train
     x = train.scaled(train.images[:1])

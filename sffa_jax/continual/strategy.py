@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sffa_jax.checks import check_function
 from sffa_jax.continual.model import Modules
 from sffa_jax.continual.problem import Batch, Problem
 
@@ -82,6 +83,29 @@ class Strategy(NamedTuple):
     scores: Callable[[Problem, State, Modules, Batch], Array] | None = None
     restart: bool = False
     keeps_all_images: bool = False
+
+
+_TAKES = {
+    "init": "problem, modules",
+    "before_task": "problem, state, key, modules, task",
+    "batch": "problem, state, key, batch",
+    "observe": "problem, state, modules, batch",
+    "penalty": "problem, state, key, modules, batch",
+    "loss": "problem, state, key, modules, batch",
+    "gradients": "problem, state, key, modules, gradients, batch",
+    "updates": "problem, state, updates, batch",
+    "after_step": "problem, state, before, after, gradients",
+    "after_task": "problem, state, key, modules, task",
+    "scores": "problem, state, modules, batch",
+}
+
+
+def check_hooks(where: str, strategy: Strategy) -> None:
+    """Raises TypeError for a hook that is no function of its arguments."""
+    for name, takes in _TAKES.items():
+        hook = getattr(strategy, name)
+        if hook is not None:
+            check_function(where, f"strategy.{name}", hook, takes)
 
 
 def no_loss(

@@ -158,7 +158,7 @@ def fastest(
       calls: length of the real work, in calls of `function`; None: endless.
 
     Raises:
-      ValueError: for an endless trial, or no placements.
+      ValueError: for an endless trial, a budget that is not positive, or no placements.
 
     >>> fastest(lambda x: x + 1, jnp.arange(4.0), placements=[Placement("map")])
     Choice(placement=Placement(mode='map', devices_per_run=1), seconds={})
@@ -166,6 +166,8 @@ def fastest(
     check_range("fastest", "min_seconds", min_seconds, at_least=0)
     if calls is not None:
         check_range("fastest", "calls", calls, above=0)
+    if budget is not None:
+        check_range("fastest", "budget", budget, above=0)
     placements = available() if placements is None else placements
     if not placements:
         raise reject("fastest", "placements", "hold at least one placement", "none")

@@ -190,3 +190,15 @@ def test_what_cannot_be_predicted_is_refused():
     network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
     with pytest.raises(ValueError, match="`run` must predict by the scores of a `Network`, got"):
         runs.state(local_learner(network, optax.adam(1e-3)))
+
+
+def test_a_hook_of_other_arguments_and_a_batch_beyond_a_task_are_refused():
+    train, test = samples_from(data.load("digits"))
+    model = continual.end_to_end(dense_layers([8]), num_labels=10)
+    own = continual.Strategy(penalty=lambda modules: 0.0)
+    rule = r"`strategy.penalty` must be a function of \(problem, state, key, modules, batch\)"
+    with pytest.raises(TypeError, match=rule):
+        continual.run(model, own, train, test)
+    rule = "`batch_size` must be at most the 28. samples of the smallest task, got 5000. Choose a"
+    with pytest.raises(ValueError, match=rule):
+        continual.run(model, continual.strategies.none(), train, test, batch_size=5000)

@@ -92,7 +92,11 @@ CASES = [
     ),
     Case(
         sweep.fastest,
-        {"min_seconds": number(at_least=0), "calls": number(above=0, none=True)},
+        {
+            "min_seconds": number(at_least=0),
+            "calls": number(above=0, none=True),
+            "budget": number(above=0, none=True),
+        },
         lambda: {"function": abs, "runs": LABELS},
     ),
     Case(sweep.seed_keys, {"seeds": wholes(0)}, lambda: {"seeds": [1]}),

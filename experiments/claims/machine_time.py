@@ -72,6 +72,8 @@ def device_name(results: Results) -> str:
     if not on_cpu(results):
         return str(device["kind"])
     cores = device["host_cores"]
+    if cores is None:  # its starts had several numbers of cores
+        return "CPU"
     return "1 core" if cores == 1 else f"{cores} cores"
 
 

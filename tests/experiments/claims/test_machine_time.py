@@ -43,7 +43,9 @@ def test_a_row_for_each_folder(tmp_path, write):
     assert last == ["all steps", "-", "-", "-", "-", "≈ 0.1 hours"]
 
 
-def test_times_on_another_number_of_cores_are_estimates(tmp_path, write):
-    write("compare/x", "cpu", [record("sffa", 60.0)], cores=1)
+@pytest.mark.parametrize(("cores", "name"), [(1, "1 core"), (None, "CPU")])
+def test_times_on_another_number_of_cores_are_estimates(tmp_path, write, cores, name):
+    """None: the starts of the folder had several numbers of cores."""
+    write("compare/x", "cpu", [record("sffa", 60.0)], cores=cores)
     _, row, _ = machine_time.table(tmp_path, ["compare/x"])
-    assert row == ["compare/x", "1", "1 core", "60", "1", "≈ 10"]
+    assert row == ["compare/x", "1", name, "60", "1", "≈ 10"]

@@ -87,11 +87,11 @@ class ContinualRuns:
         check_range("predict", "task", task, at_least=0, at_most=tasks - 1)
         data = self.data[run]
         x = data.train.scaled_images(images)
-        predict = jax.jit(partial(predict_run, self.config))
         size = min(EVALUATION_CHUNK, next_power_of_two(len(x)))
         parts = [
             # The last part is filled up, so that all have one shape and one program.
-            predict(
+            _predict(
+                self.config,
                 self.runs[run],
                 jnp.int32(task),
                 data,
@@ -112,7 +112,8 @@ class ContinualRuns:
           run: number of the run, from 0.
 
         Raises:
-          ValueError: unless a `Network` was trained by a strategy that predicts by its scores.
+          ValueError: for a learner of another network, or unless a `Network` was trained by a
+            strategy that predicts by its scores.
         """
         check_range("state", "run", run, at_least=0, at_most=len(self.runs) - 1)
         if not isinstance(self.network, Network) or self.config.strategy.scores is not None:
@@ -121,12 +122,13 @@ class ContinualRuns:
         train = self.data[run].train
         drawn = learner.init(jax.random.key(0), train.scaled(train.images[:1]))
         modules, overlay = self.runs[run].train.modules, self.runs[run].overlay
-        layers = tuple(
-            layer.replace(params=params)
-            for layer, params in zip(drawn.layers, modules, strict=True)
-        )
+        of_layers = [layer.params for layer in getattr(drawn, "layers", ())]
+        if jax.tree.map(jnp.shape, of_layers) != jax.tree.map(jnp.shape, [*modules]):
+            rule = "be a `local_learner` of the network that was trained"
+            raise reject("state", "learner", rule, "another")
+        layers = [layer.replace(params=of) for layer, of in zip(drawn.layers, modules, strict=True)]
         assert learner.restart is not None
-        return learner.restart(drawn.replace(layers=layers, overlay=overlay))
+        return learner.restart(drawn.replace(layers=tuple(layers), overlay=overlay))
 
     @property
     def matrix(self) -> np.ndarray:
@@ -267,6 +269,10 @@ def run(
         tuple(data for _, data in divided),
         network,
     )
+
+
+# Compiled once for a configuration and a number of images.
+_predict = jax.jit(predict_run, static_argnums=0)
 
 
 def _order_of(scenario: Scenario, stream: TaskStream, labels: Array) -> tuple[int, ...]:

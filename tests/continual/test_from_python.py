@@ -188,8 +188,13 @@ def test_what_cannot_be_predicted_is_refused():
     with pytest.raises(ValueError, match="`run` must be a number at least 0 and at most 0, got 1"):
         runs.predict(images, run=1)
     network = Network(dense_layers([8]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    learner = local_learner(network, optax.adam(1e-3))
     with pytest.raises(ValueError, match="`run` must predict by the scores of a `Network`, got"):
-        runs.state(local_learner(network, optax.adam(1e-3)))
+        runs.state(learner)
+    wider = Network(dense_layers([10]), sffa(), overlays.appended_gaussian(), num_classes=10)
+    trained = continual.run(wider, continual.strategies.none(), train, test)
+    with pytest.raises(ValueError, match="`learner` must be a `local_learner` of the network that"):
+        trained.state(learner)
 
 
 def test_a_hook_of_other_arguments_and_a_batch_beyond_a_task_are_refused():

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
 from sffa_jax.data.arrays import to_images
-from sffa_jax.training.learner import Learner, State, check_learner
+from sffa_jax.training.learner import Learner, State, check_learner, is_traced
 from sffa_jax.training.samples import LARGEST_RMS, Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
@@ -81,9 +81,7 @@ def _score(
     learner: Learner, state: State, images: Array, samples: Samples | None
 ) -> Float[Array, "layers samples classes"]:
     chunk = chunk_size(images.shape[0], learner.num_classes)
-    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((state, images, samples)))
-    # Within a program, the learner may contain traced numbers, which the cache must not keep.
-    score = _score_chunks if traced else _compiled_score_chunks
+    score = _score_chunks if is_traced() else _compiled_score_chunks
     return score(learner, chunk, state, images, samples)
 
 

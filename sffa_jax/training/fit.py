@@ -20,7 +20,7 @@ from sffa_jax.checks import (
 )
 from sffa_jax.training.augment import Augmentation
 from sffa_jax.training.evaluate import evaluate
-from sffa_jax.training.learner import Learner, State, check_learner, check_same_state
+from sffa_jax.training.learner import Learner, State, check_learner, check_same_state, is_traced
 from sffa_jax.training.samples import Samples, check_samples
 from sffa_jax.training.sharding import split_batch
 
@@ -333,12 +333,9 @@ def fit(
     check_samples("fit", train, learner.num_classes)
     if validation is not None:
         check_samples("fit", validation, learner.num_classes)
-    arrays = (key, train, validation, state)
-    # Within a program, the learner may contain traced numbers, which the cache must not keep.
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
-    cached = not traced and all(isinstance(f, Hashable) for f in (callback, schedule.augment))
-    run = _compiled_fit if cached else _fit
-    return run(learner, schedule, callback, select, *arrays)
+    hashable = all(isinstance(function, Hashable) for function in (callback, schedule.augment))
+    run = _compiled_fit if hashable and not is_traced() else _fit
+    return run(learner, schedule, callback, select, key, train, validation, state)
 
 
 def _fit(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array
 
 from sffa_jax.checks import check_type, reject, reject_type
@@ -50,6 +51,14 @@ class Learner(NamedTuple):
     def scored(self) -> slice:
         """The layers whose scores count in the prediction."""
         return scored_layers(self.first_scored, self.last_scored)
+
+
+def is_traced() -> bool:
+    """Returns whether the caller runs within `jax.jit`, `jax.vmap` or the like: a learner that is
+    built there may contain traced numbers, which no cache of programs may keep."""
+    with jax.core.eval_context():
+        outside = get_opaque_trace_state(convention="nnx")
+    return bool(get_opaque_trace_state(convention="nnx") != outside)
 
 
 def check_learner(where: str, learner: Any) -> None:

@@ -350,3 +350,18 @@ def test_a_learner_of_other_classes_is_refused_by_own_loops():
         ValueError, match="train_epoch: `samples` must have the learner's 2 classes"
     ):
         train_epoch(learner, Schedule(1, 20), progress, SAMPLES)
+
+
+def test_learning_rates_may_be_mapped_with_one_key():
+    """Only the learner holds traced numbers then, which must not stay in the cache."""
+    network = Network(dense_layers([8]), sffa(), corner_one_hot(), 3)
+    key = jax.random.key(0)
+
+    def last_loss(rate):
+        learner = local_learner(network, optax.adam(rate))
+        return fit(learner, Schedule(2, 20), key, SAMPLES).history.loss[-1]
+
+    rates = jnp.array([1e-3, 1e-2])
+    with jax.checking_leaks():
+        together = jax.jit(jax.vmap(last_loss))(rates)
+    np.testing.assert_allclose(together, [last_loss(float(r)) for r in rates], rtol=1e-4)

@@ -3,10 +3,11 @@
     python -m experiments.robustness --dataset mnist --data-dir DIR
 
 trains runs for every combination of learning rate, density of the label code, winners, width,
-activation, and the number on which each algorithm depends most (FFA's threshold, SFFA's logit
-scale). The report shows the distribution of accuracy:
-median, quartiles, and the fraction of runs that fail. It tests the claim that polarized layers
-are less sensitive to their settings: Terres-Escudero et al. 2024, arXiv:2408.09210.
+activation, and the number on which each algorithm depends most (FFA's threshold, or its logit
+scale where the loss cancels the threshold; SFFA's logit scale). The report shows the distribution
+of accuracy: median, quartiles, and the fraction of runs that fail. It tests the claim that
+polarized layers are less sensitive to their settings: Terres-Escudero et al. 2024,
+arXiv:2408.09210.
 """
 
 import dataclasses
@@ -28,8 +29,8 @@ class Options(shared.Options):
     """Train FFA and SFFA on a grid of settings and compare the distributions of accuracy.
 
     The grid sets learning rate, overlay and its density, winners, width, activation, FFA's
-    threshold and SFFA's --sffa-axis; all other options apply to every run. The overlay is always
-    appended_pattern, the one with a density.
+    threshold (its logit scale with a loss other than bce) and SFFA's --sffa-axis; all other options
+    apply to every run. The overlay is always appended_pattern, the one with a density.
     """
 
     algorithms: tuple[str, ...] = ("ffa", "sffa")

@@ -153,3 +153,24 @@ def test_a_key_of_either_kind_is_accepted():
     with no_shape_checks():
         new, old = (fit(key=key).history.loss for key in (KEY, jax.random.PRNGKey(0)))
     np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: sf.Layer(nn.Dense(4), activation="tanh"),
+            "`activation` must be a function of .h.",
+        ),
+        (lambda: sf.Schedule(1, 4, augment="shift"), "`augment` must be a function of .key, x."),
+        (
+            lambda: sf.rules.with_second_term(
+                sf.with_class_units(sf.sffa(), sf.class_units.learned()), lambda h: h
+            ),
+            "`second_term` must be a `SecondTerm`, got function",
+        ),
+    ],
+)
+def test_parts_that_are_no_functions_or_terms_are_refused(make, message):
+    with no_shape_checks(), pytest.raises(TypeError, match=message):
+        make()

@@ -66,8 +66,12 @@ NEEDS: dict[str, Need] = {
         lambda v: v["ffa_winners" if v["algorithm"] == "ffa" else "winners"],
     ),
     # What a layer passes on, when it trains, and how layers vote.
-    **dict.fromkeys(("input_skip", "normalize", "update_order", "score"), _DEEP),
+    **dict.fromkeys(("input_skip", "normalize", "update_order"), _DEEP),
     **dict.fromkeys(("first_scored", "last_scored"), _DEEP),
+    "score": Need(
+        "two layers or more, or --negatives hard",
+        lambda v: _DEEP.holds(v) or v["negatives"] == "hard",
+    ),
     "overlay_size": _APPENDED,
     "overlay_density": Need(
         "--overlay appended_pattern", lambda v: v["overlay"] == "appended_pattern"

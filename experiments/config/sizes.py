@@ -9,7 +9,7 @@ from sffa_jax import scale
 from sffa_jax.checks import check_range, reject
 
 MOST_SEEDS, MOST_EPOCHS, MOST_LAYERS = 1000, 100_000, 300
-"""Largest numbers: more seeds do not narrow an interval, more layers compile for hours."""
+"""Largest numbers: seeds from 1000 on are those of searches, more layers compile for hours."""
 
 FROM_DISK = (
     "Choose a smaller --image-size, or train from disk with experiments.compare, or in Python with "

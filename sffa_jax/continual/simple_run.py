@@ -27,6 +27,7 @@ from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.network import Network
 from sffa_jax.data.arrays import next_power_of_two
+from sffa_jax.training.descriptions import UNKNOWN, agree, describe
 from sffa_jax.training.evaluate import EVALUATION_CHUNK
 from sffa_jax.training.learner import Learner, check_optimizer
 from sffa_jax.training.local import LocalState
@@ -119,16 +120,19 @@ class ContinualRuns:
         if not isinstance(self.network, Network) or self.config.strategy.scores is not None:
             rule = "predict by the scores of a `Network`"
             raise reject("state", "run", rule, "another model or strategy", "Use `predict`.")
+        given = getattr(learner.build, "keywords", {}).get("network")
+        described = [describe(each, lambda _: UNKNOWN) for each in (given, self.network)]
+        if given is not self.network and not agree(*described):
+            rule = "be a `local_learner` of the network that was trained"
+            raise reject("state", "learner", rule, "another")
         train = self.data[run].train
         drawn = learner.init(jax.random.key(0), train.scaled(train.images[:1]))
         modules, overlay = self.runs[run].train.modules, self.runs[run].overlay
-        of_layers = [layer.params for layer in getattr(drawn, "layers", ())]
-        if jax.tree.map(jnp.shape, of_layers) != jax.tree.map(jnp.shape, [*modules]):
-            rule = "be a `local_learner` of the network that was trained"
-            raise reject("state", "learner", rule, "another")
         layers = [layer.replace(params=of) for layer, of in zip(drawn.layers, modules, strict=True)]
+        steps = jnp.int32(self.scenario.num_tasks * self.config.schedule.num_steps)
         assert learner.restart is not None
-        return learner.restart(drawn.replace(layers=tuple(layers), overlay=overlay))
+        assert overlay is not None
+        return learner.restart(LocalState(tuple(layers), overlay, steps))
 
     @property
     def matrix(self) -> np.ndarray:

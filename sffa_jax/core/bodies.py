@@ -138,6 +138,8 @@ def nnx_body(make: Callable[[Any], Any]) -> Body:
         streams = [node for _, node in nnx.iter_graph(module) if isinstance(node, nnx.RngStream)]
         own = [stream.key[...] for stream in streams]
         if key is not None:  # the same pass draws the same numbers, whatever was drawn before
+            if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+                key = jax.random.wrap_key_data(key)
             for i, stream in enumerate(streams):
                 stream.key[...] = jax.random.fold_in(key, i)
                 stream.count[...] = jnp.zeros_like(stream.count[...])

@@ -142,7 +142,12 @@ def write_folder(path: Path, tree: PyTree, info: Mapping[str, Any]) -> None:
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             os.replace(path, old)  # at once: to delete a large folder takes time
-        os.replace(new, path)
+        try:
+            os.replace(new, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
         _flush(path.parent)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -76,7 +76,7 @@ def averaged(learner: Learner, decay: float | Array) -> Learner:
     def restart(state: AveragedState) -> AveragedState:
         check_state("averaged", state, AveragedState)
         assert learner.restart is not None
-        return start(learner.restart(state.state))
+        return start(learner.restart(averages(state)))  # from the weights that predict
 
     def step(state: AveragedState, key: Array, x: Array, labels: Array) -> tuple[Any, Array]:
         new, losses = learner.step(state.state, key, x, labels)

@@ -1,6 +1,6 @@
 """Training of any `Learner`: an epoch is one scan, a fit is a pure function of a key."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -151,7 +151,7 @@ def start(
     if state is None:
         state = learner.init(key_init, x)
     else:
-        check_same_state("fit", state, partial(learner.init, key_init, x))
+        check_same_state("start", state, partial(learner.init, key_init, x))
     return Progress(
         state=state,
         epoch=jnp.int32(0),
@@ -296,6 +296,9 @@ def fit(
 ) -> FitResult:
     """Trains a learner: a pure function of its arguments that can be jitted and vmapped.
 
+    Its program is compiled once for the same `learner`, `schedule` and `callback` objects: what
+    their functions read from outside is as at the first call.
+
     Args:
       learner: the network and its algorithm.
       schedule: epochs, batch size and augmentation.
@@ -333,8 +336,11 @@ def fit(
     check_samples("fit", train, learner.num_classes)
     if validation is not None:
         check_samples("fit", validation, learner.num_classes)
-    hashable = all(isinstance(function, Hashable) for function in (callback, schedule.augment))
-    run = _compiled_fit if hashable and not is_traced() else _fit
+    run = _fit if is_traced() else _compiled_fit
+    try:
+        hash((learner, schedule, callback))
+    except TypeError:  # a cache cannot hold them
+        run = _fit
     return run(learner, schedule, callback, select, key, train, validation, state)
 
 

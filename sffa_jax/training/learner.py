@@ -18,7 +18,7 @@ State = Any
 
 
 class Learner(NamedTuple):
-    """A classifier that learns from batches, as three pure functions.
+    """A classifier that learns from batches, as pure functions; the first three are required.
 
     Attributes:
       init: (key, x [batch, *input]) -> state, for inputs of that shape.

@@ -313,7 +313,7 @@ def local_learner(
             layer.replace(opt_state=optimizer.init(layer.params))
             for optimizer, layer in zip(optimizers, state.layers, strict=True)
         )
-        return LocalState(layers, state.overlay, jnp.int32(0))
+        return LocalState(layers, state.overlay, state.step)
 
     build = partial(
         local_learner,

@@ -14,6 +14,7 @@ from sffa_jax import (
     continual,
     data,
     dense_layers,
+    ffa,
     local_learner,
     predict,
     samples_from,
@@ -191,8 +192,8 @@ def test_what_cannot_be_predicted_is_refused():
     learner = local_learner(network, optax.adam(1e-3))
     with pytest.raises(ValueError, match="`run` must predict by the scores of a `Network`, got"):
         runs.state(learner)
-    wider = Network(dense_layers([10]), sffa(), overlays.appended_gaussian(), num_classes=10)
-    trained = continual.run(wider, continual.strategies.none(), train, test)
+    other = Network(dense_layers([8]), ffa(), overlays.appended_gaussian(), num_classes=10)
+    trained = continual.run(other, continual.strategies.none(), train, test)
     with pytest.raises(ValueError, match="`learner` must be a `local_learner` of the network that"):
         trained.state(learner)
 

@@ -302,6 +302,8 @@ def test_a_pass_of_an_nnx_module_draws_by_its_key_alone():
     again, _ = body.apply(params, used, x, keys[0], True)
     other, _ = body.apply(params, state, x, keys[1], True)
     np.testing.assert_array_equal(first, again)
+    raw, _ = body.apply(params, state, x, jax.random.key_data(keys[0]), True)
+    np.testing.assert_array_equal(first, raw)
     assert 0.3 < np.mean(np.asarray(first) != np.asarray(other)) < 0.7
 
 

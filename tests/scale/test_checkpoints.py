@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -366,15 +367,23 @@ def test_killed_and_copied_at_random_moments_it_ends_the_same(tmp_path):
         assert "begun\n" + process.communicate()[0].removeprefix("begun\n") == undisturbed
 
 
-def test_a_full_disk_leaves_earlier_checkpoints(monkeypatch, tmp_path):
+def test_a_save_that_fails_leaves_earlier_checkpoints(monkeypatch, tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"a": jnp.arange(3)})
+
+    def stuck(source, target, replace=os.replace):
+        if source.name == ".1.new":
+            raise OSError("stuck")
+        replace(source, target)
+
+    with mock.patch("os.replace", stuck), pytest.raises(OSError, match="stuck"):
+        checkpoints.save(1, {"a": jnp.zeros(3, int)})
+    assert checkpoints.latest({"a": jnp.zeros(3, int)}).tree["a"].tolist() == [0, 1, 2]
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(OSError, match="No space left on device"):
         checkpoints.save(2, {"a": jnp.arange(3)})
-    assert checkpoints.steps() == [1]
-    assert not list(tmp_path.glob(".*.new"))
+    assert {path.name for path in tmp_path.iterdir()} == {"1", ".1.new"}
 
 
 def test_info_is_compared_as_it_is_written(checkpoints):

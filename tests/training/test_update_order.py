@@ -77,3 +77,11 @@ def test_an_order_is_a_function_of_updates():
         TypeError, match=r"`update_order` must be a function of \(updates, states, s"
     ):
         local_learner(network, optax.adam(1e-2), update_order=greedy)
+
+
+def test_a_restart_keeps_the_turn():
+    """Layers that have learned keep their vote, and the last one goes on."""
+    learner = greedy_learner(build((8, 6)), optax.adam(1e-2), 2)
+    states, _ = run(learner, 4)
+    again = learner.restart(states[4])
+    np.testing.assert_array_equal(learner.scores(again, X), learner.scores(states[4], X))

@@ -56,7 +56,7 @@ class Learner(NamedTuple):
 def is_traced() -> bool:
     """Returns whether the caller runs within `jax.jit`, `jax.vmap` or the like: a learner that is
     built there may contain traced numbers, which no cache of programs may keep."""
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         outside = get_opaque_trace_state(convention="nnx")
     return bool(get_opaque_trace_state(convention="nnx") != outside)
 

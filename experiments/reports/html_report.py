@@ -21,6 +21,9 @@ from matplotlib.figure import Figure
 
 from experiments.reports.style import FIGURE_SETTINGS
 
+# Names of files may hold bytes that are no text, which the strings of Arrow refuse.
+pd.set_option("mode.string_storage", "python")
+
 Table = Sequence[Sequence[str]]
 """Rows of cells; the first row is the header."""
 

@@ -21,6 +21,7 @@ from soak.campaign import SEED, campaign
 pytestmark = pytest.mark.slow
 GIVEN = ["--epochs", "4", "--hidden", "16", "--seeds", "2"]
 COMMON = [*GIVEN, "--algorithms", "sffa", "--parallel", "map", "--checkpoint-seconds", "0"]
+NO_WIDTH = [word for word in COMMON if word not in ("--hidden", "16")]
 COMPARE = ["compare", *COMMON, "--save-networks"]
 PARTS = ["compare", *COMMON, "--shard"]
 GRID = ["--learning-rates", "1e-3", "--densities", "0.1", "--shares", "1", "--widths", "16"]
@@ -35,7 +36,7 @@ COMMANDS = {
     "latents": ["latents", *COMMON, "--probes", "60", "--embedded", "50"],
     "symmetry": ["symmetry", "--hidden", "8", "--epochs", "2", "--seeds", "2", "--no-sizes"],
     "ablation": ["ablation", *COMMON, "--start", "default", "--end", "default"],
-    "robustness": ["robustness", *COMMON, *GRID, "--activations", "relu", "sigmoid"],
+    "robustness": ["robustness", *NO_WIDTH, *GRID, "--activations", "relu", "sigmoid"],
     "tune": ["tune", *COMMON, "--trials", "2"],
     "benchmark": [
         *("benchmark", "--cases", "networks", "--networks", "1x16", "--images", "128"),

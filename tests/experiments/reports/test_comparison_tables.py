@@ -36,6 +36,13 @@ def test_layers_by_hand():
     assert list(section_of(RECORDS).tables) == ["Results", "Paired tests", costs]
 
 
+def test_a_name_that_is_no_text_is_summarized():
+    (row,) = comparison_tables.summary([record("ffa", 0, 0.9, dataset="folder:\udcff")]).to_dict(
+        "records"
+    )
+    assert row["dataset"] == "folder:\udcff"
+
+
 def test_the_section_holds_every_number(tmp_path):
     diverged = record(
         "bp", 0, None, status="diverged", validation_accuracy=None, layer_accuracies=None

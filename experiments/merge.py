@@ -37,7 +37,7 @@ if __name__ == "__main__":
 from experiments.harness.experiment import execute
 from experiments.harness.records import run_of
 from experiments.harness.results import Results, load_results
-from experiments.harness.run_folder import RunFolder, joined_commits, joined_facts
+from experiments.harness.run_folder import RunFolder, joined_facts, joined_names
 
 
 def find_parts(folder: Path) -> list[Path]:
@@ -130,7 +130,7 @@ def main(options: Options) -> None:
     kept = ("data", "command", "started")
     extra = {name: first[name] for name in kept if name in first}
     made = [part.config for part in parts if part.records]
-    commits = joined_commits(*(config.get("git_commit") for config in made))
+    commits = joined_names(*(config.get("git_commit") for config in made))
     facts = {
         name: reduce(joined_facts, [config.get(name, {}) for config in made])
         for name in ("versions", "device")

@@ -85,10 +85,11 @@ def _git_commit() -> str | None:
     return described.stdout.strip()
 
 
-def joined_commits(*commits: str | None) -> str | None:
-    """Returns the commits of several starts as `config.json` records them: in order, each once.
+def joined_names(*commits: str | None) -> str | None:
+    """Returns the commits (or devices, or versions) of several starts as `config.json` records
+    them: in order, each once.
 
-    >>> joined_commits("a", "b, a", None), joined_commits(None, None)
+    >>> joined_names("a", "b, a", None), joined_names(None, None)
     ('a, b, unknown', None)
     """
     if not any(commits):
@@ -108,8 +109,7 @@ def joined_facts(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
     for name in {**first, **second}:
         values = [facts[name] for facts in (first, second) if name in facts]
         if all(isinstance(value, str) for value in values):
-            words = [word for value in values for word in value.split(", ")]
-            joined[name] = ", ".join(dict.fromkeys(words))
+            joined[name] = joined_names(*values)
         else:
             joined[name] = values[0] if values[0] == values[-1] else None
     return joined
@@ -117,6 +117,16 @@ def joined_facts(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[st
 
 def environment() -> dict[str, Any]:
     """Returns the versions, the device, the commit and the time of a start, for `config.json`."""
+    return {
+        **_versions_and_device(),
+        "git_commit": _git_commit(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+@functools.cache
+def _versions_and_device() -> dict[str, Any]:
+    """The same in a whole process; versions are read from disk."""
     device = jax.devices()[0]
     return {
         "versions": {"python": platform.python_version()}
@@ -127,8 +137,6 @@ def environment() -> dict[str, Any]:
             "count": jax.device_count(),
             "host_cores": usable_cores(),  # of this process: its times depend on them
         },
-        "git_commit": _git_commit(),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 
 
@@ -321,7 +329,7 @@ class RunFolder:
 
         def made_by() -> dict[str, Any]:
             now = environment()
-            commits = joined_commits(self.config.get("git_commit"), now["git_commit"])
+            commits = joined_names(self.config.get("git_commit"), now["git_commit"])
             facts = {f: joined_facts(self.config.get(f, now[f]), now[f]) for f in _FACTS}
             return {"git_commit": commits, **facts}
 

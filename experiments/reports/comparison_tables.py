@@ -209,7 +209,7 @@ def layers_table(records: Records) -> list[list[str]]:
 def accuracy_figure(records: Records) -> Figure:
     """Draws every seed's test accuracy as a dot, and the mean with its 95 % interval."""
     by_algorithm = accuracies(records)
-    shown = intervals.name_of_ends([*map(len, by_algorithm.values())])
+    shown = intervals.name_of_ends(map(len, by_algorithm.values()))
     figure, axes = new_axes(f"Test accuracy; dots: seeds, bar: mean and {shown}")
     for i, (algorithm, by_seed) in enumerate(by_algorithm.items()):
         color, marker = ALGORITHM_STYLES[algorithm]
@@ -235,7 +235,7 @@ def accuracy_figure(records: Records) -> Figure:
 
 def learning_figure(records: Records, name: str) -> Figure:
     """Draws the accuracy of this name after each epoch: mean over seeds and 95 % band."""
-    shown = intervals.name_of_ends([*map(len, accuracies(records).values())])
+    shown = intervals.name_of_ends(map(len, accuracies(records).values()))
     figure, axes = new_axes(f"{name}, mean and {shown} over seeds")
     lowest = 100.0
     for algorithm in distinct(records, "algorithm"):

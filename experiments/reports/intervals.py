@@ -1,7 +1,7 @@
 """Means over seeds with 95 % intervals, paired tests, and their formatting."""
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -151,7 +151,7 @@ def band(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def name_of_ends(seeds: Collection[int]) -> str:
+def name_of_ends(seeds: Iterable[int]) -> str:
     """Returns what the bars or bands of a figure show, each over its own number of seeds.
 
     >>> name_of_ends([10, 5]), name_of_ends([2]), name_of_ends([10, 2])

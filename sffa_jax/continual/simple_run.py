@@ -26,9 +26,8 @@ from sffa_jax.continual.scenarios import Scenario, TaskData, TaskStream, split_t
 from sffa_jax.continual.storage import StoredBytes, stored_bytes
 from sffa_jax.continual.strategy import Strategy
 from sffa_jax.core.network import Network
-from sffa_jax.data.arrays import next_power_of_two
-from sffa_jax.training.descriptions import UNKNOWN, agree, describe
-from sffa_jax.training.evaluate import EVALUATION_CHUNK
+from sffa_jax.training.descriptions import agree, describe
+from sffa_jax.training.evaluate import EVALUATION_CHUNK, filled_rows
 from sffa_jax.training.learner import Learner, check_optimizer
 from sffa_jax.training.local import LocalState
 from sffa_jax.training.samples import Samples
@@ -40,7 +39,6 @@ class ContinualRuns:
 
     Attributes:
       seeds: one for each run.
-      scenario: tasks and labels.
       orders: the classes in order of arrival, of each run.
       accuracy: [seeds, tasks + 1, 1 + modules, tasks] as in `ContinualResult`.
       losses: [seeds, tasks, steps, losses] each module's mean loss, nats.
@@ -51,7 +49,6 @@ class ContinualRuns:
     """
 
     seeds: tuple[int, ...]
-    scenario: Scenario
     orders: tuple[tuple[int, ...], ...]
     accuracy: np.ndarray
     losses: np.ndarray
@@ -88,17 +85,11 @@ class ContinualRuns:
         check_range("predict", "task", task, at_least=0, at_most=tasks - 1)
         data = self.data[run]
         x = data.train.scaled_images(images)
-        size = min(EVALUATION_CHUNK, next_power_of_two(len(x)))
+        filled = x[filled_rows(len(x))]
+        size = min(EVALUATION_CHUNK, len(filled))
         parts = [
-            # The last part is filled up, so that all have one shape and one program.
-            _predict(
-                self.config,
-                self.runs[run],
-                jnp.int32(task),
-                data,
-                jnp.resize(x[i : i + size], (size, *x.shape[1:])),
-            )
-            for i in range(0, len(x), size)
+            _predict(self.config, self.runs[run], jnp.int32(task), data, filled[i : i + size])
+            for i in range(0, len(filled), size)
         ]
         found = np.concatenate(parts)[: len(x)]
         return found if self.scenario.kind == "domain" else np.array(self.orders[run])[found]
@@ -121,7 +112,7 @@ class ContinualRuns:
             rule = "predict by the scores of a `Network`"
             raise reject("state", "run", rule, "another model or strategy", "Use `predict`.")
         given = getattr(learner.build, "keywords", {}).get("network")
-        described = [describe(each, lambda _: UNKNOWN) for each in (given, self.network)]
+        described = [describe(each, strict=False) for each in (given, self.network)]
         if given is not self.network and not agree(*described):
             rule = "be a `local_learner` of the network that was trained"
             raise reject("state", "learner", rule, "another")
@@ -133,6 +124,11 @@ class ContinualRuns:
         assert learner.restart is not None
         assert overlay is not None
         return learner.restart(LocalState(tuple(layers), overlay, steps))
+
+    @property
+    def scenario(self) -> Scenario:
+        """Tasks and labels."""
+        return self.config.scenario
 
     @property
     def matrix(self) -> np.ndarray:
@@ -263,7 +259,6 @@ def run(
     runs = tuple(result.run for result in results)
     return ContinualRuns(
         tuple(seeds),
-        scenario,
         tuple(_order_of(scenario, stream, train.labels) for stream in streams),
         np.stack([np.asarray(result.accuracy, float) for result in results]),
         np.stack([np.asarray(result.losses) for result in results]),

@@ -5,7 +5,6 @@ A description contains no code, and `build` accepts only the names that are list
 
 import dataclasses
 import importlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -85,21 +84,18 @@ UNKNOWN = {"unknown": True}
 """Stands for a value that cannot be described."""
 
 
-def _refuse(value: Any) -> Any:
-    raise Undescribed(repr(value))
-
-
-def describe(value: Any, unknown: Callable[[Any], Any] = _refuse) -> Any:
+def describe(value: Any, *, strict: bool = True) -> Any:
     """Returns JSON for a value that consists of allowed functions, records and plain values.
 
     Args:
       value: the value.
-      unknown: returns what stands for a part that cannot be described.
+      strict: whether a part that cannot be described is an error; otherwise `UNKNOWN` stands for
+        it.
 
     Raises:
-      Undescribed: for such a part, by default.
+      Undescribed: for such a part.
     """
-    of = partial(describe, unknown=unknown)
+    of = partial(describe, strict=strict)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array) and value.shape == ():
@@ -127,7 +123,9 @@ def describe(value: Any, unknown: Callable[[Any], Any] = _refuse) -> Any:
         return {"body": type(value).__name__, "fields": fields}
     if isinstance(value, tuple | list):
         return [*map(of, value)]
-    return unknown(value)
+    if strict:
+        raise Undescribed(repr(value))
+    return UNKNOWN
 
 
 def agree(given: Any, described: Any) -> bool:

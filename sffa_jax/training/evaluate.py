@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
-from sffa_jax.data.arrays import to_images
+from sffa_jax.data.arrays import next_power_of_two, to_images
 from sffa_jax.training.learner import Learner, State, check_learner, is_traced
 from sffa_jax.training.samples import LARGEST_RMS, Samples, check_samples
 from sffa_jax.training.sharding import split_batch
@@ -75,6 +75,20 @@ def _check_scale(x: Float[Array, "images features"]) -> None:
     if not rms <= LARGEST_RMS:
         got = f"a root mean square of {rms:.3g}"
         raise reject("predict", "images", "be scaled", got, SCALE_ADVICE)
+
+
+def filled_rows(number: int) -> np.ndarray:
+    """Returns the numbers of so many images, and of some again: filled up to a power of two, or to
+    whole chunks, programs for a few numbers of images serve all.
+
+    >>> filled_rows(3).tolist(), len(filled_rows(501))
+    ([0, 1, 2, 0], 1000)
+    """
+    if not number:
+        return np.arange(0)
+    few = number < EVALUATION_CHUNK
+    filled = next_power_of_two(number) if few else -(-number // EVALUATION_CHUNK) * EVALUATION_CHUNK
+    return np.arange(filled) % number
 
 
 def _score(

@@ -21,9 +21,9 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from sffa_jax.checks import reject, reject_type
-from sffa_jax.data.arrays import next_power_of_two, to_images
-from sffa_jax.training.descriptions import UNKNOWN, Undescribed, agree, build, describe
-from sffa_jax.training.evaluate import EVALUATION_CHUNK, score_images
+from sffa_jax.data.arrays import to_images
+from sffa_jax.training.descriptions import Undescribed, agree, build, describe
+from sffa_jax.training.evaluate import EVALUATION_CHUNK, filled_rows, score_images
 from sffa_jax.training.learner import Learner, State, check_learner
 from sffa_jax.training.samples import Samples, check_samples
 
@@ -140,18 +140,10 @@ class Saved(NamedTuple):
         write_file(path, lambda file: file.write(exported.serialize()))
 
     def _padded_scores(self, images: Any) -> tuple[Float[Array, "layers padded classes"], int]:
-        """Scores of the images and of copies that fill up their number, and that number.
-
-        Programs for a few numbers of images then serve all.
-        """
+        """Scores of the images and of copies that fill up their number, and that number."""
         array = to_images(images, where="scaled_images")
-        number = len(array)
-        if number:
-            chunks = -(-number // EVALUATION_CHUNK)
-            few = number < EVALUATION_CHUNK
-            padded = next_power_of_two(number) if few else chunks * EVALUATION_CHUNK
-            array = array[np.arange(padded) % number] if padded != number else array
-        return score_images(self.learner, self.state, self.scaled_images(array)), number
+        filled = self.scaled_images(array[filled_rows(len(array))])
+        return score_images(self.learner, self.state, filled), len(array)
 
     def _summed(self, images: Any) -> tuple[Float[Array, "padded classes"], int]:
         scores, number = self._padded_scores(images)
@@ -350,7 +342,7 @@ def _may_be(learner: Learner, description: Any) -> bool:
     """Whether a learner may be the described one: false if it is certainly another one."""
     if description is None or learner.build is None:
         return True
-    given = describe(learner.build, unknown=lambda _: UNKNOWN)
+    given = describe(learner.build, strict=False)
     return agree(json.loads(json.dumps(given)), description)
 
 
